@@ -1,0 +1,70 @@
+package events
+
+import "time"
+
+// Reason names why a decision is what it is.
+type Reason string
+
+// The reasons.
+const (
+	WithinLimit  Reason = "within_limit"
+	NearLimit    Reason = "near_limit" // allowed, at or above the gate's first warning level
+	LimitReached Reason = "limit_reached"
+	Unlimited    Reason = "unlimited"
+	Overridden   Reason = "override"    // an override of the customer decided
+	Shadow       Reason = "shadow"      // allowed; WouldBlock says what enforcement would do
+	NotInPlan    Reason = "not_in_plan" // the plan does not include the feature
+	GateOff      Reason = "gate_off"    // the emergency switch allows all
+	NoDecision   Reason = "no_decision" // not yet synced, or the feature is unknown: the fail policy decided
+)
+
+// Decision says whether a customer may use a feature now. It is the value of
+// the decisions bucket, the answer of GET /v1/check and of client.Check.
+type Decision struct {
+	Customer    string     `json:"customer"`
+	Feature     string     `json:"feature"`
+	Allowed     bool       `json:"allowed"`
+	Reason      Reason     `json:"reason"`
+	WouldBlock  bool       `json:"would_block,omitempty"` // with Shadow
+	Plan        string     `json:"plan"`
+	Limit       NullValue  `json:"limit"`     // null: unlimited
+	Used        NullValue  `json:"used"`      // null: not known here
+	Remaining   NullValue  `json:"remaining"` // never negative; null: unlimited or not known here
+	WindowStart *time.Time `json:"window_start"`
+	WindowEnd   *time.Time `json:"window_end"`
+	UnblocksAt  *time.Time `json:"unblocks_at"` // when a block ends by itself; null: not blocked, or never
+	Message     string     `json:"message,omitempty"`
+	UpgradeURL  string     `json:"upgrade_url,omitempty"`
+	DecidedAt   time.Time  `json:"decided_at"`
+	AsOf        time.Time  `json:"as_of"`    // storing time of the newest usage that it knows
+	Position    int64      `json:"position"` // grows with every decision of the customer's partition
+}
+
+// Gates is the value of the key _gates: what an app must know to judge a
+// customer who has no decision, and to find the gate of a request.
+type Gates struct {
+	Partitions  int       `json:"partitions"`
+	DefaultPlan string    `json:"default_plan"`
+	Gates       []Gate    `json:"gates"`
+	UpdatedAt   time.Time `json:"updated_at"`
+}
+
+// Gate is one gate as apps see it.
+type Gate struct {
+	Feature     string     `json:"feature"`
+	Event       string     `json:"event"`     // the type of the usage events that it meters
+	Aggregate   string     `json:"aggregate"` // count, sum, max or unique
+	ValueKey    string     `json:"value,omitempty"`
+	Endpoint    string     `json:"endpoint,omitempty"` // trigger: path, a final * stands for the rest
+	Method      string     `json:"method,omitempty"`   // trigger: empty means any
+	Limit       NullValue  `json:"limit"`              // of the default plan; null: unlimited
+	InPlan      bool       `json:"in_plan"`            // whether the default plan includes the feature
+	Period      string     `json:"period"`             // such as 30d, month, day
+	Window      string     `json:"window"`             // anniversary, rolling or calendar
+	Shadow      bool       `json:"shadow,omitempty"`   // decides, blocks nobody
+	EnforceFrom *time.Time `json:"enforce_from,omitempty"`
+	Off         bool       `json:"off,omitempty"` // the emergency switch: allow all
+	FailClosed  bool       `json:"fail_closed,omitempty"`
+	Message     string     `json:"message,omitempty"`
+	UpgradeURL  string     `json:"upgrade_url,omitempty"`
+}

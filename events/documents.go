@@ -1,0 +1,145 @@
+package events
+
+import "time"
+
+// Window is a document of the collection usage: one customer's use of one
+// feature in one window.
+type Window struct {
+	Customer  string    `json:"customer"`
+	Feature   string    `json:"feature"`
+	Plan      string    `json:"plan"`
+	Start     time.Time `json:"window_start"` // rolling: zero (one document)
+	End       time.Time `json:"window_end"`
+	Current   bool      `json:"current"`
+	Used      Value     `json:"used"`
+	Limit     NullValue `json:"limit"`
+	Events    int64     `json:"events"`
+	FirstAt   time.Time `json:"first_at"`
+	LastAt    time.Time `json:"last_at"`
+	Partition int       `json:"partition"`
+	Epoch     uint64    `json:"epoch"` // of the aggregator that wrote it
+	Seq       uint64    `json:"seq"`   // sequence in USAGE of its last change
+	Buckets   []Bucket  `json:"buckets,omitempty"`
+}
+
+// ID is <customer>/<feature>/<window start, RFC 3339>; a rolling window, which
+// has no start, ends in "rolling".
+func (w *Window) ID() string {
+	if w.Start.IsZero() {
+		return w.Customer + "/" + w.Feature + "/rolling"
+	}
+	return w.Customer + "/" + w.Feature + "/" + w.Start.UTC().Format(time.RFC3339Nano)
+}
+
+// Customer is a document of the collection customers.
+type Customer struct {
+	ID             string              `json:"customer"`
+	Email          string              `json:"email,omitempty"`        // the app's
+	StripeEmail    string              `json:"stripe_email,omitempty"` // used when the app gave none
+	Locale         string              `json:"locale,omitempty"`
+	StripeCustomer string              `json:"stripe_customer,omitempty"`
+	Plan           string              `json:"plan"`               // in force
+	PinnedPlan     string              `json:"pinned,omitempty"`   // set by the operator
+	Anchor         *time.Time          `json:"anchor,omitempty"`   // explicit
+	Overrides      map[string]Override `json:"overrides"`          // by feature
+	Suppressed     string              `json:"suppressed"`         // why no mail may go out, or ""
+	Position       uint64              `json:"position,omitempty"` // sequence in ACCOUNT of its last change
+	UpdatedAt      time.Time           `json:"updated_at"`
+}
+
+// Address is where mail to the customer goes, or "".
+func (c *Customer) Address() string {
+	if c.Email != "" {
+		return c.Email
+	}
+	return c.StripeEmail
+}
+
+// Subscription is a document of the collection subscriptions.
+type Subscription struct {
+	Customer         string               `json:"customer"`
+	Plan             string               `json:"plan"`
+	Status           string               `json:"status"`
+	StripeCustomer   string               `json:"stripe_customer"`
+	Subscriptions    []StripeSubscription `json:"stripe_subscriptions"`
+	CurrentPeriodEnd *time.Time           `json:"current_period_end"`
+	CancelAt         *time.Time           `json:"cancel_at"`
+	GraceUntil       *time.Time           `json:"grace_until"`
+	History          []PlanChange         `json:"history"`
+	Position         uint64               `json:"position"` // sequence in BILLING that it is the result of
+}
+
+// StripeSubscription is one subscription of a customer at Stripe.
+type StripeSubscription struct {
+	ID               string     `json:"id"`
+	Status           string     `json:"status"`
+	Prices           []string   `json:"prices"`
+	Plan             string     `json:"plan"`
+	CurrentPeriodEnd *time.Time `json:"current_period_end"`
+	CancelAt         *time.Time `json:"cancel_at"`
+}
+
+// PlanChange is an entry of a subscription's history.
+type PlanChange struct {
+	Plan   string    `json:"plan"`
+	Status string    `json:"status"`
+	Event  string    `json:"event"`
+	At     time.Time `json:"at"`
+}
+
+// MailState is where a notification stands.
+type MailState string
+
+// The states of a notification.
+const (
+	MailWaiting   MailState = "waiting"   // for an address
+	MailPending   MailState = "pending"   // rendered, to be sent
+	MailParked    MailState = "parked"    // the provider refuses for now (quota, key): an operator must act
+	MailSent      MailState = "sent"      // the provider took it
+	MailDelivered MailState = "delivered" // the provider delivered it
+	MailCancelled MailState = "cancelled" // no longer wanted; Error says why
+	MailFailed    MailState = "failed"    // will never go out; Error says why
+	MailNone      MailState = "none"      // the limit was reached; no mail is configured or wanted
+)
+
+// Notification is a document of the collection notifications: one crossing of
+// one threshold, and the mail about it.
+type Notification struct {
+	Key         string     `json:"key"` // its _id and the mail's idempotency key
+	Customer    string     `json:"customer"`
+	Feature     string     `json:"feature"`
+	Kind        LimitKind  `json:"kind"`
+	Percent     int        `json:"percent"`
+	Plan        string     `json:"plan"`
+	Limit       Value      `json:"limit"`
+	WindowStart time.Time  `json:"window_start"`
+	WindowEnd   time.Time  `json:"window_end"`
+	ReachedAt   time.Time  `json:"reached_at"`
+	State       MailState  `json:"state"`
+	To          string     `json:"to"`
+	Subject     string     `json:"subject"`
+	Body        []byte     `json:"body,omitempty"` // the exact request bytes, until sent + 30 days
+	Attempts    int        `json:"attempts"`
+	NextAt      *time.Time `json:"next_at"`
+	ProviderID  string     `json:"provider_id"`
+	Error       string     `json:"error"`
+	SentAt      *time.Time `json:"sent_at"`
+	DeliveredAt *time.Time `json:"delivered_at"`
+	ClickedAt   *time.Time `json:"clicked_at"`
+}
+
+// Conversion is a document of the collection conversions.
+type Conversion struct {
+	Key            string     `json:"key"`
+	Customer       string     `json:"customer"`
+	FromPlan       string     `json:"from_plan"`
+	ToPlan         string     `json:"to_plan"`
+	StripeEvent    string     `json:"stripe_event"`
+	Amount         int64      `json:"amount"`
+	Currency       string     `json:"currency"`
+	Feature        string     `json:"feature"` // whose limit was reached last before
+	LimitReachedAt *time.Time `json:"limit_reached_at"`
+	MailedAt       *time.Time `json:"mailed_at"`
+	ClickedAt      *time.Time `json:"clicked_at"`
+	ConvertedAt    time.Time  `json:"converted_at"`
+}

@@ -1,0 +1,115 @@
+package events
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Bounds of a usage event.
+const (
+	MaxEventBytes    = 64 << 10        // of one event's JSON
+	MaxCustomerBytes = 256             // of a customer id, UTF-8
+	MaxIDBytes       = 512             // of id, source and type each
+	MaxAhead         = 5 * time.Minute // of an event's time before the moment it is stored
+	MaxBatchBytes    = 512 << 10       // of a packed message
+)
+
+// ControlPrefix begins the types of events that only Tidegate itself may
+// publish: they change the fold (plan, anchor, override, configuration).
+const ControlPrefix = "tidegate."
+
+// Event is one use of a metered feature, in the terms of CloudEvents 1.0.
+// Its identity is (Subject, Source, ID).
+type Event struct {
+	ID      string    // required in a batch; assigned at the edge if a single event lacks it
+	Source  string    // who reports; optional
+	Type    string    // what was used: the name that a gate meters
+	Subject string    // the customer's raw id
+	Time    time.Time // when it was used; zero: the moment it is stored
+	Data    []byte    // a JSON object, or nil
+}
+
+// Errors that say what is wrong with an event. They are wrapped with detail.
+var (
+	// ErrInvalid is returned for an event that can never be accepted.
+	ErrInvalid = errors.New("invalid event")
+)
+
+func invalid(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))
+}
+
+// Validate says whether an app may publish e; the error names the field.
+// It does not look at Time, which is judged against the moment of storing
+// (see CheckTime), nor demands an ID.
+func (e *Event) Validate() error {
+	if e.Type == "" {
+		return invalid("`type` is missing: name what was used, such as \"api\"")
+	}
+	if strings.HasPrefix(e.Type, ControlPrefix) {
+		return invalid("`type` %q: names with %q are Tidegate's own", clip(e.Type), ControlPrefix)
+	}
+	for _, f := range [...]struct{ name, value string }{{"type", e.Type}, {"source", e.Source}, {"id", e.ID}} {
+		if len(f.value) > MaxIDBytes {
+			return invalid("`%s` has %d bytes, at most %d are allowed", f.name, len(f.value), MaxIDBytes)
+		}
+		if !utf8.ValidString(f.value) {
+			return invalid("`%s` is not valid UTF-8", f.name)
+		}
+	}
+	return ValidateCustomer(e.Subject)
+}
+
+// ValidateCustomer says whether id can name a customer: 1 to 256 bytes of
+// UTF-8 without control characters.
+func ValidateCustomer(id string) error {
+	switch {
+	case id == "":
+		return invalid("`subject` is missing: it names the customer")
+	case len(id) > MaxCustomerBytes:
+		return invalid("`subject` has %d bytes, a customer id has at most %d", len(id), MaxCustomerBytes)
+	case !utf8.ValidString(id):
+		return invalid("`subject` is not valid UTF-8")
+	}
+	for _, r := range id {
+		if r < 0x20 || (r >= 0x7f && r < 0xa0) {
+			return invalid("`subject` contains the control character %U", r)
+		}
+	}
+	return nil
+}
+
+// CheckTime says whether an event of time t, stored at the given moment, may
+// be counted: not more than MaxAhead before it and not older than horizon
+// (zero: any age, for imports).
+func CheckTime(t, stored time.Time, horizon time.Duration) error {
+	if ahead := t.Sub(stored); ahead > MaxAhead {
+		return invalid("`time` %s lies %s in the future (at most %s): check the clock of its sender",
+			t.UTC().Format(time.RFC3339), ahead.Round(time.Second), MaxAhead)
+	}
+	if y := t.Year(); y < 1970 {
+		return invalid("`time` %s lies before 1970", t.UTC().Format(time.RFC3339))
+	}
+	if age := stored.Sub(t); horizon > 0 && age > horizon {
+		return invalid("`time` %s is older than the horizon of %s: use `tidegate import` for history",
+			t.UTC().Format(time.RFC3339), shortDuration(horizon))
+	}
+	return nil
+}
+
+func shortDuration(d time.Duration) string {
+	if d%(24*time.Hour) == 0 {
+		return fmt.Sprintf("%dd", d/(24*time.Hour))
+	}
+	return d.String()
+}
+
+func clip(s string) string {
+	if len(s) > 64 {
+		return strings.ToValidUTF8(s[:64], "") + "…"
+	}
+	return s
+}

@@ -1,0 +1,133 @@
+package events
+
+import "time"
+
+// WindowTotal is what the aggregator tells the enforcer of one window. A
+// newer one of the same window has a greater (Generation, Position).
+type WindowTotal struct {
+	_          struct{}  `cbor:",toarray"`
+	Customer   string    // raw id
+	Feature    string    // gate
+	Generation uint64    // grows when windows are rebuilt by a replay
+	Position   uint64    // sequence in USAGE of the message that made it
+	Index      int       // which change of that message
+	Start      time.Time // window, inclusive; rolling: start of its first bucket
+	End        time.Time // exclusive; rolling: zero
+	Used       Value     // total; rolling: zero, see Buckets
+	Buckets    []Bucket  // rolling only, by start
+	StoredAt   time.Time // of that message
+	Silent     bool      // made by an import or a new configuration: no mail for what it blocks
+}
+
+// Bucket is an hour (or the rest of one after a cut) of a rolling window.
+type Bucket struct {
+	_     struct{}  `cbor:",toarray" bson:"-"`
+	Start time.Time `json:"start" bson:"start"`
+	Used  Value     `json:"used" bson:"used"`
+}
+
+// Override changes a customer's limit of one feature.
+type Override struct {
+	_      struct{}   `cbor:",toarray"`
+	Limit  *Value     `json:"limit,omitempty"`  // replaces the plan's limit
+	Grant  *Value     `json:"grant,omitempty"`  // adds to the limit of the window it was given in
+	Until  *time.Time `json:"until,omitempty"`  // nil: for good
+	Reason string     `json:"reason,omitempty"` // shown by explain
+	At     *time.Time `json:"at,omitempty"`     // when it was given; set on acceptance
+}
+
+// Account is one change of what is known of a customer: an intent from the
+// edge, or what the subscription fold found. Absent fields stay as they are.
+// It is stored as JSON in ACCOUNT; its time is the time it was stored.
+type Account struct {
+	Customer       string               `json:"customer,omitempty"`
+	Email          *string              `json:"email,omitempty"`
+	EmailSource    string               `json:"email_source,omitempty"` // "" the app (wins), or "stripe"
+	Locale         *string              `json:"locale,omitempty"`
+	StripeCustomer *string              `json:"stripe_customer,omitempty"`
+	Anchor         *time.Time           `json:"anchor,omitempty"`
+	Plan           *PlanPin             `json:"plan,omitempty"`
+	Overrides      map[string]*Override `json:"overrides,omitempty"` // null removes one
+	Suppress       *string              `json:"suppress,omitempty"`  // why no mail may go out; "" lifts it
+	Erase          bool                 `json:"erase,omitempty"`     // personal data only; counts stay
+	Subscription   *PlanState           `json:"subscription,omitempty"`
+	Payment        *Payment             `json:"payment,omitempty"`
+	Click          *Click               `json:"click,omitempty"`
+	Gate           *GateSwitch          `json:"gate,omitempty"` // only on partition 0, without a customer
+}
+
+// PlanPin is a plan set by the operator; an empty one gives the choice back to
+// Stripe.
+type PlanPin struct {
+	Name string `json:"name"`
+}
+
+// PlanState is what the subscription fold says of a customer.
+type PlanState struct {
+	Plan     string    `json:"plan"` // "" without a subscription that counts: the default plan
+	Status   string    `json:"status"`
+	Paid     bool      `json:"paid"`               // access of a paying customer
+	Position uint64    `json:"position"`           // sequence in BILLING that it is the result of
+	Event    string    `json:"event,omitempty"`    // the Stripe event that brought it
+	CausedAt time.Time `json:"caused_at,omitzero"` // when that happened, by Stripe's clock
+}
+
+// Payment is a first payment above 0 that moves a customer from a free to a
+// paid plan.
+type Payment struct {
+	Key      string    `json:"key"` // identity of the conversion
+	Event    string    `json:"event"`
+	FromPlan string    `json:"from_plan"`
+	ToPlan   string    `json:"to_plan"`
+	Amount   int64     `json:"amount"`   // in the currency's smallest unit
+	Currency string    `json:"currency"` // lower-case ISO 4217
+	At       time.Time `json:"at"`
+}
+
+// Click is a visit to the upgrade link.
+type Click struct {
+	Feature     string    `json:"feature"`
+	WindowStart time.Time `json:"window_start,omitzero"`
+}
+
+// GateSwitch turns a gate off (allow all) or on again.
+type GateSwitch struct {
+	Feature string `json:"feature"`
+	Off     bool   `json:"off"`
+}
+
+// LimitKind says what a Limit record reports.
+type LimitKind string
+
+// The kinds of Limit records.
+const (
+	LimitKindReached   LimitKind = "reached"   // used = limit: the last allowed use
+	LimitKindThreshold LimitKind = "threshold" // a warning level was passed
+	LimitKindUnblocked LimitKind = "unblocked"
+)
+
+// Limit is a record of the stream LIMITS (JSON). Its identity is (Customer,
+// Feature, WindowStart, Kind, Percent): repeats say the same thing.
+type Limit struct {
+	Kind        LimitKind  `json:"kind"`
+	Customer    string     `json:"customer"`
+	Feature     string     `json:"feature"`
+	Plan        string     `json:"plan"`
+	Limit       Value      `json:"limit"`
+	Used        Value      `json:"used"`
+	Percent     int        `json:"percent"` // of the limit; 100 for reached
+	WindowStart time.Time  `json:"window_start"`
+	WindowEnd   time.Time  `json:"window_end"`
+	UnblocksAt  *time.Time `json:"unblocks_at,omitempty"`
+	At          time.Time  `json:"at"` // when the usage that caused it was stored
+	Silent      bool       `json:"silent,omitempty"`
+	Shadow      bool       `json:"shadow,omitempty"`
+}
+
+// Dead is a record of the stream DEAD (JSON): what could not be processed.
+type Dead struct {
+	Origin string    `json:"origin"` // <stream>/<sequence>/<index in the message>
+	Reason string    `json:"reason"`
+	At     time.Time `json:"at"` // when the original was stored
+	Body   []byte    `json:"body"`
+}

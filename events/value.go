@@ -1,0 +1,239 @@
+package events
+
+import (
+	"bytes"
+	"errors"
+	"math"
+	"math/bits"
+	"strconv"
+	"strings"
+)
+
+// Value is an exact amount of usage: Units plus Nanos billionths, Nanos in
+// [0, 1e9). Counts have no Nanos. Negative values have negative Units and
+// Nanos that still add up (-0.5 is {-1, 500000000}).
+type Value struct {
+	_     struct{} `cbor:",toarray"`
+	Units int64
+	Nanos int32
+}
+
+// Errors of arithmetic on values.
+var (
+	// ErrValue is returned for text that is not a decimal number of at most
+	// nine decimal places within ±9.2e18.
+	ErrValue = errors.New("not a number of at most 9 decimal places within ±9.2e18")
+	// ErrOverflow is returned when a sum leaves that range.
+	ErrOverflow = errors.New("the sum exceeds 9.2e18")
+)
+
+const nanosPerUnit = 1_000_000_000
+
+// Count is a whole value.
+func Count(n int64) Value { return Value{Units: n} }
+
+// Add returns v + o, or ErrOverflow.
+func (v Value) Add(o Value) (Value, error) {
+	n := int64(v.Nanos) + int64(o.Nanos)
+	carry := int64(0)
+	if n >= nanosPerUnit {
+		n -= nanosPerUnit
+		carry = 1
+	}
+	u, ok := add64(v.Units, o.Units)
+	if !ok {
+		return v, ErrOverflow
+	}
+	if u, ok = add64(u, carry); !ok {
+		return v, ErrOverflow
+	}
+	return Value{Units: u, Nanos: int32(n)}, nil
+}
+
+func add64(a, b int64) (int64, bool) {
+	s := a + b
+	return s, (s > a) == (b > 0)
+}
+
+// Sub returns v - o; it saturates at the ends of the range.
+func (v Value) Sub(o Value) Value {
+	n := int64(v.Nanos) - int64(o.Nanos)
+	borrow := int64(0)
+	if n < 0 {
+		n += nanosPerUnit
+		borrow = 1
+	}
+	u := v.Units - o.Units - borrow
+	if (v.Units >= 0) != (o.Units >= 0) && (u >= 0) != (v.Units >= 0) {
+		if v.Units >= 0 {
+			return Value{Units: math.MaxInt64}
+		}
+		return Value{Units: math.MinInt64}
+	}
+	return Value{Units: u, Nanos: int32(n)}
+}
+
+// Cmp is -1, 0 or 1 as v is less than, equal to or greater than o.
+func (v Value) Cmp(o Value) int {
+	switch {
+	case v.Units < o.Units:
+		return -1
+	case v.Units > o.Units:
+		return 1
+	case v.Nanos < o.Nanos:
+		return -1
+	case v.Nanos > o.Nanos:
+		return 1
+	}
+	return 0
+}
+
+// Sign is -1, 0 or 1.
+func (v Value) Sign() int { return v.Cmp(Value{}) }
+
+// Percent returns p percent of v, rounded down to a billionth. v must not be
+// negative and p lie within 0 and 100.
+func (v Value) Percent(p int) Value {
+	hi, lo := bits.Mul64(uint64(v.Units), uint64(p))
+	u, rest := bits.Div64(hi, lo, 100)
+	n := (rest*nanosPerUnit + uint64(v.Nanos)*uint64(p)) / 100
+	return Value{Units: int64(u + n/nanosPerUnit), Nanos: int32(n % nanosPerUnit)}
+}
+
+// Max returns the greater of v and o.
+func (v Value) Max(o Value) Value {
+	if v.Cmp(o) < 0 {
+		return o
+	}
+	return v
+}
+
+// String is the shortest decimal form: "812", "0.25", "-1.5".
+func (v Value) String() string {
+	if v.Nanos == 0 {
+		return strconv.FormatInt(v.Units, 10)
+	}
+	sign, u, n := "", v.Units, v.Nanos
+	if u < 0 { // -0.5 is {-1, 0.5}
+		sign, u, n = "-", -(u + 1), nanosPerUnit-n
+	}
+	frac := strconv.FormatInt(nanosPerUnit+int64(n), 10)[1:]
+	return sign + strconv.FormatInt(u, 10) + "." + strings.TrimRight(frac, "0")
+}
+
+// ParseValue reads a JSON number ("3", "0.25", "1e3") exactly, or returns
+// ErrValue. NaN and infinities are no numbers.
+func ParseValue(s string) (Value, error) {
+	if len(s) > 64 {
+		return Value{}, ErrValue
+	}
+	mantissa, exp := s, 0
+	if i := strings.IndexAny(s, "eE"); i >= 0 {
+		n, err := strconv.Atoi(s[i+1:])
+		if err != nil || n > 30 || n < -30 {
+			return Value{}, ErrValue
+		}
+		mantissa, exp = s[:i], n
+	}
+	neg := strings.HasPrefix(mantissa, "-")
+	whole, frac, dot := strings.Cut(strings.TrimPrefix(mantissa, "-"), ".")
+	if whole == "" || dot && frac == "" {
+		return Value{}, ErrValue
+	}
+	digits := whole + frac
+	point := len(whole) + exp // where the decimal point stands in digits
+	for ; point < 0; point++ {
+		digits = "0" + digits
+	}
+	for len(digits) < point {
+		digits += "0"
+	}
+	u, err := parseDigits(digits[:point])
+	if err != nil {
+		return Value{}, err
+	}
+	rest := strings.TrimRight(digits[point:], "0")
+	if len(rest) > 9 {
+		return Value{}, ErrValue
+	}
+	n, err := parseDigits(rest + "000000000"[len(rest):])
+	if err != nil {
+		return Value{}, err
+	}
+	v := Value{Units: u, Nanos: int32(n)}
+	if neg {
+		v = Value{}.Sub(v)
+	}
+	return v, nil
+}
+
+func parseDigits(s string) (int64, error) {
+	if s == "" {
+		return 0, nil
+	}
+	for i := 0; i < len(s); i++ {
+		if s[i] < '0' || s[i] > '9' {
+			return 0, ErrValue
+		}
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		return 0, ErrValue
+	}
+	return n, nil
+}
+
+// MarshalJSON writes a whole value as a number and any other as a decimal
+// string, so that no reader rounds it.
+func (v Value) MarshalJSON() ([]byte, error) {
+	if v.Nanos == 0 {
+		return strconv.AppendInt(nil, v.Units, 10), nil
+	}
+	return []byte(`"` + v.String() + `"`), nil
+}
+
+// UnmarshalJSON reads either form.
+func (v *Value) UnmarshalJSON(b []byte) error {
+	p, err := ParseValue(string(bytes.Trim(b, `"`)))
+	if err == nil {
+		*v = p
+	}
+	return err
+}
+
+// NullValue is a value that may be absent: JSON null. As a limit, absent means
+// unlimited; as used, unknown.
+type NullValue struct {
+	_ struct{} `cbor:",toarray"`
+	Value
+	Valid bool
+}
+
+// Some is a value that is there.
+func Some(v Value) NullValue { return NullValue{Value: v, Valid: true} }
+
+// MarshalJSON writes null when the value is absent.
+func (v NullValue) MarshalJSON() ([]byte, error) {
+	if !v.Valid {
+		return []byte("null"), nil
+	}
+	return v.Value.MarshalJSON()
+}
+
+// UnmarshalJSON reads a value or null.
+func (v *NullValue) UnmarshalJSON(b []byte) error {
+	if string(b) == "null" {
+		*v = NullValue{}
+		return nil
+	}
+	v.Valid = true
+	return v.Value.UnmarshalJSON(b)
+}
+
+// String is the value, or "unlimited" when absent.
+func (v NullValue) String() string {
+	if !v.Valid {
+		return "unlimited"
+	}
+	return v.Value.String()
+}

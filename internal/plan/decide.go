@@ -1,0 +1,103 @@
+package plan
+
+import (
+	"time"
+
+	"github.com/tidegate-io/tidegate/events"
+)
+
+// Usage is what a decision needs to know of the window that contains now.
+// The zero value is a customer without usage and without a window.
+type Usage struct {
+	Start, End time.Time    // zero: not known
+	Used       events.Value // total
+	// UnblocksAt is when the total will fall below a limit by itself: End, or
+	// for a rolling window the moment its buckets have fallen out. Zero: unknown.
+	UnblocksAt time.Time
+	AsOf       time.Time
+}
+
+// Decide is the decision about a customer on the named plan ("": the default
+// one). It is pure: equal arguments give equal decisions. The caller fills in
+// Position and the gate's switch (GateOff).
+func Decide(c *Catalog, g *Gate, customer, planName string, o *events.Override, u Usage, now time.Time) events.Decision {
+	p := c.Plan(planName)
+	d := events.Decision{
+		Customer: customer, Feature: g.Feature, Plan: p.Name, Allowed: true,
+		WindowStart: pointer(u.Start), WindowEnd: pointer(u.End),
+		UpgradeURL: g.UpgradeURL, DecidedAt: now.UTC(), AsOf: u.AsOf.UTC(), Used: events.Some(u.Used),
+	}
+	limit, overridden := effective(g.LimitOf(p.Name), o, u, now)
+	switch {
+	case limit.Unlimited:
+		d.Reason = events.Unlimited
+		if overridden {
+			d.Reason = events.Overridden
+		}
+		return d
+	case limit.None:
+		d.Limit, d.Remaining = events.Some(events.Value{}), events.Some(events.Value{})
+		return g.block(d, events.NotInPlan, now)
+	}
+	d.Limit = events.Some(limit.Value)
+	d.Remaining = events.Some(limit.Value.Sub(u.Used).Max(events.Value{}))
+	if u.Used.Cmp(limit.Value) >= 0 {
+		if limit.Value.Sign() > 0 {
+			d.UnblocksAt = pointer(u.UnblocksAt)
+		}
+		return g.block(d, events.LimitReached, now)
+	}
+	d.Reason = events.WithinLimit
+	if overridden {
+		d.Reason = events.Overridden
+	} else if u.Used.Sign() > 0 && u.Used.Cmp(g.Near(limit.Value)) >= 0 {
+		d.Reason = events.NearLimit
+	}
+	return d
+}
+
+func (g *Gate) block(d events.Decision, why events.Reason, now time.Time) events.Decision {
+	d.Message = g.Message
+	if g.Shadow || g.EnforceFrom != nil && now.Before(*g.EnforceFrom) {
+		d.Reason, d.WouldBlock = events.Shadow, true
+		return d
+	}
+	d.Allowed, d.Reason = false, why
+	return d
+}
+
+// effective is the limit in force for a customer, and whether an override made
+// it. A grant counts only in the window in which it was given.
+func effective(l Limit, o *events.Override, u Usage, now time.Time) (Limit, bool) {
+	if o == nil || o.Until != nil && !now.Before(*o.Until) {
+		return l, false
+	}
+	if o.Limit != nil {
+		l = Limit{Value: *o.Limit}
+	}
+	if o.Grant != nil && !l.Unlimited && grantCounts(o, u) {
+		l.None = false
+		if sum, err := l.Value.Add(*o.Grant); err == nil {
+			l.Value = sum
+		} else {
+			l = Limit{Unlimited: true}
+		}
+		return l, true
+	}
+	return l, o.Limit != nil
+}
+
+func grantCounts(o *events.Override, u Usage) bool {
+	if o.At == nil || u.Start.IsZero() || u.End.IsZero() {
+		return true
+	}
+	return !o.At.Before(u.Start) && o.At.Before(u.End)
+}
+
+func pointer(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}

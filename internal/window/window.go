@@ -1,0 +1,165 @@
+// Package window is the arithmetic of usage windows: which window contains a
+// moment. Everything is a closed formula in UTC, without loops over periods.
+package window
+
+import (
+	"fmt"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Kind is how windows follow one another.
+type Kind string
+
+// The kinds.
+const (
+	Anniversary Kind = "anniversary" // one after another from the customer's anchor
+	Rolling     Kind = "rolling"     // the last N days, in buckets of an hour
+	Calendar    Kind = "calendar"    // months or days of the calendar, UTC
+)
+
+// BucketSize is the length of a rolling window's buckets.
+const BucketSize = time.Hour
+
+const day = 24 * time.Hour
+
+// Spec is the period of a gate.
+type Spec struct {
+	Kind  Kind `json:"kind"`
+	Days  int  `json:"days,omitempty"`  // anniversary and rolling
+	Month bool `json:"month,omitempty"` // calendar: months, else days
+}
+
+// ParseSpec reads a period ("30d", "month", "day") and a kind ("" takes the
+// period's default: anniversary for Nd, calendar for month and day).
+func ParseSpec(period, kind string) (Spec, error) {
+	switch period {
+	case "month", "day":
+		if kind != "" && Kind(kind) != Calendar {
+			return Spec{}, fmt.Errorf("a period of %q is of the calendar: leave `window` out, or give the period in days, such as 30d", period)
+		}
+		return Spec{Kind: Calendar, Month: period == "month"}, nil
+	}
+	n, err := strconv.Atoi(strings.TrimSuffix(period, "d"))
+	if err != nil || !strings.HasSuffix(period, "d") || n < 1 || n > 3660 {
+		return Spec{}, fmt.Errorf("period %q is none of: month, day, or a number of days from 1d to 3660d", period)
+	}
+	switch Kind(kind) {
+	case "", Anniversary:
+		return Spec{Kind: Anniversary, Days: n}, nil
+	case Rolling:
+		return Spec{Kind: Rolling, Days: n}, nil
+	case Calendar:
+		return Spec{}, fmt.Errorf("a calendar window needs the period month or day, not %q", period)
+	}
+	return Spec{}, fmt.Errorf("window %q is none of: anniversary, rolling, calendar", kind)
+}
+
+// Period is the spec's period as it is written: "30d", "month", "day".
+func (s Spec) Period() string {
+	switch {
+	case s.Kind != Calendar:
+		return strconv.Itoa(s.Days) + "d"
+	case s.Month:
+		return "month"
+	}
+	return "day"
+}
+
+// Length is the length of a window in days' windows; of a month, 30 days. For
+// a rolling window it is how far back usage counts.
+func (s Spec) Length() time.Duration {
+	switch {
+	case s.Kind != Calendar:
+		return time.Duration(s.Days) * day
+	case s.Month:
+		return 30 * day
+	}
+	return day
+}
+
+// Segment says which anchor is in force from a moment on, until the next
+// segment. A new segment cuts the running window and begins one.
+type Segment struct {
+	_      struct{}  `cbor:",toarray"`
+	From   time.Time // zero: since ever
+	Anchor time.Time
+}
+
+// Window is [Start, End).
+type Window struct{ Start, End time.Time }
+
+// Contains says whether t lies in w.
+func (w Window) Contains(t time.Time) bool { return !t.Before(w.Start) && t.Before(w.End) }
+
+// At is the window of an anniversary or calendar spec that contains t, for a
+// customer with these segments (sorted by From, the first since ever).
+// Windows of one customer tile time: they neither overlap nor leave gaps.
+// For a rolling spec it is the bucket that contains t.
+func (s Spec) At(segments []Segment, t time.Time) Window {
+	t = t.UTC()
+	i := sort.Search(len(segments), func(i int) bool { return segments[i].From.After(t) }) - 1
+	if i < 0 {
+		return s.plain(t, t)
+	}
+	w := s.plain(segments[i].Anchor, t)
+	if from := segments[i].From; from.After(w.Start) {
+		w.Start = from
+	}
+	if i+1 < len(segments) && segments[i+1].From.Before(w.End) {
+		w.End = segments[i+1].From
+	}
+	return w
+}
+
+func (s Spec) plain(anchor, t time.Time) Window {
+	switch s.Kind {
+	case Calendar:
+		y, m, d := t.Date()
+		if s.Month {
+			return Window{time.Date(y, m, 1, 0, 0, 0, 0, time.UTC), time.Date(y, m+1, 1, 0, 0, 0, 0, time.UTC)}
+		}
+		return Window{time.Date(y, m, d, 0, 0, 0, 0, time.UTC), time.Date(y, m, d+1, 0, 0, 0, 0, time.UTC)}
+	case Rolling:
+		start := t.Truncate(BucketSize)
+		return Window{start, start.Add(BucketSize)}
+	}
+	length := int64(s.Days) * 86400 * 1000
+	// Milliseconds reach over any year; a time.Duration ends after 292 years.
+	offset := t.UnixMilli() - anchor.UnixMilli()
+	k := offset / length
+	if offset%length < 0 {
+		k--
+	}
+	start := time.UnixMilli(anchor.UnixMilli() + k*length).UTC()
+	return Window{start, time.UnixMilli(start.UnixMilli() + length).UTC()}
+}
+
+// Cut adds a segment that begins at from, unless one begins there already,
+// whose anchor it then replaces. Segments stay sorted.
+func Cut(segments []Segment, from, anchor time.Time) []Segment {
+	from, anchor = from.UTC().Truncate(time.Millisecond), anchor.UTC().Truncate(time.Millisecond)
+	i := sort.Search(len(segments), func(i int) bool { return !segments[i].From.Before(from) })
+	if i < len(segments) && segments[i].From.Equal(from) {
+		segments[i].Anchor = anchor
+		return segments
+	}
+	segments = append(segments, Segment{})
+	copy(segments[i+1:], segments[i:])
+	segments[i] = Segment{From: from, Anchor: anchor}
+	return segments
+}
+
+// First is the anchor that a customer's first event at t makes.
+func First(t time.Time) []Segment {
+	return []Segment{{Anchor: t.UTC().Truncate(time.Second)}}
+}
+
+// FallsOut is when a bucket of a rolling window that starts at start stops to
+// count: when the last moment of its hour is older than the period, so that no
+// N days ever hold more than the limit.
+func (s Spec) FallsOut(start time.Time) time.Time {
+	return start.UTC().Truncate(BucketSize).Add(BucketSize).Add(s.Length())
+}
