@@ -1,0 +1,62 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// Message is one stored message of an input.
+type Message struct {
+	Input   int // index in Spec.Inputs
+	Subject string
+	Header  nats.Header
+	Data    []byte
+	Seq     uint64    // in its stream
+	Time    time.Time // when it was stored, UTC
+}
+
+// Processor is what a role does with one partition. Run calls its methods from
+// one goroutine, first Restore and Apply, then Start, then the others. Its
+// state must be a function of the messages handled (and, for roles that act in
+// time, of the moments of its ticks), for another owner may have to repeat
+// everything after the last commit.
+type Processor interface {
+	// Restore replaces the state by a snapshot; nil means the beginning.
+	Restore(snapshot []byte) error
+	// Apply adds a commit that was made after the snapshot.
+	Apply(commit []byte) error
+	// Start is called once the partition is owned. What the processor
+	// publishes through o is acknowledged before the next commit counts.
+	Start(ctx context.Context, o *Owner) error
+	// Handle processes one message. It must not block on anything but o. An
+	// error stops the partition; what cannot be processed is the
+	// processor's to publish to the dead letters.
+	Handle(m *Message) error
+	// Flush publishes what the messages since the last Flush gave rise to. It
+	// follows every run of Handle and every Tick without delay.
+	Flush() error
+	// Tick does what is due at now, and says when it wants to be called next
+	// (zero: not at all). It is also called after every Flush.
+	Tick(now time.Time) (next time.Time, err error)
+	// Commit returns what Apply needs to repeat the changes since the last
+	// Commit; nil when nothing changed but positions.
+	Commit() ([]byte, error)
+	// Snapshot returns the whole state for Restore.
+	Snapshot() ([]byte, error)
+	// Query answers a request to the partition's owner (Names.Query).
+	Query(request []byte) ([]byte, error)
+}
+
+// Errors of ownership.
+var (
+	// ErrFenced is returned when a newer owner has taken the partition.
+	ErrFenced = errors.New("partition was taken by a newer owner")
+	// ErrLost is returned when the lease has expired or been taken.
+	ErrLost = errors.New("lease was lost")
+	// ErrInput is returned when an input is not the stream that the committed
+	// positions belong to.
+	ErrInput = errors.New("input does not fit the committed position")
+)

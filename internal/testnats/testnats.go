@@ -1,0 +1,83 @@
+// Package testnats starts real NATS servers with JetStream for tests.
+package testnats
+
+import (
+	"net"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Server is a running server.
+type Server struct {
+	URL string
+	srv *server.Server
+	opt server.Options
+}
+
+// Start starts a server with a store of its own on a free port; it stops when
+// the test ends.
+func Start(t testing.TB) *Server {
+	t.Helper()
+	s := &Server{opt: server.Options{
+		Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(),
+		NoLog: true, NoSigs: true, JetStreamMaxMemory: 256 << 20, JetStreamMaxStore: 16 << 30,
+	}}
+	s.run(t)
+	t.Cleanup(s.Stop)
+	return s
+}
+
+func (s *Server) run(t testing.TB) {
+	t.Helper()
+	opt := s.opt
+	srv, err := server.NewServer(&opt)
+	if err != nil {
+		t.Fatalf("nats server: %v", err)
+	}
+	srv.Start()
+	if !srv.ReadyForConnections(10 * time.Second) {
+		t.Fatal("nats server did not start in 10 s")
+	}
+	s.srv, s.URL = srv, srv.ClientURL()
+	s.opt.Port = srv.Addr().(*net.TCPAddr).Port // so that a restart keeps the address
+}
+
+// Stop stops the server; what was stored stays until the test ends.
+func (s *Server) Stop() {
+	s.srv.Shutdown()
+	s.srv.WaitForShutdown()
+}
+
+// Restart stops the server, if it runs, and starts it again on the same
+// address with the same store.
+func (s *Server) Restart(t testing.TB) {
+	t.Helper()
+	s.Stop()
+	s.run(t)
+}
+
+// Connect returns a connection that reconnects for ever and is closed when the
+// test ends.
+func (s *Server) Connect(t testing.TB) *nats.Conn {
+	t.Helper()
+	nc, err := nats.Connect(s.URL, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
+	if err != nil {
+		t.Fatalf("nats connect: %v", err)
+	}
+	t.Cleanup(nc.Close)
+	return nc
+}
+
+// JetStream returns a JetStream context on a connection of its own.
+func (s *Server) JetStream(t testing.TB) jetstream.JetStream {
+	t.Helper()
+	js, err := jetstream.New(s.Connect(t))
+	if err != nil {
+		t.Fatalf("jetstream: %v", err)
+	}
+	return js
+}
