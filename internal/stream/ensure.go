@@ -1,0 +1,157 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidegate-io/tidegate/events"
+)
+
+const day = 24 * time.Hour
+
+// partitionsKey is the metadata key under which streams say for how many
+// partitions they were made.
+const partitionsKey = "tidegate-partitions"
+
+// Layout says how the streams are made.
+type Layout struct {
+	Names      events.Names
+	Partitions int           // 0: as the streams say, else DefaultPartitions
+	Replicas   int           // of every stream; 0 is 1
+	UsageAge   time.Duration // 0: 70 days
+	Horizon    time.Duration // 0: 32 days
+	UsageBytes int64         // space of USAGE; 0: unlimited. A full USAGE refuses.
+}
+
+// DefaultPartitions is how many partitions new streams get when the
+// configuration does not say.
+const DefaultPartitions = 32
+
+// ErrPartitions is returned when the streams were made for another number of
+// partitions than the configuration says.
+var ErrPartitions = errors.New("partitions cannot be changed")
+
+// JetStream is a JetStream context with the limits that the roles need.
+func JetStream(nc *nats.Conn) (jetstream.JetStream, error) {
+	return jetstream.New(nc,
+		jetstream.WithPublishAsyncMaxPending(8192),
+		// An acknowledgement that was lost would otherwise be waited for for ever.
+		jetstream.WithPublishAsyncTimeout(5*time.Second))
+}
+
+// Ensure makes the streams and buckets that are missing, leaves the others as
+// their operator has set them, and returns the number of partitions.
+func Ensure(ctx context.Context, js jetstream.JetStream, l Layout) (partitions int, err error) {
+	usage := l.Names.Stream(events.StreamUsage)
+	s, err := js.Stream(ctx, usage)
+	switch {
+	case err == nil:
+		made, _ := strconv.Atoi(s.CachedInfo().Config.Metadata[partitionsKey])
+		if made == 0 {
+			return 0, fmt.Errorf("stream %s exists but is not Tidegate's: set `namespace` in the configuration", usage)
+		}
+		if l.Partitions != 0 && l.Partitions != made {
+			return 0, fmt.Errorf("%w: stream %s was made for %d, the configuration says %d: set `partitions: %d`",
+				ErrPartitions, usage, made, l.Partitions, made)
+		}
+		l.Partitions = made
+	case !errors.Is(err, jetstream.ErrStreamNotFound):
+		return 0, err
+	case l.Partitions == 0:
+		l.Partitions = DefaultPartitions
+	}
+	for _, cfg := range l.streams() {
+		if err := ensureStream(ctx, js, cfg); err != nil {
+			return 0, err
+		}
+	}
+	for _, cfg := range l.buckets() {
+		if _, err := js.KeyValue(ctx, cfg.Bucket); errors.Is(err, jetstream.ErrBucketNotFound) {
+			_, err = js.CreateKeyValue(ctx, cfg)
+			if err != nil && !errors.Is(err, jetstream.ErrBucketExists) {
+				return 0, fmt.Errorf("bucket %s: %w", cfg.Bucket, err)
+			}
+		} else if err != nil {
+			return 0, fmt.Errorf("bucket %s: %w", cfg.Bucket, err)
+		}
+	}
+	return l.Partitions, nil
+}
+
+func ensureStream(ctx context.Context, js jetstream.JetStream, cfg jetstream.StreamConfig) error {
+	s, err := js.Stream(ctx, cfg.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		s, err = js.CreateStream(ctx, cfg)
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another process was faster
+			s, err = js.Stream(ctx, cfg.Name)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("stream %s: %w", cfg.Name, err)
+	}
+	if s.CachedInfo().Config.Metadata[partitionsKey] != cfg.Metadata[partitionsKey] {
+		return fmt.Errorf("%w: stream %s was made for %q, others for %q", ErrPartitions, cfg.Name,
+			s.CachedInfo().Config.Metadata[partitionsKey], cfg.Metadata[partitionsKey])
+	}
+	return nil
+}
+
+func (l Layout) streams() []jetstream.StreamConfig {
+	age, horizon := l.UsageAge, l.Horizon
+	if age == 0 {
+		age = 70 * day
+	}
+	if horizon == 0 {
+		horizon = 32 * day
+	}
+	n := l.Names
+	list := []jetstream.StreamConfig{
+		{
+			Name: events.StreamUsage, MaxAge: age, MaxBytes: l.UsageBytes, Duplicates: 30 * time.Second,
+			Subjects: []string{"usage.in.*", "usage.p.*." + events.BatchToken, "usage.p.*." + events.ImportToken, "usage.p.*." + events.ControlToken},
+			// Stored under the partition that the client could have computed.
+			SubjectTransform: &jetstream.SubjectTransformConfig{
+				Source:      n.Subject("usage.in.*"),
+				Destination: n.Subject(fmt.Sprintf("usage.p.{{partition(%d,1)}}.{{wildcard(1)}}", l.Partitions)),
+			},
+		},
+		{Name: events.StreamState, Subjects: []string{"state.>"}},
+		{Name: events.StreamSeen, Subjects: []string{"seen.*"}, MaxAge: horizon + 8*day},
+		{Name: events.StreamWindows, Subjects: []string{"windows.*"}, MaxAge: 3 * day},
+		// Stripe repeats a webhook for up to three days.
+		{Name: events.StreamBilling, Subjects: []string{"billing.>"}, MaxAge: 400 * day, Duplicates: 4 * day},
+		{Name: events.StreamAccount, Subjects: []string{"account.*"}, MaxAge: 400 * day},
+		{Name: events.StreamLimits, Subjects: []string{"limits.*"}, MaxAge: 70 * day},
+		{Name: events.StreamDead, Subjects: []string{"dead.*"}, MaxAge: 70 * day},
+	}
+	if n.Namespace != "" { // wildcard(1) counts wildcards, so the prefix does not move it
+		for i := range list {
+			for j, s := range list[i].Subjects {
+				list[i].Subjects[j] = n.Subject(s)
+			}
+		}
+	}
+	for i := range list {
+		list[i].Name = n.Stream(list[i].Name)
+		list[i].Retention = jetstream.LimitsPolicy
+		list[i].Discard = jetstream.DiscardNew
+		list[i].Compression = jetstream.S2Compression
+		list[i].Replicas = max(l.Replicas, 1)
+		list[i].AllowDirect = true
+		list[i].Metadata = map[string]string{partitionsKey: strconv.Itoa(l.Partitions)}
+	}
+	return list
+}
+
+func (l Layout) buckets() []jetstream.KeyValueConfig {
+	return []jetstream.KeyValueConfig{
+		{Bucket: l.Names.Bucket(events.BucketDecisions), Replicas: max(l.Replicas, 1)},
+		{Bucket: l.Names.Bucket(events.BucketOwners), Replicas: max(l.Replicas, 1), LimitMarkerTTL: time.Minute},
+	}
+}

@@ -1,0 +1,218 @@
+package stream
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
+)
+
+// Position is how far an input has been processed: the sequence in its stream,
+// and which stream that was (the moment it was made), for a stream made anew
+// under the same name counts from 1 again.
+type Position struct {
+	Seq     uint64    `json:"seq"`
+	Created time.Time `json:"created,omitzero"`
+}
+
+// maxPart bounds the payload of one message of a log or snapshot.
+const maxPart = 512 << 10
+
+type recordKind string
+
+const (
+	kindEpoch    recordKind = "epoch"
+	kindCommit   recordKind = "commit"
+	kindManifest recordKind = "manifest"
+)
+
+// meta is the first line of every record in a log; a commit's payload follows.
+type meta struct {
+	Kind      recordKind `json:"kind"`
+	Epoch     uint64     `json:"epoch"`
+	Number    uint64     `json:"number"` // of the last commit, this one included
+	Part      int        `json:"part,omitempty"`
+	Last      bool       `json:"last,omitempty"` // of a commit's parts: the one that commits
+	Positions []Position `json:"positions,omitempty"`
+	Writer    string     `json:"writer"`             // one per attempt to own
+	Manifest  uint64     `json:"manifest,omitempty"` // sequence of the newest manifest before this record
+	// Of manifests:
+	Generation string `json:"generation,omitempty"`
+	Parts      int    `json:"parts,omitempty"`
+	Size       int    `json:"size,omitempty"`
+	After      uint64 `json:"after,omitempty"`    // sequence of the commit that the snapshot includes last
+	Previous   uint64 `json:"previous,omitempty"` // sequence of the manifest before
+}
+
+func (m *meta) encode(payload []byte) []byte {
+	line, _ := json.Marshal(m) // cannot fail: plain fields
+	return append(append(line, '\n'), payload...)
+}
+
+func decodeRecord(data []byte) (m meta, payload []byte, err error) {
+	line, payload, ok := bytes.Cut(data, []byte{'\n'})
+	if !ok {
+		return m, nil, fmt.Errorf("record of a log has no header line")
+	}
+	return m, payload, json.Unmarshal(line, &m)
+}
+
+// Log is the fenced log of a partition, held by its owner. Its methods are not
+// safe for concurrent use.
+type Log struct {
+	js      jetstream.JetStream
+	stream  jetstream.Stream
+	name    string
+	subject string
+	snap    string // prefix of the snapshots' subjects
+	writer  string
+
+	epoch     uint64
+	number    uint64
+	positions []Position
+	last      uint64 // sequence of the subject's last message: the fence
+	manifest  manifestAt
+	size      int    // bytes of commits since the last snapshot
+	lastPart  uint64 // sequence of the last whole commit
+}
+
+type manifestAt struct {
+	meta
+	seq uint64
+}
+
+// OpenLog reads the partition's log, hands its snapshot and commits to p, and
+// claims it by an epoch record: from then on the former owner is fenced.
+func OpenLog(ctx context.Context, js jetstream.JetStream, streamName, subject, snapPrefix string, p Processor) (*Log, error) {
+	s, err := js.Stream(ctx, streamName)
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: %w", streamName, err)
+	}
+	l := &Log{js: js, stream: s, name: streamName, subject: subject, snap: snapPrefix, writer: nuid.Next()}
+	r := reading{Log: l, p: p}
+	if err := r.restore(ctx); err != nil {
+		return nil, err
+	}
+	for {
+		seq, err := l.publish(ctx, l.record(kindEpoch, func(m *meta) { m.Epoch++ }), nil)
+		if err == nil {
+			l.epoch++
+			l.last = seq
+			l.dropOrphans(ctx)
+			return l, nil
+		}
+		if !errors.Is(err, ErrFenced) || ctx.Err() != nil {
+			return nil, err
+		}
+		// The former owner committed meanwhile (or a newer one came): read on.
+		before := l.epoch
+		if err := r.readOn(ctx); err != nil {
+			return nil, err
+		}
+		if l.epoch != before {
+			return nil, ErrFenced
+		}
+	}
+}
+
+// Epoch is the owner's epoch.
+func (l *Log) Epoch() uint64 { return l.epoch }
+
+// Positions are those of the last commit.
+func (l *Log) Positions() []Position { return l.positions }
+
+func (l *Log) record(kind recordKind, set func(*meta)) meta {
+	m := meta{Kind: kind, Epoch: l.epoch, Number: l.number, Positions: l.positions, Writer: l.writer, Manifest: l.manifest.seq}
+	set(&m)
+	return m
+}
+
+// Commit makes payload and positions the partition's newest state. When it
+// returns nil they are durable; ErrFenced means that another owns the partition
+// and nothing was written. It tries until ctx is done.
+func (l *Log) Commit(ctx context.Context, positions []Position, payload []byte) error {
+	number := l.number + 1
+	total := len(payload)
+	for part := 0; ; part++ {
+		n := min(len(payload), maxPart)
+		chunk := payload[:n]
+		payload = payload[n:]
+		m := l.record(kindCommit, func(m *meta) {
+			m.Number, m.Part, m.Last, m.Positions = number, part, len(payload) == 0, positions
+		})
+		seq, err := l.publish(ctx, m, chunk)
+		if err != nil {
+			return err
+		}
+		l.last = seq
+		if m.Last {
+			l.number, l.positions, l.lastPart = number, append([]Position(nil), positions...), seq
+			l.size += total + 512
+			return nil
+		}
+	}
+}
+
+// publish appends one record at the fence. An answer that was lost is looked
+// up, so that one that landed is neither repeated nor taken for a fence.
+func (l *Log) publish(ctx context.Context, m meta, payload []byte) (uint64, error) {
+	data := m.encode(payload)
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		try, cancel := context.WithTimeout(ctx, 5*time.Second)
+		ack, err := l.js.Publish(try, l.subject, data, jetstream.WithExpectLastSequencePerSubject(l.last))
+		cancel()
+		if err == nil {
+			return ack.Sequence, nil
+		}
+		seq, landed, err := l.landed(ctx, m)
+		if landed || err != nil && !isTemporary(err) {
+			return seq, err
+		}
+		select {
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		case <-time.After(wait):
+		}
+	}
+}
+
+// landed reads the log's last record: is it m, or still what came before it
+// (not landed), or another's (ErrFenced)?
+func (l *Log) landed(ctx context.Context, m meta) (seq uint64, landed bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	raw, err := l.stream.GetLastMsgForSubject(ctx, l.subject)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		if l.last == 0 {
+			return 0, false, nil
+		}
+		return 0, false, fmt.Errorf("%w: its log is gone", ErrFenced)
+	}
+	if err != nil {
+		return 0, false, temporary{err}
+	}
+	if raw.Sequence == l.last {
+		return 0, false, nil
+	}
+	got, _, err := decodeRecord(raw.Data)
+	if err != nil {
+		return 0, false, err
+	}
+	if got.Writer == m.Writer && got.Kind == m.Kind && got.Epoch == m.Epoch && got.Number == m.Number && got.Part == m.Part {
+		return raw.Sequence, true, nil
+	}
+	return 0, false, ErrFenced
+}
+
+// temporary marks an error after which the same may be tried again.
+type temporary struct{ error }
+
+func isTemporary(err error) bool {
+	var t temporary
+	return errors.As(err, &t)
+}

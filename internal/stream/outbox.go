@@ -1,0 +1,158 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// outbox publishes without waiting and knows what is not yet acknowledged.
+type outbox struct {
+	ctx  context.Context
+	js   jetstream.JetStream
+	fail func(error) // called once a publish can never succeed
+
+	mu      sync.Mutex
+	wake    sync.Cond // on mu: queue or open changed
+	queue   []*sent
+	open    int              // published and not acknowledged
+	newest  map[string]*sent // of subjects where only the latest message matters
+	stopped bool
+}
+
+type sent struct {
+	msg    *nats.Msg
+	opts   []jetstream.PublishOpt
+	future jetstream.PubAckFuture
+	latest bool
+}
+
+func newOutbox(ctx context.Context, js jetstream.JetStream, fail func(error)) *outbox {
+	o := &outbox{ctx: ctx, js: js, fail: fail, newest: map[string]*sent{}}
+	o.wake.L = &o.mu
+	go o.watch()
+	context.AfterFunc(ctx, func() {
+		o.mu.Lock()
+		o.stopped = true
+		o.mu.Unlock()
+		o.wake.Broadcast()
+	})
+	return o
+}
+
+func (o *outbox) publish(m *nats.Msg, opts []jetstream.PublishOpt, latest bool) error {
+	s := &sent{msg: m, opts: opts, latest: latest}
+	if err := o.send(s); err != nil {
+		return err
+	}
+	o.mu.Lock()
+	o.queue = append(o.queue, s)
+	o.open++
+	if latest {
+		o.newest[m.Subject] = s
+	}
+	o.mu.Unlock()
+	o.wake.Broadcast()
+	return nil
+}
+
+// send hands s to the connection. It waits while too many are in flight.
+func (o *outbox) send(s *sent) error {
+	for {
+		// The library sets the reply subject of the message it is given.
+		m := *s.msg
+		f, err := o.js.PublishMsgAsync(&m, s.opts...)
+		if err == nil {
+			s.future = f
+			return nil
+		}
+		select {
+		case <-o.ctx.Done():
+			return fmt.Errorf("publishing to %s: %w", s.msg.Subject, o.ctx.Err())
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// watch waits for the acknowledgements in the order of publishing, and repeats
+// what was not acknowledged: it may have landed, and all outputs are idempotent.
+func (o *outbox) watch() {
+	for {
+		o.mu.Lock()
+		for len(o.queue) == 0 && !o.stopped {
+			o.wake.Wait()
+		}
+		if o.stopped {
+			o.mu.Unlock()
+			return
+		}
+		s := o.queue[0]
+		o.queue[0] = nil
+		o.queue = o.queue[1:]
+		o.mu.Unlock()
+		if !o.settle(s) {
+			return
+		}
+		o.mu.Lock()
+		o.open--
+		if o.newest[s.msg.Subject] == s {
+			delete(o.newest, s.msg.Subject)
+		}
+		o.mu.Unlock()
+		o.wake.Broadcast()
+	}
+}
+
+func (o *outbox) settle(s *sent) bool {
+	for {
+		var err error
+		select {
+		case <-o.ctx.Done():
+			return false
+		case <-s.future.Ok():
+			return true
+		case err = <-s.future.Err():
+		}
+		if isFenced(err) {
+			o.fail(fmt.Errorf("%w: a guarded publish to %s was refused", ErrFenced, s.msg.Subject))
+			return false
+		}
+		if o.overtaken(s) {
+			return true // to repeat it now would put an old value over a newer one
+		}
+		select {
+		case <-o.ctx.Done():
+			return false
+		case <-time.After(100 * time.Millisecond):
+		}
+		if o.overtaken(s) {
+			return true
+		}
+		if err := o.send(s); err != nil {
+			return false
+		}
+	}
+}
+
+func (o *outbox) overtaken(s *sent) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return s.latest && o.newest[s.msg.Subject] != s
+}
+
+// drain waits until everything published is acknowledged.
+func (o *outbox) drain() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for o.open > 0 && !o.stopped {
+		o.wake.Wait()
+	}
+	if o.open > 0 {
+		return context.Cause(o.ctx)
+	}
+	return nil
+}

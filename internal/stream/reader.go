@@ -1,0 +1,128 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Input is a part of a stream that a processor reads.
+type Input struct {
+	Stream string // base name, such as events.StreamUsage
+	Filter string // subject, with the namespace
+}
+
+// inbox hands the messages of all inputs to the one goroutine that processes
+// them, a run at a time: a channel a message would cost more than the fold.
+type inbox struct {
+	mu    sync.Mutex
+	room  sync.Cond
+	queue []Message
+	bytes int
+	ready chan struct{} // has an element when queue is not empty
+	done  bool
+}
+
+// Bounds of what waits in an inbox before reading pauses.
+const (
+	inboxMessages = 20_000
+	inboxBytes    = 32 << 20
+)
+
+func newInbox() *inbox {
+	b := &inbox{ready: make(chan struct{}, 1)}
+	b.room.L = &b.mu
+	return b
+}
+
+func (b *inbox) put(m Message) {
+	b.mu.Lock()
+	for !b.done && (len(b.queue) >= inboxMessages || b.bytes >= inboxBytes) {
+		b.room.Wait()
+	}
+	b.queue = append(b.queue, m)
+	b.bytes += len(m.Data)
+	b.mu.Unlock()
+	select {
+	case b.ready <- struct{}{}:
+	default:
+	}
+}
+
+// take swaps the queue for an empty one.
+func (b *inbox) take(empty []Message) []Message {
+	b.mu.Lock()
+	q := b.queue
+	b.queue, b.bytes = empty[:0], 0
+	b.mu.Unlock()
+	b.room.Broadcast()
+	return q
+}
+
+func (b *inbox) close() {
+	b.mu.Lock()
+	b.done = true
+	b.mu.Unlock()
+	b.room.Broadcast()
+}
+
+// reader reads one input in order, without acknowledgements.
+type reader struct {
+	input  int
+	stream jetstream.Stream
+	filter string
+	stop   func()
+}
+
+// startReader begins behind position, which must belong to the stream.
+func startReader(ctx context.Context, js jetstream.JetStream, name string, in Input, index int, pos *Position, to *inbox) (*reader, InputState, error) {
+	s, err := js.Stream(ctx, name)
+	if err != nil {
+		return nil, InputState{}, fmt.Errorf("stream %s: %w", name, err)
+	}
+	info := s.CachedInfo()
+	state := InputState{Position: pos.Seq, First: info.State.FirstSeq}
+	if pos.Created.IsZero() {
+		pos.Created = info.Created
+	}
+	if !pos.Created.Equal(info.Created) {
+		return nil, state, fmt.Errorf("%w: stream %s was made anew at %s, the committed position belongs to the one of %s",
+			ErrInput, name, info.Created.Format(time.RFC3339), pos.Created.Format(time.RFC3339))
+	}
+	if pos.Seq > info.State.LastSeq {
+		return nil, state, fmt.Errorf("%w: stream %s ends at %d, the committed position is %d: messages were lost or an old copy was restored",
+			ErrInput, name, info.State.LastSeq, pos.Seq)
+	}
+	cons, err := js.OrderedConsumer(ctx, name, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{in.Filter}, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: pos.Seq + 1,
+	})
+	if err != nil {
+		return nil, state, fmt.Errorf("reading %s: %w", name, err)
+	}
+	cc, err := cons.Consume(func(msg jetstream.Msg) {
+		md, err := msg.Metadata()
+		if err != nil {
+			return // not a JetStream message: cannot come from this consumer
+		}
+		to.put(Message{Input: index, Subject: msg.Subject(), Header: msg.Headers(), Data: msg.Data(), Seq: md.Sequence.Stream, Time: md.Timestamp.UTC()})
+	}, jetstream.PullMaxMessagesWithBytesLimit(10_000, 16<<20))
+	if err != nil {
+		return nil, state, fmt.Errorf("reading %s: %w", name, err)
+	}
+	return &reader{input: index, stream: s, filter: in.Filter, stop: func() { cc.Stop(); <-cc.Closed() }}, state, nil
+}
+
+// newest is the sequence of the last message stored for the input.
+func (r *reader) newest(ctx context.Context) (uint64, error) {
+	raw, err := r.stream.GetLastMsgForSubject(ctx, r.filter)
+	if err == jetstream.ErrMsgNotFound {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return raw.Sequence, nil
+}

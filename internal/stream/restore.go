@@ -1,0 +1,182 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// reading brings a Log and its Processor to the last whole commit.
+type reading struct {
+	*Log
+	p     Processor
+	parts [][]byte // of a commit whose last part has not come yet
+	read  uint64   // sequence of the last record looked at
+}
+
+// errTorn is returned when records were purged while they were read: the
+// reader begins again.
+var errTorn = errors.New("log changed while it was read")
+
+func (r *reading) restore(ctx context.Context) error {
+	for {
+		err := r.tryRestore(ctx)
+		if !errors.Is(err, errTorn) {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+}
+
+func (r *reading) tryRestore(ctx context.Context) error {
+	r.epoch, r.number, r.positions, r.manifest, r.size, r.parts, r.read, r.lastPart = 0, 0, nil, manifestAt{}, 0, nil, 0, 0
+	last, err := r.stream.GetLastMsgForSubject(ctx, r.subject)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return r.p.Restore(nil)
+	}
+	if err != nil {
+		return fmt.Errorf("last record of %s: %w", r.subject, err)
+	}
+	m, _, err := decodeRecord(last.Data)
+	if err != nil {
+		return err
+	}
+	at := m.Manifest
+	if m.Kind == kindManifest {
+		at = last.Sequence
+	}
+	if at == 0 {
+		if err := r.p.Restore(nil); err != nil {
+			return err
+		}
+		return r.readOn(ctx)
+	}
+	raw, err := r.stream.GetMsg(ctx, at)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return errTorn
+	}
+	if err != nil {
+		return err
+	}
+	if m, _, err = decodeRecord(raw.Data); err != nil {
+		return err
+	}
+	snapshot, err := r.snapshot(ctx, m)
+	if err != nil {
+		return err
+	}
+	r.manifest = manifestAt{meta: m, seq: at}
+	r.epoch, r.number, r.positions, r.read, r.lastPart = m.Epoch, m.Number, m.Positions, m.After, m.After
+	if err := r.p.Restore(snapshot); err != nil {
+		return fmt.Errorf("snapshot %s of %s: %w", m.Generation, r.subject, err)
+	}
+	return r.readOn(ctx)
+}
+
+func (r *reading) snapshot(ctx context.Context, m meta) ([]byte, error) {
+	data := make([]byte, 0, m.Size)
+	for part := range m.Parts {
+		raw, err := r.stream.GetLastMsgForSubject(ctx, r.part(m.Generation, part))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return nil, errTorn
+		}
+		if err != nil {
+			return nil, err
+		}
+		data = append(data, raw.Data...)
+	}
+	if len(data) != m.Size {
+		return nil, fmt.Errorf("snapshot %s of %s has %d bytes, its manifest says %d", m.Generation, r.subject, len(data), m.Size)
+	}
+	return data, nil
+}
+
+func (l *Log) part(generation string, part int) string {
+	return l.snap + "." + generation + "." + strconv.Itoa(part)
+}
+
+// readOn reads and applies what the log holds after r.read.
+func (r *reading) readOn(ctx context.Context) error {
+	last, err := r.stream.GetLastMsgForSubject(ctx, r.subject)
+	if err != nil {
+		return err
+	}
+	r.last = last.Sequence
+	if r.read >= last.Sequence {
+		return nil
+	}
+	cons, err := r.js.OrderedConsumer(ctx, r.name, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{r.subject}, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: r.read + 1,
+		InactiveThreshold: 30 * time.Second,
+	})
+	if err != nil {
+		return err
+	}
+	it, err := cons.Messages(jetstream.PullMaxMessagesWithBytesLimit(500, 16<<20))
+	if err != nil {
+		return err
+	}
+	defer it.Stop()
+	for r.read < r.last {
+		msg, err := it.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return fmt.Errorf("reading %s: %w", r.subject, err)
+		}
+		md, err := msg.Metadata()
+		if err != nil {
+			return err
+		}
+		if err := r.apply(msg.Data(), md.Sequence.Stream); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *reading) apply(data []byte, seq uint64) error {
+	m, payload, err := decodeRecord(data)
+	if err != nil {
+		return fmt.Errorf("%s at %d: %w", r.subject, seq, err)
+	}
+	r.read = seq
+	switch m.Kind {
+	case kindEpoch:
+		r.epoch, r.parts = m.Epoch, nil // parts without their last one are void
+		return nil
+	case kindManifest:
+		r.manifest, r.size = manifestAt{meta: m, seq: seq}, 0
+		return nil
+	}
+	if m.Number <= r.number {
+		return nil
+	}
+	if m.Number != r.number+1 || m.Part != len(r.parts) {
+		return errTorn
+	}
+	r.parts = append(r.parts, payload)
+	if !m.Last {
+		return nil
+	}
+	whole := payload
+	if len(r.parts) > 1 {
+		whole = nil
+		for _, p := range r.parts {
+			whole = append(whole, p...)
+		}
+	}
+	r.parts, r.number, r.positions, r.lastPart = nil, m.Number, m.Positions, seq
+	r.size += len(whole) + 512
+	if len(whole) == 0 {
+		return nil
+	}
+	if err := r.p.Apply(whole); err != nil {
+		return fmt.Errorf("commit %d of %s: %w", m.Number, r.subject, err)
+	}
+	return nil
+}

@@ -1,0 +1,343 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidegate-io/tidegate/events"
+)
+
+// Spec says which partition of which role is run, and on what.
+type Spec struct {
+	Role      string
+	Partition int
+	Inputs    []Input
+}
+
+// Env is what every partition of a process shares.
+type Env struct {
+	NC     *nats.Conn
+	JS     jetstream.JetStream
+	Names  events.Names
+	Holder string // names this process in leases
+	Log    *slog.Logger
+	Now    func() time.Time
+	// CommitEvery is the least time between commits; 0 is one second.
+	CommitEvery time.Duration
+	// LeaseTTL is DefaultLeaseTTL unless set.
+	LeaseTTL time.Duration
+}
+
+// FreshHeader in a query asks the owner to answer only after everything that
+// was stored in its inputs before.
+const FreshHeader = "Fresh"
+
+// run is one ownership of a partition.
+type run struct {
+	Env
+	Spec
+	proc    Processor
+	log     *Log
+	out     *outbox
+	inbox   *inbox
+	readers []*reader
+	pos     []Position
+	spare   []Message
+
+	queries  chan query
+	waiting  []query
+	snapshot chan snapshotDone
+	snapping bool
+	moved    bool // positions or state changed since the last commit
+	commitAt <-chan time.Time
+	tickAt   *time.Timer
+	onReady  func()
+}
+
+type query struct {
+	msg  *nats.Msg
+	need []uint64 // positions to reach first
+}
+
+type snapshotDone struct {
+	s   *pendingSnapshot
+	err error
+}
+
+// Run owns the partition until ctx is done (then it commits and returns nil),
+// the lease is lost, or something fails for good. lost is the lease's.
+func Run(ctx context.Context, env Env, spec Spec, proc Processor, lost <-chan struct{}, onReady func()) error {
+	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(nil)
+	r := &run{
+		Env: env, Spec: spec, proc: proc, inbox: newInbox(), onReady: onReady,
+		queries: make(chan query, 64), snapshot: make(chan snapshotDone, 1), tickAt: time.NewTimer(time.Hour),
+	}
+	r.tickAt.Stop()
+	go func() {
+		select {
+		case <-lost:
+			cancel(ErrLost)
+		case <-work.Done():
+		}
+	}()
+	defer r.stopReading()
+	if err := r.open(ctx, work, cancel); err != nil {
+		return cause(work, err)
+	}
+	defer context.AfterFunc(ctx, func() { // a clean stop must not hang on a broker that is away
+		time.AfterFunc(4*time.Second, func() { cancel(context.Canceled) })
+	})()
+	return cause(work, r.loop(ctx, work))
+}
+
+// cause prefers the reason for which the work was cancelled.
+func cause(work context.Context, err error) error {
+	if c := context.Cause(work); err != nil && c != nil {
+		return c
+	}
+	return err
+}
+
+func (r *run) open(ctx, work context.Context, cancel context.CancelCauseFunc) error {
+	log, err := OpenLog(ctx, r.JS, r.Names.Stream(events.StreamState),
+		r.Names.Log(r.Role, r.Partition), r.Names.Snap(r.Role, r.Partition), r.proc)
+	if err != nil {
+		return fmt.Errorf("log: %w", err)
+	}
+	r.log = log
+	r.pos = make([]Position, len(r.Inputs))
+	copy(r.pos, log.Positions())
+	r.out = newOutbox(work, r.JS, func(err error) { cancel(err) })
+	owner := &Owner{Names: r.Names, Partition: r.Partition, Epoch: log.Epoch(), JS: r.JS, out: r.out,
+		Log: r.Env.Log.With("role", r.Role, "partition", r.Partition, "epoch", log.Epoch())}
+	for i, in := range r.Inputs {
+		rd, state, err := startReader(ctx, r.JS, r.Names.Stream(in.Stream), in, i, &r.pos[i], r.inbox)
+		if err != nil {
+			return err
+		}
+		r.readers = append(r.readers, rd)
+		owner.Inputs = append(owner.Inputs, state)
+	}
+	if err := r.proc.Start(work, owner); err != nil {
+		return fmt.Errorf("start: %w", err)
+	}
+	sub, err := r.NC.Subscribe(r.Names.Query(r.Role, r.Partition), func(m *nats.Msg) { r.ask(work, m) })
+	if err != nil {
+		return err
+	}
+	context.AfterFunc(work, func() { _ = sub.Unsubscribe() })
+	r.onReady()
+	return r.afterWork()
+}
+
+func (r *run) stopReading() {
+	r.inbox.close()
+	for _, rd := range r.readers {
+		rd.stop()
+	}
+}
+
+func (r *run) loop(ctx, work context.Context) error {
+	for {
+		var err error
+		select {
+		case <-work.Done():
+			return context.Cause(work)
+		case <-ctx.Done():
+			return r.commit(work)
+		case <-r.inbox.ready:
+			err = r.handle(work)
+		case <-r.tickAt.C:
+			err = r.afterWork()
+		case <-r.commitAt:
+			err = r.commit(work)
+		case q := <-r.queries:
+			r.waiting = append(r.waiting, q)
+			r.answer()
+		case done := <-r.snapshot:
+			err = r.finishSnapshot(work, done)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (r *run) handle(work context.Context) error {
+	batch := r.inbox.take(r.spare)
+	for i := range batch {
+		m := &batch[i]
+		if m.Seq <= r.pos[m.Input].Seq {
+			continue // an ordered consumer that began again
+		}
+		if err := r.proc.Handle(m); err != nil {
+			return fmt.Errorf("%s/%d: %w", r.Inputs[m.Input].Stream, m.Seq, err)
+		}
+		r.pos[m.Input].Seq = m.Seq
+	}
+	clear(batch)
+	r.spare = batch
+	if err := r.proc.Flush(); err != nil {
+		return err
+	}
+	return r.afterWork()
+}
+
+// afterWork lets the processor do what is due, and answers who waited.
+func (r *run) afterWork() error {
+	next, err := r.proc.Tick(r.Now())
+	if err != nil {
+		return err
+	}
+	if err := r.proc.Flush(); err != nil {
+		return err
+	}
+	r.tickAt.Stop()
+	if !next.IsZero() {
+		r.tickAt.Reset(max(next.Sub(r.Now()), time.Millisecond))
+	}
+	r.changed()
+	r.answer()
+	return nil
+}
+
+func (r *run) changed() {
+	r.moved = true
+	if r.commitAt == nil {
+		every := r.CommitEvery
+		if every == 0 {
+			every = time.Second
+		}
+		r.commitAt = time.After(every)
+	}
+}
+
+func (r *run) commit(work context.Context) error {
+	r.commitAt = nil
+	if !r.moved {
+		return nil
+	}
+	if err := r.out.drain(); err != nil {
+		return err
+	}
+	payload, err := r.proc.Commit()
+	if err != nil {
+		return err
+	}
+	if payload == nil && equalPositions(r.pos, r.log.Positions()) {
+		r.moved = false
+		return nil
+	}
+	if err := r.out.drain(); err != nil { // what Commit published
+		return err
+	}
+	if err := r.log.Commit(work, r.pos, payload); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	r.moved = false
+	if !r.snapping && r.log.WantsSnapshot() {
+		return r.beginSnapshot(work)
+	}
+	return nil
+}
+
+func equalPositions(a, b []Position) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i].Seq != b[i].Seq {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *run) beginSnapshot(work context.Context) error {
+	data, err := r.proc.Snapshot()
+	if err != nil {
+		return fmt.Errorf("snapshot: %w", err)
+	}
+	s := r.log.BeginSnapshot(data)
+	r.snapping = true
+	go func() {
+		err := r.log.WriteParts(work, s, data)
+		select {
+		case r.snapshot <- snapshotDone{s, err}:
+		case <-work.Done():
+		}
+	}()
+	return nil
+}
+
+func (r *run) finishSnapshot(work context.Context, done snapshotDone) error {
+	r.snapping = false
+	if done.err != nil { // a later commit tries again
+		r.Env.Log.Warn("snapshot_not_written", "role", r.Role, "partition", r.Partition, "error", done.err)
+		return nil
+	}
+	return r.log.FinishSnapshot(work, done.s)
+}
+
+// ask takes a request from the network to the loop.
+func (r *run) ask(work context.Context, m *nats.Msg) {
+	q := query{msg: m, need: make([]uint64, len(r.readers))}
+	enqueue := func() {
+		select {
+		case r.queries <- q:
+		case <-work.Done():
+		}
+	}
+	if m.Header.Get(FreshHeader) == "" {
+		enqueue()
+		return
+	}
+	go func() {
+		ctx, cancel := context.WithTimeout(work, 5*time.Second)
+		defer cancel()
+		for i, rd := range r.readers {
+			seq, err := rd.newest(ctx)
+			if err != nil {
+				return // the asker's time-out says it
+			}
+			q.need[i] = seq
+		}
+		enqueue()
+	}()
+}
+
+func (r *run) answer() {
+	kept := r.waiting[:0]
+	for _, q := range r.waiting {
+		reached := true
+		for i, need := range q.need {
+			reached = reached && r.pos[i].Seq >= need
+		}
+		if !reached {
+			kept = append(kept, q)
+			continue
+		}
+		reply, err := r.proc.Query(q.msg.Data)
+		if err != nil {
+			m := nats.NewMsg(q.msg.Reply)
+			m.Header.Set("Error", err.Error())
+			_ = q.msg.RespondMsg(m)
+			continue
+		}
+		_ = q.msg.Respond(reply)
+	}
+	clear(r.waiting[len(kept):])
+	r.waiting = kept
+}
+
+// IsStop says whether err only means that the partition goes on elsewhere.
+func IsStop(err error) bool {
+	return errors.Is(err, ErrFenced) || errors.Is(err, ErrLost) || errors.Is(err, context.Canceled)
+}

@@ -1,0 +1,105 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// minSnapshotAfter keeps small partitions from being snapshot all the time.
+const minSnapshotAfter = 1 << 20
+
+// WantsSnapshot says whether the log has grown to twice its last snapshot.
+func (l *Log) WantsSnapshot() bool {
+	return l.size >= max(2*l.manifest.Size, minSnapshotAfter)
+}
+
+// pendingSnapshot is a snapshot whose parts are being written. It holds what
+// the manifest will say, for commits go on meanwhile.
+type pendingSnapshot struct {
+	m    meta
+	size int // of the log when it was taken
+}
+
+// BeginSnapshot takes down that data is the state as of the last commit.
+func (l *Log) BeginSnapshot(data []byte) *pendingSnapshot {
+	return &pendingSnapshot{size: l.size, m: l.record(kindManifest, func(m *meta) {
+		// Fresh subjects: a stale owner can never write into them.
+		m.Generation = fmt.Sprintf("%d-%d", l.epoch, l.number)
+		m.Parts, m.Size = (len(data)+maxPart-1)/maxPart, len(data)
+		m.After, m.Previous = l.lastPart, l.manifest.seq
+	})}
+}
+
+// WriteParts stores the snapshot's parts. It may run beside commits.
+func (l *Log) WriteParts(ctx context.Context, s *pendingSnapshot, data []byte) error {
+	for part := range s.m.Parts {
+		chunk := data[part*maxPart : min(len(data), (part+1)*maxPart)]
+		if _, err := l.js.Publish(ctx, l.part(s.m.Generation, part), chunk); err != nil {
+			return fmt.Errorf("snapshot %s: %w", s.m.Generation, err)
+		}
+	}
+	return nil
+}
+
+// FinishSnapshot writes the manifest, and then purges what lies below the one
+// before it, which a reader may still be using.
+func (l *Log) FinishSnapshot(ctx context.Context, s *pendingSnapshot) error {
+	seq, err := l.publish(ctx, s.m, nil)
+	if err != nil {
+		return err
+	}
+	previous := l.manifest
+	l.last, l.manifest = seq, manifestAt{meta: s.m, seq: seq}
+	l.size -= s.size
+	if previous.seq == 0 {
+		return nil
+	}
+	err = l.stream.Purge(ctx, jetstream.WithPurgeSubject(l.subject), jetstream.WithPurgeSequence(previous.After+1))
+	if err != nil {
+		return nil // space only; the next one purges again
+	}
+	l.purgeGenerations(ctx, func(generation string) bool {
+		return generation != previous.Generation && generation != s.m.Generation
+	})
+	return nil
+}
+
+// dropOrphans purges snapshots of former owners that no manifest speaks of.
+func (l *Log) dropOrphans(ctx context.Context) {
+	keep := map[string]bool{l.manifest.Generation: true}
+	if l.manifest.Previous != 0 {
+		if raw, err := l.stream.GetMsg(ctx, l.manifest.Previous); err == nil {
+			if m, _, err := decodeRecord(raw.Data); err == nil {
+				keep[m.Generation] = true
+			}
+		}
+	}
+	l.purgeGenerations(ctx, func(generation string) bool { return !keep[generation] })
+}
+
+// purgeGenerations never touches the generations of newer owners: this one may
+// be stale without knowing it.
+func (l *Log) purgeGenerations(ctx context.Context, drop func(generation string) bool) {
+	info, err := l.stream.Info(ctx, jetstream.WithSubjectFilter(l.snap+".>"))
+	if err != nil {
+		return
+	}
+	seen := map[string]bool{}
+	for subject := range info.State.Subjects {
+		generation, _, _ := strings.Cut(strings.TrimPrefix(subject, l.snap+"."), ".")
+		var epoch, number uint64
+		if _, err := fmt.Sscanf(generation, "%d-%d", &epoch, &number); err != nil || epoch > l.epoch || seen[generation] {
+			continue
+		}
+		seen[generation] = true
+		if epoch == l.epoch && number >= l.number {
+			continue
+		}
+		if drop(generation) {
+			_ = l.stream.Purge(ctx, jetstream.WithPurgeSubject(l.snap+"."+generation+".>"))
+		}
+	}
+}
