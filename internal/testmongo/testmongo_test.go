@@ -1,0 +1,152 @@
+package testmongo
+
+import (
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func dial(t *testing.T, uri string) error {
+	t.Helper()
+	u, err := url.Parse(uri)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("tcp", u.Host)
+	if err == nil {
+		_ = conn.Close()
+	}
+	return err
+}
+
+func TestServerStopsAndRestartsAtItsAddress(t *testing.T) {
+	t.Parallel()
+	s := StartServer(t)
+	before := s.URI
+	if err := dial(t, before); err != nil {
+		t.Fatal(err)
+	}
+	s.Stop()
+	s.Stop()
+	if err := dial(t, before); err == nil {
+		t.Fatal("a stopped server still listens")
+	}
+	s.Restart(t)
+	if s.URI != before {
+		t.Fatalf("restarted at %s, was at %s", s.URI, before)
+	}
+	if err := dial(t, s.URI); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestStart(t *testing.T) {
+	t.Setenv(EnvURI, "")
+	uri, stop, err := Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := dial(t, uri); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	if err := dial(t, uri); err == nil {
+		t.Fatal("a stopped server still listens")
+	}
+}
+
+func TestTheEnvironmentNamesAnotherServer(t *testing.T) {
+	const other = "mongodb://mongo.test:27017/"
+	t.Setenv(EnvURI, other)
+	if got := URI(t); got != other {
+		t.Errorf("URI is %s", got)
+	}
+	if got, stop, err := Start(); err != nil || got != other {
+		t.Errorf("Start gives %s, %v", got, err)
+	} else {
+		stop()
+	}
+}
+
+func TestServersAreApart(t *testing.T) {
+	t.Parallel()
+	a, b := StartServer(t), StartServer(t)
+	if a.URI == b.URI {
+		t.Errorf("two servers at %s", a.URI)
+	}
+	if a, b := Database(), Database(); a == b {
+		t.Errorf("two databases called %s", a)
+	}
+}
+
+func TestConcurrentCallersGetOneBinary(t *testing.T) {
+	t.Parallel()
+	if _, err := binary(); err != nil { // at most one build in this test
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	paths := make([]string, 8)
+	for i := range paths {
+		wg.Go(func() { paths[i], _ = binary() })
+	}
+	wg.Wait()
+	for _, p := range paths {
+		if p == "" || p != paths[0] {
+			t.Fatalf("paths %q", paths)
+		}
+	}
+}
+
+func TestLockExcludes(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "lock")
+	var wg sync.WaitGroup
+	inside := make(chan struct{}, 1)
+	for range 4 {
+		wg.Go(func() {
+			for range 20 {
+				unlock, err := lock(path)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				select {
+				case inside <- struct{}{}:
+					<-inside
+				default:
+					t.Error("two hold the lock")
+				}
+				unlock()
+			}
+		})
+	}
+	wg.Wait()
+	if _, err := os.Stat(path); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestBuildTellsWhatFailed(t *testing.T) {
+	t.Parallel()
+	src := t.TempDir()
+	if err := os.WriteFile(filepath.Join(src, "main.go"), []byte("package main\nfunc main() { none() }\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(src, "go.mod"), []byte("module x\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	bin := filepath.Join(t.TempDir(), "bin")
+	if err := build(src, bin); err == nil {
+		t.Error("a program that does not compile was built")
+	}
+	if _, err := os.Stat(bin); err == nil {
+		t.Error("and stands there")
+	}
+}
