@@ -1,0 +1,40 @@
+package kvstore
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tidegate-io/tidegate/events"
+)
+
+// WriteConversion is storetest.Store's.
+func (s *Store) WriteConversion(ctx context.Context, c events.Conversion) error {
+	if err := s.conversions.put(ctx, ofKey(c.Customer, c.Key), nil); err != nil {
+		return err
+	}
+	return s.conversions.put(ctx, docKey(c.Key), &c)
+}
+
+// Conversions is storetest.Store's.
+func (s *Store) Conversions(ctx context.Context, from, to time.Time) ([]events.Conversion, error) {
+	all, err := documents[events.Conversion](ctx, s.conversions, "doc.*")
+	all = slices.DeleteFunc(all, func(c events.Conversion) bool { return !within(c.ConvertedAt, from, to) })
+	sortConversions(all)
+	return all, err
+}
+
+// ConversionsOf is storetest.Store's.
+func (s *Store) ConversionsOf(ctx context.Context, customer string) ([]events.Conversion, error) {
+	all, err := ofCustomer(ctx, s.conversions, customer, func(c *events.Conversion) string { return c.Customer })
+	sortConversions(all)
+	return all, err
+}
+
+func sortConversions(all []events.Conversion) {
+	slices.SortFunc(all, func(a, b events.Conversion) int {
+		return cmp.Or(a.ConvertedAt.Compare(b.ConvertedAt), strings.Compare(a.Key, b.Key))
+	})
+}
