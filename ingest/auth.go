@@ -1,0 +1,187 @@
+package ingest
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/plan"
+)
+
+// recordTimeout is how long an allowed call waits for its use to be stored.
+const recordTimeout = 2 * time.Second
+
+// auth answers a gateway whether a visitor's request may pass. It reads only
+// the cache; nothing but the recording of a use waits for the network.
+func (s *Server) auth(w http.ResponseWriter, r *http.Request) error {
+	record := r.URL.Query().Get("record") == "1"
+	if record {
+		if err := s.allow(r, ScopeEvents); err != nil {
+			return err
+		}
+	}
+	method, target := original(r)
+	catalog := s.Catalog()
+	gates := triggered(&catalog, method, target)
+	if len(gates) == 0 {
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
+	customer := r.Header.Get("X-Customer-Id")
+	if customer == "" {
+		return &problem{Status: http.StatusUnauthorized, Detail: "the request names no customer: the gateway must set X-Customer-Id"}
+	}
+	if err := validCustomer(customer); err != nil {
+		return err
+	}
+	for _, g := range gates {
+		if d := s.Decisions.Check(customer, g.Feature); !d.Allowed {
+			return denied(w, &d, r.URL.Query().Get("deny") == "403")
+		}
+	}
+	if record {
+		s.recordUse(w, r.Context(), customer, gates)
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// original is the visitor's method and path, of which gateways tell in
+// different ways: behind /v1/auth (Envoy), or in headers (nginx, Traefik).
+func original(r *http.Request) (method, target string) {
+	if rest := strings.TrimPrefix(r.URL.EscapedPath(), "/v1/auth"); rest != "" && rest != "/" {
+		return r.Method, cleanTarget(rest)
+	}
+	return firstHeader(r, r.Method, "X-Forwarded-Method", "X-Original-Method"),
+		cleanTarget(firstHeader(r, "/", "X-Forwarded-Uri", "X-Original-Uri", "X-Original-Url"))
+}
+
+func firstHeader(r *http.Request, otherwise string, names ...string) string {
+	for _, name := range names {
+		if v := r.Header.Get(name); v != "" {
+			return v
+		}
+	}
+	return otherwise
+}
+
+// cleanTarget makes one path of the ways to write it, so that none of them
+// passes by a gate.
+func cleanTarget(raw string) string {
+	if i := strings.Index(raw, "://"); i >= 0 {
+		raw = raw[i+3:]
+		if j := strings.IndexAny(raw, "/?#"); j >= 0 {
+			raw = raw[j:]
+		} else {
+			raw = "/"
+		}
+	}
+	if i := strings.IndexAny(raw, "?#"); i >= 0 {
+		raw = raw[:i]
+	}
+	if plain, err := url.PathUnescape(raw); err == nil {
+		raw = plain
+	}
+	clean := path.Clean("/" + raw)
+	if strings.HasSuffix(raw, "/") && clean != "/" {
+		clean += "/"
+	}
+	return clean
+}
+
+// triggered are the gates whose trigger a request fits.
+func triggered(c *plan.Catalog, method, target string) []*plan.Gate {
+	var list []*plan.Gate
+	for i := range c.Gates {
+		if g := &c.Gates[i]; triggers(g, method, target) {
+			list = append(list, g)
+		}
+	}
+	return list
+}
+
+func triggers(g *plan.Gate, method, target string) bool {
+	if g.Endpoint == "" || g.Method != "" && g.Method != "*" && !strings.EqualFold(g.Method, method) {
+		return false
+	}
+	if prefix, open := strings.CutSuffix(g.Endpoint, "*"); open {
+		return strings.HasPrefix(target, prefix)
+	}
+	return strings.TrimSuffix(target, "/") == strings.TrimSuffix(g.Endpoint, "/")
+}
+
+// denied is the answer to a blocked request. nginx passes only headers on, so
+// they say what the body says.
+func denied(w http.ResponseWriter, d *events.Decision, as403 bool) error {
+	h := w.Header()
+	h.Set("X-Tidegate-Feature", headerText(d.Feature))
+	h.Set("X-Tidegate-Reason", string(d.Reason))
+	h.Set("X-Tidegate-Message", headerText(d.Message))
+	h.Set("X-Tidegate-Upgrade-Url", headerText(d.UpgradeURL))
+	p := &problem{
+		Status: http.StatusPaymentRequired, Type: "urn:tidegate:" + string(d.Reason), Title: "Limit reached", Detail: d.Message,
+		More: map[string]any{
+			"feature": d.Feature, "reason": d.Reason, "limit": d.Limit, "used": d.Used,
+			"unblocks_at": d.UnblocksAt, "upgrade_url": d.UpgradeURL,
+		},
+	}
+	if d.Reason == events.NotInPlan {
+		p.Status, p.Title = http.StatusForbidden, "Not in your plan"
+	}
+	if as403 {
+		p.Status = http.StatusForbidden
+	}
+	if p.Detail == "" {
+		p.Detail = p.Title
+	}
+	if d.UnblocksAt != nil {
+		h.Set("X-Tidegate-Unblocks-At", d.UnblocksAt.UTC().Format(time.RFC3339))
+	}
+	return p
+}
+
+// headerText keeps a text within one header line of ASCII.
+func headerText(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < 0x20 || r > 0x7e {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// recordUse reports one use of what the gates meter. Only counts can be
+// reported: the values of other meters are the app's to know. A use that
+// cannot be stored lets the request pass, as everything of the request path
+// does; the header, the log and a counter tell.
+func (s *Server) recordUse(w http.ResponseWriter, ctx context.Context, customer string, gates []*plan.Gate) {
+	var uses []events.Event
+	for _, g := range gates {
+		known := slices.ContainsFunc(uses, func(e events.Event) bool { return e.Type == g.Meter.Event })
+		if g.Meter.Aggregate == plan.Count && !known {
+			uses = append(uses, events.Event{ID: rand.Text(), Source: "gateway", Type: g.Meter.Event, Subject: customer})
+		}
+	}
+	if len(uses) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
+	defer cancel()
+	if err := s.publisher.Publish(ctx, uses, events.BatchToken); err != nil {
+		if !errors.Is(err, context.Canceled) {
+			s.counters.recordedLost.Inc()
+			s.Log.Warn("use was not recorded in time", slog.Any("error", err))
+		}
+		w.Header().Set("X-Tidegate-Recorded", "false")
+		return
+	}
+	w.Header().Set("X-Tidegate-Recorded", "true")
+}

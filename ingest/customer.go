@@ -1,0 +1,237 @@
+package ingest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/mail"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/plan"
+)
+
+// decodeStrict reads one JSON object; the error names what is wrong, also a
+// field that is not known.
+func decodeStrict(body []byte, into any) error {
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.DisallowUnknownFields()
+	err := dec.Decode(into)
+	if err == nil {
+		if _, err = dec.Token(); err == io.EOF {
+			return nil
+		}
+		return badRequest("there is more than one JSON value")
+	}
+	var wrong *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &wrong) && wrong.Field != "":
+		return badRequest("`%s` cannot be %s", wrong.Field, wrong.Value)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return badRequest("not JSON: it breaks off")
+	}
+	text := strings.TrimPrefix(err.Error(), "json: ")
+	return badRequest("not a valid JSON object: %.200s", text)
+}
+
+// member is a field of an object that may be absent, null, or there.
+type member[T any] struct {
+	Set, Null bool
+	Value     T
+}
+
+// UnmarshalJSON is called only when the field is there.
+func (m *member[T]) UnmarshalJSON(b []byte) error {
+	m.Set = true
+	if string(b) == "null" {
+		m.Null = true
+		return nil
+	}
+	if err := json.Unmarshal(b, &m.Value); err != nil {
+		return badRequest("%.80s has the wrong type or form", b)
+	}
+	return nil
+}
+
+// customerBody is what an app says of a customer.
+type customerBody struct {
+	ID             string                           `json:"id"` // only in a batch
+	Email          member[string]                   `json:"email"`
+	Plan           member[string]                   `json:"plan"`
+	Anchor         member[string]                   `json:"anchor"`
+	Locale         member[string]                   `json:"locale"`
+	StripeCustomer member[string]                   `json:"stripe_customer"`
+	Overrides      member[map[string]*overrideBody] `json:"overrides"`
+}
+
+type overrideBody struct {
+	Limit  *json.RawMessage `json:"limit"`
+	Grant  *json.RawMessage `json:"grant"`
+	Until  *string          `json:"until"`
+	Reason string           `json:"reason"`
+}
+
+// privileged says whether it changes what a customer may do.
+func (b *customerBody) privileged() bool { return b.Plan.Set || b.Overrides.Set || b.Anchor.Set }
+
+var (
+	localeForm = regexp.MustCompile(`^[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8}){0,4}$`)
+	stripeForm = regexp.MustCompile(`^[A-Za-z0-9_]{1,255}$`)
+)
+
+// account checks the body against the catalog and turns it into a change; the
+// error names the field.
+func (b *customerBody) account(id string, c *plan.Catalog, now time.Time) (*events.Account, error) {
+	a := &events.Account{Customer: id}
+	if err := validCustomer(id); err != nil {
+		return nil, err
+	}
+	for _, f := range [...]struct {
+		name  string
+		from  *member[string]
+		to    **string
+		check func(string) error
+	}{
+		{"email", &b.Email, &a.Email, validEmail},
+		{"locale", &b.Locale, &a.Locale, matching(localeForm, "a language tag such as en or pt-BR")},
+		{"stripe_customer", &b.StripeCustomer, &a.StripeCustomer, matching(stripeForm, "a Stripe customer's id such as cus_123")},
+	} {
+		if !f.from.Set {
+			continue
+		}
+		if v := f.from.Value; v != "" { // "" and null remove it
+			if err := f.check(v); err != nil {
+				return nil, badRequest("`%s` %v", f.name, err)
+			}
+		}
+		*f.to = &f.from.Value
+	}
+	if err := b.setPlan(a, c); err != nil {
+		return nil, err
+	}
+	if err := b.setAnchor(a); err != nil {
+		return nil, err
+	}
+	return a, b.setOverrides(a, c, now)
+}
+
+func matching(form *regexp.Regexp, what string) func(string) error {
+	return func(s string) error {
+		if !form.MatchString(s) {
+			return fmt.Errorf("%.80q is not %s", s, what)
+		}
+		return nil
+	}
+}
+
+func validEmail(s string) error {
+	at, err := mail.ParseAddress(s)
+	if err != nil || at.Address != s || len(s) > 254 || strings.ContainsAny(s, "\r\n") {
+		return fmt.Errorf("%.80q is not a mail address such as ada@acme.example", s)
+	}
+	return nil
+}
+
+func (b *customerBody) setPlan(a *events.Account, c *plan.Catalog) error {
+	if !b.Plan.Set {
+		return nil
+	}
+	if !b.Plan.Null {
+		names := make([]string, 0, len(c.Plans))
+		for _, p := range c.Plans {
+			if p.Name == b.Plan.Value {
+				a.Plan = &events.PlanPin{Name: p.Name}
+				return nil
+			}
+			names = append(names, p.Name)
+		}
+		return badRequest("`plan` %.80q is not configured: use %s, or null for what Stripe says", b.Plan.Value, strings.Join(names, ", "))
+	}
+	a.Plan = &events.PlanPin{}
+	return nil
+}
+
+func (b *customerBody) setAnchor(a *events.Account) error {
+	if !b.Anchor.Set {
+		return nil
+	}
+	if b.Anchor.Null {
+		return badRequest("`anchor` cannot be taken back: send the moment at which windows shall begin")
+	}
+	t, err := moment("anchor", b.Anchor.Value)
+	a.Anchor = t
+	return err
+}
+
+func moment(name, s string) (*time.Time, error) {
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		return nil, badRequest("`%s` %.80q is not RFC 3339, such as 2026-01-31T12:00:00Z", name, s)
+	}
+	if y := t.UTC().Year(); y < 1970 || y > 2200 {
+		return nil, badRequest("`%s` %s lies outside the years 1970 to 2200", name, s)
+	}
+	t = t.UTC()
+	return &t, nil
+}
+
+func (b *customerBody) setOverrides(a *events.Account, c *plan.Catalog, now time.Time) error {
+	if !b.Overrides.Set {
+		return nil
+	}
+	if b.Overrides.Null {
+		return badRequest("`overrides` cannot be null: send {\"<feature>\": null} for each that shall end")
+	}
+	a.Overrides = make(map[string]*events.Override, len(b.Overrides.Value))
+	for feature, in := range b.Overrides.Value {
+		if in == nil {
+			a.Overrides[feature] = nil
+			continue
+		}
+		if _, ok := c.Gate(feature); !ok {
+			return badRequest("`overrides.%.80s`: no gate has this feature", feature)
+		}
+		o, err := in.override(feature, now)
+		if err != nil {
+			return err
+		}
+		a.Overrides[feature] = o
+	}
+	return nil
+}
+
+func (in *overrideBody) override(feature string, now time.Time) (*events.Override, error) {
+	o := &events.Override{Reason: in.Reason, At: pointer(now)}
+	if (in.Limit == nil) == (in.Grant == nil) {
+		return nil, badRequest("`overrides.%s` needs either `limit` or `grant`", feature)
+	}
+	if len(in.Reason) > 500 {
+		return nil, badRequest("`overrides.%s.reason` has %d bytes, at most 500 are allowed", feature, len(in.Reason))
+	}
+	var err error
+	if in.Until != nil {
+		if o.Until, err = moment("overrides."+feature+".until", *in.Until); err != nil {
+			return nil, err
+		}
+	}
+	if in.Limit != nil {
+		o.Limit, err = amount("overrides."+feature+".limit", *in.Limit)
+		return o, err
+	}
+	if o.Grant, err = amount("overrides."+feature+".grant", *in.Grant); err == nil && o.Grant.Sign() == 0 {
+		err = badRequest("`overrides.%s.grant` must be more than 0", feature)
+	}
+	return o, err
+}
+
+func amount(name string, raw json.RawMessage) (*events.Value, error) {
+	v, err := events.ParseValue(strings.Trim(string(raw), `"`))
+	if err != nil || v.Sign() < 0 {
+		return nil, badRequest("`%s` %.40s is not a number of at least 0 (for no limit at all, set a `plan` without one)", name, raw)
+	}
+	return &v, nil
+}

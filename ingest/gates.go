@@ -1,0 +1,89 @@
+package ingest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/tidegate-io/tidegate/events"
+)
+
+func (s *Server) gates(w http.ResponseWriter, _ *http.Request) error {
+	return writeJSON(w, http.StatusOK, s.currentGates())
+}
+
+// currentGates is what the enforcer has announced, or before that what the
+// configuration says.
+func (s *Server) currentGates() events.Gates {
+	if g, ok := s.Decisions.Gates(); ok {
+		return g
+	}
+	c := s.Catalog()
+	g := events.Gates{Partitions: s.Partitions, DefaultPlan: c.Default().Name, Gates: []events.Gate{}}
+	for i := range c.Gates {
+		g.Gates = append(g.Gates, c.Public(&c.Gates[i], false))
+	}
+	return g
+}
+
+func (s *Server) putGate(w http.ResponseWriter, r *http.Request) error {
+	feature := r.PathValue("feature")
+	catalog := s.Catalog()
+	if _, ok := catalog.Gate(feature); !ok {
+		return unknownFeature(feature)
+	}
+	body, free, err := readBody(w, r, maxWebhookBytes)
+	if err != nil {
+		return err
+	}
+	defer free()
+	var in struct {
+		Off *bool `json:"off"`
+	}
+	if err := decodeStrict(body, &in); err != nil {
+		return err
+	}
+	if in.Off == nil {
+		return badRequest("`off` is missing: send {\"off\": true} to allow all, {\"off\": false} to limit again")
+	}
+	change := events.Account{Gate: &events.GateSwitch{Feature: feature, Off: *in.Off}}
+	if err := s.publishAccount(r.Context(), 0, &change); err != nil {
+		return err
+	}
+	s.Log.Warn("gate was switched", slog.String("feature", feature), slog.Bool("off", *in.Off))
+	return writeJSON(w, http.StatusOK, map[string]any{"feature": feature, "off": *in.Off})
+}
+
+// publishAccount stores a change of what is known of a customer.
+func (s *Server) publishAccount(ctx context.Context, partition int, a *events.Account) error {
+	body, err := json.Marshal(a)
+	if err != nil {
+		return fmt.Errorf("encoding a change: %w", err)
+	}
+	return s.publish(ctx, &nats.Msg{Subject: s.Names.Account(partition), Data: body})
+}
+
+// publish stores a message and waits for the acknowledgement.
+func (s *Server) publish(ctx context.Context, m *nats.Msg) error {
+	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	defer cancel()
+	if _, err := s.JS.PublishMsg(ctx, m); err != nil {
+		return fmt.Errorf("%w: %v", ErrUnavailable, err)
+	}
+	return nil
+}
+
+func (s *Server) partitionOf(customer string) int { return events.PartitionOf(customer, s.Partitions) }
+
+func pointer(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}

@@ -1,0 +1,173 @@
+package ingest
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"html/template"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/tidegate-io/tidegate/events"
+)
+
+// clickTimeout bounds how long a visitor waits for the click to be recorded;
+// upgradeTimeout, for the payment page to be made.
+const (
+	clickTimeout   = time.Second
+	upgradeTimeout = 8 * time.Second
+)
+
+const noteStyle = `body{font:16px/1.5 system-ui,sans-serif;max-width:32rem;margin:15vh auto;padding:0 1rem;color:#222}` +
+	`button,a.b{font:inherit;padding:.5rem 1rem;border:1px solid #888;border-radius:.4rem;background:#f4f4f4;color:#222;text-decoration:none}`
+
+var (
+	noteStyleHash = func() string {
+		sum := sha256.Sum256([]byte(noteStyle))
+		return base64.StdEncoding.EncodeToString(sum[:])
+	}()
+	notePage = template.Must(template.New("note").Parse(`<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
+<meta name="robots" content="noindex"><title>{{.Title}}</title><style>` + noteStyle + `</style></head>
+<body><h1>{{.Title}}</h1><p>{{.Text}}</p>
+{{if .Button}}<form method="post"><button>{{.Button}}</button></form>{{end}}
+{{if .URL}}<p><a class="b" href="{{.URL}}" rel="noreferrer">{{.Label}}</a></p>{{end}}
+</body></html>
+`))
+)
+
+// note is a small page for people.
+type note struct{ Title, Text, Button, URL, Label string }
+
+func writeNote(w http.ResponseWriter, status int, n note) error {
+	var b bytes.Buffer
+	if err := notePage.Execute(&b, n); err != nil {
+		return err
+	}
+	h := w.Header()
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'sha256-"+noteStyleHash+"'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write(b.Bytes())
+	return nil
+}
+
+func (s *Server) parseLink(r *http.Request, unsubscribe bool) (Link, error) {
+	if s.ParseLink == nil {
+		return Link{}, errNoLinks
+	}
+	l, err := s.ParseLink(r.PathValue("token"), s.Now())
+	if err != nil {
+		return Link{}, err
+	}
+	if l.Unsubscribe != unsubscribe {
+		return Link{}, badRequest("the link is of another kind")
+	}
+	return l, validCustomer(l.Customer)
+}
+
+// click takes a person from a mail to where the upgrade is paid.
+func (s *Server) click(w http.ResponseWriter, r *http.Request) error {
+	l, err := s.parseLink(r, false)
+	if err != nil {
+		s.Log.Debug("link was refused", slog.Any("error", err))
+		return writeNote(w, http.StatusNotFound, note{
+			Title: "This link is no longer valid", Text: "It may have expired or been cut off on its way to you.",
+			URL: s.UpgradeURL(), Label: "See the plans",
+		})
+	}
+	to := s.linkTarget(&l)
+	if human(r) {
+		s.recordClick(r.Context(), &l)
+		if url := s.upgradePage(r.Context(), l); url != "" {
+			to = url
+		}
+	}
+	if to == "" {
+		return writeNote(w, http.StatusOK, note{Title: "Thank you", Text: "Please open the app to choose a plan."})
+	}
+	w.Header().Set("Location", to)
+	w.WriteHeader(http.StatusSeeOther)
+	return nil
+}
+
+// human says whether a request is a person's visit: not a preview, nor what a
+// mail program fetches in advance.
+func human(r *http.Request) bool {
+	if r.Method != http.MethodGet {
+		return false
+	}
+	for _, name := range [...]string{"Purpose", "Sec-Purpose", "X-Purpose", "X-Moz"} {
+		v := strings.ToLower(r.Header.Get(name))
+		if strings.Contains(v, "prefetch") || strings.Contains(v, "preview") || strings.Contains(v, "prerender") {
+			return false
+		}
+	}
+	return true
+}
+
+// linkTarget is where the link leads without a page made for the visit.
+func (s *Server) linkTarget(l *Link) string {
+	catalog := s.Catalog()
+	if url := s.UpgradeURL(); url != "" {
+		return url
+	}
+	if g, ok := catalog.Gate(l.Feature); ok {
+		return g.UpgradeURL
+	}
+	return ""
+}
+
+// recordClick never keeps a customer from paying: a click that cannot be
+// stored is only logged.
+func (s *Server) recordClick(ctx context.Context, l *Link) {
+	ctx, cancel := context.WithTimeout(ctx, clickTimeout)
+	defer cancel()
+	a := &events.Account{Customer: l.Customer, Click: &events.Click{Feature: l.Feature, WindowStart: l.WindowStart}}
+	if err := s.publishAccount(ctx, s.partitionOf(l.Customer), a); err != nil {
+		s.Log.Warn("click was not recorded", slog.Any("error", err))
+	}
+}
+
+func (s *Server) upgradePage(ctx context.Context, l Link) string {
+	if s.Upgrade == nil {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(ctx, upgradeTimeout)
+	defer cancel()
+	url, err := s.Upgrade(ctx, l)
+	if err != nil {
+		s.Log.Warn("payment page was not made, the upgrade page has to do", slog.Any("error", err))
+		return ""
+	}
+	return url
+}
+
+func (s *Server) badUnsubscribe(w http.ResponseWriter, err error) error {
+	s.Log.Debug("link was refused", slog.Any("error", err))
+	return writeNote(w, http.StatusNotFound, note{Title: "This link is no longer valid", Text: "Please reply to the mail to be taken off the list."})
+}
+
+// unsubscribePage only asks: programs that fetch links must not unsubscribe
+// anyone.
+func (s *Server) unsubscribePage(w http.ResponseWriter, r *http.Request) error {
+	if _, err := s.parseLink(r, true); err != nil {
+		return s.badUnsubscribe(w, err)
+	}
+	return writeNote(w, http.StatusOK, note{Title: "Unsubscribe", Text: "You will get no further mail about your usage limits.", Button: "Unsubscribe"})
+}
+
+func (s *Server) unsubscribe(w http.ResponseWriter, r *http.Request) error {
+	l, err := s.parseLink(r, true)
+	if err != nil {
+		return s.badUnsubscribe(w, err)
+	}
+	why := "unsubscribed"
+	if err := s.publishAccount(r.Context(), s.partitionOf(l.Customer), &events.Account{Customer: l.Customer, Suppress: &why}); err != nil {
+		return err
+	}
+	return writeNote(w, http.StatusOK, note{Title: "You are unsubscribed", Text: "You will get no further mail about your usage limits."})
+}

@@ -1,0 +1,71 @@
+package ingest
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+)
+
+// problem is an answer in the form of RFC 9457, and an error of handlers.
+type problem struct {
+	Status int
+	Type   string // "": about:blank
+	Title  string // "": the status' own name
+	Detail string
+	Retry  int            // seconds; 0: no Retry-After
+	More   map[string]any // further members
+}
+
+func (p *problem) Error() string { return p.Detail }
+
+func badRequest(format string, args ...any) *problem {
+	return &problem{Status: http.StatusBadRequest, Detail: fmt.Sprintf(format, args...)}
+}
+
+// unavailable is the answer while the stream cannot take something.
+func unavailable(detail string) *problem {
+	return &problem{Status: http.StatusServiceUnavailable, Detail: detail, Retry: 1}
+}
+
+func (p *problem) write(w http.ResponseWriter) {
+	body := map[string]any{"type": "about:blank", "title": http.StatusText(p.Status), "status": p.Status, "detail": p.Detail}
+	for k, v := range p.More {
+		body[k] = v
+	}
+	if p.Type != "" {
+		body["type"] = p.Type
+	}
+	if p.Title != "" {
+		body["title"] = p.Title
+	}
+	if p.Retry > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(p.Retry))
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(p.Status)
+	_ = json.NewEncoder(w).Encode(body) // the client may be gone
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encoding the answer: %w", err)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(b, '\n')) // the client may be gone
+	return nil
+}
+
+func asProblem(err error) *problem {
+	var p *problem
+	if errors.As(err, &p) {
+		return p
+	}
+	if errors.Is(err, ErrUnavailable) {
+		return unavailable("the stream cannot take it now: try again, usage with the same ids")
+	}
+	return nil
+}

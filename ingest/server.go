@@ -1,0 +1,142 @@
+// Package ingest is the way in: it takes usage, intents and webhooks over HTTP,
+// validates them and publishes them to the streams, and it answers questions
+// about decisions, customers and the funnel.
+//
+// It owns no state. What it says was accepted has been acknowledged by
+// JetStream; what it answers comes from the decision cache, from the owners of
+// partitions, or, while those are away, from the documents.
+package ingest
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/plan"
+)
+
+// Decisions is the process's cache of decisions. Both methods are safe to call
+// concurrently and never wait for the network.
+type Decisions interface {
+	// Check is the newest known decision; its reason is NoDecision while
+	// nothing is known.
+	Check(customer, feature string) events.Decision
+	// Gates is what the enforcer has announced; false before the first sync.
+	Gates() (events.Gates, bool)
+}
+
+// Documents is what is read from the store: the fallback while a partition has
+// no owner, and the lists. All methods are safe to call concurrently.
+type Documents interface {
+	// Usage returns all windows of a customer.
+	Usage(ctx context.Context, customer string) ([]events.Window, error)
+	// Customer returns a customer's document; false when there is none.
+	Customer(ctx context.Context, id string) (events.Customer, bool, error)
+	// Subscription returns a customer's subscription; false when there is none.
+	Subscription(ctx context.Context, customer string) (events.Subscription, bool, error)
+}
+
+// Lists pages through documents in the order of their ids, beginning behind
+// the given one ("": from the first).
+type Lists interface {
+	Customers(ctx context.Context, afterID string, limit int) ([]events.Customer, error)
+	// UsageAfter pages by Window.ID.
+	UsageAfter(ctx context.Context, afterID string, limit int) ([]events.Window, error)
+}
+
+// History is what the funnel is counted from; from is inclusive, to is not.
+type History interface {
+	NotificationsBetween(ctx context.Context, from, to time.Time) ([]events.Notification, error)
+	Conversions(ctx context.Context, from, to time.Time) ([]events.Conversion, error)
+}
+
+// Store is what ingest reads of the documents.
+type Store interface {
+	Documents
+	Lists
+	History
+}
+
+// Link is what a link in a mail stands for.
+type Link struct {
+	Customer    string
+	Feature     string
+	WindowStart time.Time
+	Unsubscribe bool // a link to unsubscribe, not to upgrade
+}
+
+// Options is what a Server needs. Fields without a remark are required.
+type Options struct {
+	JS         jetstream.JetStream
+	NC         *nats.Conn
+	Names      events.Names
+	Partitions int
+	Horizon    time.Duration // older usage is refused
+	Catalog    func() plan.Catalog
+	Decisions  Decisions
+	Store      Store
+	Keys       Keys // none: everyone may do everything
+	Now        func() time.Time
+	Log        *slog.Logger // nil: slog.Default
+
+	// Verify checks a Stripe webhook's signature and returns the event's id
+	// and type; nil refuses webhooks, as without a secret none can be trusted.
+	Verify func(payload []byte, header string) (id, typ string, err error)
+	// Resend handles the mail provider's webhooks; nil: there are none.
+	Resend http.Handler
+	// ParseLink reads the token of a mailed link; nil refuses all.
+	ParseLink func(token string, now time.Time) (Link, error)
+	// Upgrade makes the page where a customer pays, at the moment of the click;
+	// nil, "" or an error lead to UpgradeURL.
+	Upgrade func(ctx context.Context, l Link) (string, error)
+	// UpgradeURL is `upgrade.url` of the configuration, now.
+	UpgradeURL func() string
+	// Funnel counts; by is "", "plan", "feature" or "week". The result is sent
+	// as JSON. nil: not available.
+	Funnel func(from, to time.Time, by string, n []events.Notification, c []events.Conversion) any
+	// Ready are further checks of /readyz by name.
+	Ready map[string]func(context.Context) error
+	// Metrics is written by /metrics; nil makes one.
+	Metrics *metrics.Set
+}
+
+// Server answers over HTTP. Make it with New.
+type Server struct {
+	Options
+	publisher *Publisher
+	counters  counters
+	closed    chan struct{}
+	close     func()
+}
+
+// New returns a server that is ready to handle requests.
+func New(o Options) *Server {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.Metrics == nil {
+		o.Metrics = metrics.NewSet()
+	}
+	if o.UpgradeURL == nil {
+		o.UpgradeURL = func() string { return "" }
+	}
+	s := &Server{Options: o, closed: make(chan struct{}), counters: newCounters(o.Metrics)}
+	s.close = sync.OnceFunc(func() { close(s.closed) })
+	s.publisher = NewPublisher(o.JS, o.Names, o.Partitions)
+	return s
+}
+
+// Close ends the streams of decisions, so that an http.Server's Shutdown need
+// not wait for them (see http.Server.RegisterOnShutdown). Other requests are
+// answered as before.
+func (s *Server) Close() { s.close() }
+
+// Publisher is the one that the server publishes usage with.
+func (s *Server) Publisher() *Publisher { return s.publisher }

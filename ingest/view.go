@@ -1,0 +1,167 @@
+package ingest
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/plan"
+)
+
+// view is a customer as the API shows it.
+type view struct {
+	Customer       string                     `json:"customer"`
+	Email          string                     `json:"email"`
+	Plan           string                     `json:"plan"`
+	Anchor         *time.Time                 `json:"anchor"`
+	Locale         string                     `json:"locale,omitempty"`
+	StripeCustomer string                     `json:"stripe_customer,omitempty"`
+	Suppressed     string                     `json:"suppressed,omitempty"`
+	Overrides      map[string]events.Override `json:"overrides"`
+	Usage          []usageView                `json:"usage"`
+	Decisions      []events.Decision          `json:"decisions"`
+}
+
+// usageView is a running window. A rolling one has no start and no end.
+type usageView struct {
+	Feature     string           `json:"feature"`
+	WindowStart *time.Time       `json:"window_start"`
+	WindowEnd   *time.Time       `json:"window_end"`
+	Used        events.Value     `json:"used"`
+	Limit       events.NullValue `json:"limit"`
+}
+
+func (s *Server) getCustomer(w http.ResponseWriter, r *http.Request) error {
+	id := r.PathValue("id")
+	if err := validCustomer(id); err != nil {
+		return err
+	}
+	v, known, err := s.view(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	if !known {
+		return &problem{Status: http.StatusNotFound, Detail: fmt.Sprintf("nothing is known of the customer %.80q", id)}
+	}
+	return writeJSON(w, http.StatusOK, v)
+}
+
+// view asks the owners for everything about a customer.
+func (s *Server) view(ctx context.Context, id string) (view, bool, error) {
+	type answer struct {
+		u   usageOf
+		err error
+	}
+	usage := make(chan answer, 1)
+	go func() {
+		u, _, err := s.usage(ctx, id)
+		usage <- answer{u, err}
+	}()
+	st, err := s.standing(ctx, id)
+	u := <-usage
+	if err == nil {
+		err = u.err
+	}
+	if err != nil {
+		return view{}, false, err
+	}
+	c := s.Catalog()
+	return s.compose(&c, id, st, u.u), isKnown(&st.Customer) || len(u.u.Windows) > 0, nil
+}
+
+func isKnown(c *events.Customer) bool {
+	return c.Position > 0 || !c.UpdatedAt.IsZero() || c.Email != "" || c.StripeEmail != "" || c.StripeCustomer != "" ||
+		c.PinnedPlan != "" || c.Anchor != nil || len(c.Overrides) > 0 || c.Locale != "" || c.Suppressed != ""
+}
+
+// compose joins what is known; where the enforcer has not had to decide, the
+// decision follows from plan, override and usage.
+func (s *Server) compose(c *plan.Catalog, id string, st standing, u usageOf) view {
+	now, planName := s.Now(), st.Customer.Plan
+	if planName == "" {
+		planName = c.Default().Name
+	}
+	v := view{
+		Customer: id, Email: st.Customer.Address(), Plan: planName, Anchor: st.Customer.Anchor,
+		Locale: st.Customer.Locale, StripeCustomer: st.Customer.StripeCustomer, Suppressed: st.Customer.Suppressed,
+		Overrides: st.Customer.Overrides, Usage: []usageView{}, Decisions: st.Decisions,
+	}
+	if v.Overrides == nil {
+		v.Overrides = map[string]events.Override{}
+	}
+	for i := range c.Gates {
+		g := &c.Gates[i]
+		w, open := current(u.Windows, g.Feature, now)
+		at := slices.IndexFunc(v.Decisions, func(d events.Decision) bool { return d.Feature == g.Feature })
+		if at < 0 {
+			at = len(v.Decisions)
+			v.Decisions = append(v.Decisions, s.decide(c, g, id, planName, st.Customer.Overrides, &w, u.AsOf, now))
+		}
+		if open {
+			v.Usage = append(v.Usage, usageView{g.Feature, pointer(w.Start), pointer(w.End), w.Used, v.Decisions[at].Limit})
+		}
+	}
+	slices.SortFunc(v.Decisions, func(a, b events.Decision) int { return strings.Compare(a.Feature, b.Feature) })
+	slices.SortFunc(v.Usage, func(a, b usageView) int { return strings.Compare(a.Feature, b.Feature) })
+	return v
+}
+
+func (s *Server) decide(c *plan.Catalog, g *plan.Gate, id, planName string, overrides map[string]events.Override, w *events.Window, asOf, now time.Time) events.Decision {
+	var o *events.Override
+	if own, ok := overrides[g.Feature]; ok {
+		o = &own
+	}
+	d := plan.Decide(c, g, id, planName, o, plan.Usage{Start: w.Start, End: w.End, Used: w.Used, UnblocksAt: w.End, AsOf: asOf}, now)
+	if gates, ok := s.Decisions.Gates(); ok {
+		for i := range gates.Gates {
+			if gates.Gates[i].Feature == g.Feature && gates.Gates[i].Off {
+				d.Allowed, d.Reason, d.WouldBlock = true, events.GateOff, false
+			}
+		}
+	}
+	return d
+}
+
+func (s *Server) explain(w http.ResponseWriter, r *http.Request) error {
+	customer, g, c, err := s.subjectOf(r)
+	if err != nil {
+		return err
+	}
+	ctx := r.Context()
+	u, exact, err := s.usage(ctx, customer)
+	if err != nil {
+		return err
+	}
+	st, err := s.standing(ctx, customer)
+	if err != nil {
+		return err
+	}
+	sub, subscribed, err := s.Store.Subscription(ctx, customer)
+	if err != nil {
+		return err
+	}
+	v := s.compose(c, customer, st, u)
+	windows := slices.DeleteFunc(slices.Clone(u.Windows), func(w events.Window) bool { return w.Feature != g.Feature })
+	answer := map[string]any{
+		"customer": customer, "feature": g.Feature,
+		"decision": refine(g, s.Decisions.Check(customer, g.Feature), u, exact, s.Now()), // what apps are told
+		"owner":    nil,                                                                  // what the partition's owner says
+		"plan":     v.Plan, "pinned": st.Customer.PinnedPlan, "plan_limit": g.LimitOf(v.Plan).String(),
+		"override": nil, "overrides": v.Overrides, "anchor": v.Anchor, "windows": windows,
+		"exact": exact, "as_of": u.AsOf, "gate": g, "subscription": nil,
+	}
+	if o, ok := v.Overrides[g.Feature]; ok {
+		answer["override"] = o
+	}
+	if i := slices.IndexFunc(v.Decisions, func(d events.Decision) bool { return d.Feature == g.Feature }); i >= 0 {
+		answer["owner"] = v.Decisions[i]
+	}
+	if subscribed {
+		answer["subscription"] = sub
+	}
+	return writeJSON(w, http.StatusOK, answer)
+}

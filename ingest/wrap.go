@@ -1,0 +1,128 @@
+package ingest
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"strings"
+
+	"github.com/VictoriaMetrics/metrics"
+)
+
+// counters are the figures of the way in.
+type counters struct {
+	set                   *metrics.Set
+	accepted, rejected    *metrics.Counter
+	refused, recordedLost *metrics.Counter
+	seconds               *metrics.Histogram
+	streams               *metrics.Counter
+}
+
+func newCounters(set *metrics.Set) counters {
+	return counters{
+		set:          set,
+		accepted:     set.GetOrCreateCounter(`tidegate_ingest_events_total{result="accepted"}`),
+		rejected:     set.GetOrCreateCounter(`tidegate_ingest_events_total{result="rejected"}`),
+		refused:      set.GetOrCreateCounter(`tidegate_ingest_unavailable_total`),
+		recordedLost: set.GetOrCreateCounter(`tidegate_ingest_auth_unrecorded_total`),
+		seconds:      set.GetOrCreateHistogram(`tidegate_ingest_events_seconds`),
+		streams:      set.GetOrCreateCounter(`tidegate_ingest_decision_streams_total`),
+	}
+}
+
+// recorder remembers the status, for the figures and to know after a panic
+// whether an answer has begun.
+type recorder struct {
+	http.ResponseWriter
+	status int
+}
+
+func (r *recorder) WriteHeader(status int) {
+	if r.status == 0 {
+		r.status = status
+	}
+	r.ResponseWriter.WriteHeader(status)
+}
+
+func (r *recorder) Write(b []byte) (int, error) {
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+	return r.ResponseWriter.Write(b)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+// crossOrigin refuses what a foreign web page makes a browser send to us: on a
+// developer's machine the API is open.
+var crossOrigin = http.NewCrossOriginProtection()
+
+func (s *Server) wrap(rt route) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rec := &recorder{ResponseWriter: w}
+		defer func() {
+			if cause := recover(); cause != nil {
+				s.panicked(rec, rt.path, cause)
+			}
+			s.counters.set.GetOrCreateCounter(`tidegate_http_requests_total{path="` + rt.path + `",code="` + strconv.Itoa(rec.status) + `"}`).Inc()
+		}()
+		h := rec.Header()
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "DENY")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cache-Control", "no-store")
+		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		if r.Body != nil {
+			r.Body = http.MaxBytesReader(rec, r.Body, maxBodyBytes)
+		}
+		if err := s.serve(rec, r, rt); err != nil {
+			s.fail(rec, r, rt.path, err)
+		}
+	})
+}
+
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt route) error {
+	if strings.HasPrefix(rt.path, "/v1/") && !strings.HasPrefix(rt.path, "/v1/auth") {
+		if err := crossOrigin.Check(r); err != nil {
+			return &problem{Status: http.StatusForbidden, Detail: "requests from other sites' pages are refused"}
+		}
+	}
+	if err := s.allow(r, rt.scope); err != nil {
+		return err
+	}
+	return rt.do(w, r)
+}
+
+func (s *Server) fail(w *recorder, r *http.Request, path string, err error) {
+	p := asProblem(err)
+	if p == nil {
+		if r.Context().Err() != nil {
+			return // the client is gone: nobody reads an answer
+		}
+		s.Log.Error("request was not answered", slog.String("path", path), slog.Any("error", err))
+		p = &problem{Status: http.StatusInternalServerError, Detail: "the request could not be answered: see the log"}
+	}
+	if p.Status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="tidegate"`)
+	}
+	if p.Status == http.StatusServiceUnavailable {
+		s.counters.refused.Inc()
+		s.Log.Warn("request was refused for now", slog.String("path", path), slog.Any("error", err))
+	}
+	if w.status == 0 {
+		p.write(w)
+	}
+}
+
+func (s *Server) panicked(w *recorder, path string, cause any) {
+	if err, ok := cause.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+		panic(cause)
+	}
+	s.Log.Error("handler panicked", slog.String("path", path), slog.Any("cause", cause), slog.String("stack", string(debug.Stack())))
+	if w.status == 0 {
+		(&problem{Status: http.StatusInternalServerError, Detail: "the request could not be answered: see the log"}).write(w)
+	}
+}
