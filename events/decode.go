@@ -15,6 +15,12 @@ func Decode(b []byte) (Event, error) {
 	if len(b) > MaxEventBytes {
 		return Event{}, invalid("the event has %d bytes, at most %d are allowed", len(b), MaxEventBytes)
 	}
+	return DecodeControl(b)
+}
+
+// DecodeControl is Decode without its bound: a control event may carry a whole
+// configuration.
+func DecodeControl(b []byte) (Event, error) {
 	if !utf8.Valid(b) {
 		return Event{}, invalid("not valid UTF-8")
 	}

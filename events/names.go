@@ -82,6 +82,9 @@ func (n Names) Account(p int) string { return n.part("account", p) }
 func (n Names) Limits(p int) string  { return n.part("limits", p) }
 func (n Names) Dead(p int) string    { return n.part("dead", p) }
 
+// Billing is the subject of one kind of record in BILLING; "*" means all.
+func (n Names) Billing(kind string) string { return n.Subject("billing." + kind) }
+
 func (n Names) part(base string, p int) string { return n.Subject(base + "." + strconv.Itoa(p)) }
 
 // Query is where the owner of a role's partition answers questions

@@ -82,6 +82,7 @@ type Payment struct {
 	Amount   int64     `json:"amount"`   // in the currency's smallest unit
 	Currency string    `json:"currency"` // lower-case ISO 4217
 	At       time.Time `json:"at"`
+	Void     bool      `json:"void,omitempty"` // a late event showed that this was none: forget the key
 }
 
 // Click is a visit to the upgrade link.

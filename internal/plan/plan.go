@@ -3,6 +3,7 @@
 package plan
 
 import (
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -173,4 +174,39 @@ func (l Limit) String() string {
 		return strconv.FormatInt(l.Value.Units, 10)
 	}
 	return l.Value.String()
+}
+
+// RollingTotal is the total of a rolling window's buckets at now: those that
+// have not fallen out, and do not begin before the last cut.
+func RollingTotal(spec window.Spec, buckets []events.Bucket, how Aggregate, cut, now time.Time) events.Value {
+	var total events.Value
+	for _, b := range buckets {
+		if b.Start.Before(cut) || b.Start.After(now) || !spec.FallsOut(b.Start).After(now) {
+			continue
+		}
+		if how == Max {
+			total = total.Max(b.Used)
+		} else if sum, err := total.Add(b.Used); err == nil {
+			total = sum
+		} else {
+			return events.Value{Units: math.MaxInt64}
+		}
+	}
+	return total
+}
+
+// FallsBelow is the first moment after now at which a rolling window's total
+// will be below limit if nothing is added; zero when it is below already or
+// never will be.
+func FallsBelow(spec window.Spec, buckets []events.Bucket, how Aggregate, cut, now time.Time, limit events.Value) time.Time {
+	if limit.Sign() <= 0 || RollingTotal(spec, buckets, how, cut, now).Cmp(limit) < 0 {
+		return time.Time{}
+	}
+	for _, b := range buckets { // by start, so they fall out in this order
+		at := spec.FallsOut(b.Start)
+		if at.After(now) && RollingTotal(spec, buckets, how, cut, at).Cmp(limit) < 0 {
+			return at
+		}
+	}
+	return time.Time{}
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidegate-io/tidegate/events"
 )
 
 // reading brings a Log and its Processor to the last whole commit.
@@ -179,4 +181,61 @@ func (r *reading) apply(data []byte, seq uint64) error {
 		return fmt.Errorf("commit %d of %s: %w", m.Number, r.subject, err)
 	}
 	return nil
+}
+
+// ReadLog hands the state of a partition as of its last whole commit to p,
+// without claiming it, and returns the commit's positions.
+func ReadLog(ctx context.Context, js jetstream.JetStream, n events.Names, role string, partition int, p Processor) ([]Position, error) {
+	name := n.Stream(events.StreamState)
+	s, err := js.Stream(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: %w", name, err)
+	}
+	r := reading{p: p, Log: &Log{js: js, stream: s, name: name, subject: n.Log(role, partition), snap: n.Snap(role, partition)}}
+	err = r.restore(ctx)
+	return r.positions, err
+}
+
+// Read hands the messages of an input with sequences up to last to f, in order.
+func Read(ctx context.Context, js jetstream.JetStream, n events.Names, in Input, last uint64, f func(*Message) error) error {
+	s, err := js.Stream(ctx, n.Stream(in.Stream))
+	if err != nil {
+		return fmt.Errorf("stream %s: %w", n.Stream(in.Stream), err)
+	}
+	newest, err := (&reader{stream: s, filter: in.Filter}).newest(ctx)
+	if err != nil {
+		return err
+	}
+	if newest = min(newest, last); newest == 0 || newest < s.CachedInfo().State.FirstSeq {
+		return nil
+	}
+	cons, err := js.OrderedConsumer(ctx, n.Stream(in.Stream), jetstream.OrderedConsumerConfig{FilterSubjects: []string{in.Filter}})
+	if err != nil {
+		return err
+	}
+	it, err := cons.Messages(jetstream.PullMaxMessagesWithBytesLimit(10_000, 16<<20))
+	if err != nil {
+		return err
+	}
+	defer it.Stop()
+	for {
+		msg, err := it.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return fmt.Errorf("reading %s: %w", in.Filter, err)
+		}
+		md, err := msg.Metadata()
+		if err != nil {
+			return err
+		}
+		if md.Sequence.Stream > newest {
+			return nil
+		}
+		m := Message{Subject: msg.Subject(), Header: msg.Headers(), Data: msg.Data(), Seq: md.Sequence.Stream, Time: md.Timestamp.UTC()}
+		if err := f(&m); err != nil {
+			return err
+		}
+		if md.Sequence.Stream == newest {
+			return nil
+		}
+	}
 }

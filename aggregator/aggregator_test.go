@@ -1,0 +1,267 @@
+package aggregator
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/stream"
+)
+
+func used(t *testing.T, ws map[string]events.Window, feature string) string {
+	t.Helper()
+	for _, w := range ws {
+		if w.Feature == feature && w.Current {
+			return w.Used.String()
+		}
+	}
+	return "none"
+}
+
+func TestEventsAreCountedOnceHoweverTheyCome(t *testing.T) {
+	b := newBench(t)
+	stop, _ := b.run(t, b.env.JS)
+	e := events.Event{ID: "1", Source: "s", Type: "api", Subject: "acme"}
+	b.publish(t, "usage.in.acme", e.AppendJSON(nil))
+	b.publish(t, "usage.in.acme", e.AppendJSON(nil))
+	dup := e
+	dup.Time = time.Now().Add(-10 * 24 * time.Hour) // the same event, whatever time it carries
+	e2 := events.Event{ID: "1", Source: "other", Type: "api", Subject: "acme"}
+	b.publish(t, "usage.p.0.~batch", events.AppendBatch(events.AppendBatch(events.AppendBatch(nil, &dup), &e2), &e))
+	if got := used(t, b.windows(t, "acme"), "api"); got != "2" {
+		t.Fatalf("used %s, want 2", got)
+	}
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	b.run(t, b.env.JS)
+	b.publish(t, "usage.in.acme", e.AppendJSON(nil))
+	if got := used(t, b.windows(t, "acme"), "api"); got != "2" {
+		t.Fatalf("used %s after a restart, want 2", got)
+	}
+	if d := b.dead(t); len(d) != 0 {
+		t.Fatalf("dead letters: %v", d)
+	}
+}
+
+func TestBadMessagesGoToTheDeadLettersAndBlockNobody(t *testing.T) {
+	b := newBench(t)
+	b.run(t, b.env.JS)
+	old := events.Event{ID: "o", Type: "api", Subject: "acme", Time: time.Now().Add(-40 * 24 * time.Hour)}
+	ahead := events.Event{ID: "a", Type: "api", Subject: "acme", Time: time.Now().Add(time.Hour)}
+	bad := []struct{ token, body, reason string }{
+		{"acme", `{`, "not JSON"},
+		{"acme", `[]`, "an array"},
+		{"acme", `{"type":1}`, "`type` must be a string"},
+		{"acme", `{"subject":"acme"}`, "`type` is missing"},
+		{"acme", `{"type":"api","subject":"other"}`, "its subject is the customer"},
+		{"acme", `{"type":"tidegate.config"}`, "Tidegate's own"},
+		{"acme", `{"type":"tokens","id":"t"}`, "needs a number"},
+		{"acme", `{"type":"tokens","id":"t","data":{"n":-1}}`, "negative"},
+		{"acme", `{"type":"tokens","id":"t","data":{"n":"NaN"}}`, "not a number"},
+		{"acme", `{"type":"tokens","id":"t","data":{"n":1e30}}`, "not a number"},
+		{"acme", "{\"type\":\"\xff\"}", "UTF-8"},
+		{"acme", string(old.AppendJSON(nil)), "tidegate import"},
+		{"acme", string(ahead.AppendJSON(nil)), "future"},
+	}
+	for _, m := range bad {
+		b.publish(t, "usage.in."+m.token, []byte(m.body))
+	}
+	b.publish(t, "usage.p.0.~batch", []byte{1, 2, 3})
+	good := events.Event{ID: "t", Type: "tokens", Subject: "acme", Data: []byte(`{"n":2.5}`)}
+	b.publish(t, "usage.in.acme", good.AppendJSON(nil)) // its bad namesakes left no fingerprint
+	ws := b.windows(t, "acme")
+	if got := used(t, ws, "tokens"); got != "2.5" {
+		t.Fatalf("used %s, want 2.5", got)
+	}
+	dead := b.dead(t)
+	if len(dead) != len(bad)+1 {
+		t.Fatalf("%d dead letters, want %d", len(dead), len(bad)+1)
+	}
+	for i, m := range bad {
+		if !strings.Contains(dead[i].Reason, m.reason) || string(dead[i].Body) != m.body {
+			t.Errorf("%s: %q, want a reason with %q", m.body, dead[i].Reason, m.reason)
+		}
+	}
+}
+
+func TestImportsHaveAnyAgeAndCountOnce(t *testing.T) {
+	b := newBench(t)
+	b.run(t, b.env.JS)
+	e := events.Event{ID: "1", Type: "api", Subject: "acme", Time: time.Now().AddDate(-1, 0, 0)}
+	b.publish(t, "usage.p.0.~import", events.AppendBatch(nil, &e))
+	b.publish(t, "usage.p.0.~import", events.AppendBatch(nil, &e))
+	n := int64(0)
+	for _, w := range b.windows(t, "acme") {
+		n += w.Events
+	}
+	if n != 1 {
+		t.Fatalf("%d events counted, want 1", n)
+	}
+}
+
+func TestDocumentsCatchUpWhenTheStoreComesBack(t *testing.T) {
+	b := newBench(t)
+	b.store.away = true
+	b.run(t, b.env.JS)
+	for i := range 5 {
+		e := events.Event{ID: fmt.Sprint(i), Type: "api", Subject: "acme"}
+		b.publish(t, "usage.in.acme", e.AppendJSON(nil))
+	}
+	if got := used(t, b.windows(t, "acme"), "api"); got != "5" {
+		t.Fatalf("used %s without a store, want 5", got)
+	}
+	b.store.mu.Lock()
+	b.store.away = false
+	b.store.mu.Unlock()
+	eventually(t, func() bool {
+		for _, w := range b.store.all() {
+			return w.Used == events.Count(5) && w.Limit == events.Some(events.Count(10)) && w.Plan == "free" && w.Current
+		}
+		return false
+	})
+}
+
+func eventually(t *testing.T, ok func() bool) {
+	t.Helper()
+	deadline := time.After(10 * time.Second)
+	for !ok() {
+		select {
+		case <-deadline:
+			t.Fatal("did not come true in 10 s")
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+func TestANewConfigurationTakesItsPlaceInTheStream(t *testing.T) {
+	b := newBench(t)
+	stop, _ := b.run(t, b.env.JS)
+	e := events.Event{ID: "1", Type: "extra", Subject: "acme"}
+	b.publish(t, "usage.in.acme", e.AppendJSON(nil))
+	if ws := b.windows(t, "acme"); len(ws) != 0 {
+		t.Fatalf("an event that no gate meters made %v", ws)
+	}
+	next := catalog()
+	next.Gates = append(next.Gates, plan.Gate{Feature: "extra", Meter: plan.Meter{Event: "extra", Aggregate: plan.Count}, Window: next.Gates[0].Window})
+	b.cat.Store(next)
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	b.run(t, b.env.JS)
+	i := 1
+	eventually(t, func() bool { // until the new configuration has been folded
+		i++
+		e.ID = fmt.Sprint(i)
+		b.publish(t, "usage.in.acme", e.AppendJSON(nil))
+		return used(t, b.windows(t, "acme"), "extra") != "none"
+	})
+	if res := b.verify(t); len(res.Differences) != 0 {
+		t.Fatalf("replay: %+v", res)
+	}
+}
+
+func TestPlanControlCutsTheWindow(t *testing.T) {
+	b := newBench(t)
+	b.run(t, b.env.JS)
+	e := events.Event{ID: "1", Type: "api", Subject: "acme"}
+	b.publish(t, "usage.in.acme", e.AppendJSON(nil))
+	before := b.windows(t, "acme")
+	from := time.Now().UTC().Truncate(time.Millisecond)
+	c, err := events.Control(events.ControlPlan, "acme", "account/1", events.PlanControl{Plan: "paid", From: from, Cut: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		b.publish(t, "usage.p.0.~control", c)
+	}
+	e.ID = "2"
+	b.publish(t, "usage.in.acme", e.AppendJSON(nil))
+	after := b.windows(t, "acme")
+	if len(before) != 1 || len(after) != 2 {
+		t.Fatalf("windows: %v, then %v", before, after)
+	}
+	for id, w := range after {
+		if _, old := before[id]; old && (!w.End.Equal(from) || w.Used != events.Count(1)) || !old && (!w.Start.Equal(from) || w.Plan != "paid") {
+			t.Errorf("%s: %+v", id, w)
+		}
+	}
+}
+
+// TestACrashAnywhereChangesNothing kills the owner at a random publish (between
+// outputs, fingerprints, parts of a commit, documents) again and again, lets a
+// new one go on each time, and compares what is live at the end with the plain
+// fold of the stream, byte by byte.
+func TestACrashAnywhereChangesNothing(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		b := newBench(t)
+		customers := []string{"acme", "a@b.c", "ünï"}
+		id := 0
+		publish := func() {
+			for range rapid.IntRange(1, 12).Draw(rt, "events") {
+				id++
+				e := events.Event{ID: fmt.Sprint(rapid.IntRange(max(1, id-20), id).Draw(rt, "id")), // duplicates too
+					Type:    rapid.SampledFrom([]string{"api", "tokens", "login", "other"}).Draw(rt, "type"),
+					Subject: rapid.SampledFrom(customers).Draw(rt, "customer"),
+					Data:    fmt.Appendf(nil, `{"n":%d.5}`, rapid.IntRange(0, 9).Draw(rt, "n")),
+					Time:    time.Now().Add(-time.Duration(rapid.IntRange(0, 30*24).Draw(rt, "age")) * time.Hour)}
+				switch rapid.IntRange(0, 2).Draw(rt, "how") {
+				case 0:
+					b.publish(t, events.Names{}.UsageIn(e.Subject), e.AppendJSON(nil))
+				case 1:
+					b.publish(t, "usage.p.0.~batch", events.AppendBatch(nil, &e))
+				default:
+					b.publish(t, "usage.p.0.~import", events.AppendBatch(events.AppendBatch(nil, &e), &e))
+				}
+			}
+		}
+		for range rapid.IntRange(1, 5).Draw(rt, "crashes") {
+			f := &faulty{JetStream: b.env.JS}
+			f.left.Store(int64(rapid.IntRange(1, 12).Draw(rt, "publishes")))
+			stop, _ := b.run(t, f)
+			publish()
+			if err := stop(); err != nil && !stream.IsStop(err) && !errors.Is(err, errCrashed) {
+				rt.Fatalf("owner: %v", err)
+			}
+		}
+		stop, _ := b.run(t, b.env.JS)
+		publish()
+		b.windows(t, "acme")
+		if err := stop(); err != nil {
+			rt.Fatal(err)
+		}
+		res := b.verify(t)
+		if len(res.Differences) != 0 || res.Windows == 0 {
+			rt.Fatalf("replay: %+v", res)
+		}
+		b.srv.Stop()
+	})
+}
+
+func TestAStaleOwnerWritesNothing(t *testing.T) {
+	b := newBench(t)
+	_, stale := b.run(t, b.env.JS)
+	fresh, _ := b.run(t, b.env.JS)
+	for i := range 10 {
+		e := events.Event{ID: fmt.Sprint(i), Type: "api", Subject: "acme"}
+		b.publish(t, "usage.in.acme", e.AppendJSON(nil))
+	}
+	if err := <-stale; !errors.Is(err, stream.ErrFenced) {
+		t.Fatalf("stale owner: %v", err)
+	}
+	if got := used(t, b.windows(t, "acme"), "api"); got != "10" {
+		t.Fatalf("used %s, want 10", got)
+	}
+	if err := fresh(); err != nil {
+		t.Fatal(err)
+	}
+	if res := b.verify(t); len(res.Differences) != 0 {
+		t.Fatalf("replay: %+v", res)
+	}
+}

@@ -1,0 +1,214 @@
+package aggregator
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"maps"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/goleak"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/stream"
+	"github.com/tidegate-io/tidegate/internal/testnats"
+	"github.com/tidegate-io/tidegate/internal/window"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// memory is a store for one test.
+type memory struct {
+	mu   sync.Mutex
+	docs map[string]events.Window
+	away bool
+}
+
+func (s *memory) WriteUsage(_ context.Context, docs []events.Window) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.away {
+		return errors.New("store is away")
+	}
+	for _, d := range docs {
+		old, ok := s.docs[d.ID()]
+		if !ok || old.Epoch < d.Epoch || old.Epoch == d.Epoch && old.Seq <= d.Seq {
+			s.docs[d.ID()] = d
+		}
+	}
+	return nil
+}
+
+func (s *memory) all() map[string]events.Window {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.docs)
+}
+
+// faulty is a JetStream that fails for good after a number of publishes, as a
+// process does that is killed between two steps.
+type faulty struct {
+	jetstream.JetStream
+	left  atomic.Int64
+	crash context.CancelFunc
+}
+
+var errCrashed = errors.New("crashed")
+
+func (f *faulty) spend() bool {
+	if f.left.Add(-1) < 0 {
+		f.crash()
+		return false
+	}
+	return true
+}
+
+func (f *faulty) Publish(ctx context.Context, subject string, data []byte, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	if !f.spend() {
+		return nil, errCrashed
+	}
+	return f.JetStream.Publish(ctx, subject, data, opts...)
+}
+
+func (f *faulty) PublishMsgAsync(m *nats.Msg, opts ...jetstream.PublishOpt) (jetstream.PubAckFuture, error) {
+	if !f.spend() {
+		return nil, errCrashed
+	}
+	return f.JetStream.PublishMsgAsync(m, opts...)
+}
+
+type bench struct {
+	env   stream.Env
+	srv   *testnats.Server
+	store *memory
+	cat   atomic.Pointer[plan.Catalog]
+}
+
+func catalog() *plan.Catalog {
+	limits := map[string]plan.Limit{"free": {Value: events.Count(10)}, "paid": {Unlimited: true}}
+	gate := func(feature, event string, how plan.Aggregate, kind window.Kind) plan.Gate {
+		return plan.Gate{Feature: feature, Meter: plan.Meter{Event: event, Aggregate: how, Value: "n"}, Limits: limits,
+			Window: window.Spec{Kind: kind, Days: 30}}
+	}
+	return &plan.Catalog{
+		Plans: []plan.Plan{{Name: "free", Default: true}, {Name: "paid", Paid: true}},
+		Gates: []plan.Gate{
+			gate("api", "api", plan.Count, window.Anniversary),
+			gate("tokens", "tokens", plan.Sum, window.Rolling),
+			gate("peak", "tokens", plan.Max, window.Calendar),
+			gate("seats", "login", plan.Unique, window.Rolling),
+		},
+	}
+}
+
+func newBench(t testing.TB) *bench {
+	t.Helper()
+	s := testnats.Start(t)
+	nc := s.Connect(t)
+	js, err := stream.JetStream(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Ensure(t.Context(), js, stream.Layout{Partitions: 1}); err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{srv: s, store: &memory{docs: map[string]events.Window{}},
+		env: stream.Env{NC: nc, JS: js, Holder: "test", Log: slog.New(slog.DiscardHandler), Now: time.Now, CommitEvery: 5 * time.Millisecond}}
+	b.cat.Store(catalog())
+	return b
+}
+
+func (b *bench) options() Options {
+	return Options{Partitions: 1, Horizon: 32 * 24 * time.Hour, Store: b.store, Catalog: b.cat.Load, Now: time.Now}
+}
+
+// run owns partition 0 until stop is called; js may be faulty.
+func (b *bench) run(t testing.TB, js jetstream.JetStream) (stop func() error, done <-chan error) {
+	t.Helper()
+	env := b.env
+	env.JS = js
+	ctx, cancel := context.WithCancel(context.Background())
+	end, ended, ready := make(chan error, 1), make(chan struct{}), make(chan struct{})
+	lost := make(chan struct{})
+	if f, ok := js.(*faulty); ok {
+		f.crash = sync.OnceFunc(func() { close(lost) })
+	}
+	go func() {
+		defer close(ended)
+		end <- stream.Run(ctx, env, Spec(env.Names, 0), New(b.options(), 0), lost, sync.OnceFunc(func() { close(ready) }))
+	}()
+	select {
+	case <-ready:
+	case err := <-end:
+		end <- err
+	}
+	t.Cleanup(func() { cancel(); <-ended })
+	return func() error { cancel(); return <-end }, end
+}
+
+func (b *bench) publish(t testing.TB, subject string, data []byte) {
+	t.Helper()
+	m := nats.NewMsg(subject)
+	m.Data = data
+	if _, err := b.env.JS.PublishMsg(context.Background(), m); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// windows asks the owner, after it has seen everything stored.
+func (b *bench) windows(t testing.TB, customer string) map[string]events.Window {
+	t.Helper()
+	m := nats.NewMsg("query.aggregator.0")
+	m.Header.Set(stream.FreshHeader, "1")
+	m.Data, _ = json.Marshal(map[string]string{"customer": customer})
+	reply, err := b.env.NC.RequestMsg(m, 10*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e := reply.Header.Get("Error"); e != "" {
+		t.Fatal(e)
+	}
+	var a struct{ Windows []events.Window }
+	if err := json.Unmarshal(reply.Data, &a); err != nil {
+		t.Fatal(err)
+	}
+	ws := map[string]events.Window{}
+	for _, w := range a.Windows {
+		ws[w.ID()] = w
+	}
+	return ws
+}
+
+func (b *bench) verify(t testing.TB) Result {
+	t.Helper()
+	r := Replay{JS: b.env.JS, Partitions: 1, Horizon: 32 * 24 * time.Hour, Now: time.Now()}
+	res, err := r.Verify(context.Background(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res
+}
+
+func (b *bench) dead(t testing.TB) []events.Dead {
+	t.Helper()
+	var ds []events.Dead
+	err := stream.Read(context.Background(), b.env.JS, events.Names{}, stream.Input{Stream: events.StreamDead, Filter: "dead.0"}, ^uint64(0), func(m *stream.Message) error {
+		var d events.Dead
+		if err := json.Unmarshal(m.Data, &d); err != nil {
+			return err
+		}
+		ds = append(ds, d)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ds
+}

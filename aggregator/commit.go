@@ -1,0 +1,194 @@
+package aggregator
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/fingerprint"
+	"github.com/tidegate-io/tidegate/internal/wire"
+)
+
+// chunkEntries is how many fingerprints make a chunk of SEEN. Fewer stay in the
+// log until an hour has passed, so that a quiet partition does not make a
+// message of every commit.
+const chunkEntries = 60_000
+
+// Commit implements stream.Processor.
+func (p *Processor) Commit() ([]byte, error) {
+	r := record{Documents: p.docs.watermark(), Position: p.f.position, StoredAt: p.f.storedAt.UnixNano(), Hour: p.f.hour}
+	if p.flipped > p.saved.flipped && p.docs.settled() {
+		p.saved.flipped = p.flipped
+	}
+	r.Flipped = p.saved.flipped
+	changed := p.baseNew || len(p.dirty) > 0 || len(p.newSeen) > 0 || r.Documents > p.saved.documents
+	if !changed {
+		return nil, nil
+	}
+	if err := p.commitCatalogs(&r); err != nil {
+		return nil, err
+	}
+	p.commitWindows(&r)
+	p.commitSeen(&r)
+	p.saved.documents = r.Documents
+	b, err := wire.Marshal(&r)
+	return b, err
+}
+
+func (p *Processor) commitCatalogs(r *record) (err error) {
+	if p.baseNew {
+		if r.Base, err = json.Marshal(p.f.base); err != nil {
+			return err
+		}
+		p.baseNew = false
+	}
+	if d := digest(p.f.catalog); d != p.saved.catalog {
+		r.Catalog = []byte(d)
+		p.saved.catalog = d
+	}
+	return nil
+}
+
+// commitWindows takes down changed customers and windows, hands the windows'
+// documents over, and lets go of closed windows whose document is written.
+func (p *Processor) commitWindows(r *record) {
+	now := p.opt.Now()
+	dirty := make([]*customer, 0, len(p.dirty))
+	for c := range p.dirty {
+		dirty = append(dirty, c)
+	}
+	slices.SortFunc(dirty, func(a, b *customer) int {
+		if a.id < b.id {
+			return -1
+		}
+		return 1
+	})
+	var docs []events.Window
+	for _, c := range dirty {
+		if c.changed {
+			r.Customers = append(r.Customers, c.record())
+			c.changed = false
+		}
+		for _, u := range c.windows {
+			if !u.changed {
+				continue
+			}
+			r.Windows = append(r.Windows, u.record(c.id, false))
+			docs = append(docs, p.document(c, u, now))
+			u.changed, u.newBuckets, u.newMembers = false, nil, nil
+		}
+		c.windows = slices.DeleteFunc(c.windows, func(u *usage) bool { return u.closed && u.seq <= r.Documents })
+	}
+	clear(p.dirty)
+	p.docs.add(docs, p.f.position)
+}
+
+// commitSeen puts the new fingerprints into the record or, when there are many
+// or they are old, all that are in no chunk yet into a chunk of SEEN.
+func (p *Processor) commitSeen(r *record) {
+	p.unchunked = append(p.unchunked, p.newSeen...)
+	fresh := p.newSeen
+	p.newSeen = nil
+	full := len(p.unchunked) >= chunkEntries
+	old := len(p.unchunked) > 0 && p.unchunked[0].Hour < p.f.hour
+	if full || old {
+		if chunks, err := p.writeChunks(p.unchunked); err == nil {
+			r.Chunks = chunks
+			p.chunks = append(slices.DeleteFunc(p.chunks, func(c chunk) bool { return c.Hour < p.f.oldest() }), chunks...)
+			p.unchunked = nil
+			return
+		}
+		// The stream is away: the log takes them as well.
+	}
+	r.Seen = fingerprint.Encode(fresh)
+}
+
+func (p *Processor) writeChunks(entries []fingerprint.Entry) ([]chunk, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	var chunks []chunk
+	for part := range slices.Chunk(slices.Clone(entries), chunkEntries) {
+		newest := part[0].Hour
+		for _, e := range part {
+			newest = max(newest, e.Hour)
+		}
+		ack, err := p.o.JS.Publish(ctx, p.o.Names.Seen(p.o.Partition), fingerprint.Encode(part))
+		if err != nil {
+			return nil, err
+		}
+		chunks = append(chunks, chunk{Seq: ack.Sequence, Hour: newest})
+	}
+	return chunks, nil
+}
+
+// loadChunks reads the chunks that the state names; others do not count.
+func (p *Processor) loadChunks(ctx context.Context) error {
+	p.f.now = p.f.storedAt
+	wanted := map[uint64]bool{}
+	last := uint64(0)
+	for _, c := range p.chunks {
+		if c.Hour >= p.f.oldest() {
+			wanted[c.Seq] = true
+			last = max(last, c.Seq)
+		}
+	}
+	if len(wanted) == 0 {
+		return nil
+	}
+	first := last
+	for seq := range wanted {
+		first = min(first, seq)
+	}
+	cons, err := p.o.JS.OrderedConsumer(ctx, p.o.Names.Stream(events.StreamSeen), jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{p.o.Names.Seen(p.o.Partition)},
+		DeliverPolicy:  jetstream.DeliverByStartSequencePolicy, OptStartSeq: first,
+	})
+	if err != nil {
+		return err
+	}
+	it, err := cons.Messages(jetstream.PullMaxMessagesWithBytesLimit(1000, 16<<20))
+	if err != nil {
+		return err
+	}
+	defer it.Stop()
+	for {
+		m, err := it.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return err
+		}
+		md, err := m.Metadata()
+		if err != nil {
+			return err
+		}
+		if wanted[md.Sequence.Stream] {
+			delete(wanted, md.Sequence.Stream)
+			if err := fingerprint.Decode(m.Data(), func(e fingerprint.Entry) { p.f.seen.Add(e.FP, e.Hour) }); err != nil {
+				return err
+			}
+		}
+		if md.Sequence.Stream >= last {
+			break
+		}
+	}
+	if len(wanted) > 0 {
+		return fmt.Errorf("%d chunks of the stream %s are gone before their time: was it purged?",
+			len(wanted), p.o.Names.Stream(events.StreamSeen))
+	}
+	return nil
+}
+
+// Snapshot implements stream.Processor.
+func (p *Processor) Snapshot() ([]byte, error) {
+	r, err := p.f.snapshot()
+	if err != nil {
+		return nil, err
+	}
+	r.Seen, r.Chunks = fingerprint.Encode(slices.Clone(p.unchunked)), p.chunks
+	r.Documents, r.Flipped = p.saved.documents, p.saved.flipped
+	return wire.Marshal(&r)
+}

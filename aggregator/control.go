@@ -1,0 +1,201 @@
+package aggregator
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/fingerprint"
+	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/window"
+)
+
+// control folds a control event: what else than usage changes the windows. It
+// counts once, like usage.
+func (f *folder) control(data []byte) error {
+	e, err := events.DecodeControl(data)
+	if err != nil {
+		return err
+	}
+	fp, hour := fingerprint.Of(e.Subject, e.Source, e.ID), fingerprint.Hour(f.now)
+	if f.seen.Has(fp, f.oldest()) {
+		return errDuplicate
+	}
+	switch e.Type {
+	case events.ControlConfig:
+		var c plan.Catalog
+		if err = json.Unmarshal(e.Data, &c); err == nil && !f.fixed {
+			f.configure(c)
+		}
+	case events.ControlPlan:
+		var p events.PlanControl
+		if err = json.Unmarshal(e.Data, &p); err == nil {
+			f.changePlan(f.customer(e.Subject), p)
+		}
+	case events.ControlAnchor:
+		var a events.AnchorControl
+		if err = json.Unmarshal(e.Data, &a); err == nil {
+			f.cut(f.customer(e.Subject), a.From, a.Anchor)
+		}
+	case events.ControlOverride:
+		var o events.OverrideControl
+		if err = json.Unmarshal(e.Data, &o); err == nil {
+			f.override(f.customer(e.Subject), o)
+		}
+	default:
+		err = fmt.Errorf("unknown control event %q", e.Type)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", events.ErrInvalid, err)
+	}
+	f.seen.Add(fp, hour)
+	f.counted(fingerprint.Entry{FP: fp, Hour: hour})
+	return nil
+}
+
+// configure makes a catalog the one in force, and tells again all totals whose
+// thresholds are other ones now.
+func (f *folder) configure(c plan.Catalog) {
+	old := f.byFeature
+	f.setCatalog(c)
+	for _, cu := range f.customers {
+		for _, u := range cu.windows {
+			g, before := f.byFeature[u.feature], old[u.feature]
+			if g == nil || before != nil && sameThresholds(before, g) {
+				continue
+			}
+			f.retell(cu, u)
+		}
+	}
+}
+
+func sameThresholds(a, b *gate) bool {
+	if len(a.thresholds) != len(b.thresholds) {
+		return false
+	}
+	for i := range a.thresholds {
+		if a.thresholds[i] != b.thresholds[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// retell tells the enforcer a window's total again, without a mail.
+func (f *folder) retell(c *customer, u *usage) {
+	f.touch(c, u, true)
+	u.silent = true
+}
+
+func (f *folder) changePlan(c *customer, p events.PlanControl) {
+	c.plan, c.changed = p.Plan, true
+	f.touched(c, nil)
+	if p.Cut {
+		f.cut(c, p.From, p.From)
+	}
+	for _, u := range c.windows { // their documents name plan and limit
+		if !u.closed && (u.end == 0 || u.end > f.now.UnixMilli()) {
+			f.touch(c, u, false)
+		}
+	}
+}
+
+// cut ends the running windows at from, where new ones begin.
+func (f *folder) cut(c *customer, from, anchor time.Time) {
+	c.changed = true
+	f.touched(c, nil)
+	if len(c.segments) == 0 { // nothing to cut yet
+		c.segments = window.First(anchor)
+		return
+	}
+	c.segments = window.Cut(c.segments, from, anchor)
+	at := from.UnixMilli()
+	for _, u := range c.windows {
+		if u.end != 0 && u.start < at && at < u.end {
+			u.end = at
+			f.touch(c, u, false)
+		}
+	}
+}
+
+func (f *folder) override(c *customer, o events.OverrideControl) {
+	if o.Override == nil {
+		delete(c.overrides, o.Feature)
+	} else {
+		if c.overrides == nil {
+			c.overrides = map[string]events.Override{}
+		}
+		c.overrides[o.Feature] = *o.Override
+	}
+	c.changed = true
+	f.touched(c, nil)
+	for _, u := range c.windows {
+		if u.feature == o.Feature && !u.closed {
+			f.retell(c, u)
+		}
+	}
+}
+
+// sweep forgets, once an hour of stream time, what can no longer change.
+func (f *folder) sweep() {
+	hour := fingerprint.Hour(f.now)
+	if hour <= f.hour {
+		return
+	}
+	f.hour = hour
+	f.seen.Sweep(f.oldest())
+	oldest := f.now.Truncate(time.Hour).Add(-f.horizon)
+	for _, c := range f.customers {
+		for _, u := range c.windows {
+			if u.end == 0 {
+				if f.dropBuckets(u, oldest) {
+					f.touched(c, u)
+				}
+				continue
+			}
+			// An import may fill old windows for as long as it takes.
+			if u.closed || u.end > oldest.UnixMilli() || u.storedAt > oldest.UnixMilli() {
+				continue
+			}
+			u.closed, u.changed, c.changed = true, true, true
+			if c.closed == nil {
+				c.closed = map[string]int64{}
+			}
+			c.closed[u.feature] = max(c.closed[u.feature], u.end)
+			f.touched(c, u)
+		}
+	}
+}
+
+// dropBuckets forgets the buckets of a rolling window that can neither count
+// nor change any more.
+func (f *folder) dropBuckets(u *usage, oldest time.Time) (dropped bool) {
+	g := f.byFeature[u.feature]
+	if g == nil || g.Window.Kind != window.Rolling {
+		return false
+	}
+	before := u.dropped
+	for len(u.buckets) > 0 && !g.Window.FallsOut(ms(u.buckets[0].Start)).After(oldest) {
+		u.dropBefore(u.buckets[0].Start + 1)
+	}
+	for _, at := range u.members {
+		if !g.Window.FallsOut(ms(at)).After(oldest) {
+			u.dropBefore(at + 1)
+		}
+	}
+	return u.dropped > before
+}
+
+// dropBefore forgets buckets that begin before start.
+func (u *usage) dropBefore(start int64) {
+	u.changed, u.dropped = true, max(u.dropped, start)
+	for len(u.buckets) > 0 && u.buckets[0].Start < start {
+		u.buckets = u.buckets[1:]
+	}
+	for m, at := range u.members {
+		if at < start {
+			delete(u.members, m)
+		}
+	}
+}

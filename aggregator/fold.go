@@ -1,0 +1,363 @@
+package aggregator
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/nats-io/nats.go"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/fingerprint"
+	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/stream"
+	"github.com/tidegate-io/tidegate/internal/window"
+)
+
+// folder folds messages into a state. What it finds out on the way goes to the
+// callbacks; the state alone decides what they are given.
+type folder struct {
+	*state
+	partition, partitions int
+	horizon               time.Duration
+	fixed                 bool                    // ignore the stream's configurations
+	touched               func(*customer, *usage) // a window, or with nil only the customer, changed
+	reject                func(d events.Dead)     // an event cannot be counted
+	counted               func(fingerprint.Entry) // an event was counted
+	now                   time.Time               // storing time of the message
+	seq                   uint64
+	changes               int // of windows, by the message so far
+	isImport              bool
+}
+
+var errDuplicate = errors.New("duplicate")
+
+// fold processes one message of USAGE.
+func (f *folder) fold(m *stream.Message) {
+	f.now, f.seq, f.changes = m.Time, m.Seq, 0
+	f.sweep()
+	last := m.Subject[strings.LastIndexByte(m.Subject, '.')+1:]
+	f.isImport = last == events.ImportToken
+	switch last {
+	case events.BatchToken, events.ImportToken:
+		err := events.EachInBatch(m.Data, func(i int, e events.Event, raw []byte, err error) {
+			if err == nil && e.ID == "" {
+				err = fmt.Errorf("%w: `id` is missing, an event in a batch needs one", events.ErrInvalid)
+			}
+			if err == nil {
+				err = f.event(&e)
+			}
+			f.outcome(i, raw, err)
+		})
+		f.outcome(-1, m.Data, err)
+	case events.ControlToken:
+		f.outcome(0, m.Data, f.control(m.Data))
+	default:
+		f.outcome(0, m.Data, f.single(last, m.Header, m.Data))
+	}
+	f.position, f.storedAt = m.Seq, m.Time
+}
+
+func (f *folder) outcome(index int, raw []byte, err error) {
+	if err == nil || errors.Is(err, errDuplicate) {
+		return
+	}
+	f.reject(events.Dead{
+		Origin: events.StreamUsage + "/" + strconv.FormatUint(f.seq, 10) + "/" + strconv.Itoa(index),
+		Reason: err.Error(), At: f.now, Body: raw,
+	})
+}
+
+// single is a message that an app published to usage.in.<token>.
+func (f *folder) single(token string, h nats.Header, data []byte) error {
+	e, err := events.Decode(data)
+	if err != nil {
+		return err
+	}
+	if e.Subject == "" {
+		if e.Subject, err = events.ParseToken(token); err != nil {
+			return err
+		}
+	}
+	if events.Token(e.Subject) != token {
+		return fmt.Errorf("%w: published under %q, but its subject is the customer %q", events.ErrInvalid, token, e.Subject)
+	}
+	if e.ID == "" { // its retry is a new event
+		e.ID = "~" + strconv.FormatUint(f.seq, 10)
+	}
+	return f.event(&e)
+}
+
+// event counts one event, or says why not.
+func (f *folder) event(e *events.Event) error {
+	if err := e.Validate(); err != nil {
+		return err
+	}
+	c := f.customers[e.Subject]
+	if c == nil && events.PartitionOf(e.Subject, f.partitions) != f.partition {
+		return fmt.Errorf("%w: customer %q does not belong to partition %d of %d", events.ErrInvalid, e.Subject, f.partition, f.partitions)
+	}
+	at, horizon := e.Time, f.horizon
+	if at.IsZero() {
+		at = f.now
+	}
+	if f.isImport {
+		horizon = 0
+	}
+	if err := events.CheckTime(at, f.now, horizon); err != nil {
+		return err
+	}
+	fp := fingerprint.Of(e.Subject, e.Source, e.ID)
+	hour := fingerprint.Hour(f.now)
+	if f.seen.Has(fp, f.oldest()) {
+		return errDuplicate
+	}
+	if err := f.count(e, c, at); err != nil {
+		return err
+	}
+	f.seen.Add(fp, hour)
+	f.counted(fingerprint.Entry{FP: fp, Hour: hour})
+	return nil
+}
+
+// oldest is the first hour whose fingerprints count.
+func (f *folder) oldest() uint32 {
+	return fingerprint.Hour(f.now) - uint32(f.horizon/time.Hour)
+}
+
+// change is what an event does to one window, before it is done.
+type change struct {
+	g      *gate
+	w      window.Window
+	u      *usage // nil: to be opened
+	value  events.Value
+	member uint64
+	total  events.Value
+}
+
+// count applies an event to the windows of all gates that meter it, or to none.
+func (f *folder) count(e *events.Event, c *customer, at time.Time) error {
+	gates := f.gates[e.Type]
+	if len(gates) == 0 {
+		return nil
+	}
+	segments := window.First(at)
+	if c != nil && len(c.segments) > 0 {
+		segments = c.segments
+	}
+	var buf [4]change
+	changes := buf[:0]
+	for _, g := range gates {
+		ch, err := f.plan(e, c, g, segments, at)
+		if err != nil {
+			return err
+		}
+		changes = append(changes, ch)
+	}
+	if c == nil {
+		c = f.customer(e.Subject)
+	}
+	if len(c.segments) == 0 {
+		c.segments, c.changed = segments, true
+	}
+	for i := range changes {
+		f.enact(c, &changes[i], at)
+	}
+	return nil
+}
+
+// plan works out a change without making it.
+func (f *folder) plan(e *events.Event, c *customer, g *gate, segments []window.Segment, at time.Time) (change, error) {
+	ch := change{g: g, w: g.Window.At(segments, at), value: events.Count(1)}
+	start := ch.w.Start.UnixMilli()
+	if g.Window.Kind == window.Rolling {
+		start = 0
+	}
+	if c != nil {
+		ch.u = c.find(g.Feature, start)
+		if ch.u != nil && ch.u.closed || ch.u == nil && start != 0 && start < c.closed[g.Feature] {
+			return ch, fmt.Errorf("%w: the window of %s that began at %s is closed for good: correct it with `tidegate adjust`",
+				events.ErrInvalid, g.Feature, ch.w.Start.Format(time.RFC3339))
+		}
+	}
+	var err error
+	switch g.Meter.Aggregate {
+	case plan.Count:
+	case plan.Unique:
+		ch.member, err = memberOf(e, g)
+	default:
+		ch.value, err = valueOf(e, g)
+	}
+	if err != nil {
+		return ch, err
+	}
+	if ch.u != nil && g.Meter.Aggregate != plan.Unique && g.Meter.Aggregate != plan.Max {
+		ch.total, err = ch.u.used.Add(ch.value)
+	} else {
+		ch.total = ch.value
+	}
+	if err != nil {
+		return ch, fmt.Errorf("%w: %s: %w", events.ErrInvalid, g.Feature, err)
+	}
+	return ch, nil
+}
+
+func valueOf(e *events.Event, g *gate) (events.Value, error) {
+	raw, ok := events.Lookup(e.Data, g.Meter.Value)
+	if !ok {
+		return events.Value{}, fmt.Errorf("%w: %s needs a number at $.%s of `data`, there is none", events.ErrInvalid, g.Feature, g.Meter.Value)
+	}
+	v, err := events.ParseValue(strings.Trim(string(raw), `"`))
+	if err != nil {
+		return v, fmt.Errorf("%w: %s: $.%s of `data` is %w", events.ErrInvalid, g.Feature, g.Meter.Value, err)
+	}
+	if v.Sign() < 0 {
+		return v, fmt.Errorf("%w: %s: $.%s of `data` is negative: correct usage with `tidegate adjust`", events.ErrInvalid, g.Feature, g.Meter.Value)
+	}
+	return v, nil
+}
+
+func memberOf(e *events.Event, g *gate) (uint64, error) {
+	raw, ok := events.Lookup(e.Data, g.Meter.Value)
+	if !ok || string(raw) == "null" {
+		return 0, fmt.Errorf("%w: %s needs a value at $.%s of `data`, there is none", events.ErrInvalid, g.Feature, g.Meter.Value)
+	}
+	return xxhash.Sum64(raw), nil
+}
+
+func (f *folder) enact(c *customer, ch *change, at time.Time) {
+	g, u := ch.g, ch.u
+	opened := u == nil
+	if opened {
+		u = &usage{feature: g.Feature, start: ch.w.Start.UnixMilli(), end: ch.w.End.UnixMilli(), firstAt: at.UnixMilli(), lastAt: at.UnixMilli()}
+		if g.Window.Kind == window.Rolling {
+			u.start, u.end = 0, 0
+		}
+		c.windows = append(c.windows, u)
+	}
+	before := u.total(g, c.segments, f.now)
+	bucketStart := ch.w.Start.UnixMilli()
+	switch g.Meter.Aggregate {
+	case plan.Unique:
+		u.addMember(g, ch.member, bucketStart)
+	case plan.Max:
+		u.used = u.used.Max(ch.total)
+		u.addBucket(g, bucketStart, func(v events.Value) events.Value { return v.Max(ch.value) })
+	default:
+		u.used = ch.total
+		u.addBucket(g, bucketStart, func(v events.Value) events.Value { sum, _ := v.Add(ch.value); return sum })
+	}
+	u.events++
+	u.firstAt, u.lastAt = min(u.firstAt, at.UnixMilli()), max(u.lastAt, at.UnixMilli())
+	f.touch(c, u, opened || f.matters(c, g, before, u.total(g, c.segments, f.now)))
+}
+
+func (u *usage) addMember(g *gate, member uint64, bucketStart int64) {
+	if g.Window.Kind != window.Rolling {
+		bucketStart = 0
+	}
+	limit := g.Meter.Cap
+	if limit == 0 {
+		limit = plan.DefaultUniqueCap
+	}
+	old, known := u.members[member]
+	if known && old >= bucketStart || !known && len(u.members) >= limit {
+		return
+	}
+	if u.members == nil {
+		u.members = map[uint64]int64{}
+	}
+	if u.newMembers == nil {
+		u.newMembers = map[uint64]struct{}{}
+	}
+	u.members[member] = bucketStart
+	u.newMembers[member] = struct{}{}
+	u.used = events.Count(int64(len(u.members)))
+}
+
+func (u *usage) addBucket(g *gate, start int64, f func(events.Value) events.Value) {
+	if g.Window.Kind != window.Rolling {
+		return
+	}
+	i := len(u.buckets)
+	for i > 0 && u.buckets[i-1].Start > start { // new usage goes to the end
+		i--
+	}
+	if i == 0 || u.buckets[i-1].Start != start {
+		u.buckets = append(u.buckets, bucket{})
+		copy(u.buckets[i+1:], u.buckets[i:])
+		u.buckets[i] = bucket{Start: start}
+		i++
+	}
+	u.buckets[i-1].Used = f(u.buckets[i-1].Used)
+	if u.newBuckets == nil {
+		u.newBuckets = map[int64]struct{}{}
+	}
+	u.newBuckets[start] = struct{}{}
+}
+
+// touch notes that a window changed.
+func (f *folder) touch(c *customer, u *usage, emit bool) {
+	u.seq, u.storedAt, u.changed = f.seq, f.now.UnixMilli(), true
+	u.index = f.changes
+	f.changes++
+	if emit && !u.closed && (u.end == 0 || u.end > f.now.UnixMilli()) {
+		u.emit, u.silent = true, f.isImport
+	}
+	f.touched(c, u)
+}
+
+// matters says whether a change of the total can change a decision: it passed
+// a threshold, or lies near a limit.
+func (f *folder) matters(c *customer, g *gate, before, after events.Value) bool {
+	if before == after {
+		return false
+	}
+	for _, t := range g.thresholds {
+		if before.Cmp(t) < 0 && after.Cmp(t) >= 0 {
+			return true
+		}
+	}
+	for _, l := range g.Limits {
+		if !l.Unlimited && !l.None && before.Cmp(l.Value) < 0 && after.Cmp(g.Near(l.Value)) >= 0 {
+			return true
+		}
+	}
+	o, ok := c.overrides[g.Feature]
+	return ok && (o.Limit != nil || o.Grant != nil) && overrideMatters(g, &o, before, after)
+}
+
+// overrideMatters is matters for a customer's own limit: from the near level
+// on, every change counts until the limit is passed.
+func overrideMatters(g *gate, o *events.Override, before, after events.Value) bool {
+	for _, l := range overrideLimits(g, o) {
+		if before.Cmp(l) < 0 && after.Cmp(g.Near(l)) >= 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func overrideLimits(g *gate, o *events.Override) []events.Value {
+	var ls []events.Value
+	if o.Limit != nil {
+		ls = append(ls, *o.Limit)
+	} else {
+		for _, l := range g.Limits {
+			if !l.Unlimited {
+				ls = append(ls, l.Value)
+			}
+		}
+	}
+	if o.Grant != nil {
+		for i := range ls {
+			if sum, err := ls[i].Add(*o.Grant); err == nil {
+				ls[i] = sum
+			}
+		}
+	}
+	return ls
+}

@@ -1,0 +1,346 @@
+// Package aggregator rolls usage events into windows. It folds the stream
+// USAGE, message by message and each event once, into windows that are held in
+// memory and committed to the partition's log; it tells the enforcer the totals
+// that can change a decision, and writes every window as a document.
+package aggregator
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/fingerprint"
+	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/stream"
+	"github.com/tidegate-io/tidegate/internal/wire"
+)
+
+// Role names the aggregator in leases, logs and query subjects.
+const Role = "aggregator"
+
+// Options are what every partition of an aggregator needs.
+type Options struct {
+	Partitions int
+	Horizon    time.Duration // within which duplicates are found and late events counted
+	Store      Store
+	// Catalog returns the configuration; a new pointer is a new one.
+	Catalog func() *plan.Catalog
+	Now     func() time.Time
+}
+
+// Spec is what an aggregator's partition reads.
+func Spec(n events.Names, partition int) stream.Spec {
+	return stream.Spec{Role: Role, Partition: partition, Inputs: []stream.Input{
+		{Stream: events.StreamUsage, Filter: n.Usage(partition, "*")},
+	}}
+}
+
+// Processor folds one partition.
+type Processor struct {
+	opt  Options
+	o    *stream.Owner
+	f    folder
+	docs *documents
+
+	emits     []emission
+	dead      []events.Dead
+	dirty     map[*customer]struct{}
+	newSeen   []fingerprint.Entry // since the last commit
+	unchunked []fingerprint.Entry // in no chunk of SEEN yet
+	chunks    []chunk             // that belong to the state
+	baseNew   bool                // the base is in no commit yet
+	saved     saved               // what the log knows
+
+	configured *plan.Catalog // the configuration that the state has, or was told
+	nextEnd    int64         // when the next window ends (ms), 0: unknown
+	flipped    int64         // documents of windows that ended up to here say so (ms)
+}
+
+type saved struct {
+	catalog   string // digest
+	documents uint64
+	flipped   int64
+}
+
+type emission struct {
+	c *customer
+	u *usage
+}
+
+// New is a processor for one ownership of a partition.
+func New(opt Options, partition int) *Processor {
+	p := &Processor{opt: opt, dirty: map[*customer]struct{}{}}
+	p.f = folder{state: newState(), partition: partition, partitions: opt.Partitions, horizon: opt.Horizon,
+		touched: p.touched,
+		reject:  func(d events.Dead) { p.dead = append(p.dead, d) },
+		counted: func(e fingerprint.Entry) { p.newSeen = append(p.newSeen, e) },
+	}
+	return p
+}
+
+func (p *Processor) touched(c *customer, u *usage) {
+	p.dirty[c] = struct{}{}
+	if u == nil {
+		return
+	}
+	if u.emit {
+		p.emits = append(p.emits, emission{c, u})
+	}
+	if u.end != 0 && (p.nextEnd == 0 || u.end < p.nextEnd) {
+		p.nextEnd = u.end
+	}
+}
+
+// Restore implements stream.Processor.
+func (p *Processor) Restore(snapshot []byte) error {
+	p.f.state = newState()
+	p.chunks, p.unchunked = nil, nil
+	if snapshot == nil {
+		return nil
+	}
+	return p.Apply(snapshot)
+}
+
+// Apply implements stream.Processor.
+func (p *Processor) Apply(commit []byte) error {
+	r, seen, err := p.f.apply(commit)
+	if err != nil {
+		return err
+	}
+	if len(r.Chunks) > 0 {
+		p.chunks, p.unchunked = append(p.chunks, r.Chunks...), nil
+	}
+	p.unchunked = append(p.unchunked, seen...)
+	p.saved.documents = max(p.saved.documents, r.Documents)
+	p.saved.flipped = max(p.saved.flipped, r.Flipped)
+	return nil
+}
+
+// Start implements stream.Processor.
+func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
+	p.o = o
+	if !p.f.hasBase {
+		p.f.base, p.f.hasBase, p.baseNew = *p.opt.Catalog(), true, true
+		p.f.setCatalog(p.f.base)
+		p.configured = p.opt.Catalog()
+	}
+	p.saved.catalog = digest(p.f.catalog)
+	if err := p.loadChunks(ctx); err != nil {
+		return fmt.Errorf("fingerprints: %w", err)
+	}
+	p.docs = newDocuments(p.opt.Store, o.Log)
+	go p.docs.run(ctx)
+	p.rewriteDocuments()
+	return nil
+}
+
+// rewriteDocuments writes again what the former owner may not have written.
+func (p *Processor) rewriteDocuments() {
+	now := p.opt.Now()
+	var docs []events.Window
+	for _, c := range p.f.customers {
+		for _, u := range c.windows {
+			if u.seq > p.saved.documents || u.end > p.saved.flipped && u.end <= now.UnixMilli() {
+				docs = append(docs, p.document(c, u, now))
+			}
+		}
+	}
+	p.docs.add(docs, p.f.position)
+	p.flipped = now.UnixMilli()
+	p.flip(now) // finds the next end
+}
+
+// Handle implements stream.Processor.
+func (p *Processor) Handle(m *stream.Message) error {
+	p.f.fold(m)
+	return nil
+}
+
+// maxTotals bounds what one message of WINDOWS holds, by an estimate.
+const maxTotals = 400 << 10
+
+// Flush implements stream.Processor.
+func (p *Processor) Flush() error {
+	for _, d := range p.dead {
+		b, err := json.Marshal(d)
+		if err != nil {
+			return err
+		}
+		m := nats.NewMsg(p.o.Names.Dead(p.o.Partition))
+		m.Data = b
+		if err := p.o.Publish(m, jetstream.WithMsgID(d.Origin)); err != nil {
+			return err
+		}
+	}
+	p.dead = p.dead[:0]
+	var totals []events.WindowTotal
+	size := 0
+	for _, e := range p.emits {
+		if !e.u.emit {
+			continue // told by a later change of the same run
+		}
+		e.u.emit = false
+		totals = append(totals, p.total(e.c, e.u))
+		if size += 200 + 50*len(totals[len(totals)-1].Buckets); size >= maxTotals {
+			if err := p.tell(totals); err != nil {
+				return err
+			}
+			totals, size = nil, 0
+		}
+	}
+	clear(p.emits)
+	p.emits = p.emits[:0]
+	return p.tell(totals)
+}
+
+func (p *Processor) tell(totals []events.WindowTotal) error {
+	if len(totals) == 0 {
+		return nil
+	}
+	b, err := wire.Totals(totals)
+	if err != nil {
+		return err
+	}
+	return p.o.Publish(&nats.Msg{Subject: p.o.Names.Windows(p.o.Partition), Data: b})
+}
+
+func (p *Processor) total(c *customer, u *usage) events.WindowTotal {
+	t := events.WindowTotal{Customer: c.id, Feature: u.feature, Generation: 1, Position: u.seq, Index: u.index,
+		Start: ms(u.start), End: ms(u.end), Used: u.used, StoredAt: ms(u.storedAt), Silent: u.silent}
+	if g := p.f.byFeature[u.feature]; g != nil && u.end == 0 {
+		t.Used, t.Buckets = events.Value{}, u.rolling(g)
+		t.Start = lastCut(c.segments, p.f.storedAt)
+	}
+	return t
+}
+
+// Tick implements stream.Processor.
+func (p *Processor) Tick(now time.Time) (time.Time, error) {
+	if err := p.announce(); err != nil {
+		return time.Time{}, err
+	}
+	if p.nextEnd != 0 && p.nextEnd <= now.UnixMilli() {
+		p.flip(now)
+	}
+	// A new configuration is looked for once a second.
+	next := now.Add(time.Second)
+	if end := ms(p.nextEnd); p.nextEnd != 0 && end.Before(next) {
+		next = end
+	}
+	return next, nil
+}
+
+// announce puts a configuration that the state does not have into the stream,
+// for the order there decides what it applies to.
+func (p *Processor) announce() error {
+	c := p.opt.Catalog()
+	if c == p.configured {
+		return nil
+	}
+	p.configured = c
+	if digest(*c) == digest(p.f.catalog) {
+		return nil
+	}
+	id := fmt.Sprintf("config/%d/%d/%d", p.o.Partition, p.o.Epoch, p.f.position)
+	b, err := events.Control(events.ControlConfig, "", id, c)
+	if err != nil {
+		return err
+	}
+	return p.o.Publish(&nats.Msg{Subject: p.o.Names.Usage(p.o.Partition, events.ControlToken), Data: b})
+}
+
+// flip writes the documents of windows that have ended, and finds the next end.
+func (p *Processor) flip(now time.Time) {
+	var docs []events.Window
+	at := now.UnixMilli()
+	p.nextEnd = 0
+	for _, c := range p.f.customers {
+		for _, u := range c.windows {
+			switch {
+			case u.end == 0 || u.closed:
+			case u.end > at:
+				if p.nextEnd == 0 || u.end < p.nextEnd {
+					p.nextEnd = u.end
+				}
+			case u.end > p.flipped:
+				docs = append(docs, p.document(c, u, now))
+			}
+		}
+	}
+	p.docs.add(docs, 0)
+	p.flipped = at
+}
+
+// document is the window as it is written.
+func (p *Processor) document(c *customer, u *usage, now time.Time) events.Window {
+	w := p.f.window(c, u, p.o.Partition, now)
+	w.Epoch = p.o.Epoch
+	return w
+}
+
+// window is a window as others see it at now, without the epoch.
+func (s *state) window(c *customer, u *usage, partition int, now time.Time) events.Window {
+	w := events.Window{Customer: c.id, Feature: u.feature, Plan: s.catalog.Plan(c.plan).Name,
+		Start: ms(u.start), End: ms(u.end), Used: u.used, Events: u.events, FirstAt: ms(u.firstAt), LastAt: ms(u.lastAt),
+		Partition: partition, Seq: u.seq}
+	g := s.byFeature[u.feature]
+	if g == nil {
+		return w
+	}
+	if u.end == 0 {
+		w.Buckets, w.Used, w.Current = u.rolling(g), u.total(g, c.segments, now), true
+		w.End = now.UTC().Truncate(time.Millisecond)
+	} else {
+		w.Current = u.start <= now.UnixMilli() && now.UnixMilli() < u.end
+	}
+	var o *events.Override
+	if own, ok := c.overrides[u.feature]; ok {
+		o = &own
+	}
+	w.Limit = plan.Decide(&s.catalog, g.Gate, c.id, c.plan, o, plan.Usage{Start: w.Start, End: w.End}, now).Limit
+	return w
+}
+
+// Query implements stream.Processor.
+func (p *Processor) Query(request []byte) ([]byte, error) {
+	var q struct {
+		Customer string `json:"customer"`
+		Resend   bool   `json:"resend"`
+	}
+	if err := json.Unmarshal(request, &q); err != nil {
+		return nil, fmt.Errorf("query: %w", err)
+	}
+	if q.Resend {
+		return []byte("{}"), p.resend()
+	}
+	answer := struct {
+		Windows []events.Window `json:"windows"`
+		AsOf    time.Time       `json:"as_of"`
+	}{Windows: []events.Window{}, AsOf: p.f.storedAt}
+	if c := p.f.customers[q.Customer]; c != nil {
+		for _, u := range c.sortedWindows() {
+			w := p.document(c, u, p.opt.Now())
+			w.Buckets = nil
+			answer.Windows = append(answer.Windows, w)
+		}
+	}
+	return json.Marshal(answer)
+}
+
+// resend tells the enforcer every window that is still open: it has missed some.
+func (p *Processor) resend() error {
+	for _, c := range p.f.customers {
+		for _, u := range c.windows {
+			if !u.closed && (u.end == 0 || u.end > p.f.storedAt.UnixMilli()) {
+				u.emit = true
+				p.emits = append(p.emits, emission{c, u})
+			}
+		}
+	}
+	return p.Flush()
+}

@@ -1,0 +1,170 @@
+package aggregator
+
+import (
+	"bytes"
+	"context"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/fingerprint"
+	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/stream"
+	"github.com/tidegate-io/tidegate/internal/wire"
+)
+
+// Replay derives windows anew from the stream USAGE, beside whoever owns the
+// partitions, and changes nothing.
+type Replay struct {
+	JS         jetstream.JetStream
+	Names      events.Names
+	Partitions int
+	Horizon    time.Duration
+	// Catalog, when set, is used instead of the configurations that were in
+	// force: what the windows would be.
+	Catalog *plan.Catalog
+	// Wanted, when set, says which customers and features are looked at.
+	Wanted func(customer, feature string) bool
+	Now    time.Time // for totals of rolling windows
+}
+
+// Difference is a window whose live state is not what the stream says.
+type Difference struct {
+	Customer string         `json:"customer"`
+	Feature  string         `json:"feature"`
+	Start    time.Time      `json:"window_start"`
+	Live     *events.Window `json:"live"`     // nil: missing
+	Replayed *events.Window `json:"replayed"` // nil: not in the stream
+}
+
+// Result is what a replay of one partition found.
+type Result struct {
+	Partition   int          `json:"partition"`
+	Position    uint64       `json:"position"` // in USAGE, of the live state's last commit
+	Messages    int          `json:"messages"`
+	Windows     int          `json:"windows"`
+	Differences []Difference `json:"differences"`
+}
+
+// Verify compares the live windows of a partition, as of its last commit, with
+// what the stream gives up to there: every byte of every window.
+func (r *Replay) Verify(ctx context.Context, partition int) (Result, error) {
+	live := New(Options{Partitions: r.Partitions, Horizon: r.Horizon}, partition)
+	positions, err := stream.ReadLog(ctx, r.JS, r.Names, Role, partition, live)
+	if err != nil || len(positions) == 0 {
+		return Result{Partition: partition}, err
+	}
+	res := Result{Partition: partition, Position: positions[0].Seq}
+	replayed, n, err := r.derive(ctx, partition, live.f.state, positions[0].Seq)
+	if err != nil {
+		return res, err
+	}
+	res.Messages = n
+	return res, r.compare(&res, live.f.state, replayed)
+}
+
+// Windows derives the windows of a partition up to the end of the stream.
+func (r *Replay) Windows(ctx context.Context, partition int) ([]events.Window, error) {
+	live := New(Options{Partitions: r.Partitions, Horizon: r.Horizon}, partition)
+	if _, err := stream.ReadLog(ctx, r.JS, r.Names, Role, partition, live); err != nil {
+		return nil, err
+	}
+	s, _, err := r.derive(ctx, partition, live.f.state, ^uint64(0))
+	if err != nil {
+		return nil, err
+	}
+	var ws []events.Window
+	for _, c := range s.sortedCustomers() {
+		for _, u := range c.sortedWindows() {
+			if r.wanted(c.id, u.feature) {
+				ws = append(ws, r.window(s, c, u, partition))
+			}
+		}
+	}
+	return ws, nil
+}
+
+func (r *Replay) wanted(customer, feature string) bool {
+	return r.Wanted == nil || r.Wanted(customer, feature)
+}
+
+// derive folds the stream from its beginning on the base of the live state.
+func (r *Replay) derive(ctx context.Context, partition int, live *state, last uint64) (*state, int, error) {
+	s := newState()
+	s.base, s.hasBase = live.base, true
+	if r.Catalog != nil {
+		s.base = *r.Catalog
+	}
+	s.setCatalog(s.base)
+	f := folder{state: s, partition: partition, partitions: r.Partitions, horizon: r.Horizon, fixed: r.Catalog != nil,
+		touched: func(*customer, *usage) {}, reject: func(events.Dead) {}, counted: func(fingerprint.Entry) {}}
+	n := 0
+	err := stream.Read(ctx, r.JS, r.Names, Spec(r.Names, partition).Inputs[0], last, func(m *stream.Message) error {
+		f.fold(m)
+		n++
+		return nil
+	})
+	return s, n, err
+}
+
+func (r *Replay) compare(res *Result, live, replayed *state) error {
+	for _, c := range replayed.sortedCustomers() {
+		other := live.customers[c.id]
+		for _, u := range c.sortedWindows() {
+			if u.closed || !r.wanted(c.id, u.feature) {
+				continue // closed ones leave the live state once they are written
+			}
+			res.Windows++
+			var l *usage
+			if other != nil {
+				l = other.find(u.feature, u.start)
+			}
+			same, err := sameBytes(c.id, l, u)
+			if err != nil {
+				return err
+			}
+			if !same {
+				res.Differences = append(res.Differences, r.difference(live, other, l, replayed, c, u, res.Partition))
+			}
+		}
+	}
+	for _, c := range live.sortedCustomers() {
+		for _, u := range c.sortedWindows() {
+			rc := replayed.customers[c.id]
+			if !u.closed && r.wanted(c.id, u.feature) && (rc == nil || rc.find(u.feature, u.start) == nil) {
+				res.Differences = append(res.Differences, r.difference(live, c, u, replayed, nil, nil, res.Partition))
+			}
+		}
+	}
+	return nil
+}
+
+func sameBytes(customer string, a, b *usage) (bool, error) {
+	if a == nil {
+		return false, nil
+	}
+	x, err := wire.Marshal(a.record(customer, true))
+	if err != nil {
+		return false, err
+	}
+	y, err := wire.Marshal(b.record(customer, true))
+	return bytes.Equal(x, y), err
+}
+
+func (r *Replay) difference(live *state, lc *customer, l *usage, replayed *state, rc *customer, u *usage, partition int) Difference {
+	var d Difference
+	if l != nil {
+		w := r.window(live, lc, l, partition)
+		d.Live, d.Customer, d.Feature, d.Start = &w, w.Customer, w.Feature, w.Start
+	}
+	if u != nil {
+		w := r.window(replayed, rc, u, partition)
+		d.Replayed, d.Customer, d.Feature, d.Start = &w, w.Customer, w.Feature, w.Start
+	}
+	return d
+}
+
+func (r *Replay) window(s *state, c *customer, u *usage, partition int) events.Window {
+	return s.window(c, u, partition, r.Now)
+}

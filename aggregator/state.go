@@ -1,0 +1,172 @@
+package aggregator
+
+import (
+	"cmp"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/fingerprint"
+	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/window"
+)
+
+// state is what a partition's windows are: a function of its base (the catalog
+// in force before the first message) and the messages folded since.
+type state struct {
+	base      plan.Catalog
+	hasBase   bool
+	catalog   plan.Catalog
+	gates     map[string][]*gate // by the event type that they meter
+	byFeature map[string]*gate
+	customers map[string]*customer
+	seen      fingerprint.Set
+	position  uint64    // sequence of the last message folded
+	storedAt  time.Time // its time
+	hour      uint32    // of the last sweep
+}
+
+// gate is a gate of the catalog with what the fold asks of it all the time.
+type gate struct {
+	*plan.Gate
+	thresholds []events.Value
+}
+
+// customer is what the fold knows of one.
+type customer struct {
+	id        string
+	segments  []window.Segment
+	plan      string // "": the default one
+	overrides map[string]events.Override
+	closed    map[string]int64 // by feature: end (ms) of the newest window that was closed for good
+	windows   []*usage
+	changed   bool // anything but windows, since the last commit
+}
+
+// usage is one window of one feature. Times are Unix milliseconds.
+type usage struct {
+	feature         string
+	start, end      int64 // rolling: both 0
+	used            events.Value
+	events          int64
+	firstAt, lastAt int64
+	seq             uint64           // sequence of the message of its last change
+	storedAt        int64            // when that was stored
+	buckets         []bucket         // rolling, sorted by start
+	members         map[uint64]int64 // unique: hash of a value → start of its newest bucket (0 unless rolling)
+
+	closed     bool // too old to change; kept until its document is written
+	changed    bool // since the last commit
+	newBuckets map[int64]struct{}
+	newMembers map[uint64]struct{}
+	dropped    int64 // rolling: buckets that begin before were forgotten
+	emit       bool
+	silent     bool
+	index      int
+}
+
+type bucket struct {
+	_     struct{} `cbor:",toarray"`
+	Start int64
+	Used  events.Value
+}
+
+func newState() *state {
+	return &state{customers: map[string]*customer{}}
+}
+
+func (s *state) setCatalog(c plan.Catalog) {
+	s.catalog = c
+	s.gates, s.byFeature = map[string][]*gate{}, map[string]*gate{}
+	for i := range c.Gates {
+		g := &gate{Gate: &c.Gates[i], thresholds: c.Gates[i].Thresholds()}
+		s.gates[g.Meter.Event] = append(s.gates[g.Meter.Event], g)
+		s.byFeature[g.Feature] = g
+	}
+}
+
+// digest tells catalogs apart.
+func digest(c plan.Catalog) string {
+	b, _ := json.Marshal(c) // cannot fail: plain fields
+	return string(b)
+}
+
+func (s *state) customer(id string) *customer {
+	c := s.customers[id]
+	if c == nil {
+		c = &customer{id: id, changed: true}
+		s.customers[id] = c
+	}
+	return c
+}
+
+func (c *customer) find(feature string, start int64) *usage {
+	for _, u := range c.windows {
+		if u.start == start && u.feature == feature {
+			return u
+		}
+	}
+	return nil
+}
+
+// total is the window's total at a moment; only a rolling one depends on it.
+func (u *usage) total(g *gate, segments []window.Segment, now time.Time) events.Value {
+	if g == nil || g.Window.Kind != window.Rolling {
+		return u.used
+	}
+	return plan.RollingTotal(g.Window, u.rolling(g), g.Meter.Aggregate, lastCut(segments, now), now)
+}
+
+// rolling is a rolling window's buckets as the enforcer needs them.
+func (u *usage) rolling(g *gate) []events.Bucket {
+	if g.Meter.Aggregate != plan.Unique {
+		bs := make([]events.Bucket, len(u.buckets))
+		for i, b := range u.buckets {
+			bs[i] = events.Bucket{Start: ms(b.Start), Used: b.Used}
+		}
+		return bs
+	}
+	// A value counts in its newest bucket only.
+	counts := map[int64]int64{}
+	for _, at := range u.members {
+		counts[at]++
+	}
+	bs := make([]events.Bucket, 0, len(counts))
+	for at, n := range counts {
+		bs = append(bs, events.Bucket{Start: ms(at), Used: events.Count(n)})
+	}
+	slices.SortFunc(bs, func(a, b events.Bucket) int { return a.Start.Compare(b.Start) })
+	return bs
+}
+
+// lastCut is when the newest window began by a cut, for a rolling window does
+// not reach behind it.
+func lastCut(segments []window.Segment, now time.Time) time.Time {
+	for _, s := range slices.Backward(segments) {
+		if !s.From.After(now) {
+			return s.From
+		}
+	}
+	return time.Time{}
+}
+
+func (s *state) sortedCustomers() []*customer {
+	cs := make([]*customer, 0, len(s.customers))
+	for _, c := range s.customers {
+		cs = append(cs, c)
+	}
+	slices.SortFunc(cs, func(a, b *customer) int { return cmp.Compare(a.id, b.id) })
+	return cs
+}
+
+func compareUsage(a, b *usage) int {
+	return cmp.Or(cmp.Compare(a.feature, b.feature), cmp.Compare(a.start, b.start))
+}
+
+func ms(t int64) time.Time {
+	if t == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(t).UTC()
+}

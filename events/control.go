@@ -1,0 +1,49 @@
+package events
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// The types of control events, published to usage.p.<p>.~control as CloudEvents
+// JSON. Their source is ControlSource and their id is derived from what caused
+// them, so that a repetition counts once.
+const (
+	ControlConfig   = ControlPrefix + "config"   // data: the catalog of plans and gates
+	ControlPlan     = ControlPrefix + "plan"     // data: PlanControl
+	ControlAnchor   = ControlPrefix + "anchor"   // data: AnchorControl
+	ControlOverride = ControlPrefix + "override" // data: OverrideControl
+)
+
+// ControlSource is the source of control events.
+const ControlSource = "tidegate"
+
+// PlanControl says that a customer's plan changed at From; Cut begins a new
+// window there.
+type PlanControl struct {
+	Plan string    `json:"plan"`
+	From time.Time `json:"from"`
+	Cut  bool      `json:"cut,omitempty"`
+}
+
+// AnchorControl begins a new window at From; windows follow from Anchor.
+type AnchorControl struct {
+	Anchor time.Time `json:"anchor"`
+	From   time.Time `json:"from"`
+}
+
+// OverrideControl sets, or with nil removes, a customer's override.
+type OverrideControl struct {
+	Feature  string    `json:"feature"`
+	Override *Override `json:"override"`
+}
+
+// Control is the JSON of a control event.
+func Control(typ, customer, id string, data any) ([]byte, error) {
+	b, err := json.Marshal(data)
+	if err != nil {
+		return nil, err
+	}
+	e := Event{ID: id, Source: ControlSource, Type: typ, Subject: customer, Data: b}
+	return e.AppendJSON(nil), nil
+}
