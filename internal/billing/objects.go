@@ -1,0 +1,259 @@
+package billing
+
+import (
+	"encoding/json"
+	"math"
+	"slices"
+	"time"
+)
+
+// The objects below hold each field where any API version has it. Ids, names
+// and times of an unexpected type count as absent; an amount of one makes the
+// object unreadable.
+
+// stripeTime is a moment in Unix seconds or, in v2 objects, RFC 3339.
+type stripeTime struct{ time.Time }
+
+func (t *stripeTime) UnmarshalJSON(b []byte) error {
+	var sec float64
+	var at time.Time
+	switch {
+	case json.Unmarshal(b, &sec) == nil && sec > 0 && sec < math.MaxInt32*100:
+		t.Time = time.Unix(int64(sec), 0).UTC()
+	case json.Unmarshal(b, &at) == nil && at.Year() >= 1970:
+		t.Time = at.UTC().Truncate(time.Second)
+	}
+	return nil
+}
+
+// ref is the id of another object, which may have been expanded in place.
+type ref string
+
+func (r *ref) UnmarshalJSON(b []byte) error {
+	var id string
+	var object struct {
+		ID string `json:"id"`
+	}
+	if json.Unmarshal(b, &id) != nil && json.Unmarshal(b, &object) == nil {
+		id = object.ID
+	}
+	*r = ref(id)
+	return nil
+}
+
+// text is a string, or "" for whatever else stands there.
+type text string
+
+func (t *text) UnmarshalJSON(b []byte) error {
+	var s string
+	if json.Unmarshal(b, &s) == nil {
+		*t = text(s)
+	}
+	return nil
+}
+
+// metadata is a set of strings that the operator's code has put on an object.
+type metadata map[string]text
+
+func (m *metadata) UnmarshalJSON(b []byte) error {
+	var v map[string]text
+	if json.Unmarshal(b, &v) == nil {
+		*m = v
+	}
+	return nil
+}
+
+func (m metadata) get(key string) string { return string(m[key]) }
+
+// listOf is a list object's data.
+type listOf[T any] struct {
+	Data []T `json:"data"`
+}
+
+type priceObject struct {
+	ID        text     `json:"id"`
+	LookupKey text     `json:"lookup_key"`
+	Product   ref      `json:"product"`
+	Metadata  metadata `json:"metadata"`
+}
+
+// UnmarshalJSON also takes a bare id, which some shapes have.
+func (p *priceObject) UnmarshalJSON(b []byte) error {
+	type plain priceObject
+	var v plain
+	if json.Unmarshal(b, (*text)(&v.ID)) == nil && v.ID != "" {
+		*p = priceObject(v)
+		return nil
+	}
+	if json.Unmarshal(b, &v) == nil {
+		*p = priceObject(v)
+	}
+	return nil
+}
+
+func (p *priceObject) item() item {
+	return item{Price: string(p.ID), Lookup: string(p.LookupKey), Product: string(p.Product), Plan: p.Metadata.get(planKey)}
+}
+
+type productObject struct {
+	ID       text     `json:"id"`
+	Metadata metadata `json:"metadata"`
+}
+
+type customerObject struct {
+	ID       text     `json:"id"`
+	Email    text     `json:"email"`
+	Deleted  bool     `json:"deleted"` // in answers to a fetch
+	Metadata metadata `json:"metadata"`
+}
+
+type subscriptionItem struct {
+	Price     priceObject `json:"price"`
+	Plan      priceObject `json:"plan"` // before there were prices; the ids are the same
+	PeriodEnd stripeTime  `json:"current_period_end"`
+}
+
+type subscriptionObject struct {
+	ID          text                     `json:"id"`
+	Customer    ref                      `json:"customer"`
+	Status      text                     `json:"status"`
+	Metadata    metadata                 `json:"metadata"`
+	Created     stripeTime               `json:"created"`
+	CancelAt    stripeTime               `json:"cancel_at"`
+	AtPeriodEnd bool                     `json:"cancel_at_period_end"`
+	PeriodEnd   stripeTime               `json:"current_period_end"` // before 2025-03-31
+	TrialEnd    stripeTime               `json:"trial_end"`
+	Plan        priceObject              `json:"plan"`
+	Items       listOf[subscriptionItem] `json:"items"`
+}
+
+// periodEnd is the latest one when items differ: nobody who has paid is cut
+// off early.
+func (s *subscriptionObject) periodEnd() time.Time {
+	end := s.PeriodEnd.Time
+	if end.IsZero() {
+		for _, it := range s.Items.Data {
+			end = later(end, it.PeriodEnd.Time)
+		}
+	}
+	return end
+}
+
+func (s *subscriptionObject) items() []item {
+	var items []item
+	for _, it := range s.Items.Data {
+		p := it.Price
+		if p.ID == "" {
+			p = it.Plan
+		}
+		if p.ID != "" {
+			items = append(items, p.item())
+		}
+	}
+	if len(items) == 0 && s.Plan.ID != "" {
+		items = append(items, s.Plan.item())
+	}
+	slices.SortFunc(items, item.compare)
+	return slices.Compact(items)
+}
+
+type subscriptionDetails struct {
+	Subscription ref      `json:"subscription"`
+	Metadata     metadata `json:"metadata"`
+}
+
+type lineItem struct {
+	Amount       int64       `json:"amount"`
+	Subscription ref         `json:"subscription"`
+	Price        priceObject `json:"price"`
+	Pricing      struct {
+		Details struct {
+			Price   ref `json:"price"`
+			Product ref `json:"product"`
+		} `json:"price_details"`
+	} `json:"pricing"`
+	Parent struct {
+		Item subscriptionDetails `json:"subscription_item_details"`
+	} `json:"parent"`
+}
+
+type invoiceObject struct {
+	ID            text                `json:"id"`
+	Customer      ref                 `json:"customer"`
+	Subscription  ref                 `json:"subscription"` // before 2025-03-31
+	Details       subscriptionDetails `json:"subscription_details"`
+	Status        text                `json:"status"`
+	AmountPaid    int64               `json:"amount_paid"`
+	Currency      text                `json:"currency"`
+	BillingReason text                `json:"billing_reason"`
+	Created       stripeTime          `json:"created"`
+	Lines         listOf[lineItem]    `json:"lines"`
+	Parent        struct {
+		Details subscriptionDetails `json:"subscription_details"`
+	} `json:"parent"`
+	Transitions struct {
+		PaidAt stripeTime `json:"paid_at"`
+	} `json:"status_transitions"`
+}
+
+func (i *invoiceObject) subscription() string {
+	for _, r := range []ref{i.Subscription, i.Parent.Details.Subscription} {
+		if r != "" {
+			return string(r)
+		}
+	}
+	for _, l := range i.Lines.Data {
+		if l.Subscription != "" {
+			return string(l.Subscription)
+		}
+		if l.Parent.Item.Subscription != "" {
+			return string(l.Parent.Item.Subscription)
+		}
+	}
+	return ""
+}
+
+func (i *invoiceObject) claims(key string) string {
+	if c := i.Details.Metadata.get(key); c != "" {
+		return c
+	}
+	return i.Parent.Details.Metadata.get(key)
+}
+
+// items are the prices that were charged; credits for unused time are not.
+func (i *invoiceObject) items() []item {
+	var items []item
+	for _, l := range i.Lines.Data {
+		p := l.Price
+		if p.ID == "" {
+			p.ID, p.Product = text(l.Pricing.Details.Price), l.Pricing.Details.Product
+		}
+		if p.ID != "" && l.Amount > 0 {
+			items = append(items, p.item())
+		}
+	}
+	slices.SortFunc(items, item.compare)
+	return slices.Compact(items)
+}
+
+type sessionObject struct {
+	ID                text       `json:"id"`
+	Customer          ref        `json:"customer"`
+	Subscription      ref        `json:"subscription"`
+	ClientReferenceID text       `json:"client_reference_id"`
+	PaymentStatus     text       `json:"payment_status"`
+	AmountTotal       int64      `json:"amount_total"`
+	Currency          text       `json:"currency"`
+	Created           stripeTime `json:"created"`
+	Metadata          metadata   `json:"metadata"`
+	CustomerDetails   struct {
+		Email text `json:"email"`
+	} `json:"customer_details"`
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}

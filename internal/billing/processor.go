@@ -1,0 +1,210 @@
+package billing
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/stream"
+)
+
+// Role is the name under which the fold holds its lease; it has one partition.
+const Role = "billing"
+
+// Processor runs the fold: BILLING in, ACCOUNT and subscription documents out.
+// It implements stream.Processor.
+type Processor struct {
+	cfg        atomic.Pointer[Config]
+	partitions int
+	store      Store
+
+	state   *State
+	applied *Config // what state was last derived with
+	written uint64  // as restored
+	writer  *writer
+	out     publisher
+	names   events.Names
+	log     *slog.Logger
+	queue   []*nats.Msg
+}
+
+// publisher is what the processor needs of its *stream.Owner.
+type publisher interface {
+	Publish(m *nats.Msg, opts ...jetstream.PublishOpt) error
+}
+
+var _ stream.Processor = (*Processor)(nil)
+
+// NewProcessor returns a processor that publishes to ACCOUNT's partitions and
+// writes to store.
+func NewProcessor(cfg Config, partitions int, store Store) *Processor {
+	p := &Processor{partitions: partitions, store: store, state: New(cfg)}
+	p.Configure(cfg)
+	return p
+}
+
+// Input is what the processor reads.
+func Input(names events.Names) stream.Input {
+	return stream.Input{Stream: events.StreamBilling, Filter: names.Billing(">")}
+}
+
+// Configure makes cfg count from the next Tick on. It is safe to call at any
+// time from any goroutine.
+func (p *Processor) Configure(cfg Config) { p.cfg.Store(&cfg) }
+
+// Restore implements stream.Processor.
+func (p *Processor) Restore(snapshot []byte) error {
+	p.state, p.written = newState(*p.cfg.Load()), 0
+	if snapshot == nil {
+		return nil
+	}
+	return p.Apply(snapshot)
+}
+
+// Apply implements stream.Processor.
+func (p *Processor) Apply(commit []byte) (err error) {
+	p.written, err = p.state.facts.patch(commit)
+	return err
+}
+
+// Start implements stream.Processor. It writes again what an earlier owner may
+// not have written; the writer ends with ctx.
+func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
+	p.start(ctx, o.Names, o.Log, o)
+	return nil
+}
+
+func (p *Processor) start(ctx context.Context, names events.Names, log *slog.Logger, out publisher) {
+	p.names, p.log, p.out = names, log, out
+	p.state.open()
+	p.writer = newWriter(p.store, log, p.state.facts.Documents)
+	for _, c := range p.state.documentsAfter(p.written) {
+		p.writer.put(c.Document, *c.Subscription)
+	}
+	go p.writer.run(ctx)
+}
+
+// Handle implements stream.Processor.
+func (p *Processor) Handle(m *stream.Message) error {
+	kind := Kind(strings.TrimPrefix(m.Subject, p.names.Billing("")))
+	rec, err := ParseRecord(kind, m.Data, m.Seq, m.Time)
+	if err == nil {
+		var changes []Change
+		if changes, err = p.state.Apply(rec); err == nil {
+			return p.say(changes)
+		}
+	}
+	if !errors.Is(err, ErrRecord) && !errors.Is(err, ErrPayload) {
+		return err
+	}
+	p.log.Warn("billing record is unreadable", "seq", m.Seq, "error", err)
+	return p.enqueue(p.names.Dead(0), events.Dead{
+		Origin: fmt.Sprintf("%s/%d/0", events.StreamBilling, m.Seq), Reason: err.Error(), At: m.Time, Body: m.Data,
+	})
+}
+
+// say queues what changes have to be told.
+func (p *Processor) say(changes []Change) error {
+	for _, c := range changes {
+		if c.Subscription != nil {
+			p.writer.put(c.Document, *c.Subscription)
+		}
+		for _, price := range c.UnknownPrices {
+			p.log.Warn("a stripe price leads to no plan", "price", price)
+		}
+		if c.Account == nil {
+			continue
+		}
+		if err := p.enqueue(p.names.Account(events.PartitionOf(c.Customer, p.partitions)), c.Account); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *Processor) enqueue(subject string, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	m := nats.NewMsg(subject)
+	m.Data = b
+	p.queue = append(p.queue, m)
+	return nil
+}
+
+// Flush implements stream.Processor.
+func (p *Processor) Flush() error {
+	for _, m := range p.queue {
+		if err := p.out.Publish(m); err != nil {
+			return err
+		}
+	}
+	p.queue = p.queue[:0]
+	return nil
+}
+
+// Tick implements stream.Processor.
+func (p *Processor) Tick(now time.Time) (time.Time, error) {
+	changes := p.state.Advance(now)
+	if cfg := p.cfg.Load(); cfg != p.applied {
+		p.applied = cfg
+		changes = append(changes, p.state.Configure(*cfg)...)
+	}
+	return p.state.NextTimer(), p.say(changes)
+}
+
+// Commit implements stream.Processor.
+func (p *Processor) Commit() ([]byte, error) { return p.state.Delta(p.writer.written()) }
+
+// Snapshot implements stream.Processor.
+func (p *Processor) Snapshot() ([]byte, error) { return p.state.Snapshot(p.writer.written()) }
+
+// query is a request to the processor; one of its fields is set.
+type query struct {
+	Customer      string `json:"customer"`
+	Unmapped      bool   `json:"unmapped"`
+	UnknownPrices bool   `json:"unknown_prices"`
+}
+
+// answer is what a query gets; Error says why it got nothing.
+type answer struct {
+	Subscription  *events.Subscription `json:"subscription,omitempty"`
+	Payments      []events.Payment     `json:"payments,omitempty"`
+	Unmapped      []Unmapped           `json:"unmapped,omitempty"`
+	UnknownPrices []UnknownPrice       `json:"unknown_prices,omitempty"`
+	Error         string               `json:"error,omitempty"`
+}
+
+// Query implements stream.Processor. {"customer":"x"} is answered with
+// `subscription` and `payments`, {"unmapped":true} with `unmapped`,
+// {"unknown_prices":true} with `unknown_prices`; what is empty is left out.
+func (p *Processor) Query(request []byte) ([]byte, error) {
+	var q query
+	var a answer
+	err := json.Unmarshal(request, &q)
+	switch {
+	case err != nil:
+		a.Error = err.Error()
+	case q.Customer != "":
+		if doc, ok := p.state.Subscription(q.Customer); ok {
+			a.Subscription, a.Payments = &doc, p.state.Payments(q.Customer)
+		}
+	case q.Unmapped:
+		a.Unmapped = p.state.Unmapped()
+	case q.UnknownPrices:
+		a.UnknownPrices = p.state.UnknownPrices()
+	default:
+		a.Error = "ask for `customer`, `unmapped` or `unknown_prices`"
+	}
+	return json.Marshal(a)
+}
