@@ -1,0 +1,123 @@
+package config
+
+import "strings"
+
+const (
+	maxPartitions = 1024
+	maxNamespace  = 64
+	maxName       = 128 // bytes of a feature's or plan's name
+)
+
+// config reads the top level. Sections are read even when others are wrong, so
+// that all problems are found at once.
+func (d *decoder) config(top field) *Config {
+	if len(d.problems) > 0 {
+		return nil
+	}
+	o := top.object("")
+	if top.null() {
+		top.fail("%s", emptyFile)
+	}
+	if len(o.names) == 0 && len(d.problems) > 0 {
+		return nil
+	}
+	c := &Config{
+		Namespace:  o.get("namespace").namespace(),
+		PublicURL:  strings.TrimRight(o.get("public_url").publicURL(), "/"),
+		From:       o.get("from").address(DefaultFrom),
+		Upgrade:    upgrade(o.get("upgrade").object("upgrade")),
+		Stripe:     stripe(o.get("stripe").object("stripe")),
+		Mail:       mails(o.get("mail").object("mail")),
+		Partitions: o.get("partitions").integer(1, maxPartitions),
+		Plans:      plans(o.get("plans")),
+	}
+	c.Gates = d.gates(o.get("gates"), c.Plans)
+	before := len(d.problems)
+	retention := o.get("retention").object("retention")
+	usage, horizon := retention.get("usage"), retention.get("horizon")
+	c.Retention = Retention{Usage: usage.duration(DefaultUsage), Horizon: horizon.duration(DefaultHorizon)}
+	if len(d.problems) == before {
+		d.checkRetention(c.Retention, usage, horizon)
+	}
+	return c
+}
+
+func (f field) namespace() string {
+	v, ok := f.text("text of letters, digits, _ and -")
+	if !ok {
+		return ""
+	}
+	if !wordOf(v) || len(v) > maxNamespace {
+		f.fail("%s is not allowed: at most %d letters, digits, _ and -", quote(v), maxNamespace)
+		return ""
+	}
+	return v
+}
+
+// wordOf says whether v has only letters, digits, _ and -.
+func wordOf(v string) bool {
+	for _, r := range v {
+		if !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r == '-') {
+			return false
+		}
+	}
+	return true
+}
+
+func (f field) publicURL() string {
+	v := f.url()
+	if strings.ContainsAny(v, "?#") {
+		f.fail("%s must not have a query or fragment: links are made by adding a path", quote(v))
+		return ""
+	}
+	return v
+}
+
+func upgrade(o object) Upgrade {
+	u := Upgrade{
+		URL:        o.get("url").url(),
+		SuccessURL: o.get("success_url").url(),
+		CancelURL:  o.get("cancel_url").url(),
+		Portal:     o.get("portal").boolean(),
+	}
+	u.Price, _ = o.get("price").name("a Stripe price id or lookup key", maxStripeID)
+	return u
+}
+
+func stripe(o object) Stripe {
+	s := Stripe{CustomerKey: DefaultCustomerKey, Grace: o.get("grace").duration(DefaultGrace)}
+	// Stripe's own bound: metadata keys have at most 40 characters, no brackets.
+	if k, ok := o.get("customer_key").name("the key of Stripe metadata that holds your customer id", 40); ok {
+		if s.CustomerKey = k; strings.ContainsAny(k, "[]") {
+			o.get("customer_key").fail("%s must not contain [ or ]: Stripe does not allow them in metadata keys", quote(k))
+		}
+	}
+	return s
+}
+
+func mails(o object) Mail {
+	m := Mail{CoolDown: o.get("cool_down").duration(DefaultCoolDown)}
+	m.Templates, _ = o.get("templates").name("the path of a folder", 1024)
+	return m
+}
+
+// checkRetention holds that whatever can still change a window is kept: events
+// up to the horizon late, in the longest window.
+func (d *decoder) checkRetention(r Retention, usage, horizon field) {
+	if r.Horizon < day {
+		horizon.fail("%s is too short: at least 1d, so that a retried event is still known", written(r.Horizon))
+		return
+	}
+	least := r.Horizon + d.longest
+	if r.Usage >= least {
+		return
+	}
+	at := usage
+	for _, other := range []field{horizon, d.longestAt} {
+		if !at.given() { // show the line that made it so
+			at = other
+		}
+	}
+	at.fail("usage is kept for %s, but %s are needed: the horizon of %s and the longest window of %s; set retention.usage to %s or more",
+		written(r.Usage), written(least), written(r.Horizon), written(d.longest), written(least))
+}

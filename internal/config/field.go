@@ -1,0 +1,176 @@
+package config
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// field is a place in the file: a value, or the absence of one, and the path
+// that names it in problems.
+type field struct {
+	d    *decoder
+	node *yaml.Node // without aliases; nil when the key is absent
+	line int        // of the value, or of the mapping that lacks it
+	path string
+}
+
+func (f field) given() bool { return f.node != nil }
+
+func (f field) fail(format string, args ...any) {
+	f.d.fail(f.line, f.path, fmt.Sprintf(format, args...))
+}
+
+// null says whether the value is empty, as in "mail:" with nothing behind it.
+func (f field) null() bool {
+	return f.node != nil && f.node.Kind == yaml.ScalarNode && f.node.ShortTag() == "!!null"
+}
+
+// object is a mapping with its keys.
+type object struct {
+	field
+	names  []string // in the order of the file
+	fields map[string]field
+}
+
+// get is the field of a key, absent or not.
+func (o object) get(key string) field {
+	if f, ok := o.fields[key]; ok {
+		return f
+	}
+	return field{d: o.d, line: o.line, path: join(o.path, key)}
+}
+
+// object reads a mapping of the given shape. An empty value is an empty
+// mapping: a section whose lines are all commented out.
+func (f field) object(shape string) object {
+	o := object{field: f, fields: map[string]field{}}
+	if !f.given() || f.null() {
+		return o
+	}
+	if f.node.Kind != yaml.MappingNode {
+		f.fail("must be a mapping of keys to values, not %s", kind(f.node))
+		return o
+	}
+	if !f.afford(len(f.node.Content) / 2) {
+		return o
+	}
+	for i := 0; i+1 < len(f.node.Content); i += 2 {
+		o.add(shape, f.node.Content[i], f.node.Content[i+1])
+	}
+	return o
+}
+
+func (o *object) add(shape string, k, v *yaml.Node) {
+	line, key := k.Line, resolve(k)
+	if key.Kind != yaml.ScalarNode {
+		o.d.fail(line, o.path, "a key must be a name, not "+kind(key))
+		return
+	}
+	name := key.Value
+	path := join(o.path, name)
+	if was, ok := o.fields[name]; ok {
+		o.d.fail(line, path, fmt.Sprintf("stands twice: it was already given in line %d", was.line))
+		return
+	}
+	if name == "<<" || !isOpen(shape) && !contains(keys[shape], name) {
+		o.d.fail(line, path, unknownKey(shape, name))
+		return
+	}
+	o.names = append(o.names, name)
+	// A scalar or flow value stands in the key's line; for a block the key's
+	// line is the better place to look as well.
+	o.fields[name] = field{d: o.d, node: resolve(v), line: line, path: path}
+}
+
+// list reads the items of a list. An empty value is an empty list.
+func (f field) list() []field {
+	if !f.given() || f.null() {
+		return nil
+	}
+	if f.node.Kind != yaml.SequenceNode {
+		f.fail("must be a list, such as [a, b], not %s", kind(f.node))
+		return nil
+	}
+	if !f.afford(len(f.node.Content)) {
+		return nil
+	}
+	items := make([]field, len(f.node.Content))
+	for i, n := range f.node.Content {
+		items[i] = field{d: f.d, node: resolve(n), line: n.Line, path: f.path + "[" + strconv.Itoa(i) + "]"}
+	}
+	return items
+}
+
+// afford counts keys and items; beyond the bound it says so once.
+func (f field) afford(n int) bool {
+	if f.d.keys > maxKeys {
+		return false
+	}
+	if f.d.keys += n; f.d.keys > maxKeys {
+		f.fail("the configuration has more than %d keys and items, aliases counted", maxKeys)
+		return false
+	}
+	return true
+}
+
+func resolve(n *yaml.Node) *yaml.Node {
+	for n.Kind == yaml.AliasNode && n.Alias != nil {
+		n = n.Alias
+	}
+	return n
+}
+
+// kind is what a node is, in words.
+func kind(n *yaml.Node) string {
+	switch n.Kind {
+	case yaml.MappingNode:
+		return "a mapping"
+	case yaml.SequenceNode:
+		return "a list"
+	}
+	switch n.ShortTag() {
+	case "!!str":
+		return "the text " + quote(n.Value)
+	case "!!int", "!!float":
+		return "the number " + clip(n.Value)
+	case "!!bool":
+		return clip(n.Value)
+	case "!!null":
+		return "empty"
+	}
+	return clip(n.Value)
+}
+
+func join(path, key string) string {
+	if key == "" || len(key) > 64 || strings.ContainsFunc(key, func(r rune) bool {
+		return r == '.' || r == '[' || r == ']' || r == ':' || !unicode.IsPrint(r) || unicode.IsSpace(r)
+	}) {
+		key = quote(key)
+	}
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}
+
+func quote(s string) string { return strconv.Quote(clip(s)) }
+
+func clip(s string) string {
+	if len(s) > 64 {
+		return strings.ToValidUTF8(s[:64], "") + "…"
+	}
+	return s
+}
+
+func contains(words []string, w string) bool {
+	for _, x := range words {
+		if x == w {
+			return true
+		}
+	}
+	return false
+}

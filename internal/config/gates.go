@@ -1,0 +1,258 @@
+package config
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/window"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// gates reads the list of gates. The key must be there, as an empty list if
+// need be: a file cut off in the middle must not unblock everyone.
+func (d *decoder) gates(f field, plans []Plan) []Gate {
+	if !f.given() || f.null() {
+		f.fail("is missing: list what is gated, or write gates: [] for nothing")
+		return nil
+	}
+	items := f.list()
+	gs := make([]Gate, 0, len(items))
+	seen := map[string]field{}
+	for _, item := range items {
+		o := item.object("gates[]")
+		g, period := readGate(o, plans)
+		if at := o.get("feature"); g.Feature != "" {
+			if first, twice := seen[g.Feature]; twice {
+				at.fail("%s is gated already by %s in line %d: a feature has one gate", quote(g.Feature), first.path, first.line)
+			} else {
+				seen[g.Feature] = field{path: item.path, line: at.line}
+			}
+		}
+		if l := longest(g.Window); l > d.longest {
+			d.longest, d.longestAt = l, period
+		}
+		gs = append(gs, g)
+	}
+	return gs
+}
+
+// readGate reads a gate; its period is returned for checks across gates.
+func readGate(o object, plans []Plan) (Gate, field) {
+	var g Gate
+	feature := o.get("feature")
+	if !feature.given() {
+		feature.fail("is missing: name what is gated, such as api")
+	}
+	g.Feature, _ = feature.name("the name of a feature", maxName)
+	g.Opinion, _ = o.get("opinion").text("text")
+	trigger(&g, o.get("trigger"))
+	g.Meter = meter(o.get("meter").object("gates[].meter"), g.Feature)
+	period := condition(&g, o.get("condition"), plans)
+	action(&g, o.get("action").object("gates[].action"))
+	recovery := o.get("recovery").object("gates[].recovery").get("retries")
+	if v, quoted, ok := recovery.scalar("0"); ok && (v != "0" || quoted) {
+		recovery.fail("must be 0, not %s: blocking is never retried or delayed, and mail has its own retries", quote(v))
+	}
+	g.FailClosed = o.get("fail").oneOf("open", "closed") == "closed"
+	g.EnforceFrom = o.get("enforce_from").moment()
+	g.EmailFrom = emailFrom(o.get("email_from"))
+	return g, period
+}
+
+var methods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"}
+
+func trigger(g *Gate, f field) {
+	o := f.object("gates[].trigger")
+	if !f.given() || f.null() {
+		return
+	}
+	o.get("type").oneOf("api")
+	endpoint, method := o.get("endpoint"), o.get("method")
+	if !endpoint.given() {
+		endpoint.fail("is missing: give the path of the gated requests, such as /api/features/*")
+	}
+	if v, ok := endpoint.name("a path such as /api/features/*", 1024); ok {
+		switch {
+		case !strings.HasPrefix(v, "/"):
+			endpoint.fail("%s must start with /: give the path alone, without host", quote(v))
+		case strings.Contains(strings.TrimSuffix(v, "*"), "*"):
+			endpoint.fail("%s has a * before its end: only the last character can be *, which stands for the rest of the path", quote(v))
+		case strings.ContainsAny(v, "?#") || strings.ContainsFunc(v, unicode.IsSpace):
+			endpoint.fail("%s must be a path without ?, # or spaces", quote(v))
+		default:
+			g.Endpoint = v
+		}
+	}
+	v, ok := method.text("an HTTP method")
+	switch {
+	case !ok:
+	case slices.Contains(methods, v):
+		g.Method = v
+	case slices.Contains(methods, strings.ToUpper(v)):
+		method.fail("%s must be upper-case: %s", quote(v), strings.ToUpper(v))
+	default:
+		method.fail("%s is none of %s; leave it out for any method", quote(v), strings.Join(methods, ", "))
+	}
+}
+
+// maxUniqueCap bounds the memory of one customer's window.
+const maxUniqueCap = 1_000_000
+
+func meter(o object, feature string) plan.Meter {
+	m := plan.Meter{Event: feature}
+	event := o.get("event")
+	if v, ok := event.name("the type of a usage event", events.MaxIDBytes); ok {
+		if m.Event = v; strings.HasPrefix(v, events.ControlPrefix) {
+			event.fail("%s: names that begin with %s are Tidegate's own", quote(v), events.ControlPrefix)
+		}
+	} else if !event.given() && strings.HasPrefix(feature, events.ControlPrefix) {
+		event.fail("is missing: the event would be called %s like the feature, but such names are Tidegate's own", quote(feature))
+	}
+	m.Aggregate = plan.Aggregate(o.get("aggregate").oneOf(string(plan.Count), string(plan.Sum), string(plan.Max), string(plan.Unique)))
+	value := o.get("value")
+	switch {
+	case m.Aggregate == plan.Count && value.given():
+		value.fail("count takes no value, it counts events: remove it, or set aggregate to sum, max or unique")
+	case m.Aggregate != plan.Count && !value.given():
+		value.fail("is missing: %s needs to know which part of an event's data, such as $.tokens", m.Aggregate)
+	}
+	m.Value = value.dataPath()
+	if c := o.get("cap"); m.Aggregate == plan.Unique {
+		if m.Cap = plan.DefaultUniqueCap; c.given() {
+			m.Cap = c.integer(1, maxUniqueCap)
+		}
+	} else if c.given() {
+		c.fail("only unique has a cap, not %s: remove it", m.Aggregate)
+	}
+	return m
+}
+
+// dataPath reads $.a.b and returns it without the $.
+func (f field) dataPath() string {
+	v, ok := f.name("a path into an event's data, such as $.tokens", 256)
+	if !ok {
+		return ""
+	}
+	path, dollar := strings.CutPrefix(v, "$.")
+	if !dollar || slices.Contains(strings.Split(path, "."), "") || strings.ContainsAny(path, "[]*$\"' ") {
+		f.fail("%s is not a path: write $. and names with dots between them, such as $.tokens or $.usage.total", quote(v))
+		return ""
+	}
+	return path
+}
+
+func condition(g *Gate, f field, plans []Plan) (period field) {
+	o := f.object("gates[].condition")
+	if !f.given() || f.null() {
+		f.fail("is missing: it says how much is allowed, such as {limit: {free: 100, paid: unlimited}, period: 30d}")
+		return field{}
+	}
+	o.get("type").oneOf("usage")
+	g.Limits = limits(o.get("limit"), g.Meter, plans)
+	g.WarnAt = percents(o.get("warn_at"))
+	period = o.get("period")
+	g.Window = spec(period, o.get("window"))
+	return period
+}
+
+const wantPeriod = "month, day, or a number of days such as 30d"
+
+// spec reads period and window. What is wrong with the period by itself is
+// said there, what does not fit it at the window.
+func spec(period, kind field) window.Spec {
+	k := ""
+	if kind.given() {
+		k = kind.oneOf(string(window.Anniversary), string(window.Rolling), string(window.Calendar))
+	}
+	if !period.given() {
+		period.fail("is missing: give %s", wantPeriod)
+		return window.Spec{}
+	}
+	v, _, ok := period.scalar(wantPeriod)
+	if !ok {
+		return window.Spec{}
+	}
+	if _, err := window.ParseSpec(v, ""); err != nil {
+		period.fail("%v", err)
+		return window.Spec{}
+	}
+	s, err := window.ParseSpec(v, k)
+	if err != nil {
+		kind.fail("%v", err)
+	}
+	return s
+}
+
+func percents(f field) []int {
+	var ps []int
+	for _, item := range f.list() {
+		v, _, ok := item.scalar("a percentage such as 80%")
+		if !ok {
+			continue
+		}
+		n, err := strconv.Atoi(strings.TrimSuffix(v, "%"))
+		switch {
+		case err != nil || !strings.HasSuffix(v, "%") || n < 1 || n > 99 || strconv.Itoa(n)+"%" != v:
+			item.fail("%s must be a whole percentage from 1%% to 99%%, such as 80%%", quote(v))
+		case slices.Contains(ps, n):
+			item.fail("%s stands twice", v)
+		default:
+			ps = append(ps, n)
+		}
+	}
+	slices.Sort(ps)
+	return ps
+}
+
+func action(g *Gate, o object) {
+	g.Shadow = o.get("type").oneOf("block", "shadow") == "shadow"
+	g.Message = DefaultMessage
+	message := o.get("message")
+	if v, ok := message.text("text"); ok {
+		switch g.Message = v; {
+		case v == "":
+			message.fail("must not be empty: leave the key out for the built-in message")
+		case len(v) > 1000:
+			message.fail("has %d bytes, at most 1000 are allowed", len(v))
+		}
+	}
+	f := o.get("upgrade_prompt")
+	p := f.object("gates[].action.upgrade_prompt")
+	p.get("type").oneOf("email")
+	p.get("provider").oneOf("resend")
+	template := p.get("template")
+	name, ok := template.name("the name of a mail template", maxNamespace)
+	if ok && !wordOf(name) {
+		template.fail("%s is not the name of a template: letters, digits, _ and -, without a folder or ending", quote(name))
+	}
+	if f.given() && !f.null() {
+		if g.Template = DefaultTemplate; ok {
+			g.Template = name
+		}
+	}
+}
+
+func emailFrom(f field) *EmailFrom {
+	if !f.given() || f.null() {
+		return nil
+	}
+	o := f.object("gates[].email_from")
+	part := func(key, what string) string {
+		at := o.get(key)
+		if !at.given() && f.node.Kind == yaml.MappingNode {
+			at.fail("is missing: %s", what)
+		}
+		v, _ := at.name(what, 255)
+		return v
+	}
+	return &EmailFrom{
+		Collection: part("collection", "the MongoDB collection that holds your customers"),
+		Key:        part("key", "the field that holds the customer's id"),
+		Field:      part("field", "the field that holds the mail address"),
+	}
+}
