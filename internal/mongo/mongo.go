@@ -1,0 +1,170 @@
+// Package mongo is the store of production: the documents that people and
+// programs query, in MongoDB. It is the only package that imports MongoDB's
+// driver.
+//
+// Field names are those of the documentation; ids are readable; dates are
+// BSON dates; amounts are int64, or decimal strings when they have a
+// fraction, since no reader may round them.
+//
+// The package uses what every server of the protocol has: the insert of a
+// unique _id, the filtered replace of one document, find. It never opens a
+// transaction and never upserts by filter: the racing upserts of some servers
+// lose one.
+//
+// An absent server costs a caller no more than its context or Options.Timeout,
+// and the store works again by itself when the server is back.
+package mongo
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	driver "go.mongodb.org/mongo-driver/mongo"
+	"go.mongodb.org/mongo-driver/mongo/options"
+	"go.mongodb.org/mongo-driver/mongo/readpref"
+	"go.mongodb.org/mongo-driver/mongo/writeconcern"
+)
+
+// DefaultDatabase is the database when none is named.
+const DefaultDatabase = "tidegate"
+
+// The collections.
+const (
+	collUsage         = "usage"
+	collCustomers     = "customers"
+	collSubscriptions = "subscriptions"
+	collNotifications = "notifications"
+	collConversions   = "conversions"
+	collMeta          = "tidegate_meta"
+)
+
+// Options are what Open can be told; the zero value is right for production.
+type Options struct {
+	// BulkSize is how many documents one command writes at most; 1000 when
+	// below 1. FerretDB 1 hangs for good on about 100.
+	BulkSize int
+	// Timeout is how long one command may take, and so how long a call waits
+	// for an absent server whose context would allow more; 10 s when zero.
+	Timeout time.Duration
+}
+
+// Store is the store in a MongoDB database. storetest.Store is its contract.
+type Store struct {
+	client  *driver.Client
+	hosts   []string
+	bulk    int
+	timeout time.Duration
+
+	usage, customers, subscriptions, notifications, conversions, meta *driver.Collection
+}
+
+// Open connects to the server of uri and returns the store in the database
+// (DefaultDatabase when empty; one in the URI is for authentication only).
+// The first Open marks the database as Tidegate's; it returns ErrForeign when
+// a collection of one of our names is there already without the mark. It
+// makes the indexes that are missing, which takes as long as ctx allows. No
+// error of this package shows the password of uri.
+func Open(ctx context.Context, uri, database string, o Options) (*Store, error) {
+	s := &Store{bulk: o.BulkSize, timeout: cmp.Or(o.Timeout, 10*time.Second)}
+	if s.bulk < 1 {
+		s.bulk = 1000
+	}
+	// What the URI says comes after, and wins.
+	opts := options.Client().SetAppName("tidegate").
+		SetConnectTimeout(s.timeout).SetServerSelectionTimeout(s.timeout).
+		SetWriteConcern(writeconcern.Majority()).
+		ApplyURI(uri)
+	if err := opts.Validate(); err != nil {
+		return nil, uriError(uri, err)
+	}
+	s.hosts = opts.Hosts
+	client, err := driver.Connect(ctx, opts)
+	if err != nil {
+		return nil, uriError(uri, err)
+	}
+	s.client = client
+	db := client.Database(cmp.Or(database, DefaultDatabase))
+	for name, c := range map[string]**driver.Collection{
+		collUsage: &s.usage, collCustomers: &s.customers, collSubscriptions: &s.subscriptions,
+		collNotifications: &s.notifications, collConversions: &s.conversions, collMeta: &s.meta,
+	} {
+		*c = db.Collection(name)
+	}
+	if err := s.prepare(ctx); err != nil {
+		return nil, errors.Join(err, s.Close(context.WithoutCancel(ctx)))
+	}
+	return s, nil
+}
+
+func (s *Store) prepare(ctx context.Context) error {
+	if err := s.Ping(ctx); err != nil {
+		return err
+	}
+	if err := s.claim(ctx); err != nil {
+		return err
+	}
+	return s.index(ctx)
+}
+
+// Ping asks the server whether it is there.
+func (s *Store) Ping(ctx context.Context) error {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	return s.fail("ping", s.client.Ping(ctx, readpref.Primary()))
+}
+
+// Close ends all connections. It waits for commands under way until ctx ends.
+func (s *Store) Close(ctx context.Context) error {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	err := s.client.Disconnect(ctx)
+	if errors.Is(err, driver.ErrClientDisconnected) {
+		return nil
+	}
+	return s.fail("close", err)
+}
+
+// bound limits a command to the store's time-out.
+func (s *Store) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, s.timeout)
+}
+
+// find reads the documents that filter matches, as T's.
+func find[D interface{ event() T }, T any](ctx context.Context, s *Store, c *driver.Collection, filter any, opts *options.FindOptions) ([]T, error) {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	doing := "find in " + c.Name()
+	cursor, err := c.Find(ctx, filter, opts)
+	if err != nil {
+		return nil, s.fail(doing, err)
+	}
+	var docs []D
+	if err := cursor.All(ctx, &docs); err != nil {
+		return nil, s.fail(doing, err)
+	}
+	found := make([]T, 0, len(docs))
+	for _, d := range docs {
+		found = append(found, d.event())
+	}
+	return found, nil
+}
+
+// get reads the document of an id.
+func get[D interface{ event() T }, T any](ctx context.Context, s *Store, c *driver.Collection, id string) (found T, ok bool, err error) {
+	all, err := find[D, T](ctx, s, c, byID(id), options.Find().SetLimit(1))
+	if err != nil || len(all) == 0 {
+		return found, false, err
+	}
+	return all[0], true, nil
+}
+
+// limited is a sorted find; a limit below 1 is none, as for the server.
+func limited(limit int, sort any) *options.FindOptions {
+	return options.Find().SetSort(sort).SetLimit(int64(max(limit, 0)))
+}
+
+// where names the server in errors, without the rest of the URI.
+func (s *Store) where() string { return "mongodb at " + strings.Join(s.hosts, ",") }

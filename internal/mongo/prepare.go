@@ -1,0 +1,119 @@
+package mongo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"go.mongodb.org/mongo-driver/bson"
+	driver "go.mongodb.org/mongo-driver/mongo"
+	"go.mongodb.org/mongo-driver/mongo/options"
+)
+
+// The mark that says that a database is Tidegate's: its id in tidegate_meta,
+// and the version of the documents' form.
+const (
+	markID = "tidegate"
+	schema = 1
+)
+
+type mark struct {
+	ID     string `bson:"_id"`
+	Schema int64  `bson:"schema"`
+}
+
+// claim sees that the database is ours: marked, or without content under our
+// names, in which case it is marked now.
+func (s *Store) claim(ctx context.Context) error {
+	marked, err := s.marked(ctx)
+	if err != nil || marked {
+		return err
+	}
+	foreign, err := s.occupied(ctx)
+	if err != nil {
+		return err
+	}
+	if foreign != "" {
+		// Another process of ours may have marked and filled it meanwhile.
+		if marked, err := s.marked(ctx); err != nil || marked {
+			return err
+		}
+		return fmt.Errorf("%s: %w: database %q has a collection %q without Tidegate's mark in %s, choose another one with MONGODB_DATABASE",
+			s.where(), ErrForeign, s.meta.Database().Name(), foreign, collMeta)
+	}
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	_, err = s.meta.InsertOne(ctx, mark{ID: markID, Schema: schema})
+	if driver.IsDuplicateKeyError(err) { // marked by another process
+		return nil
+	}
+	return s.fail("mark the database", err)
+}
+
+func (s *Store) marked(ctx context.Context) (bool, error) {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	var m mark
+	err := s.meta.FindOne(ctx, byID(markID)).Decode(&m)
+	switch {
+	case errors.Is(err, driver.ErrNoDocuments):
+		return false, nil
+	case err != nil:
+		return false, s.fail("read the mark of the database", err)
+	case m.Schema > schema:
+		return false, fmt.Errorf("%s: database %q has documents of form %d, this Tidegate knows %d: use the newer version that wrote them",
+			s.where(), s.meta.Database().Name(), m.Schema, schema)
+	}
+	return true, nil
+}
+
+// occupied names a collection of ours that has documents.
+func (s *Store) occupied(ctx context.Context) (string, error) {
+	for _, c := range []*driver.Collection{s.usage, s.subscriptions, s.customers, s.notifications, s.conversions} {
+		err := s.anyDocument(ctx, c)
+		if errors.Is(err, driver.ErrNoDocuments) {
+			continue
+		}
+		return c.Name(), s.fail("look into "+c.Name(), err)
+	}
+	return "", nil
+}
+
+func (s *Store) anyDocument(ctx context.Context, c *driver.Collection) error {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	return c.FindOne(ctx, bson.D{}, options.FindOne().SetProjection(bson.D{{Key: "_id", Value: 1}})).Err()
+}
+
+// index makes the indexes behind the store's finds. Ids need none.
+func (s *Store) index(ctx context.Context) error {
+	for _, want := range []struct {
+		in   *driver.Collection
+		keys []bson.D
+	}{
+		{s.usage, []bson.D{ascending("customer", "feature", "window_start"), ascending("current", "_id")}},
+		{s.subscriptions, []bson.D{ascending("stripe_customer")}},
+		{s.customers, []bson.D{ascending("stripe_customer")}},
+		{s.notifications, []bson.D{ascending("customer", "reached_at"), ascending("state", "next_at"), ascending("reached_at")}},
+		{s.conversions, []bson.D{ascending("customer", "converted_at"), ascending("converted_at")}},
+	} {
+		for _, keys := range want.keys {
+			_, err := want.in.Indexes().CreateOne(ctx, driver.IndexModel{Keys: keys})
+			if err != nil && !hasCode(err, codeIndexOptionsConflict) {
+				return s.fail("make an index of "+want.in.Name(), err)
+			}
+		}
+	}
+	return nil
+}
+
+// ascending is a sort order or an index.
+func ascending(fields ...string) bson.D {
+	d := make(bson.D, 0, len(fields))
+	for _, f := range fields {
+		d = append(d, bson.E{Key: f, Value: 1})
+	}
+	return d
+}
+
+func byID(id string) bson.D { return bson.D{{Key: "_id", Value: id}} }
