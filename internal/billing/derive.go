@@ -33,10 +33,9 @@ func (s *State) view(customer string) view {
 	lives := s.lives(customer)
 	now := s.facts.Clock
 	for i := range lives {
-		for _, g := range lives[i].segments {
-			// A version of the near future is in force: clocks differ.
-			now = later(now, g.version.Stamp.At)
-		}
+		// What Stripe said last is in force even when it lies ahead: clocks
+		// differ.
+		now = later(now, lives[i].heard)
 	}
 	line, next := s.timeline(lives, now)
 	v.next = next

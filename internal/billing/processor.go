@@ -79,6 +79,9 @@ func (p *Processor) Apply(commit []byte) (err error) {
 // Start implements stream.Processor. It writes again what an earlier owner may
 // not have written; the writer ends with ctx.
 func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
+	if len(o.Inputs) > 0 { // records without effect move the position without a commit
+		p.state.facts.Seq = max(p.state.facts.Seq, o.Inputs[0].Position)
+	}
 	p.start(ctx, o.Names, o.Log, o)
 	return nil
 }

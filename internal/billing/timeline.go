@@ -30,6 +30,7 @@ type life struct {
 	id, party string
 	sub       *sub
 	newest    version
+	heard     time.Time // of its last event
 	segments  []segment
 }
 
@@ -41,6 +42,7 @@ func (s *State) lifeOf(id, partyID string, p *party, sub *sub) life {
 		return l
 	}
 	l.newest = all[len(all)-1]
+	l.heard = l.newest.Stamp.At
 	var pastDue time.Time // when the present run of past_due began
 	for i := range all {
 		v := &all[i]
@@ -63,6 +65,7 @@ func (s *State) lifeOf(id, partyID string, p *party, sub *sub) life {
 		l.segments = append(l.segments, s.cut(v, to, pastDue)...)
 	}
 	if d := p.Deleted; d != nil {
+		l.heard = d.At
 		l.segments = append(l.segments, segment{
 			from: d.At, status: "canceled", event: d.ID, version: &l.newest,
 			plan: s.cfg.Plans.best(l.newest.Items, &s.facts.Prices),

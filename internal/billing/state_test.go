@@ -1,0 +1,298 @@
+package billing
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/tidegate-io/tidegate/events"
+)
+
+// fold applies records one after another and then lets time pass.
+func fold(t interface{ Fatal(...any) }, s *State, recs []Record, until time.Time) []Change {
+	var all []Change
+	for i, rec := range recs {
+		if rec.Seq == 0 {
+			rec.Seq = uint64(i + 1)
+		}
+		changes, err := s.Apply(rec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, changes...)
+	}
+	return append(all, s.Advance(until)...)
+}
+
+// summary is everything that must not depend on order: documents, states and
+// conversions of all customers, positions apart.
+func summary(s *State) string {
+	var b strings.Builder
+	for _, c := range slices.Sorted(maps.Keys(s.all())) {
+		doc, _ := s.Subscription(c)
+		doc.Position = 0
+		st := s.facts.Customers[c].State
+		st.Position = 0
+		j, _ := json.Marshal([]any{doc, st, s.facts.Customers[c].Email, s.Payments(c)})
+		b.Write(j)
+		b.WriteByte('\n')
+	}
+	j, _ := json.Marshal([]any{s.Unmapped(), s.UnknownPrices(), s.NextTimer()})
+	b.Write(j)
+	return b.String()
+}
+
+func paymentsOf(s *State, customer string) string {
+	var all []string
+	for _, p := range s.Payments(customer) {
+		all = append(all, fmt.Sprintf("%s %s %s→%s %d", p.Key, p.Event, p.FromPlan, p.ToPlan, p.Amount))
+	}
+	return strings.Join(all, "; ")
+}
+
+func TestScenarios(t *testing.T) {
+	for _, sc := range scenarios() {
+		t.Run(sc.name, func(t *testing.T) {
+			s := New(testConfig())
+			fold(t, s, sc.records(), sc.end())
+			doc, ok := s.Subscription("acme")
+			if !ok || doc.Plan != sc.plan || doc.Status != sc.status {
+				t.Errorf("plan %q status %q, want %q %q", doc.Plan, doc.Status, sc.plan, sc.status)
+			}
+			if got := paymentsOf(s, "acme"); got != sc.payments {
+				t.Errorf("payments %q, want %q", got, sc.payments)
+			}
+			if len(doc.History) == 0 || doc.History[len(doc.History)-1].Status != doc.Status {
+				t.Errorf("history %+v does not end in %q", doc.History, doc.Status)
+			}
+		})
+	}
+}
+
+// scrambled draws a permutation of the records with some of them repeated.
+func scrambled(t *rapid.T, recs []Record) []Record {
+	which := rapid.SliceOfN(rapid.IntRange(0, len(recs)-1), 0, 6).Draw(t, "twice")
+	for i := range recs {
+		which = append(which, i)
+	}
+	var out []Record
+	for _, i := range rapid.Permutation(which).Draw(t, "order") {
+		out = append(out, recs[i])
+	}
+	return out
+}
+
+func TestAnyOrderAnyDuplication(t *testing.T) {
+	for _, sc := range scenarios() {
+		t.Run(sc.name, func(t *testing.T) {
+			want := New(testConfig())
+			fold(t, want, sc.records(), sc.end())
+			rapid.Check(t, func(rt *rapid.T) {
+				s := New(testConfig())
+				fold(rt, s, scrambled(rt, sc.records()), sc.end())
+				if a, b := summary(want), summary(s); a != b {
+					rt.Fatalf("another order ends in another state:\n%s\n%s", a, b)
+				}
+			})
+		})
+	}
+}
+
+func TestAnyOrderWithoutDedupe(t *testing.T) {
+	// Ids are forgotten after 40 days: the fold itself must not need them.
+	for _, sc := range scenarios() {
+		rapid.Check(t, func(rt *rapid.T) {
+			want, s := New(testConfig()), New(testConfig())
+			fold(rt, want, sc.records(), sc.end())
+			for _, rec := range scrambled(rt, sc.records()) {
+				clear(s.facts.Seen)
+				fold(rt, s, []Record{rec}, t0)
+			}
+			s.Advance(sc.end())
+			if a, b := summary(want), summary(s); a != b {
+				rt.Fatalf("%s: a forgotten duplicate changes the state:\n%s\n%s", sc.name, a, b)
+			}
+		})
+	}
+}
+
+func TestAllPermutationsOfAnUpgrade(t *testing.T) {
+	sc := scenario{shops: []*shop{newShop("cus_1", "").customer("customer.created", "ada@acme.example").buy("sub_1", "price_pro")}}
+	recs := sc.records()
+	want := ""
+	permute(recs, len(recs), func(order []Record) {
+		s := New(testConfig())
+		fold(t, s, order, sc.end())
+		switch got := summary(s); {
+		case want == "":
+			want = got
+		case got != want:
+			t.Fatalf("orders differ:\n%s\n%s", want, got)
+		}
+	})
+}
+
+func permute(recs []Record, n int, visit func([]Record)) {
+	if n == 1 {
+		visit(slices.Clone(recs))
+		return
+	}
+	for i := range n {
+		permute(recs, n-1, visit)
+		j := 0
+		if n%2 == 0 {
+			j = i
+		}
+		recs[j], recs[n-1] = recs[n-1], recs[j]
+	}
+}
+
+func TestMappingInAnyOrder(t *testing.T) {
+	anonymous := newShop("cus_1", "")
+	anonymous.create("sub_1", "price_pro", "active").invoice("invoice.paid", "sub_1", 2000, "subscription_create")
+	sc := scenario{shops: []*shop{anonymous}}
+	recs := append(sc.records(),
+		Record{Kind: KindMap, Seq: 100, Time: t0, Map: Mapping{Customer: "other", StripeCustomer: "cus_1"}},
+		Record{Kind: KindMap, Seq: 101, Time: t0, Map: Mapping{Customer: "acme", StripeCustomer: "cus_1"}})
+	rapid.Check(t, func(rt *rapid.T) {
+		s := New(testConfig())
+		fold(rt, s, scrambled(rt, slices.Clone(recs)), sc.end())
+		if doc, _ := s.Subscription("acme"); doc.Plan != "pro" || paymentsOf(s, "acme") == "" {
+			rt.Fatalf("mapped customer has %+v, payments %q", doc, paymentsOf(s, "acme"))
+		}
+		if doc, _ := s.Subscription("other"); doc.Plan == "pro" || paymentsOf(s, "other") != "" {
+			rt.Fatalf("the one mapped before still has %+v, payments %q", doc, paymentsOf(s, "other"))
+		}
+		if len(s.Unmapped()) != 0 {
+			rt.Fatalf("unmapped: %v", s.Unmapped())
+		}
+	})
+}
+
+func TestUnmappedIsKeptAndAppliedAtOnce(t *testing.T) {
+	anonymous := newShop("cus_1", "").customer("customer.created", "ada@acme.example")
+	anonymous.create("sub_1", "price_pro", "active")
+	sc := scenario{shops: []*shop{anonymous}}
+	s := New(testConfig())
+	if changes := fold(t, s, sc.records(), sc.end()); len(changes) != 0 {
+		t.Fatalf("nobody's events changed %+v", changes)
+	}
+	if u := s.Unmapped(); len(u) != 1 || u[0].StripeCustomer != "cus_1" || u[0].Status != "active" || u[0].Email == "" {
+		t.Fatalf("unmapped: %+v", u)
+	}
+	changes, err := s.Apply(Record{Kind: KindMap, Seq: 9, Time: t0, Map: Mapping{Customer: "acme", StripeCustomer: "cus_1"}})
+	if err != nil || len(changes) != 1 {
+		t.Fatalf("changes %+v, %v", changes, err)
+	}
+	a := changes[0].Account
+	if a.Subscription == nil || a.Subscription.Plan != "pro" || !a.Subscription.Paid || a.Subscription.Position != 9 ||
+		*a.Email != "ada@acme.example" || a.EmailSource != "stripe" || *a.StripeCustomer != "cus_1" {
+		t.Errorf("account %+v", a)
+	}
+	if changes[0].Subscription == nil || changes[0].Subscription.Plan != "pro" {
+		t.Errorf("document %+v", changes[0].Subscription)
+	}
+}
+
+func TestStateSurvivesRestart(t *testing.T) {
+	for _, sc := range scenarios() {
+		rapid.Check(t, func(rt *rapid.T) {
+			recs := scrambled(rt, sc.records())
+			live, committed := New(testConfig()), New(testConfig())
+			var snapshot []byte
+			var deltas [][]byte
+			for i, rec := range recs {
+				rec.Seq = uint64(i + 1)
+				for _, s := range []*State{live, committed} {
+					if _, err := s.Apply(rec); err != nil {
+						rt.Fatal(err)
+					}
+				}
+				switch rapid.IntRange(0, 3).Draw(rt, "then") {
+				case 0:
+					d, err := committed.Delta(7)
+					if err != nil {
+						rt.Fatal(err)
+					}
+					deltas = append(deltas, d)
+					committed = restore(rt, snapshot, deltas)
+				case 1:
+					if _, err := committed.Delta(7); err != nil {
+						rt.Fatal(err)
+					}
+					var err error
+					if snapshot, err = committed.Snapshot(7); err != nil {
+						rt.Fatal(err)
+					}
+					deltas = nil
+					committed = restore(rt, snapshot, nil)
+				}
+			}
+			for _, s := range []*State{live, committed} {
+				s.facts.Seq = 1000 // a record without effect moves it without a commit
+				s.Advance(sc.end())
+			}
+			a, _ := live.Snapshot(0)
+			b, _ := committed.Snapshot(0)
+			if string(a) != string(b) || summary(live) != summary(committed) {
+				rt.Fatalf("%s: a restart changes the state:\n%s\n%s", sc.name, summary(live), summary(committed))
+			}
+		})
+	}
+}
+
+func restore(t *rapid.T, snapshot []byte, deltas [][]byte) *State {
+	s, written, err := Restore(testConfig(), snapshot, deltas...)
+	if err != nil || written != 7 && len(deltas) > 0 && deltas[len(deltas)-1] != nil {
+		t.Fatal(written, err)
+	}
+	return s
+}
+
+// told is what a listener believes after all changes.
+func told(changes []Change) (states map[string]events.PlanState, keys map[string]bool) {
+	states, keys = map[string]events.PlanState{}, map[string]bool{}
+	for _, c := range changes {
+		if c.Account == nil {
+			continue
+		}
+		if c.Account.Subscription != nil {
+			states[c.Customer] = *c.Account.Subscription
+		}
+		if p := c.Account.Payment; p != nil {
+			keys[p.Key] = !p.Void
+		}
+	}
+	return states, keys
+}
+
+func TestListenersEndUpAlike(t *testing.T) {
+	for _, sc := range scenarios() {
+		rapid.Check(t, func(rt *rapid.T) {
+			s := New(testConfig())
+			changes := fold(rt, s, scrambled(rt, sc.records()), sc.end())
+			states, keys := told(changes)
+			if got := states["acme"]; !sameState(got, s.facts.Customers["acme"].State) {
+				rt.Fatalf("%s: told %+v, is %+v", sc.name, got, s.facts.Customers["acme"].State)
+			}
+			n := 0
+			for key, holds := range keys {
+				if holds && !strings.Contains(sc.payments, key+" ") {
+					rt.Fatalf("%s: %s was told and not taken back", sc.name, key)
+				}
+				if holds {
+					n++
+				}
+			}
+			if n != len(s.Payments("acme")) {
+				rt.Fatalf("%s: %d conversions told, %d hold", sc.name, n, len(s.Payments("acme")))
+			}
+		})
+	}
+}
