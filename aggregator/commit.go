@@ -21,8 +21,8 @@ const chunkEntries = 60_000
 
 // Commit implements stream.Processor.
 func (p *Processor) Commit() ([]byte, error) {
-	r := record{Documents: p.docs.watermark(), Position: p.f.position, StoredAt: p.f.storedAt.UnixNano(), Hour: p.f.hour}
-	if p.flipped > p.saved.flipped && p.docs.settled() {
+	r := record{Documents: p.docs.Watermark(), Position: p.f.position, StoredAt: p.f.storedAt.UnixNano(), Hour: p.f.hour}
+	if p.flipped > p.saved.flipped && p.docs.Settled() {
 		p.saved.flipped = p.flipped
 	}
 	r.Flipped = p.saved.flipped
@@ -85,7 +85,7 @@ func (p *Processor) commitWindows(r *record) {
 		c.windows = slices.DeleteFunc(c.windows, func(u *usage) bool { return u.closed && u.seq <= r.Documents })
 	}
 	clear(p.dirty)
-	p.docs.add(docs, p.f.position)
+	p.docs.Add(docs, p.f.position)
 }
 
 // commitSeen puts the new fingerprints into the record or, when there are many

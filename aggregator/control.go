@@ -112,9 +112,13 @@ func (f *folder) cut(c *customer, from, anchor time.Time) {
 	c.segments = window.Cut(c.segments, from, anchor)
 	at := from.UnixMilli()
 	for _, u := range c.windows {
-		if u.end != 0 && u.start < at && at < u.end {
+		if u.end == 0 && !u.closed {
+			f.retell(c, u)
+		} else if u.start < at && at < u.end {
 			u.end = at
 			f.touch(c, u, false)
+			u.emit, u.silent = true, true // the enforcer must know that it has ended
+			f.touched(c, u)
 		}
 	}
 }

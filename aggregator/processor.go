@@ -18,10 +18,18 @@ import (
 	"github.com/tidegate-io/tidegate/internal/plan"
 	"github.com/tidegate-io/tidegate/internal/stream"
 	"github.com/tidegate-io/tidegate/internal/wire"
+	"github.com/tidegate-io/tidegate/internal/writeback"
 )
 
 // Role names the aggregator in leases, logs and query subjects.
 const Role = "aggregator"
+
+// Store is where window documents are written.
+type Store interface {
+	// WriteUsage writes each document unless the stored one has a newer
+	// (Epoch, Seq). After an error some may have been written.
+	WriteUsage(ctx context.Context, docs []events.Window) error
+}
 
 // Options are what every partition of an aggregator needs.
 type Options struct {
@@ -45,7 +53,7 @@ type Processor struct {
 	opt  Options
 	o    *stream.Owner
 	f    folder
-	docs *documents
+	docs *writeback.Writer[events.Window]
 
 	emits     []emission
 	dead      []events.Dead
@@ -133,8 +141,8 @@ func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 	if err := p.loadChunks(ctx); err != nil {
 		return fmt.Errorf("fingerprints: %w", err)
 	}
-	p.docs = newDocuments(p.opt.Store, o.Log)
-	go p.docs.run(ctx)
+	p.docs = writeback.New((*events.Window).ID, p.opt.Store.WriteUsage, o.Log)
+	go p.docs.Run(ctx)
 	p.rewriteDocuments()
 	return nil
 }
@@ -150,7 +158,7 @@ func (p *Processor) rewriteDocuments() {
 			}
 		}
 	}
-	p.docs.add(docs, p.f.position)
+	p.docs.Add(docs, p.f.position)
 	p.flipped = now.UnixMilli()
 	p.flip(now) // finds the next end
 }
@@ -272,7 +280,7 @@ func (p *Processor) flip(now time.Time) {
 			}
 		}
 	}
-	p.docs.add(docs, 0)
+	p.docs.Add(docs, 0)
 	p.flipped = at
 }
 
