@@ -1,0 +1,140 @@
+package billing
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestVerify(t *testing.T) {
+	body := []byte(`{"id":"evt_1","type":"customer.created","created":1772366400,"api_version":"2026-08-26.x","data":{"object":{"id":"cus_1"}}}`)
+	now := t0
+	good := Sign(body, "whsec_new", now)
+	cases := []struct {
+		name    string
+		body    []byte
+		header  string
+		secrets []string
+		now     time.Time
+		want    error
+	}{
+		{"one secret", body, good, []string{"whsec_new"}, now, nil},
+		{"rotation", body, good, []string{"whsec_old", "whsec_new"}, now, nil},
+		{"several signatures", body, good + "," + strings.SplitN(Sign(body, "whsec_other", now), ",", 2)[1], []string{"whsec_other"}, now, nil},
+		{"wrong secret", body, good, []string{"whsec_old"}, now, ErrSignature},
+		{"no secret", body, good, nil, now, ErrSignature},
+		{"empty secret", body, Sign(body, "", now), []string{""}, now, ErrSignature},
+		{"another body", append([]byte(" "), body...), good, []string{"whsec_new"}, now, ErrSignature},
+		{"no header", body, "", []string{"whsec_new"}, now, ErrSignature},
+		{"garbage header", body, "t=1,v1", []string{"whsec_new"}, now, ErrSignature},
+		{"no time", body, good[strings.Index(good, "v1="):], []string{"whsec_new"}, now, ErrSignature},
+		{"just in time", body, good, []string{"whsec_new"}, now.Add(Tolerance), nil},
+		{"too old", body, good, []string{"whsec_new"}, now.Add(Tolerance + time.Second), ErrSignature},
+		{"just ahead", body, good, []string{"whsec_new"}, now.Add(-Tolerance), nil},
+		{"from the future", body, good, []string{"whsec_new"}, now.Add(-Tolerance - time.Second), ErrSignature},
+		{"a second time in front", body, "t=1," + good, []string{"whsec_new"}, now, nil},
+		{"a second time behind", body, good + ",t=" + "1", []string{"whsec_new"}, now, ErrSignature},
+		{"not JSON", []byte("hello"), Sign([]byte("hello"), "s", now), []string{"s"}, now, ErrPayload},
+		{"empty", nil, Sign(nil, "s", now), []string{"s"}, now, ErrPayload},
+		{"array", []byte("[]"), Sign([]byte("[]"), "s", now), []string{"s"}, now, ErrPayload},
+		{"empty object", []byte("{}"), Sign([]byte("{}"), "s", now), []string{"s"}, now, nil},
+		{"null", []byte("null"), Sign([]byte("null"), "s", now), []string{"s"}, now, nil},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			if _, err := Verify(c.body, c.header, c.secrets, c.now); !errors.Is(err, c.want) {
+				t.Errorf("error %v, want %v", err, c.want)
+			}
+		})
+	}
+	e, err := Verify(body, good, []string{"whsec_new"}, now)
+	if err != nil || e.ID != "evt_1" || e.Type != "customer.created" || !e.Created.Equal(t0) || e.Thin || string(e.Object) != `{"id":"cus_1"}` {
+		t.Errorf("envelope %+v, %v", e, err)
+	}
+}
+
+func TestOddEventsAreAcceptedAndChangeNothing(t *testing.T) {
+	for _, body := range []string{
+		`{}`, `null`, `{"id":"evt_1"}`, `{"id":"evt_1","data":null}`, `{"id":"evt_1","data":[]}`, `{"id":7,"created":"x","data":7}`,
+		`{"id":"evt_1","type":"customer.subscription.updated","created":1772366400,"data":{"object":null}}`,
+		`{"id":"evt_1","type":"customer.subscription.updated","created":1772366400,"data":{"object":{"object":"subscription"}}}`,
+		`{"id":"evt_1","type":"x.y","created":1772366400,"data":{"object":{"object":"something_new","id":"x","customer":"cus_1"}}}`,
+		`{"id":"evt_1","type":"invoice.paid","created":1772366400,"data":{"object":{"object":"invoice","id":"in_1","customer":null}}}`,
+		`{"id":"evt_1","type":"checkout.session.completed","created":1772366400,"data":{"object":{"object":"checkout.session","customer":null}}}`,
+		`{"id":"evt_t","object":"v2.core.event","type":"v1.billing.meter.error_report_triggered","created":"2026-03-01T12:00:00.000Z","related_object":{"id":"mtr_1"}}`,
+	} {
+		s := New(testConfig())
+		rec, err := ParseRecord(KindStripe, []byte(body), 1, t0)
+		if err != nil {
+			t.Errorf("%s: %v", body, err)
+			continue
+		}
+		changes, err := s.Apply(rec)
+		if err != nil || len(changes) != 0 || len(s.Unmapped()) != 0 {
+			t.Errorf("%s: changes %v, unmapped %v, %v", body, changes, s.Unmapped(), err)
+		}
+	}
+	e, _ := ParseEnvelope([]byte(`{"object":"v2.core.event","created":"2026-03-01T12:00:00.5Z"}`))
+	if !e.Thin || !e.Created.Equal(t0) {
+		t.Errorf("thin event: %+v", e)
+	}
+}
+
+func TestUnreadableObjectIsRefused(t *testing.T) {
+	rec, err := ParseRecord(KindStripe, []byte(`{"id":"evt_1","type":"invoice.paid","created":1772366400,
+		"data":{"object":{"object":"invoice","customer":"cus_1","subscription":"sub_1","amount_paid":"many"}}}`), 1, t0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(testConfig()).Apply(rec); !errors.Is(err, ErrRecord) {
+		t.Errorf("error %v, want %v", err, ErrRecord)
+	}
+	for kind, body := range map[Kind]string{
+		KindMap: `{"customer":"acme"}`, KindFetched: `{"object":{}}`, "other": `{}`,
+	} {
+		if _, err := ParseRecord(kind, []byte(body), 1, t0); !errors.Is(err, ErrRecord) {
+			t.Errorf("%s: error %v, want %v", kind, err, ErrRecord)
+		}
+	}
+	if _, err := ParseRecord(KindMap, []byte(`{"customer":"a\u0000b","stripe_customer":"cus_1"}`), 1, t0); !errors.Is(err, ErrRecord) {
+		t.Errorf("a customer with a control character: %v", err)
+	}
+}
+
+func FuzzRecord(f *testing.F) {
+	for _, sc := range scenarios() {
+		for _, s := range sc.shops {
+			for _, b := range s.evs {
+				f.Add(b)
+			}
+		}
+	}
+	f.Add([]byte(`{}`))
+	f.Add([]byte(`null`))
+	f.Add([]byte(`{"object":"v2.core.event","created":"2026-03-01T12:00:00.000Z"}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		rec, err := ParseRecord(KindStripe, body, 1, t0)
+		if err != nil {
+			if !errors.Is(err, ErrPayload) {
+				t.Fatalf("error %v is not typed", err)
+			}
+			return
+		}
+		s := New(testConfig())
+		if _, err := s.Apply(rec); err != nil {
+			if !errors.Is(err, ErrRecord) {
+				t.Fatalf("error %v is not typed", err)
+			}
+			return
+		}
+		s.Advance(t0.AddDate(1, 0, 0))
+		b, err := s.Snapshot(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := Restore(testConfig(), b); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
