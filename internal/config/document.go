@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"regexp"
 	"strconv"
@@ -97,9 +98,14 @@ func syntax(err error, reached int, data []byte) (int, string) {
 	line, message := reached, err.Error()
 	if m := yamlError.FindStringSubmatch(message); m != nil {
 		message = m[2]
-		structural := strings.HasPrefix(message, "did not find expected")
-		if n, err := strconv.Atoi(m[1]); err == nil && !structural {
-			line = n
+		named, err := strconv.Atoi(m[1])
+		switch structural := strings.HasPrefix(message, "did not find expected"); {
+		case structural && named+1 >= reached-1: // counted from 0 here
+			line = named + 1
+		case structural: // the line where the block or bracket begins
+			message += fmt.Sprintf(" of what begins in line %d", named+1)
+		case err == nil:
+			line = named
 		}
 	}
 	var text string
@@ -110,7 +116,6 @@ func syntax(err error, reached int, data []byte) (int, string) {
 }
 
 func hint(message, text string) string {
-	trimmed := strings.TrimSpace(text)
 	switch {
 	case strings.HasPrefix(strings.TrimLeft(text, " "), "\t"):
 		return ": a tab can't indent, use spaces"
@@ -121,7 +126,7 @@ func hint(message, text string) string {
 	case strings.Contains(message, "cannot start any token"):
 		return ": put the value in quotes"
 	case strings.Contains(message, "did not find expected"):
-		return ": check indentation, quotes and brackets near " + quote(trimmed)
+		return ": check indentation, quotes and brackets here and just above"
 	}
 	return ""
 }

@@ -70,9 +70,9 @@ func stripeIDs(f field, what string, mapped map[string]string) []string {
 		}
 		if other, twice := mapped[what+id]; twice {
 			item.fail("the %s%s is listed already at %s: it can lead to one plan only", what, quote(id), other)
-			continue
+		} else {
+			mapped[what+id] = item.path
 		}
-		mapped[what+id] = item.path
 		ids = append(ids, id)
 	}
 	return ids
