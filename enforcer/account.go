@@ -1,0 +1,148 @@
+package enforcer
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/stream"
+)
+
+// account takes over one record of ACCOUNT, and tells the aggregator what of it
+// changes the fold.
+func (p *Processor) account(m *stream.Message) error {
+	var a events.Account
+	err := json.Unmarshal(m.Data, &a)
+	if err == nil && a.Gate == nil {
+		err = events.ValidateCustomer(a.Customer)
+	}
+	if err != nil {
+		return p.reject(m, err)
+	}
+	if a.Gate != nil {
+		p.gatesOff[a.Gate.Feature] = a.Gate.Off
+		if !a.Gate.Off {
+			delete(p.gatesOff, a.Gate.Feature)
+		}
+		p.gatesChanged = true
+		return p.publishGates()
+	}
+	c := p.customer(a.Customer)
+	before := c.planName()
+	c.describe(&a, m)
+	if err := p.setOverrides(c, &a, m); err != nil {
+		return err
+	}
+	if a.Anchor != nil {
+		at := a.Anchor.UTC()
+		c.doc.Anchor = &at
+		c.cut(m.Time)
+		if err := p.control(m, events.ControlAnchor, c.doc.ID, "anchor", events.AnchorControl{Anchor: at, From: m.Time}); err != nil {
+			return err
+		}
+	}
+	if a.Plan != nil {
+		c.doc.PinnedPlan = a.Plan.Name
+	}
+	if a.Subscription != nil && a.Subscription.Position >= c.stripe.Position {
+		c.stripe = *a.Subscription
+	}
+	if err := p.planChanged(c, before, m); err != nil {
+		return err
+	}
+	c.doc.Plan = p.catalog.Plan(c.planName()).Name
+	p.changed(c)
+	p.documents = append(p.documents, c)
+	if a.Anchor != nil || a.Plan != nil || a.Subscription != nil || len(a.Overrides) > 0 {
+		p.mark(c, "", false)
+	}
+	return nil
+}
+
+// describe takes over what has no bearing on decisions.
+func (c *customer) describe(a *events.Account, m *stream.Message) {
+	c.known = true
+	c.doc.Position, c.doc.UpdatedAt = m.Seq, m.Time
+	if a.Erase {
+		c.doc.Email, c.doc.StripeEmail, c.doc.Locale = "", "", ""
+	}
+	set := func(to *string, value *string) {
+		if value != nil {
+			*to = *value
+		}
+	}
+	if a.EmailSource == "stripe" {
+		set(&c.doc.StripeEmail, a.Email)
+	} else {
+		set(&c.doc.Email, a.Email)
+	}
+	set(&c.doc.Locale, a.Locale)
+	set(&c.doc.StripeCustomer, a.StripeCustomer)
+	set(&c.doc.Suppressed, a.Suppress)
+}
+
+func (p *Processor) setOverrides(c *customer, a *events.Account, m *stream.Message) error {
+	for feature, o := range a.Overrides {
+		if c.doc.Overrides == nil {
+			c.doc.Overrides = map[string]events.Override{}
+		}
+		if o == nil {
+			delete(c.doc.Overrides, feature)
+		} else {
+			at := m.Time.Truncate(time.Millisecond)
+			o.At = &at
+			c.doc.Overrides[feature] = *o
+		}
+		err := p.control(m, events.ControlOverride, c.doc.ID, "override/"+feature, events.OverrideControl{Feature: feature, Override: o})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// planChanged tells the aggregator a new plan. The first paid plan and every
+// downgrade begin a new window; a trial and a return to a paid plan do not.
+func (p *Processor) planChanged(c *customer, before string, m *stream.Message) error {
+	after := c.planName()
+	paid := p.catalog.Plan(after).Paid
+	first := paid && !c.everPaid && (c.doc.PinnedPlan != "" || c.stripe.Status != "trialing")
+	if before == after && !first {
+		return nil
+	}
+	downgrade := p.catalog.Plan(before).Paid && !paid
+	c.everPaid = c.everPaid || first
+	cut := first || downgrade
+	if cut {
+		c.cut(m.Time)
+	}
+	return p.control(m, events.ControlPlan, c.doc.ID, "plan", events.PlanControl{Plan: after, From: m.Time, Cut: cut})
+}
+
+func (c *customer) cut(from time.Time) {
+	for _, e := range c.features {
+		e.cut(from.UTC().Truncate(time.Millisecond))
+	}
+}
+
+// control publishes a control event whose identity is the record that caused
+// it, so that a repetition after a crash counts once.
+func (p *Processor) control(m *stream.Message, typ, customer, what string, data any) error {
+	id := fmt.Sprintf("account/%d/%s", m.Seq, what)
+	b, err := events.Control(typ, customer, id, data)
+	if err != nil {
+		return err
+	}
+	return p.o.Publish(&nats.Msg{Subject: p.o.Names.Usage(p.o.Partition, events.ControlToken), Data: b})
+}
+
+func (p *Processor) reject(m *stream.Message, why error) error {
+	b, err := json.Marshal(events.Dead{Origin: fmt.Sprintf("%s/%d/0", inputNames[m.Input], m.Seq), Reason: why.Error(), At: m.Time, Body: m.Data})
+	if err != nil {
+		return err
+	}
+	return p.o.Publish(&nats.Msg{Subject: p.o.Names.Dead(p.o.Partition), Data: b})
+}

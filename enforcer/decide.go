@@ -1,0 +1,207 @@
+package enforcer
+
+import (
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/window"
+)
+
+// evaluate decides about one feature of a customer anew, publishes the decision
+// if it is another one, and reports what was crossed. byUsage says that usage
+// gave rise to it: whatever else blocks somebody sends no mail.
+func (p *Processor) evaluate(c *customer, feature string, byUsage bool) error {
+	g, ok := p.catalog.Gate(feature)
+	e := c.features[feature]
+	if !ok {
+		return p.withdraw(c, feature, e)
+	}
+	if e == nil {
+		e = &entitlement{} // kept only if it comes to say something
+	}
+	now := p.opt.Now()
+	d, w := p.decide(c, g, e, now)
+	if err := p.report(c, g, e, &d, w, byUsage); err != nil {
+		return err
+	}
+	changed, err := p.publishDecision(c, e, d)
+	if err != nil {
+		return err
+	}
+	if changed {
+		c.features[feature] = e
+		p.changed(c)
+	}
+	p.schedule(c, feature, e, g, &d, now)
+	return nil
+}
+
+func (p *Processor) decide(c *customer, g *plan.Gate, e *entitlement, now time.Time) (events.Decision, *events.WindowTotal) {
+	o := c.override(g.Feature)
+	// The limit does not depend on the total, only on the window (for grants).
+	u, w := e.usage(g, events.NullValue{}, now)
+	d := plan.Decide(p.catalog, g, c.doc.ID, c.planName(), o, u, now)
+	if w != nil && g.Window.Kind == window.Rolling && d.UnblocksAt == nil && (!d.Allowed || d.WouldBlock) {
+		u, _ = e.usage(g, d.Limit, now)
+		d = plan.Decide(p.catalog, g, c.doc.ID, c.planName(), o, u, now)
+	}
+	return d, w
+}
+
+// publishDecision puts d into the bucket unless it holds the same, or nobody
+// needs it: an absent key means a customer of the default plan, far from every
+// limit.
+func (p *Processor) publishDecision(c *customer, e *entitlement, d events.Decision) (bool, error) {
+	if e.Published == nil {
+		ordinary := d.Allowed && !d.WouldBlock && d.Plan == p.catalog.Default().Name && len(c.doc.Overrides) == 0 &&
+			(d.Reason == events.WithinLimit || d.Reason == events.Unlimited)
+		if ordinary {
+			return false, nil
+		}
+	} else if sameDecision(e.Published, &d) {
+		return false, nil
+	}
+	d.Position = p.nextPosition()
+	b, err := json.Marshal(&d)
+	if err != nil {
+		return false, err
+	}
+	e.Published = &d
+	return true, p.putDecision(events.DecisionKey(d.Customer, d.Feature), b, nil)
+}
+
+// sameDecision says whether an app would do the same with a and b. How much was
+// used matters only near a limit.
+func sameDecision(a, b *events.Decision) bool {
+	return a.Allowed == b.Allowed && a.Reason == b.Reason && a.WouldBlock == b.WouldBlock && a.Plan == b.Plan &&
+		a.Limit == b.Limit && a.Message == b.Message && a.UpgradeURL == b.UpgradeURL &&
+		sameTime(a.UnblocksAt, b.UnblocksAt) && sameTime(a.WindowEnd, b.WindowEnd) &&
+		(a.WindowEnd == nil || sameTime(a.WindowStart, b.WindowStart)) && // a rolling one starts later all the time
+		(a.Remaining == b.Remaining || a.Reason == events.Unlimited || a.Reason == events.WithinLimit)
+}
+
+func sameTime(a, b *time.Time) bool {
+	return a == b || a != nil && b != nil && a.Equal(*b)
+}
+
+// withdraw removes the decision of a gate that is no longer configured.
+func (p *Processor) withdraw(c *customer, feature string, e *entitlement) error {
+	if e == nil {
+		return nil
+	}
+	delete(c.features, feature)
+	p.changed(c)
+	if e.Published == nil {
+		return nil
+	}
+	return p.putDecision(events.DecisionKey(c.doc.ID, feature), nil, nats.Header{"KV-Operation": {"DEL"}})
+}
+
+// putDecision writes a key of the decisions bucket, guarded by the fence: what
+// a stale owner puts is refused.
+func (p *Processor) putDecision(key string, value []byte, h nats.Header) error {
+	prefix := "$KV." + p.o.Names.Bucket(events.BucketDecisions) + "."
+	return p.o.PublishLatest(&nats.Msg{Subject: prefix + key, Data: value, Header: h},
+		jetstream.WithExpectLastSequenceForSubject(p.fence, prefix+events.FenceKey(p.o.Partition)))
+}
+
+// nextPosition numbers decisions: by epoch, so that no owner repeats what a
+// former one has given out, and within 53 bits, as JSON's readers demand.
+func (p *Processor) nextPosition() int64 {
+	p.counter++
+	return int64(p.o.Epoch)<<32 | p.counter
+}
+
+// report publishes the crossings that d shows and that were not reported yet.
+func (p *Processor) report(c *customer, g *plan.Gate, e *entitlement, d *events.Decision, w *events.WindowTotal, byUsage bool) error {
+	blockedBefore := e.Published != nil && !e.Published.Allowed
+	if blockedBefore && d.Allowed {
+		if err := p.limit(limitOf(events.LimitKindUnblocked, e.Published, e.Reached, d.DecidedAt)); err != nil {
+			return err
+		}
+	}
+	if w == nil || !d.Limit.Valid || d.Reason == events.NotInPlan || d.Limit.Sign() <= 0 {
+		return nil
+	}
+	start := w.Start
+	rolling := g.Window.Kind == window.Rolling
+	if rolling { // the notice period begins with the first crossing
+		start = w.StoredAt.Truncate(time.Millisecond)
+		if start.Before(e.Notice) {
+			start = e.Reached
+		}
+	}
+	silent := !byUsage || w.Silent
+	for _, percent := range g.WarnAt {
+		level := d.Limit.Percent(percent)
+		if level.Sign() <= 0 || d.Used.Cmp(level) < 0 || e.WarnedIn.Equal(start) && slices.Contains(e.Warned, percent) {
+			continue
+		}
+		if !e.WarnedIn.Equal(start) {
+			e.Warned, e.WarnedIn = nil, start
+		}
+		e.Warned = append(e.Warned, percent)
+		p.keep(c, g.Feature, e)
+		l := limitOf(events.LimitKindThreshold, d, start, w.StoredAt)
+		l.Percent, l.Silent = percent, silent
+		if err := p.limit(l); err != nil {
+			return err
+		}
+	}
+	if d.Used.Cmp(d.Limit.Value) < 0 || e.Reached.Equal(start) {
+		return nil
+	}
+	e.Reached = start
+	if rolling {
+		e.Notice = start.Add(30 * 24 * time.Hour)
+	}
+	p.keep(c, g.Feature, e)
+	l := limitOf(events.LimitKindReached, d, start, w.StoredAt)
+	l.Percent, l.Silent = 100, silent
+	return p.limit(l)
+}
+
+func (p *Processor) keep(c *customer, feature string, e *entitlement) {
+	c.features[feature] = e
+	p.changed(c)
+}
+
+func limitOf(kind events.LimitKind, d *events.Decision, start, at time.Time) events.Limit {
+	l := events.Limit{Kind: kind, Customer: d.Customer, Feature: d.Feature, Plan: d.Plan, Limit: d.Limit.Value, Used: d.Used.Value,
+		WindowStart: start, UnblocksAt: d.UnblocksAt, At: at, Shadow: d.WouldBlock}
+	if d.WindowEnd != nil {
+		l.WindowEnd = *d.WindowEnd
+	}
+	return l
+}
+
+func (p *Processor) limit(l events.Limit) error {
+	b, err := json.Marshal(&l)
+	if err != nil {
+		return err
+	}
+	return p.o.Publish(&nats.Msg{Subject: p.o.Names.Limits(p.o.Partition), Data: b})
+}
+
+// publishGates tells apps the gates; the owner of partition 0 does it for all.
+func (p *Processor) publishGates() error {
+	if p.o.Partition != 0 {
+		return nil
+	}
+	gs := events.Gates{Partitions: p.opt.Partitions, DefaultPlan: p.catalog.Default().Name, Gates: []events.Gate{}, UpdatedAt: p.opt.Now().UTC()}
+	for i := range p.catalog.Gates {
+		g := &p.catalog.Gates[i]
+		gs.Gates = append(gs.Gates, p.catalog.Public(g, p.gatesOff[g.Feature]))
+	}
+	b, err := json.Marshal(&gs)
+	if err != nil {
+		return err
+	}
+	return p.putDecision(events.GatesKey, b, nil)
+}

@@ -1,0 +1,325 @@
+// Package enforcer turns window totals, plans and overrides into decisions. It
+// reads the streams WINDOWS and ACCOUNT, publishes decisions to a key-value
+// bucket that apps watch, and reports limits that were reached to LIMITS.
+package enforcer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/stream"
+	"github.com/tidegate-io/tidegate/internal/wire"
+	"github.com/tidegate-io/tidegate/internal/writeback"
+)
+
+// Role names the enforcer in leases, logs and query subjects.
+const Role = "enforcer"
+
+// Store is where the documents of customers are written.
+type Store interface {
+	// WriteCustomers writes each document unless the stored one has a newer
+	// Position. After an error some may have been written.
+	WriteCustomers(ctx context.Context, docs []events.Customer) error
+}
+
+// Options are what every partition of an enforcer needs.
+type Options struct {
+	Partitions int
+	Store      Store
+	// Catalog returns the configuration; a new pointer is a new one.
+	Catalog func() *plan.Catalog
+	Now     func() time.Time
+}
+
+const (
+	inputWindows = iota
+	inputAccount
+)
+
+var inputNames = [...]string{inputWindows: events.StreamWindows, inputAccount: events.StreamAccount}
+
+// Spec is what an enforcer's partition reads.
+func Spec(n events.Names, partition int) stream.Spec {
+	return stream.Spec{Role: Role, Partition: partition, Inputs: []stream.Input{
+		inputWindows: {Stream: events.StreamWindows, Filter: n.Windows(partition)},
+		inputAccount: {Stream: events.StreamAccount, Filter: n.Account(partition)},
+	}}
+}
+
+// Processor decides for one partition.
+type Processor struct {
+	*state
+	opt     Options
+	catalog *plan.Catalog
+	o       *stream.Owner
+	docs    *writeback.Writer[events.Customer]
+	fence   uint64 // revision of the partition's key in the decisions bucket
+	counter int64  // of decisions in this epoch
+	timers  wakeups
+
+	marked       map[mark]bool          // decisions to look at in Flush; by usage?
+	dirty        map[*customer]struct{} // since the last commit
+	documents    []*customer            // whose document changed
+	position     uint64                 // in ACCOUNT
+	savedDocs    uint64
+	gatesChanged bool
+}
+
+type mark struct {
+	c       *customer
+	feature string // "": every gate
+}
+
+// New is a processor for one ownership of a partition.
+func New(opt Options) *Processor {
+	return &Processor{state: newState(), opt: opt, marked: map[mark]bool{}, dirty: map[*customer]struct{}{}}
+}
+
+func (p *Processor) changed(c *customer) { p.dirty[c] = struct{}{} }
+
+func (p *Processor) mark(c *customer, feature string, byUsage bool) {
+	m := mark{c, feature}
+	p.marked[m] = p.marked[m] || byUsage
+}
+
+// Restore implements stream.Processor.
+func (p *Processor) Restore(snapshot []byte) error {
+	p.state = newState()
+	if snapshot == nil {
+		return nil
+	}
+	return p.Apply(snapshot)
+}
+
+// Apply implements stream.Processor.
+func (p *Processor) Apply(commit []byte) error {
+	documents, err := p.apply(commit)
+	p.savedDocs = max(p.savedDocs, documents)
+	return err
+}
+
+// Start implements stream.Processor.
+func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
+	p.o, p.catalog = o, p.opt.Catalog()
+	p.position = o.Inputs[inputAccount].Position
+	if err := p.takeFence(ctx); err != nil {
+		return err
+	}
+	p.docs = writeback.New(func(c *events.Customer) string { return c.ID }, p.opt.Store.WriteCustomers, o.Log)
+	go p.docs.Run(ctx)
+	for _, c := range p.customers {
+		if c.known && c.doc.Position > p.savedDocs {
+			p.documents = append(p.documents, c)
+		}
+		p.mark(c, "", false) // time has passed, and the configuration may be another one
+	}
+	if o.Inputs[inputWindows].Gap() {
+		o.Log.Info("windows_have_a_gap_asking_for_all")
+		go p.askForAll(ctx)
+	}
+	return p.publishGates()
+}
+
+// takeFence makes the partition's key in the decisions bucket ours: from then
+// on the former owner's puts are refused.
+func (p *Processor) takeFence(ctx context.Context) error {
+	kv, err := p.o.JS.KeyValue(ctx, p.o.Names.Bucket(events.BucketDecisions))
+	if err != nil {
+		return fmt.Errorf("decisions: %w", err)
+	}
+	key, value := events.FenceKey(p.o.Partition), []byte(strconv.FormatUint(p.o.Epoch, 10))
+	for {
+		e, err := kv.Get(ctx, key)
+		switch {
+		case errors.Is(err, jetstream.ErrKeyNotFound):
+			p.fence, err = kv.Create(ctx, key, value)
+		case err != nil:
+		default:
+			if theirs, _ := strconv.ParseUint(string(e.Value()), 10, 64); theirs > p.o.Epoch {
+				return fmt.Errorf("%w: the decisions bucket is at epoch %d, this is %d", stream.ErrFenced, theirs, p.o.Epoch)
+			}
+			p.fence, err = kv.Update(ctx, key, value, e.Revision())
+		}
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, jetstream.ErrKeyExists) { // somebody was faster: look again
+			return fmt.Errorf("fence of decisions: %w", err)
+		}
+	}
+}
+
+// askForAll has the aggregator tell all open windows again.
+func (p *Processor) askForAll(ctx context.Context) {
+	for ctx.Err() == nil {
+		try, cancel := context.WithTimeout(ctx, 5*time.Second)
+		_, err := p.o.JS.Conn().RequestWithContext(try, p.o.Names.Query("aggregator", p.o.Partition), []byte(`{"resend":true}`))
+		cancel()
+		if err == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// Handle implements stream.Processor.
+func (p *Processor) Handle(m *stream.Message) error {
+	if m.Input == inputAccount {
+		p.position = m.Seq
+		return p.account(m)
+	}
+	totals, err := wire.ParseTotals(m.Data)
+	if err != nil {
+		return p.reject(m, err)
+	}
+	now := p.opt.Now()
+	for i := range totals {
+		t := &totals[i]
+		c := p.customer(t.Customer)
+		if c.feature(t.Feature).learn(t, now) {
+			p.changed(c)
+			p.mark(c, t.Feature, true)
+		}
+	}
+	return nil
+}
+
+// Flush implements stream.Processor.
+func (p *Processor) Flush() error {
+	for len(p.marked) > 0 {
+		marked := p.marked
+		p.marked = map[mark]bool{}
+		for m, byUsage := range marked {
+			if m.feature != "" {
+				if err := p.evaluate(m.c, m.feature, byUsage); err != nil {
+					return err
+				}
+				continue
+			}
+			for feature := range p.featuresOf(m.c) {
+				if err := p.evaluate(m.c, feature, marked[mark{m.c, feature}]); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func (p *Processor) featuresOf(c *customer) map[string]struct{} {
+	fs := make(map[string]struct{}, len(p.catalog.Gates))
+	for i := range p.catalog.Gates {
+		fs[p.catalog.Gates[i].Feature] = struct{}{}
+	}
+	for f := range c.features {
+		fs[f] = struct{}{}
+	}
+	return fs
+}
+
+// Tick implements stream.Processor.
+func (p *Processor) Tick(now time.Time) (time.Time, error) {
+	if c := p.opt.Catalog(); c != p.catalog {
+		p.catalog = c
+		if err := p.publishGates(); err != nil {
+			return time.Time{}, err
+		}
+		for _, c := range p.customers {
+			p.mark(c, "", false)
+		}
+	}
+	next := now.Add(time.Second) // a new configuration is looked for
+	if at := p.due(now); !at.IsZero() && at.Before(next) {
+		next = at
+	}
+	return next, nil
+}
+
+// Commit implements stream.Processor.
+func (p *Processor) Commit() ([]byte, error) {
+	docs := make([]events.Customer, 0, len(p.documents))
+	for _, c := range p.documents {
+		docs = append(docs, c.doc)
+	}
+	p.documents = nil
+	p.docs.Add(docs, p.position)
+	r := record{Documents: p.docs.Watermark(), Gates: p.gatesChanged}
+	if len(p.dirty) == 0 && !p.gatesChanged && r.Documents == p.savedDocs {
+		return nil, nil
+	}
+	if p.gatesChanged {
+		r.GatesOff = p.gatesOff
+	}
+	for c := range p.dirty {
+		r.Customers = append(r.Customers, c.record())
+	}
+	sortRecords(r.Customers)
+	clear(p.dirty)
+	p.gatesChanged, p.savedDocs = false, r.Documents
+	return wire.Marshal(&r)
+}
+
+func sortRecords(rs []customerRec) {
+	slices.SortFunc(rs, func(a, b customerRec) int { return strings.Compare(a.Doc.ID, b.Doc.ID) })
+}
+
+// Snapshot implements stream.Processor.
+func (p *Processor) Snapshot() ([]byte, error) {
+	r := record{Documents: p.savedDocs, Gates: true, GatesOff: p.gatesOff}
+	for _, c := range p.customers {
+		r.Customers = append(r.Customers, c.record())
+	}
+	sortRecords(r.Customers)
+	return wire.Marshal(&r)
+}
+
+// Query implements stream.Processor.
+func (p *Processor) Query(request []byte) ([]byte, error) {
+	var q struct {
+		Customer string `json:"customer"`
+	}
+	if err := json.Unmarshal(request, &q); err != nil {
+		return nil, fmt.Errorf("query: %w", err)
+	}
+	c := p.customers[q.Customer]
+	known := c != nil
+	if c == nil {
+		c = &customer{doc: events.Customer{ID: q.Customer}, features: map[string]*entitlement{}}
+	}
+	answer := struct {
+		Known     bool              `json:"known"` // by usage or by an account record
+		Customer  events.Customer   `json:"customer"`
+		Decisions []events.Decision `json:"decisions"`
+	}{Known: known, Customer: c.doc, Decisions: []events.Decision{}}
+	answer.Customer.Plan = p.catalog.Plan(c.planName()).Name
+	now := p.opt.Now()
+	for i := range p.catalog.Gates {
+		g := &p.catalog.Gates[i]
+		e := c.features[g.Feature]
+		if e == nil {
+			e = &entitlement{}
+		}
+		d, _ := p.decide(c, g, e, now)
+		if e.Published != nil {
+			d.Position = e.Published.Position
+		}
+		if p.gatesOff[g.Feature] {
+			d.Allowed, d.Reason = true, events.GateOff
+		}
+		answer.Decisions = append(answer.Decisions, d)
+	}
+	return json.Marshal(&answer)
+}

@@ -1,0 +1,195 @@
+package enforcer
+
+import (
+	"time"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/window"
+	"github.com/tidegate-io/tidegate/internal/wire"
+)
+
+// state is what the enforcer of a partition knows.
+type state struct {
+	customers map[string]*customer
+	gatesOff  map[string]bool // emergency switches; only on partition 0
+}
+
+type customer struct {
+	doc      events.Customer
+	stripe   events.PlanState
+	everPaid bool // the first paid plan moves the anchor, later ones do not
+	known    bool // by ACCOUNT, not only by usage
+	features map[string]*entitlement
+}
+
+// entitlement is what is known of a customer's use of one feature.
+type entitlement struct {
+	_         struct{}             `cbor:",toarray"`
+	Windows   []events.WindowTotal // by start; those that have ended are dropped
+	Published *events.Decision     // what the decisions bucket holds; nil: nothing
+	Reached   time.Time            // start of the window (rolling: of the notice period) whose limit was reached
+	Notice    time.Time            // rolling: end of the notice period
+	Warned    []int                // percents passed in the window WarnedIn
+	WarnedIn  time.Time
+
+	wake time.Time // when the decision may change by itself
+}
+
+// record is a commit (the customers that changed) or a snapshot (all).
+type record struct {
+	Customers []customerRec   `cbor:"1,keyasint,omitempty"`
+	GatesOff  map[string]bool `cbor:"2,keyasint,omitempty"`
+	Gates     bool            `cbor:"3,keyasint,omitempty"` // GatesOff is meant
+	Documents uint64          `cbor:"4,keyasint,omitempty"` // customers changed up to here in ACCOUNT are written
+}
+
+type customerRec struct {
+	_        struct{} `cbor:",toarray"`
+	Doc      events.Customer
+	Stripe   events.PlanState
+	EverPaid bool
+	Known    bool
+	Features map[string]*entitlement
+}
+
+func newState() *state {
+	return &state{customers: map[string]*customer{}, gatesOff: map[string]bool{}}
+}
+
+func (s *state) customer(id string) *customer {
+	c := s.customers[id]
+	if c == nil {
+		c = &customer{doc: events.Customer{ID: id}, features: map[string]*entitlement{}}
+		s.customers[id] = c
+	}
+	return c
+}
+
+func (s *state) apply(b []byte) (documents uint64, err error) {
+	var r record
+	if err := wire.Unmarshal(b, &r); err != nil {
+		return 0, err
+	}
+	for _, cr := range r.Customers {
+		c := &customer{doc: cr.Doc, stripe: cr.Stripe, everPaid: cr.EverPaid, known: cr.Known, features: cr.Features}
+		if c.features == nil {
+			c.features = map[string]*entitlement{}
+		}
+		s.customers[cr.Doc.ID] = c
+	}
+	if r.Gates {
+		s.gatesOff = map[string]bool{}
+		for f, off := range r.GatesOff {
+			s.gatesOff[f] = off
+		}
+	}
+	return r.Documents, nil
+}
+
+func (c *customer) record() customerRec {
+	return customerRec{Doc: c.doc, Stripe: c.stripe, EverPaid: c.everPaid, Known: c.known, Features: c.features}
+}
+
+func (c *customer) feature(name string) *entitlement {
+	e := c.features[name]
+	if e == nil {
+		e = &entitlement{}
+		c.features[name] = e
+	}
+	return e
+}
+
+// planName is the plan in force: the operator's, else Stripe's, else "" for
+// the default one.
+func (c *customer) planName() string {
+	if c.doc.PinnedPlan != "" {
+		return c.doc.PinnedPlan
+	}
+	return c.stripe.Plan
+}
+
+func (c *customer) override(feature string) *events.Override {
+	if o, ok := c.doc.Overrides[feature]; ok {
+		return &o
+	}
+	return nil
+}
+
+// learn takes a total over, unless a newer one of the same window is known.
+func (e *entitlement) learn(t *events.WindowTotal, now time.Time) bool {
+	kept := e.Windows[:0]
+	known := false
+	for _, w := range e.Windows {
+		same := w.Start.Equal(t.Start) || w.End.IsZero() && t.End.IsZero()
+		switch {
+		case same && newer(&w, t):
+			return false
+		case same:
+			kept, known = append(kept, *t), true
+		case w.End.IsZero() == t.End.IsZero() && (w.End.IsZero() || w.End.After(now)):
+			kept = append(kept, w)
+		}
+	}
+	if !known {
+		kept = append(kept, *t)
+	}
+	e.Windows = kept
+	return true
+}
+
+func newer(a, b *events.WindowTotal) bool {
+	if a.Generation != b.Generation {
+		return a.Generation > b.Generation
+	}
+	if a.Position != b.Position {
+		return a.Position > b.Position
+	}
+	return a.Index > b.Index
+}
+
+// current is the known window that contains now.
+func (e *entitlement) current(g *plan.Gate, now time.Time) *events.WindowTotal {
+	for i := range e.Windows {
+		w := &e.Windows[i]
+		if w.End.IsZero() != (g.Window.Kind == window.Rolling) {
+			continue // of a former configuration
+		}
+		if w.End.IsZero() || !now.Before(w.Start) && now.Before(w.End) {
+			return w
+		}
+	}
+	return nil
+}
+
+// cut ends what is known of the running windows at from. The aggregator says
+// the same a moment later; until then nobody must be blocked by old usage.
+func (e *entitlement) cut(from time.Time) {
+	for i := range e.Windows {
+		w := &e.Windows[i]
+		switch {
+		case w.End.IsZero():
+			w.Start = from // of a rolling window: before it nothing counts
+		case w.Start.Before(from) && from.Before(w.End):
+			w.End = from
+		}
+	}
+}
+
+// usage is what the decision needs of the current window.
+func (e *entitlement) usage(g *plan.Gate, limit events.NullValue, now time.Time) (plan.Usage, *events.WindowTotal) {
+	w := e.current(g, now)
+	if w == nil {
+		return plan.Usage{}, nil
+	}
+	u := plan.Usage{Start: w.Start, End: w.End, Used: w.Used, UnblocksAt: w.End, AsOf: w.StoredAt}
+	if g.Window.Kind == window.Rolling {
+		u.Start, u.End = now.Add(-g.Window.Length()).UTC().Truncate(time.Millisecond), time.Time{}
+		u.Used = plan.RollingTotal(g.Window, w.Buckets, g.Meter.Aggregate, w.Start, now)
+		u.UnblocksAt = time.Time{}
+		if limit.Valid {
+			u.UnblocksAt = plan.FallsBelow(g.Window, w.Buckets, g.Meter.Aggregate, w.Start, now, limit.Value)
+		}
+	}
+	return u, w
+}

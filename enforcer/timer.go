@@ -1,0 +1,71 @@
+package enforcer
+
+import (
+	"container/heap"
+	"time"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/plan"
+)
+
+// wakeup is a moment at which a decision may change by itself.
+type wakeup struct {
+	at       time.Time
+	customer string
+	feature  string
+}
+
+type wakeups []wakeup
+
+func (w wakeups) Len() int           { return len(w) }
+func (w wakeups) Less(i, j int) bool { return w[i].at.Before(w[j].at) }
+func (w wakeups) Swap(i, j int)      { w[i], w[j] = w[j], w[i] }
+func (w *wakeups) Push(x any)        { *w = append(*w, x.(wakeup)) }
+func (w *wakeups) Pop() any {
+	last := (*w)[len(*w)-1]
+	*w = (*w)[:len(*w)-1]
+	return last
+}
+
+// schedule remembers when the decision must be looked at again. Timers are not
+// committed: every owner rebuilds them from the state.
+func (p *Processor) schedule(c *customer, feature string, e *entitlement, g *plan.Gate, d *events.Decision, now time.Time) {
+	var next time.Time
+	earlier := func(t *time.Time) {
+		if t != nil && t.After(now) && (next.IsZero() || t.Before(next)) {
+			next = *t
+		}
+	}
+	if e.Published != nil { // an absent key stays true when its window ends
+		earlier(d.WindowEnd)
+	}
+	earlier(d.UnblocksAt)
+	if o := c.override(feature); o != nil {
+		earlier(o.Until)
+	}
+	if d.WouldBlock {
+		earlier(g.EnforceFrom)
+	}
+	if next.IsZero() || next.Equal(e.wake) {
+		return
+	}
+	e.wake = next
+	heap.Push(&p.timers, wakeup{next, c.doc.ID, feature})
+}
+
+// due marks the decisions whose moment has come, and says when the next comes.
+func (p *Processor) due(now time.Time) time.Time {
+	for len(p.timers) > 0 && !p.timers[0].at.After(now) {
+		w := heap.Pop(&p.timers).(wakeup)
+		if c := p.customers[w.customer]; c != nil {
+			if e := c.features[w.feature]; e != nil && e.wake.Equal(w.at) {
+				e.wake = time.Time{}
+			}
+			p.mark(c, w.feature, false)
+		}
+	}
+	if len(p.timers) == 0 {
+		return time.Time{}
+	}
+	return p.timers[0].at
+}
