@@ -55,7 +55,7 @@ func (s *Server) putCustomer(w http.ResponseWriter, r *http.Request) error {
 
 // billingMap tells the fold of subscriptions which Stripe customer is ours.
 func (s *Server) billingMap(a *events.Account) *nats.Msg {
-	if a.StripeCustomer == nil {
+	if a.StripeCustomer == nil || *a.StripeCustomer == "" {
 		return nil
 	}
 	body, err := json.Marshal(map[string]string{"customer": a.Customer, "stripe_customer": *a.StripeCustomer})

@@ -18,7 +18,7 @@ import (
 const (
 	defaultPage  = 100
 	largestPage  = 1000
-	scanPage     = 200    // documents read at a time
+	scanPage     = 2000   // documents read at a time
 	scanDocsMost = 20_000 // documents looked at for one page
 )
 
@@ -175,7 +175,7 @@ func (l *lister) strangers(ctx context.Context) (done bool, err error) {
 	}
 }
 
-// stranger shows a customer once: at the first of its windows.
+// stranger shows a customer once: at the first of its running windows.
 func (l *lister) stranger(ctx context.Context, w *events.Window) error {
 	if l.plan != "" && l.plan != l.catalog.Default().Name {
 		return nil
@@ -185,7 +185,7 @@ func (l *lister) stranger(ctx context.Context, w *events.Window) error {
 		return err
 	}
 	for i := range all {
-		if all[i].ID() < w.ID() {
+		if all[i].Current && all[i].ID() < w.ID() {
 			return nil
 		}
 	}

@@ -47,7 +47,7 @@ type Documents interface {
 // the given one ("": from the first).
 type Lists interface {
 	Customers(ctx context.Context, afterID string, limit int) ([]events.Customer, error)
-	// UsageAfter pages by Window.ID.
+	// UsageAfter pages through running windows by Window.ID.
 	UsageAfter(ctx context.Context, afterID string, limit int) ([]events.Window, error)
 }
 
