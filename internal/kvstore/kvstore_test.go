@@ -2,6 +2,8 @@ package kvstore
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -156,5 +158,39 @@ func TestWhatIsNoDocumentIsNamed(t *testing.T) {
 	}
 	if err := s.WriteUsage(ctx, []events.Window{{Customer: "acme", Feature: "api"}}); err == nil {
 		t.Error("overwritten")
+	}
+}
+
+// More documents than the watch's channel holds: its callback is waiting for
+// someone to take them when the walk ends.
+func TestEarlyEndOfALongWalk(t *testing.T) {
+	t.Parallel()
+	s := open(t, testnats.Start(t).JetStream(t), events.Names{})
+	var all []events.Window
+	for i := range 2000 {
+		all = append(all, events.Window{Customer: fmt.Sprint(i), Feature: "api"})
+	}
+	if err := s.WriteUsage(t.Context(), all); err != nil {
+		t.Fatal(err)
+	}
+	enough, calls := errors.New("enough"), 0
+	err := s.AllUsage(t.Context(), func(events.Window) error {
+		calls++
+		return enough
+	})
+	if !errors.Is(err, enough) || calls != 1 {
+		t.Errorf("%v after %d calls", err, calls)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	err = s.AllUsage(ctx, func(events.Window) error {
+		cancel()
+		return nil
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("a walk whose context ended: %v", err)
+	}
+	calls = 0
+	if err := s.AllUsage(t.Context(), func(events.Window) error { calls++; return nil }); err != nil || calls != len(all) {
+		t.Errorf("%d of %d windows, %v", calls, len(all), err)
 	}
 }

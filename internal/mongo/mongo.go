@@ -22,6 +22,7 @@ import (
 	"strings"
 	"time"
 
+	"go.mongodb.org/mongo-driver/event"
 	driver "go.mongodb.org/mongo-driver/mongo"
 	"go.mongodb.org/mongo-driver/mongo/options"
 	"go.mongodb.org/mongo-driver/mongo/readpref"
@@ -56,6 +57,7 @@ type Store struct {
 	client  *driver.Client
 	hosts   []string
 	bulk    int
+	page    int // documents that AllUsage reads with one command
 	timeout time.Duration
 
 	usage, customers, subscriptions, notifications, conversions, meta *driver.Collection
@@ -68,14 +70,19 @@ type Store struct {
 // makes the indexes that are missing, which takes as long as ctx allows. No
 // error of this package shows the password of uri.
 func Open(ctx context.Context, uri, database string, o Options) (*Store, error) {
-	s := &Store{bulk: o.BulkSize, timeout: cmp.Or(o.Timeout, 10*time.Second)}
+	return open(ctx, uri, database, o, nil)
+}
+
+// open is Open with a witness of all commands.
+func open(ctx context.Context, uri, database string, o Options, monitor *event.CommandMonitor) (*Store, error) {
+	s := &Store{bulk: o.BulkSize, page: 1000, timeout: cmp.Or(o.Timeout, 10*time.Second)}
 	if s.bulk < 1 {
 		s.bulk = 1000
 	}
 	// What the URI says comes after, and wins.
 	opts := options.Client().SetAppName("tidegate").
 		SetConnectTimeout(s.timeout).SetServerSelectionTimeout(s.timeout).
-		SetWriteConcern(writeconcern.Majority()).
+		SetWriteConcern(writeconcern.Majority()).SetMonitor(monitor).
 		ApplyURI(uri)
 	if err := opts.Validate(); err != nil {
 		return nil, uriError(uri, err)

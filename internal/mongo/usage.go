@@ -8,9 +8,6 @@ import (
 	"github.com/tidegate-io/tidegate/events"
 )
 
-// pageSize is how many documents AllUsage reads with one command.
-const pageSize = 1000
-
 // WriteUsage is storetest.Store's.
 func (s *Store) WriteUsage(ctx context.Context, windows []events.Window) error {
 	items := make([]item, len(windows))
@@ -36,7 +33,7 @@ func (s *Store) UsageAfter(ctx context.Context, afterID string, limit int) ([]ev
 // has to outlive a slow f.
 func (s *Store) AllUsage(ctx context.Context, f func(events.Window) error) error {
 	for last := ""; ; {
-		page, err := find[usageDoc](ctx, s, s.usage, after(last), limited(pageSize, ascending("_id")))
+		page, err := find[usageDoc](ctx, s, s.usage, after(last), limited(s.page, ascending("_id")))
 		if err != nil {
 			return err
 		}
@@ -45,7 +42,7 @@ func (s *Store) AllUsage(ctx context.Context, f func(events.Window) error) error
 				return err
 			}
 		}
-		if len(page) < pageSize {
+		if len(page) < s.page {
 			return nil
 		}
 		last = page[len(page)-1].ID()

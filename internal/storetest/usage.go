@@ -58,7 +58,7 @@ func usageIsListed(t *testing.T, s Store) {
 func walkingUsageStops(t *testing.T, s Store) {
 	ctx, enough := t.Context(), errors.New("enough")
 	var all []events.Window
-	for i := range 600 { // more than any buffer on the way
+	for i := range 30 {
 		all = append(all, window(fmt.Sprintf("c%03d", i), "api", day(1), 1, 1))
 	}
 	must(t, s.WriteUsage(ctx, all))
