@@ -1,0 +1,184 @@
+// Package link makes and reads the tokens of mailed links: what a link stands
+// for and until when, signed, so that nobody can make one for another customer.
+//
+// A token is base64url of a version, the fields and an HMAC-SHA256 cut to 128
+// bits. It is not secret: whoever has the link can read the customer's id.
+package link
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Kind says what a link does. It is part of what is signed.
+type Kind string
+
+// The kinds.
+const (
+	Upgrade     Kind = "upgrade"     // /u/{token}
+	Unsubscribe Kind = "unsubscribe" // /unsubscribe/{token}
+)
+
+// Link is what a token stands for.
+type Link struct {
+	Kind        Kind
+	Customer    string
+	Feature     string    // whose limit the mail was about
+	WindowStart time.Time // of the window in which it was reached
+	Expires     time.Time // whole seconds; at this moment it is no longer good
+}
+
+var (
+	// ErrInvalid is returned for a token that is damaged, or signed with
+	// another secret.
+	ErrInvalid = errors.New("link is not valid")
+	// ErrExpired is returned for a token that was good once.
+	ErrExpired = errors.New("link has expired")
+)
+
+const (
+	version  = 1
+	macBytes = 16
+	// maxToken is far above what a customer's id of 256 bytes and a feature need.
+	maxToken = 2048
+	// domain keeps the secret's other uses apart from this one.
+	domain = "tidegate/link\x00"
+)
+
+// encoding is strict, so that a token has one form only.
+var encoding = base64.RawURLEncoding.Strict()
+
+// Sign makes the token of l. Without a secret, or for an unknown kind, there is
+// none: it is "".
+func Sign(secret []byte, l Link) string {
+	k := kindByte(l.Kind)
+	if len(secret) == 0 || k == 0 {
+		return ""
+	}
+	b := make([]byte, 0, 48+len(l.Customer)+len(l.Feature))
+	b = append(b, version, k)
+	b = binary.AppendVarint(b, l.Expires.Unix())
+	b = binary.AppendVarint(b, l.WindowStart.Unix())
+	b = binary.AppendUvarint(b, uint64(l.WindowStart.Nanosecond()))
+	b = appendString(b, l.Customer)
+	b = appendString(b, l.Feature)
+	return encoding.EncodeToString(append(b, sum(secret, b)...))
+}
+
+// Parse checks a token and returns what it stands for; the error is ErrInvalid
+// or ErrExpired. With ErrExpired comes the link, which was genuine.
+func Parse(secret []byte, token string, now time.Time) (Link, error) {
+	// The decoder would pass over line breaks.
+	if len(secret) == 0 || len(token) > maxToken || strings.ContainsAny(token, "\r\n") {
+		return Link{}, ErrInvalid
+	}
+	b, err := encoding.DecodeString(token)
+	if err != nil || len(b) < 2+macBytes {
+		return Link{}, ErrInvalid
+	}
+	body, mac := b[:len(b)-macBytes], b[len(b)-macBytes:]
+	if subtle.ConstantTimeCompare(mac, sum(secret, body)) != 1 {
+		return Link{}, ErrInvalid
+	}
+	l, err := decode(body)
+	if err != nil {
+		return Link{}, err
+	}
+	if !now.Before(l.Expires) {
+		return l, fmt.Errorf("%w: at %s", ErrExpired, l.Expires.Format(time.RFC3339))
+	}
+	return l, nil
+}
+
+func decode(b []byte) (Link, error) {
+	if b[0] != version {
+		return Link{}, fmt.Errorf("%w: version %d is not known", ErrInvalid, b[0])
+	}
+	kind := kindOf(b[1])
+	if kind == "" {
+		return Link{}, ErrInvalid
+	}
+	r := reader{b: b[2:]}
+	expires, start, nanos := r.varint(), r.varint(), r.uvarint()
+	l := Link{Kind: kind, Customer: r.text(), Feature: r.text()}
+	if r.bad || len(r.b) > 0 || nanos > 999_999_999 {
+		return Link{}, ErrInvalid
+	}
+	l.Expires, l.WindowStart = time.Unix(expires, 0).UTC(), time.Unix(start, int64(nanos)).UTC()
+	return l, nil
+}
+
+func kindByte(k Kind) byte {
+	switch k {
+	case Upgrade:
+		return 'u'
+	case Unsubscribe:
+		return 'n'
+	}
+	return 0
+}
+
+func kindOf(b byte) Kind {
+	switch b {
+	case 'u':
+		return Upgrade
+	case 'n':
+		return Unsubscribe
+	}
+	return ""
+}
+
+func sum(secret, body []byte) []byte {
+	h := hmac.New(sha256.New, secret)
+	h.Write([]byte(domain))
+	h.Write(body)
+	return h.Sum(nil)[:macBytes]
+}
+
+func appendString(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+// reader takes fields from b until one does not fit.
+type reader struct {
+	b   []byte
+	bad bool
+}
+
+func (r *reader) varint() int64 {
+	v, n := binary.Varint(r.b)
+	r.skip(n)
+	return v
+}
+
+func (r *reader) uvarint() uint64 {
+	v, n := binary.Uvarint(r.b)
+	r.skip(n)
+	return v
+}
+
+func (r *reader) text() string {
+	n := r.uvarint()
+	if r.bad || n > uint64(len(r.b)) {
+		r.bad = true
+		return ""
+	}
+	s := string(r.b[:n])
+	r.b = r.b[n:]
+	return s
+}
+
+func (r *reader) skip(n int) {
+	if n <= 0 {
+		r.bad, r.b = true, nil
+		return
+	}
+	r.b = r.b[n:]
+}
