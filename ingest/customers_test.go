@@ -1,0 +1,251 @@
+package ingest
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidegate-io/tidegate/events"
+)
+
+func TestPutCustomer(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	// An owner that has the change by the time it answers.
+	b.owner("enforcer", func(customer string) any {
+		all := b.accounts()
+		a := all[len(all)-1]
+		return standing{Customer: events.Customer{ID: customer, Plan: a.Plan.Name, Email: *a.Email, Anchor: a.Anchor, Overrides: map[string]events.Override{"api": *a.Overrides["api"]}}}
+	})
+	b.owner("aggregator", func(string) any { return usageOf{Windows: []events.Window{running(12)}} })
+	body := `{"email":"ada@acme.example","plan":"free","anchor":"2026-03-01T00:00:00+01:00","locale":"pt-BR","stripe_customer":"cus_1",
+		"overrides":{"api":{"grant":50,"until":"2026-04-01T00:00:00Z","reason":"sorry"},"tokens":null}}`
+	got := b.want(200, "PUT", "/v1/customers/acme", body).json(t)
+	if again := b.want(200, "GET", "/v1/customers/acme", "").json(t); fmt.Sprint(again) != fmt.Sprint(got) {
+		t.Errorf("GET %v\nPUT %v", again, got)
+	}
+	usage := got["usage"].([]any)[0].(map[string]any)
+	if got["customer"] != "acme" || got["email"] != "ada@acme.example" || got["plan"] != "free" || got["anchor"] != "2026-02-28T23:00:00Z" ||
+		usage["feature"] != "api" || usage["used"] != 12.0 || usage["limit"] != 150.0 || usage["window_end"] == nil || len(got["decisions"].([]any)) != 2 {
+		t.Errorf("%v", got)
+	}
+	a := b.accounts()[0]
+	o := a.Overrides["api"]
+	if *a.Locale != "pt-BR" || *a.StripeCustomer != "cus_1" || *o.Grant != events.Count(50) || !o.At.Equal(testNow) || o.Reason != "sorry" {
+		t.Errorf("%+v", a)
+	}
+	if none, there := a.Overrides["tokens"]; !there || none != nil {
+		t.Errorf("the override was not taken back: %+v", a.Overrides)
+	}
+	m := b.stored("BILLING")
+	if len(m) != 1 || m[0].Subject != "billing.map" || string(m[0].Data) != `{"customer":"acme","stripe_customer":"cus_1"}` {
+		t.Errorf("%v", m)
+	}
+}
+
+func TestNullsOfACustomer(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.want(200, "PUT", "/v1/customers/acme", `{"plan":null,"email":null,"stripe_customer":""}`)
+	a := b.accounts()[0]
+	if a.Plan == nil || a.Plan.Name != "" || a.Email == nil || *a.Email != "" || a.Locale != nil || a.Anchor != nil || len(b.stored("BILLING")) != 0 {
+		t.Errorf("%+v", a)
+	}
+}
+
+func TestCustomerIDsOfAnyKind(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	for i, id := range []string{"a/b", "a//b", "..", ".", "a@b.c", "é ü", "50%", "a?b#c", "+"} {
+		path := "/v1/customers/" + strings.ReplaceAll(url.PathEscape(id), ".", "%2E")
+		if got := b.want(200, "PUT", path, `{"locale":"de"}`).json(t); got["customer"] != id {
+			t.Errorf("%q: %v", id, got)
+		}
+		if a := b.accounts(); len(a) != i+1 || a[i].Customer != id {
+			t.Errorf("%q: %+v", id, a)
+		}
+	}
+	b.want(400, "PUT", "/v1/customers/a%00b", `{}`)
+	b.want(400, "PUT", "/v1/customers/"+strings.Repeat("x", 257), `{}`)
+	b.want(404, "PUT", "/v1/customers/a/b", `{}`)
+}
+
+func TestCustomerMistakesAreNamed(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	for _, c := range []struct{ body, detail string }{
+		{``, "breaks off"},
+		{`{"email":`, "breaks off"},
+		{`[]`, "JSON object"},
+		{`{} {}`, "more than one"},
+		{`{"mail":"a@b.c"}`, `unknown field "mail"`},
+		{`{"email":"ada"}`, "`email`"},
+		{`{"email":"Ada <ada@acme.example>"}`, "`email`"},
+		{`{"email":7}`, "wrong type"},
+		{`{"locale":"english please"}`, "`locale`"},
+		{`{"stripe_customer":"cus 1"}`, "`stripe_customer`"},
+		{`{"plan":"gold"}`, "use free, pro"},
+		{`{"anchor":"yesterday"}`, "`anchor`"},
+		{`{"anchor":null}`, "`anchor`"},
+		{`{"anchor":"1066-10-14T00:00:00Z"}`, "`anchor`"},
+		{`{"overrides":null}`, "`overrides`"},
+		{`{"overrides":{"nothing":{"limit":1}}}`, "no gate"},
+		{`{"overrides":{"api":{}}}`, "either `limit` or `grant`"},
+		{`{"overrides":{"api":{"limit":1,"grant":1}}}`, "either `limit` or `grant`"},
+		{`{"overrides":{"api":{"limit":-1}}}`, "`overrides.api.limit`"},
+		{`{"overrides":{"api":{"limit":"unlimited"}}}`, "`overrides.api.limit`"},
+		{`{"overrides":{"api":{"grant":0}}}`, "more than 0"},
+		{`{"overrides":{"api":{"limit":1,"until":"soon"}}}`, "`overrides.api.until`"},
+		{`{"id":"other"}`, "differs"},
+	} {
+		p := b.want(400, "PUT", "/v1/customers/acme", c.body).json(t)
+		if d := p["detail"].(string); !strings.Contains(d, c.detail) {
+			t.Errorf("%s: %s", c.body, d)
+		}
+	}
+	if n := len(b.accounts()); n != 0 {
+		t.Errorf("%d changes were stored", n)
+	}
+}
+
+func TestManyCustomers(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	var list []string
+	for i := range 500 {
+		list = append(list, fmt.Sprintf(`{"id":"c%d","email":"c%d@acme.example","stripe_customer":"cus_%d"}`, i, i, i))
+	}
+	list = append(list, `{"email":"a@b.c"}`, `{"id":"x","plan":"gold"}`, `{"id"}`)
+	a := b.want(http.StatusAccepted, "POST", "/v1/customers", "["+strings.Join(list, ",")+"]")
+	var r receipt
+	ok(t, json.Unmarshal(a.body, &r))
+	if r.Accepted != 500 || len(r.Rejected) != 3 || r.Rejected[1].ID != "x" || r.Rejected[1].Index != 501 {
+		t.Errorf("%s", a.body)
+	}
+	if len(b.accounts()) != 500 || len(b.stored("BILLING")) != 500 {
+		t.Errorf("%d changes, %d mappings", len(b.accounts()), len(b.stored("BILLING")))
+	}
+	b.want(400, "POST", "/v1/customers", `[{"id":""}]`)
+	b.want(413, "POST", "/v1/customers", "["+strings.Repeat(`{"id":"a"},`, maxBatchEvents)+`{"id":"a"}]`)
+}
+
+func TestDeleteCustomer(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.want(http.StatusNoContent, "DELETE", "/v1/customers/acme", "")
+	if a := b.accounts(); len(a) != 1 || !a[0].Erase {
+		t.Errorf("%+v", a)
+	}
+	b.want(404, "GET", "/v1/customers/acme", "")
+}
+
+func TestListCustomers(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	var customers []events.Customer
+	var windows []events.Window
+	for i := range 10 {
+		id := fmt.Sprintf("c%02d", i)
+		w := running(int64(i * 10))
+		w.Customer = id
+		windows = append(windows, w)
+		if i%2 == 0 { // the others are known by their usage only
+			c := events.Customer{ID: id, Plan: "free", UpdatedAt: testNow}
+			if i == 4 {
+				c.Plan = "pro"
+			}
+			customers = append(customers, c)
+		}
+	}
+	second := running(99)
+	second.Customer, second.Feature = "c01", "tokens"
+	customers = append(customers, events.Customer{ID: "sleepy", Plan: "pro", UpdatedAt: testNow})
+	ok(t, b.store.WriteUsage(t.Context(), append(windows, second)))
+	ok(t, b.store.WriteCustomers(t.Context(), customers))
+	b.cache.set(blocked("c08", "api"))
+	pro := events.Decision{Customer: "c04", Feature: "api", Allowed: true, Reason: events.Unlimited, Plan: "pro"}
+	b.cache.set(pro)
+
+	list := func(query string) string {
+		var ids []string
+		next := ""
+		for range 20 {
+			a := b.want(200, "GET", "/v1/customers?"+query+"&cursor="+next, "").json(t)
+			for _, c := range a["customers"].([]any) {
+				ids = append(ids, c.(map[string]any)["customer"].(string))
+			}
+			if a["next"] == nil {
+				return strings.Join(ids, " ")
+			}
+			next = a["next"].(string)
+		}
+		t.Fatal("the list does not end")
+		return ""
+	}
+	for query, want := range map[string]string{
+		"limit=3":          "c00 c02 c04 c06 c08 sleepy c01 c03 c05 c07 c09",
+		"":                 "c00 c02 c04 c06 c08 sleepy c01 c03 c05 c07 c09",
+		"near=0.8":         "c08 c01 c09",
+		"near=0.8&limit=1": "c08 c01 c09",
+		"blocked=true":     "c08",
+		"plan=pro":         "c04 sleepy",
+		"plan=free":        "c00 c02 c06 c08 c01 c03 c05 c07 c09",
+		"idle=14d":         "sleepy",
+	} {
+		if got := list(query); got != want {
+			t.Errorf("%q: %s, want %s", query, got, want)
+		}
+	}
+	for _, bad := range []string{"near=2", "near=x", "near=0.805", "blocked=maybe", "idle=14", "limit=0", "limit=100000", "cursor=!"} {
+		b.want(400, "GET", "/v1/customers?"+bad, "")
+	}
+}
+
+func TestGates(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	g := b.want(200, "GET", "/v1/gates", "").json(t)
+	if g["default_plan"] != "free" || len(g["gates"].([]any)) != 2 {
+		t.Errorf("before the first sync: %v", g)
+	}
+	b.cache.gates, b.cache.synced = events.Gates{DefaultPlan: "starter", UpdatedAt: testNow}, true
+	if g := b.want(200, "GET", "/v1/gates", "").json(t); g["default_plan"] != "starter" {
+		t.Errorf("%v", g)
+	}
+	b.want(200, "PUT", "/v1/gates/api", `{"off":true}`)
+	m := b.stored("ACCOUNT")
+	if len(m) != 1 || m[0].Subject != "account.0" || string(m[0].Data) != `{"gate":{"feature":"api","off":true}}` {
+		t.Errorf("%v", m)
+	}
+	b.want(404, "PUT", "/v1/gates/nothing", `{"off":true}`)
+	b.want(400, "PUT", "/v1/gates/api", `{}`)
+	b.want(400, "PUT", "/v1/gates/api", `{"on":true}`)
+}
+
+func TestFunnel(t *testing.T) {
+	t.Parallel()
+	type asked struct {
+		From, To time.Time
+		By       string
+		N, C     int
+	}
+	b := newBench(t, func(o *Options) {
+		o.Funnel = func(from, to time.Time, by string, n []events.Notification, c []events.Conversion) any {
+			return asked{from, to, by, len(n), len(c)}
+		}
+	})
+	ok(t, b.store.WriteConversion(t.Context(), events.Conversion{Key: "k", Customer: "acme", ConvertedAt: testNow.Add(-time.Hour)}))
+	if a := b.want(200, "GET", "/v1/funnel", "").json(t); a["C"] != 1.0 || a["From"] != "2026-02-08T12:00:00Z" || a["To"] != "2026-03-10T12:00:00Z" {
+		t.Errorf("%v", a)
+	}
+	if a := b.want(200, "GET", "/v1/funnel?from=2026-03-01&to=2026-03-02T06:00:00Z&by=week", "").json(t); a["C"] != 0.0 || a["By"] != "week" || a["To"] != "2026-03-02T06:00:00Z" {
+		t.Errorf("%v", a)
+	}
+	for _, bad := range []string{"by=day", "from=x", "from=2026-03-02&to=2026-03-01"} {
+		b.want(400, "GET", "/v1/funnel?"+bad, "")
+	}
+}
