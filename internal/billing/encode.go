@@ -3,6 +3,7 @@ package billing
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -14,6 +15,16 @@ var encoding = func() cbor.EncMode {
 	opts := cbor.CoreDetEncOptions()
 	opts.Time = cbor.TimeRFC3339NanoUTC
 	mode, err := opts.EncMode()
+	if err != nil {
+		panic(err) // the options are constant
+	}
+	return mode
+}()
+
+// decoding takes maps of any size: the default limit is below the number of
+// events that a busy account has in seenDays.
+var decoding = func() cbor.DecMode {
+	mode, err := cbor.DecOptions{MaxMapPairs: math.MaxInt32, MaxArrayElements: math.MaxInt32}.DecMode()
 	if err != nil {
 		panic(err) // the options are constant
 	}
@@ -131,7 +142,7 @@ func Restore(cfg Config, snapshot []byte, deltas ...[]byte) (*State, uint64, err
 
 func (f *facts) patch(b []byte) (written uint64, err error) {
 	var d delta
-	if err = cbor.Unmarshal(b, &d); err != nil {
+	if err = decoding.Unmarshal(b, &d); err != nil {
 		return 0, fmt.Errorf("billing state: %w", err)
 	}
 	f.Clock = d.Clock.UTC()
