@@ -101,7 +101,7 @@ func syntax(err error, reached int, data []byte) (int, string) {
 		named, err := strconv.Atoi(m[1])
 		switch structural := strings.HasPrefix(message, "did not find expected"); {
 		case structural && named+1 >= reached-1: // counted from 0 here
-			line = named + 1
+			line = min(named+1, reached)
 		case structural: // the line where the block or bracket begins
 			message += fmt.Sprintf(" of what begins in line %d", named+1)
 		case err == nil:

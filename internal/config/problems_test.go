@@ -7,7 +7,7 @@ var topProblems = []spoiled{
 	{"key of another section", "", "cool_down: 1h\n", []string{"11 cool_down: did you mean the one of mail?"}, true},
 	{"merge key", "", "stripe:\n  <<: {grace: 1d}\n", []string{`12 stripe.<<: merge keys are not supported`}, true},
 	{"duplicate key", "", "from: b@c.d\n", []string{"11 from: stands twice: it was already given in line 2"}, false},
-	{"key that is a list", "", "[a]: 1\n", []string{"11 a key must be a name: not a list"}, false},
+	{"key that is a list", "", "[a]: 1\n", []string{"11 a key must be a name: not a list"}, true},
 	{"namespace", "", "namespace: a.b\n", []string{`11 namespace: "a.b" is not allowed`}, true},
 	{"namespace a number", "", "namespace: 12\n", []string{"11 namespace: must be text of letters, digits, _ and -, not the number 12: text that looks so needs quotes"}, true},
 	{"namespace empty", "", "namespace:\n", []string{"11 namespace: is empty: it must be"}, true},

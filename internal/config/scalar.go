@@ -26,6 +26,10 @@ func (f field) scalar(want string) (value string, quoted, ok bool) {
 		f.fail("must be %s, not %s", want, kind(f.node))
 		return "", false, false
 	}
+	if tag := f.node.ShortTag(); !contains(plainTags, tag) {
+		f.fail("must be %s, not a value tagged %s", want, clip(tag))
+		return "", false, false
+	}
 	value, changed, err := expand(f.node.Value, f.d.env)
 	if err != nil {
 		f.fail("%v", err)
@@ -33,6 +37,9 @@ func (f field) scalar(want string) (value string, quoted, ok bool) {
 	}
 	return value, !changed && f.node.ShortTag() == "!!str" && isQuoted(f.node), true
 }
+
+// plainTags are the types that YAML sees in untagged values.
+var plainTags = []string{"!!str", "!!int", "!!float", "!!bool", "!!timestamp", "!!merge"}
 
 func isQuoted(n *yaml.Node) bool {
 	return n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) != 0
@@ -45,15 +52,12 @@ func (f field) text(want string) (string, bool) {
 	if !ok {
 		return "", false
 	}
-	switch tag := f.node.ShortTag(); {
-	case tag == "!!str" || tag == "!!timestamp":
-		return v, true
-	case tag == "!!int" || tag == "!!float" || tag == "!!bool":
-		f.fail("must be %s, not %s: text that looks so needs quotes, \"%s\"", want, kind(f.node), clip(f.node.Value))
-	default:
-		f.fail("must be %s, not a value tagged %s", want, clip(tag))
+	switch f.node.ShortTag() {
+	case "!!int", "!!float", "!!bool":
+		f.fail("must be %s, not %s: text that looks so needs quotes, %s", want, kind(f.node), quote(f.node.Value))
+		return "", false
 	}
-	return "", false
+	return v, true
 }
 
 // name is text of 1 to most bytes without control characters.

@@ -1,0 +1,220 @@
+package config
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/window"
+)
+
+// full has every key.
+const full = `namespace: acme-prod_1
+public_url: https://gate.${HOST}/base/
+from: "Acme <billing@acme.example>"
+upgrade: {url: "https://${HOST}/pricing", price: pro_monthly, success_url: "https://acme.example/ok?s={CHECKOUT_SESSION_ID}", cancel_url: http://localhost:3000, portal: true}
+stripe: {customer_key: account_id, grace: 3d}
+mail: {cool_down: 90m, templates: ./mails}
+retention: {usage: 120d, horizon: 1d12h}
+partitions: ${PARTITIONS:-64}
+plans:
+  free: {default: true, stripe: {prices: [price_zero]}}
+  pro:  {stripe: {lookup_keys: [pro_monthly], products: [prod_123], prices: [price_123]}}
+  enterprise: {}
+  paid: {any_subscription: true}
+gates:
+  - feature: api
+    opinion: |
+      Enforce usage limits,
+      politely.
+    trigger: {type: api, endpoint: /api/features/*, method: POST}
+    meter: {event: call, aggregate: count}
+    condition:
+      type: usage
+      limit: &limits {free: "${LIMIT}", enterprise: 1_000_000, paid: unlimited}
+      period: 30d
+      window: rolling
+      warn_at: [90%, 50%]
+    action:
+      type: shadow
+      message: "That was $$1: {code}"
+      upgrade_prompt: {type: email, provider: resend, template: prompt-2}
+    recovery: {retries: 0}
+    fail: closed
+    enforce_from: 2026-12-01T01:00:00+01:00
+    email_from: {collection: users, key: _id, field: contact.email}
+  - feature: tokens
+    meter: {aggregate: sum, value: $.usage.total}
+    condition: {limit: {free: 0.25, enterprise: .inf}, period: month}
+    action: {upgrade_prompt: {}}
+  - feature: größe · 1
+    meter: {event: seats, aggregate: unique, value: $.user, cap: 20}
+    condition: {limit: {free: 20, enterprise: none, pro: 1e1}, period: day, window: calendar}
+    trigger: {endpoint: /}
+  - feature: aliased
+    condition: {limit: *limits, period: 7d}
+`
+
+func TestFull(t *testing.T) {
+	c, err := Parse([]byte(full), environment)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gates := c.Gates
+	c.Gates, c.source = nil, [32]byte{}
+	want := &Config{
+		Namespace: "acme-prod_1", PublicURL: "https://gate.acme.example/base", From: "Acme <billing@acme.example>",
+		Upgrade: Upgrade{URL: "https://acme.example/pricing", Price: "pro_monthly",
+			SuccessURL: "https://acme.example/ok?s={CHECKOUT_SESSION_ID}", CancelURL: "http://localhost:3000", Portal: true},
+		Stripe:     Stripe{CustomerKey: "account_id", Grace: 72 * time.Hour},
+		Mail:       Mail{CoolDown: 90 * time.Minute, Templates: "./mails"},
+		Retention:  Retention{Usage: 120 * day, Horizon: 36 * time.Hour},
+		Partitions: 64,
+		Plans: []Plan{
+			{Name: "free", Default: true, Stripe: PlanStripe{Prices: []string{"price_zero"}}},
+			{Name: "pro", Stripe: PlanStripe{LookupKeys: []string{"pro_monthly"}, Products: []string{"prod_123"}, Prices: []string{"price_123"}}},
+			{Name: "enterprise"},
+			{Name: "paid", AnySubscription: true},
+		},
+	}
+	if !reflect.DeepEqual(c, want) {
+		t.Errorf("\n got %+v\nwant %+v", c, want)
+	}
+	enforce := time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)
+	limits := map[string]plan.Limit{"free": {Value: events.Count(250)}, "enterprise": {Value: events.Count(1_000_000)}, "paid": {Unlimited: true}}
+	wantGates := []Gate{
+		{Opinion: "Enforce usage limits,\npolitely.\n", EmailFrom: &EmailFrom{Collection: "users", Key: "_id", Field: "contact.email"}, Gate: plan.Gate{
+			Feature: "api", Endpoint: "/api/features/*", Method: "POST", Meter: plan.Meter{Event: "call", Aggregate: plan.Count},
+			Limits: limits, Window: window.Spec{Kind: window.Rolling, Days: 30}, WarnAt: []int{50, 90},
+			Shadow: true, EnforceFrom: &enforce, FailClosed: true, Message: "That was $1: {code}", Template: "prompt-2"}},
+		{Gate: plan.Gate{Feature: "tokens", Meter: plan.Meter{Event: "tokens", Aggregate: plan.Sum, Value: "usage.total"},
+			Limits: map[string]plan.Limit{"free": {Value: events.Value{Nanos: 250_000_000}}, "enterprise": {Unlimited: true}},
+			Window: window.Spec{Kind: window.Calendar, Month: true}, Message: DefaultMessage, Template: DefaultTemplate}},
+		{Gate: plan.Gate{Feature: "größe · 1", Endpoint: "/", Meter: plan.Meter{Event: "seats", Aggregate: plan.Unique, Value: "user", Cap: 20},
+			Limits: map[string]plan.Limit{"free": {Value: events.Count(20)}, "enterprise": {None: true}, "pro": {Value: events.Count(10)}},
+			Window: window.Spec{Kind: window.Calendar}, Message: DefaultMessage}},
+		{Gate: plan.Gate{Feature: "aliased", Meter: plan.Meter{Event: "aliased", Aggregate: plan.Count},
+			Limits: limits, Window: window.Spec{Kind: window.Anniversary, Days: 7}, Message: DefaultMessage}},
+	}
+	for i := range wantGates {
+		if !reflect.DeepEqual(gates[i], wantGates[i]) {
+			t.Errorf("gate %d\n got %+v\nwant %+v", i, gates[i], wantGates[i])
+		}
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	c, err := Parse([]byte("plans: {free: {default: true}}\ngates: []\nupgrade:\nstripe: {}\nmail:\n"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.source = [32]byte{}
+	want := &Config{
+		From: DefaultFrom, Stripe: Stripe{CustomerKey: "tidegate_customer", Grace: 7 * day}, Mail: Mail{CoolDown: 24 * time.Hour},
+		Retention: Retention{Usage: 70 * day, Horizon: 32 * day}, Plans: []Plan{{Name: "free", Default: true}}, Gates: []Gate{},
+	}
+	if !reflect.DeepEqual(c, want) {
+		t.Errorf("\n got %+v\nwant %+v", c, want)
+	}
+}
+
+func TestExample(t *testing.T) {
+	c := Example()
+	if c.Upgrade.URL == "" || c.From == "" || c.Partitions != 0 {
+		t.Errorf("got %+v", c)
+	}
+	cat := c.Catalog()
+	want := plan.Catalog{
+		Plans: []plan.Plan{{Name: "free", Default: true}, {Name: "paid", Paid: true}},
+		Gates: []plan.Gate{{
+			Feature: "api", Endpoint: "/api/features/*", Method: "POST", Meter: plan.Meter{Event: "api", Aggregate: plan.Count},
+			Limits: map[string]plan.Limit{"free": {Value: events.Count(100)}, "paid": {Unlimited: true}},
+			Window: window.Spec{Kind: window.Anniversary, Days: 30}, Template: "upgrade_prompt",
+			Message: "You've reached your free tier limit. Upgrade to continue.", UpgradeURL: "https://acme.example/pricing",
+		}},
+	}
+	if !reflect.DeepEqual(cat, want) {
+		t.Errorf("\n got %+v\nwant %+v", cat, want)
+	}
+	if c.Gates[0].UpgradeURL != "" {
+		t.Error("Catalog changed the configuration")
+	}
+}
+
+func TestCatalogPlans(t *testing.T) {
+	c, err := Parse([]byte(full), environment)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []plan.Plan{{Name: "free", Default: true}, {Name: "pro", Paid: true}, {Name: "enterprise"}, {Name: "paid", Paid: true}}
+	if got := c.Catalog().Plans; !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+// The digest goes into commits and control events: it must not change between
+// releases without need.
+func TestDigest(t *testing.T) {
+	const want = "e1ad569ef1adb2d18dd6032fc8b59b21"
+	if got := Example().Digest(); got != want {
+		t.Errorf("the example's digest is %s, want %s", got, want)
+	}
+	parsed := func(doc string) *Config {
+		t.Helper()
+		c, err := Parse([]byte(doc), environment)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	a, b := parsed(base), parsed("# a comment\nmail: {cool_down: 1h}\n"+base)
+	if a.Digest() != b.Digest() {
+		t.Error("what is not in the catalog changes the digest")
+	}
+	for range 20 { // maps have no order
+		if parsed(full).Digest() != parsed(full).Digest() {
+			t.Fatal("the digest is not stable")
+		}
+	}
+	if a.Digest() == parsed(full).Digest() {
+		t.Error("different catalogs have the same digest")
+	}
+}
+
+func TestLoad(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "gates.yaml")
+	if _, err := Load(path, nil); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("missing file: got %v", err)
+	}
+	write(t, path, base+"mail: {templates: mails}\n")
+	c, err := Load(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := filepath.Join(dir, "mails"); c.Mail.Templates != want {
+		t.Errorf("templates: got %s, want %s", c.Mail.Templates, want)
+	}
+	write(t, path, base+"mail: {templates: /mails}\n")
+	if c, err = Load(path, nil); err != nil || c.Mail.Templates != "/mails" {
+		t.Errorf("templates: got %v, %v", c, err)
+	}
+	write(t, path, base+"mail: 5\n")
+	_, err = Load(path, nil)
+	if want := path + ":11: mail: must be a mapping of keys to values, not the number 5"; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
