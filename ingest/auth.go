@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
-	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -30,8 +30,8 @@ func (s *Server) auth(w http.ResponseWriter, r *http.Request) error {
 	}
 	method, target := original(r)
 	catalog := s.Catalog()
-	gates := triggered(&catalog, method, target)
-	if len(gates) == 0 {
+	g := triggered(&catalog, method, target)
+	if g == nil {
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	}
@@ -42,13 +42,11 @@ func (s *Server) auth(w http.ResponseWriter, r *http.Request) error {
 	if err := validCustomer(customer); err != nil {
 		return err
 	}
-	for _, g := range gates {
-		if d := s.Decisions.Check(customer, g.Feature); !d.Allowed {
-			return denied(w, &d, r.URL.Query().Get("deny") == "403")
-		}
+	if d := s.Decisions.Check(customer, g.Feature); !d.Allowed {
+		return denied(w, &d, r.URL.Query().Get("deny") == "403")
 	}
 	if record {
-		s.recordUse(w, r.Context(), customer, gates)
+		s.recordUse(r.Context(), w, customer, g)
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
@@ -97,15 +95,27 @@ func cleanTarget(raw string) string {
 	return clean
 }
 
-// triggered are the gates whose trigger a request fits.
-func triggered(c *plan.Catalog, method, target string) []*plan.Gate {
-	var list []*plan.Gate
+// triggered is the gate whose trigger a request fits best, or nil: a whole
+// path before a prefix, a longer one before a shorter one, a method before any.
+func triggered(c *plan.Catalog, method, target string) *plan.Gate {
+	var best *plan.Gate
 	for i := range c.Gates {
-		if g := &c.Gates[i]; triggers(g, method, target) {
-			list = append(list, g)
+		if g := &c.Gates[i]; triggers(g, method, target) && (best == nil || weight(g) > weight(best)) {
+			best = g
 		}
 	}
-	return list
+	return best
+}
+
+func weight(g *plan.Gate) int {
+	w := 4 * len(g.Endpoint)
+	if !strings.HasSuffix(g.Endpoint, "*") {
+		w += 1 << 20
+	}
+	if g.Method != "" {
+		w++
+	}
+	return w
 }
 
 func triggers(g *plan.Gate, method, target string) bool {
@@ -158,30 +168,22 @@ func headerText(s string) string {
 	}, s)
 }
 
-// recordUse reports one use of what the gates meter. Only counts can be
+// recordUse reports one use of what the gate meters. Only counts can be
 // reported: the values of other meters are the app's to know. A use that
 // cannot be stored lets the request pass, as everything of the request path
 // does; the header, the log and a counter tell.
-func (s *Server) recordUse(w http.ResponseWriter, ctx context.Context, customer string, gates []*plan.Gate) {
-	var uses []events.Event
-	for _, g := range gates {
-		known := slices.ContainsFunc(uses, func(e events.Event) bool { return e.Type == g.Meter.Event })
-		if g.Meter.Aggregate == plan.Count && !known {
-			uses = append(uses, events.Event{ID: rand.Text(), Source: "gateway", Type: g.Meter.Event, Subject: customer})
-		}
-	}
-	if len(uses) == 0 {
+func (s *Server) recordUse(ctx context.Context, w http.ResponseWriter, customer string, g *plan.Gate) {
+	if g.Meter.Aggregate != plan.Count {
+		w.Header().Set("X-Tidegate-Recorded", "false")
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()
-	if err := s.publisher.Publish(ctx, uses, events.BatchToken); err != nil {
-		if !errors.Is(err, context.Canceled) {
-			s.counters.recordedLost.Inc()
-			s.Log.Warn("use was not recorded in time", slog.Any("error", err))
-		}
-		w.Header().Set("X-Tidegate-Recorded", "false")
-		return
+	use := events.Event{ID: rand.Text(), Source: "gateway", Type: g.Meter.Event, Subject: customer}
+	err := s.publisher.Publish(ctx, []events.Event{use}, events.BatchToken)
+	w.Header().Set("X-Tidegate-Recorded", strconv.FormatBool(err == nil))
+	if err != nil && !errors.Is(err, context.Canceled) {
+		s.counters.recordedLost.Inc()
+		s.Log.Warn("use was not recorded in time", slog.Any("error", err))
 	}
-	w.Header().Set("X-Tidegate-Recorded", "true")
 }

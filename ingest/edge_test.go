@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/link"
 )
 
 func TestErrorsAreProblems(t *testing.T) {
@@ -133,50 +134,47 @@ func TestPublicHandlerIsSmall(t *testing.T) {
 	}
 }
 
-func linkOptions(o *Options) {
-	o.ParseLink = func(token string, _ time.Time) (Link, error) {
-		l := Link{Customer: "acme", Feature: "api", WindowStart: testNow.Add(-time.Hour)}
-		switch token {
-		case "stop":
-			l.Unsubscribe = true
-		case "up":
-		default:
-			return Link{}, errors.New("expired")
-		}
-		return l, nil
-	}
+var linkSecret = []byte("secret of the test")
+
+func linkOptions(o *Options) { o.LinkSecret = linkSecret }
+
+func token(kind link.Kind, expires time.Duration) string {
+	return link.Sign(linkSecret, link.Link{Kind: kind, Customer: "acme", Feature: "api", WindowStart: testNow.Add(-time.Hour), Expires: testNow.Add(expires)})
 }
 
 func TestUpgradeLink(t *testing.T) {
 	t.Parallel()
+	up := "/u/" + token(link.Upgrade, time.Hour)
 	b := newBench(t, linkOptions, func(o *Options) {
-		o.Upgrade = func(_ context.Context, l Link) (string, error) { return "https://checkout.example/" + l.Customer, nil }
+		o.Upgrade = func(_ context.Context, l link.Link) (string, error) {
+			return "https://checkout.example/" + l.Customer, nil
+		}
 	})
 	for _, h := range []string{"Purpose: prefetch", "Sec-Purpose: prefetch;prerender", "X-Moz: prefetch"} {
-		if got := b.want(303, "GET", "/u/up", "", h).header.Get("Location"); got != "https://acme.example/pricing" {
+		if got := b.want(303, "GET", up, "", h).header.Get("Location"); got != "https://acme.example/pricing" {
 			t.Errorf("%s leads to %s", h, got)
 		}
 	}
-	b.want(303, "HEAD", "/u/up", "")
+	b.want(303, "HEAD", up, "")
 	if n := len(b.accounts()); n != 0 {
 		t.Fatalf("%d clicks of programs", n)
 	}
-	if got := b.want(303, "GET", "/u/up", "").header.Get("Location"); got != "https://checkout.example/acme" {
+	if got := b.want(303, "GET", up, "").header.Get("Location"); got != "https://checkout.example/acme" {
 		t.Errorf("leads to %s", got)
 	}
 	a := b.accounts()
 	if len(a) != 1 || a[0].Customer != "acme" || a[0].Click.Feature != "api" || !a[0].Click.WindowStart.Equal(testNow.Add(-time.Hour)) {
 		t.Errorf("%+v", a)
 	}
-	for _, token := range []string{"old", "stop"} {
+	for _, token := range []string{token(link.Upgrade, -time.Hour), token(link.Unsubscribe, time.Hour), "x"} {
 		r := b.want(404, "GET", "/u/"+token, "")
 		if !strings.Contains(string(r.body), `href="https://acme.example/pricing"`) || !strings.Contains(r.header.Get("Content-Security-Policy"), "sha256-") {
 			t.Errorf("%s: %s", token, r.body)
 		}
 	}
-	b.srv.Options.Upgrade = func(context.Context, Link) (string, error) { return "", errors.New("stripe is away") }
+	b.srv.Options.Upgrade = func(context.Context, link.Link) (string, error) { return "", errors.New("stripe is away") }
 	ok(t, b.js.DeleteStream(t.Context(), "ACCOUNT"))
-	if got := b.want(303, "GET", "/u/up", "").header.Get("Location"); got != "https://acme.example/pricing" {
+	if got := b.want(303, "GET", up, "").header.Get("Location"); got != "https://acme.example/pricing" {
 		t.Errorf("leads to %s", got)
 	}
 }
@@ -184,18 +182,20 @@ func TestUpgradeLink(t *testing.T) {
 func TestUnsubscribe(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, linkOptions)
-	if page := string(b.want(200, "GET", "/unsubscribe/stop", "").body); !strings.Contains(page, `<form method="post">`) {
+	stop := "/unsubscribe/" + token(link.Unsubscribe, time.Hour)
+	if page := string(b.want(200, "GET", stop, "").body); !strings.Contains(page, `<form method="post">`) {
 		t.Error(page)
 	}
 	if n := len(b.accounts()); n != 0 {
 		t.Fatal("a GET unsubscribed")
 	}
-	b.want(200, "POST", "/unsubscribe/stop", "List-Unsubscribe=One-Click", "Content-Type: application/x-www-form-urlencoded")
+	b.want(200, "POST", stop, "List-Unsubscribe=One-Click", "Content-Type: application/x-www-form-urlencoded")
 	if a := b.accounts(); len(a) != 1 || a[0].Suppress == nil || *a[0].Suppress != "unsubscribed" {
 		t.Errorf("%+v", a)
 	}
-	b.want(404, "POST", "/unsubscribe/up", "")
+	b.want(404, "POST", "/unsubscribe/"+token(link.Upgrade, time.Hour), "")
 	b.want(404, "GET", "/unsubscribe/x", "")
+	b.want(200, "POST", "/unsubscribe/"+token(link.Unsubscribe, -time.Hour), "")
 }
 
 // sseEvent is one server-sent event.

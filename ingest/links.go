@@ -5,6 +5,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
+	"fmt"
 	"html/template"
 	"log/slog"
 	"net/http"
@@ -12,6 +14,7 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/link"
 )
 
 // clickTimeout bounds how long a visitor waits for the click to be recorded;
@@ -55,23 +58,25 @@ func writeNote(w http.ResponseWriter, status int, n note) error {
 	return nil
 }
 
-func (s *Server) parseLink(r *http.Request, unsubscribe bool) (Link, error) {
-	if s.ParseLink == nil {
-		return Link{}, errNoLinks
+// parseLink reads the token in the address. A link to unsubscribe is good for
+// ever: who asks to be left alone is.
+func (s *Server) parseLink(r *http.Request, kind link.Kind) (link.Link, error) {
+	l, err := link.Parse(s.LinkSecret, r.PathValue("token"), s.Now())
+	if kind == link.Unsubscribe && errors.Is(err, link.ErrExpired) {
+		err = nil
 	}
-	l, err := s.ParseLink(r.PathValue("token"), s.Now())
+	if err == nil && l.Kind != kind {
+		err = fmt.Errorf("%w: its kind is %s", link.ErrInvalid, l.Kind)
+	}
 	if err != nil {
-		return Link{}, err
-	}
-	if l.Unsubscribe != unsubscribe {
-		return Link{}, badRequest("the link is of another kind")
+		return link.Link{}, err
 	}
 	return l, validCustomer(l.Customer)
 }
 
 // click takes a person from a mail to where the upgrade is paid.
 func (s *Server) click(w http.ResponseWriter, r *http.Request) error {
-	l, err := s.parseLink(r, false)
+	l, err := s.parseLink(r, link.Upgrade)
 	if err != nil {
 		s.Log.Debug("link was refused", slog.Any("error", err))
 		return writeNote(w, http.StatusNotFound, note{
@@ -110,7 +115,7 @@ func human(r *http.Request) bool {
 }
 
 // linkTarget is where the link leads without a page made for the visit.
-func (s *Server) linkTarget(l *Link) string {
+func (s *Server) linkTarget(l *link.Link) string {
 	catalog := s.Catalog()
 	if url := s.UpgradeURL(); url != "" {
 		return url
@@ -123,7 +128,7 @@ func (s *Server) linkTarget(l *Link) string {
 
 // recordClick never keeps a customer from paying: a click that cannot be
 // stored is only logged.
-func (s *Server) recordClick(ctx context.Context, l *Link) {
+func (s *Server) recordClick(ctx context.Context, l *link.Link) {
 	ctx, cancel := context.WithTimeout(ctx, clickTimeout)
 	defer cancel()
 	a := &events.Account{Customer: l.Customer, Click: &events.Click{Feature: l.Feature, WindowStart: l.WindowStart}}
@@ -132,7 +137,7 @@ func (s *Server) recordClick(ctx context.Context, l *Link) {
 	}
 }
 
-func (s *Server) upgradePage(ctx context.Context, l Link) string {
+func (s *Server) upgradePage(ctx context.Context, l link.Link) string {
 	if s.Upgrade == nil {
 		return ""
 	}
@@ -154,14 +159,14 @@ func (s *Server) badUnsubscribe(w http.ResponseWriter, err error) error {
 // unsubscribePage only asks: programs that fetch links must not unsubscribe
 // anyone.
 func (s *Server) unsubscribePage(w http.ResponseWriter, r *http.Request) error {
-	if _, err := s.parseLink(r, true); err != nil {
+	if _, err := s.parseLink(r, link.Unsubscribe); err != nil {
 		return s.badUnsubscribe(w, err)
 	}
 	return writeNote(w, http.StatusOK, note{Title: "Unsubscribe", Text: "You will get no further mail about your usage limits.", Button: "Unsubscribe"})
 }
 
 func (s *Server) unsubscribe(w http.ResponseWriter, r *http.Request) error {
-	l, err := s.parseLink(r, true)
+	l, err := s.parseLink(r, link.Unsubscribe)
 	if err != nil {
 		return s.badUnsubscribe(w, err)
 	}

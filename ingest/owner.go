@@ -39,6 +39,9 @@ type standing struct {
 // ask puts a question about a customer to the owner of its partition, who
 // answers after having processed everything that was stored before.
 func (s *Server) ask(ctx context.Context, role, customer string, answer any) error {
+	if !s.NC.IsConnected() { // a request would wait in vain
+		return fmt.Errorf("asking the %s: not connected", role)
+	}
 	ctx, cancel := context.WithTimeout(ctx, ownerTimeout)
 	defer cancel()
 	body, err := json.Marshal(map[string]string{"customer": customer})

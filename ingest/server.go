@@ -19,6 +19,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/link"
 	"github.com/tidegate-io/tidegate/internal/plan"
 )
 
@@ -64,14 +65,6 @@ type Store interface {
 	History
 }
 
-// Link is what a link in a mail stands for.
-type Link struct {
-	Customer    string
-	Feature     string
-	WindowStart time.Time
-	Unsubscribe bool // a link to unsubscribe, not to upgrade
-}
-
 // Options is what a Server needs. Fields without a remark are required.
 type Options struct {
 	JS         jetstream.JetStream
@@ -91,15 +84,15 @@ type Options struct {
 	Verify func(payload []byte, header string) (id, typ string, err error)
 	// Resend handles the mail provider's webhooks; nil: there are none.
 	Resend http.Handler
-	// ParseLink reads the token of a mailed link; nil refuses all.
-	ParseLink func(token string, now time.Time) (Link, error)
+	// LinkSecret is what mailed links are signed with; empty refuses all.
+	LinkSecret []byte
 	// Upgrade makes the page where a customer pays, at the moment of the click;
 	// nil, "" or an error lead to UpgradeURL.
-	Upgrade func(ctx context.Context, l Link) (string, error)
+	Upgrade func(ctx context.Context, l link.Link) (string, error)
 	// UpgradeURL is `upgrade.url` of the configuration, now.
 	UpgradeURL func() string
-	// Funnel counts; by is "", "plan", "feature" or "week". The result is sent
-	// as JSON. nil: not available.
+	// Funnel counts (internal/funnel.Answer); by is "", "plan", "feature" or
+	// "week". The result is sent as JSON. nil: not available.
 	Funnel func(from, to time.Time, by string, n []events.Notification, c []events.Conversion) any
 	// Ready are further checks of /readyz by name.
 	Ready map[string]func(context.Context) error

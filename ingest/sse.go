@@ -119,6 +119,7 @@ func (s *Server) decisions(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	out := &sse{w: w, ctl: http.NewResponseController(w)}
+	_ = out.ctl.SetReadDeadline(time.Time{})         // a server's own would end the stream
 	_ = s.follow(r.Context(), out, b, watcher, lost) // the client is gone, or will come again
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -357,6 +358,32 @@ func BenchmarkPublish100(b *testing.B) {
 		for pb.Next() {
 			if err := bench.srv.Publisher().Publish(b.Context(), list, events.BatchToken); err != nil {
 				b.Fatal(err)
+			}
+		}
+	})
+	b.ReportMetric(float64(b.N*100)/b.Elapsed().Seconds(), "events/s")
+}
+
+func BenchmarkHTTP100(b *testing.B) {
+	bench := newBench(b)
+	var list []string
+	for i := range 100 {
+		list = append(list, fmt.Sprintf(`{"specversion":"1.0","id":"0190b3c2-%08d","source":"billing-api","type":"api","subject":"customer-%d","time":"2026-03-10T11:00:00Z","data":{"tokens":%d,"model":"large"}}`, i, i*37%1000, i))
+	}
+	body := "[" + strings.Join(list, ",") + "]"
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
+	b.Cleanup(client.CloseIdleConnections)
+	b.SetParallelism(16)
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			res, err := client.Post(bench.url+"/v1/events", "application/json", strings.NewReader(body))
+			if err != nil {
+				b.Fatal(err)
+			}
+			_, _ = io.Copy(io.Discard, res.Body)
+			_ = res.Body.Close()
+			if res.StatusCode != http.StatusAccepted {
+				b.Fatal(res.Status)
 			}
 		}
 	})

@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net/http"
 
@@ -26,12 +25,11 @@ func (s *Server) stripeWebhook(w http.ResponseWriter, r *http.Request) error {
 		s.Log.Warn("webhook was refused", slog.Any("error", err))
 		return badRequest("the webhook's signature or form is wrong: %v", err)
 	}
-	if id == "" {
-		return badRequest("the webhook has no event id")
-	}
 	m := nats.NewMsg(s.Names.Subject("billing.stripe"))
 	m.Data = payload
-	m.Header.Set(jetstream.MsgIDHeader, "stripe/"+id)
+	if id != "" { // it is Stripe's all the same: an error would bring it back for days
+		m.Header.Set(jetstream.MsgIDHeader, "stripe/"+id)
+	}
 	// Not the request's context: what was verified is worth storing even when
 	// the sender has gone.
 	if err := s.publish(context.WithoutCancel(r.Context()), m); err != nil {
@@ -48,5 +46,3 @@ func (s *Server) resendWebhook(w http.ResponseWriter, r *http.Request) error {
 	s.Resend.ServeHTTP(w, r)
 	return nil
 }
-
-var errNoLinks = errors.New("links are not configured")
