@@ -48,7 +48,7 @@ func hasCode(err error, code int) bool {
 // uriError tells what is wrong with a URI. The driver's text quotes parts of
 // it, so it is only shown when it shows no secret.
 func uriError(uri string, err error) error {
-	const advice = "MONGODB_URI is not a URI of MongoDB, such as mongodb://user:password@host:27017/?authSource=admin, with special characters in user and password written as %40"
+	const advice = "MONGODB_URI is not valid, it has the form mongodb://user:password@host:27017/?authSource=admin with user and password percent-encoded"
 	detail := strings.TrimPrefix(err.Error(), "error parsing uri: ")
 	for _, secret := range secrets(uri) {
 		if strings.Contains(detail, secret) {

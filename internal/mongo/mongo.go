@@ -44,8 +44,8 @@ const (
 
 // Options are what Open can be told; the zero value is right for production.
 type Options struct {
-	// BulkSize is how many documents one command writes at most; 1000 when
-	// below 1. FerretDB 1 hangs for good on about 100.
+	// BulkSize is how many documents one command writes at most. Below 1 it is
+	// 1000, or 20 on FerretDB 1, which hangs for good on about 100 updates.
 	BulkSize int
 	// Timeout is how long one command may take, and so how long a call waits
 	// for an absent server whose context would allow more; 10 s when zero.
@@ -59,6 +59,7 @@ type Store struct {
 	bulk    int
 	page    int // documents that AllUsage reads with one command
 	timeout time.Duration
+	turns   chan struct{} // lets one update command at a time; nil for any number
 
 	usage, customers, subscriptions, notifications, conversions, meta *driver.Collection
 }
@@ -75,10 +76,7 @@ func Open(ctx context.Context, uri, database string, o Options) (*Store, error) 
 
 // open is Open with a witness of all commands.
 func open(ctx context.Context, uri, database string, o Options, monitor *event.CommandMonitor) (*Store, error) {
-	s := &Store{bulk: o.BulkSize, page: 1000, timeout: cmp.Or(o.Timeout, 10*time.Second)}
-	if s.bulk < 1 {
-		s.bulk = 1000
-	}
+	s := &Store{bulk: max(o.BulkSize, 0), page: 1000, timeout: cmp.Or(o.Timeout, 10*time.Second)}
 	// What the URI says comes after, and wins.
 	opts := options.Client().SetAppName("tidegate").
 		SetConnectTimeout(s.timeout).SetServerSelectionTimeout(s.timeout).
@@ -108,6 +106,9 @@ func open(ctx context.Context, uri, database string, o Options, monitor *event.C
 
 func (s *Store) prepare(ctx context.Context) error {
 	if err := s.Ping(ctx); err != nil {
+		return err
+	}
+	if err := s.adapt(ctx); err != nil {
 		return err
 	}
 	if err := s.claim(ctx); err != nil {

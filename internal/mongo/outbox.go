@@ -105,6 +105,11 @@ func (s *Store) insertOne(ctx context.Context, c *driver.Collection, doc any) (i
 func (s *Store) replaceOne(ctx context.Context, c *driver.Collection, id string, doc any) (there bool, err error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
+	done, err := s.turn(ctx)
+	if err != nil {
+		return false, s.fail("write to "+c.Name(), err)
+	}
+	defer done()
 	result, err := c.ReplaceOne(ctx, byID(id), doc)
 	if err != nil {
 		return false, s.fail("write to "+c.Name(), err)

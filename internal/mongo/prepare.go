@@ -1,6 +1,7 @@
 package mongo
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,38 @@ const (
 type mark struct {
 	ID     string `bson:"_id"`
 	Schema int64  `bson:"schema"`
+}
+
+// adapt finds out how much the server bears. On FerretDB 1 each update of a
+// command holds a connection to SQLite until all have one: at about 100 of
+// them, of whatever commands, none gets on any more.
+func (s *Store) adapt(ctx context.Context) error {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	info, err := s.meta.Database().RunCommand(ctx, bson.D{{Key: "buildInfo", Value: 1}}).Raw()
+	if err != nil {
+		return s.fail("ask for the server's version", err)
+	}
+	bulk := 1000
+	if _, err := info.LookupErr("ferretdbVersion"); err == nil {
+		bulk = 20
+		s.turns = make(chan struct{}, 1)
+	}
+	s.bulk = cmp.Or(s.bulk, bulk)
+	return nil
+}
+
+// turn waits until an update command may go out. Call done after it.
+func (s *Store) turn(ctx context.Context) (done func(), err error) {
+	if s.turns == nil {
+		return func() {}, ctx.Err()
+	}
+	select {
+	case s.turns <- struct{}{}:
+		return func() { <-s.turns }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // claim sees that the database is ours: marked, or without content under our

@@ -129,6 +129,11 @@ func (s *Store) replace(ctx context.Context, c *driver.Collection, o ordering, i
 	for i, it := range items {
 		models[i] = driver.NewReplaceOneModel().SetFilter(o.notNewer(it)).SetReplacement(it.doc)
 	}
+	done, err := s.turn(ctx)
+	if err != nil {
+		return 0, s.fail("write to "+c.Name(), err)
+	}
+	defer done()
 	result, err := c.BulkWrite(ctx, models, options.BulkWrite().SetOrdered(false))
 	if err != nil {
 		return 0, s.fail("write to "+c.Name(), err)

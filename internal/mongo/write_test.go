@@ -100,3 +100,37 @@ func TestAllUsageReadsEveryPage(t *testing.T) {
 		}
 	}
 }
+
+// Each of FerretDB's connections to SQLite would wait for another one.
+func TestConcurrentBatchesDoNotHangTheServer(t *testing.T) {
+	t.Parallel()
+	s, err := Open(t.Context(), testmongo.URI(t), testmongo.Database(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close(t.Context())
+	batch := func(writer int, seq uint64) (all []events.Window) {
+		for i := range 20 {
+			all = append(all, events.Window{Customer: fmt.Sprint(writer), Feature: fmt.Sprint(i), Seq: seq})
+		}
+		return all
+	}
+	var wg sync.WaitGroup
+	for writer := range 12 {
+		wg.Go(func() {
+			for seq := range uint64(3) {
+				if err := s.WriteUsage(t.Context(), batch(writer, seq)); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for writer := range 12 {
+		found, err := s.Usage(t.Context(), fmt.Sprint(writer))
+		if err != nil || len(found) != 20 || found[0].Seq != 2 {
+			t.Errorf("writer %d: %d windows, %v", writer, len(found), err)
+		}
+	}
+}
