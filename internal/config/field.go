@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -76,7 +77,7 @@ func (o *object) add(shape string, k, v *yaml.Node) {
 		o.d.fail(line, path, fmt.Sprintf("stands twice: it was already given in line %d", was.line))
 		return
 	}
-	if name == "<<" || !isOpen(shape) && !contains(keys[shape], name) {
+	if name == "<<" || !isOpen(shape) && !slices.Contains(keys[shape], name) {
 		o.d.fail(line, path, unknownKey(shape, name))
 		return
 	}
@@ -164,13 +165,4 @@ func clip(s string) string {
 		return strings.ToValidUTF8(s[:64], "") + "…"
 	}
 	return s
-}
-
-func contains(words []string, w string) bool {
-	for _, x := range words {
-		if x == w {
-			return true
-		}
-	}
-	return false
 }

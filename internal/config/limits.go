@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/tidegate-io/tidegate/events"
@@ -32,7 +33,7 @@ func limits(f field, m plan.Meter, plans []Plan) map[string]plan.Limit {
 	}
 	for _, name := range o.names {
 		at := o.get(name)
-		if plans != nil && !contains(known, name) {
+		if plans != nil && !slices.Contains(known, name) {
 			at.fail("%s", unknownPlan(name, known))
 		}
 		if l, ok := at.limit(m); ok {

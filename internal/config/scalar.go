@@ -4,6 +4,7 @@ import (
 	"net/mail"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,7 +27,7 @@ func (f field) scalar(want string) (value string, quoted, ok bool) {
 		f.fail("must be %s, not %s", want, kind(f.node))
 		return "", false, false
 	}
-	if tag := f.node.ShortTag(); !contains(plainTags, tag) {
+	if tag := f.node.ShortTag(); !slices.Contains(plainTags, tag) {
 		f.fail("must be %s, not a value tagged %s", want, clip(tag))
 		return "", false, false
 	}
@@ -88,7 +89,7 @@ func badName(v string, most int) string {
 // oneOf is one of a few words, the first of which is the default.
 func (f field) oneOf(words ...string) string {
 	v, ok := f.text("one of " + strings.Join(words, ", "))
-	if !ok || contains(words, v) {
+	if !ok || slices.Contains(words, v) {
 		if v == "" {
 			return words[0]
 		}
