@@ -94,6 +94,9 @@ func number(v string, m plan.Meter) (events.Value, string) {
 	if v != "" && v[0] != '_' && v[len(v)-1] != '_' {
 		digits = strings.ReplaceAll(v, "_", "")
 	}
+	if strings.HasPrefix(digits, ".") {
+		digits = "0" + digits // YAML's .5
+	}
 	n, err := events.ParseValue(digits)
 	switch {
 	case strings.HasPrefix(v, "-"):
