@@ -93,7 +93,7 @@ type MailState string
 // The states of a notification.
 const (
 	MailWaiting   MailState = "waiting"   // for an address
-	MailPending   MailState = "pending"   // rendered, to be sent
+	MailPending   MailState = "pending"   // to be sent; rendered at the first try
 	MailParked    MailState = "parked"    // the provider refuses for now (quota, key): an operator must act
 	MailSent      MailState = "sent"      // the provider took it
 	MailDelivered MailState = "delivered" // the provider delivered it
@@ -120,6 +120,7 @@ type Notification struct {
 	Subject     string     `json:"subject"`
 	Body        []byte     `json:"body,omitempty"` // the exact request bytes, until sent + 30 days
 	Attempts    int        `json:"attempts"`
+	FirstTryAt  *time.Time `json:"first_try_at"` // the idempotency key's life counts from here
 	NextAt      *time.Time `json:"next_at"`
 	ProviderID  string     `json:"provider_id"`
 	Error       string     `json:"error"`

@@ -18,6 +18,12 @@ func (s *Store) WriteConversion(ctx context.Context, c events.Conversion) error 
 	return s.conversions.put(ctx, docKey(c.Key), &c)
 }
 
+// DeleteConversion is storetest.Store's. The entry of the index stays: readers
+// pass over it, and a conversion that comes back needs it.
+func (s *Store) DeleteConversion(ctx context.Context, key string) error {
+	return s.conversions.remove(ctx, docKey(key))
+}
+
 // Conversions is storetest.Store's.
 func (s *Store) Conversions(ctx context.Context, from, to time.Time) ([]events.Conversion, error) {
 	all, err := documents[events.Conversion](ctx, s.conversions, "doc.*")

@@ -67,6 +67,14 @@ func (s *Store) WriteConversion(ctx context.Context, c events.Conversion) error 
 	return err
 }
 
+// DeleteConversion is storetest.Store's.
+func (s *Store) DeleteConversion(ctx context.Context, key string) error {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	_, err := s.conversions.DeleteOne(ctx, byID(key))
+	return s.fail("write to "+s.conversions.Name(), err)
+}
+
 // Conversions is storetest.Store's.
 func (s *Store) Conversions(ctx context.Context, from, to time.Time) ([]events.Conversion, error) {
 	return find[conversionDoc](ctx, s, s.conversions, between("converted_at", from, to), limited(0, ascending("converted_at", "_id")))

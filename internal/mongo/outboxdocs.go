@@ -23,6 +23,7 @@ type notificationDoc struct {
 	Subject     string     `bson:"subject"`
 	Body        []byte     `bson:"body,omitempty"`
 	Attempts    int        `bson:"attempts"`
+	FirstTryAt  *time.Time `bson:"first_try_at"`
 	NextAt      *time.Time `bson:"next_at"`
 	ProviderID  string     `bson:"provider_id"`
 	Error       string     `bson:"error"`
@@ -36,7 +37,7 @@ func newNotificationDoc(n *events.Notification) notificationDoc {
 		ID: n.Key, Key: n.Key, Customer: n.Customer, Feature: n.Feature, Kind: string(n.Kind), Percent: n.Percent,
 		Plan: n.Plan, Limit: amount(n.Limit), WindowStart: date(n.WindowStart), WindowEnd: date(n.WindowEnd),
 		ReachedAt: date(n.ReachedAt), State: string(n.State), To: n.To, Subject: n.Subject, Body: n.Body,
-		Attempts: n.Attempts, NextAt: n.NextAt, ProviderID: n.ProviderID, Error: n.Error,
+		Attempts: n.Attempts, FirstTryAt: n.FirstTryAt, NextAt: n.NextAt, ProviderID: n.ProviderID, Error: n.Error,
 		SentAt: n.SentAt, DeliveredAt: n.DeliveredAt, ClickedAt: n.ClickedAt,
 	}
 }
@@ -46,7 +47,7 @@ func (d notificationDoc) event() events.Notification {
 		Key: d.ID, Customer: d.Customer, Feature: d.Feature, Kind: events.LimitKind(d.Kind), Percent: d.Percent,
 		Plan: d.Plan, Limit: events.Value(d.Limit), WindowStart: when(d.WindowStart), WindowEnd: when(d.WindowEnd),
 		ReachedAt: when(d.ReachedAt), State: events.MailState(d.State), To: d.To, Subject: d.Subject, Body: d.Body,
-		Attempts: d.Attempts, NextAt: d.NextAt, ProviderID: d.ProviderID, Error: d.Error,
+		Attempts: d.Attempts, FirstTryAt: d.FirstTryAt, NextAt: d.NextAt, ProviderID: d.ProviderID, Error: d.Error,
 		SentAt: d.SentAt, DeliveredAt: d.DeliveredAt, ClickedAt: d.ClickedAt,
 	}
 }

@@ -72,7 +72,7 @@ func notificationsAreReplaced(t *testing.T, s Store) {
 	}
 	got[bool](t)(s.InsertNotification(ctx, n))
 	n.State, n.Body, n.Attempts, n.ProviderID = events.MailDelivered, nil, 3, "re_1"
-	n.Error, n.To, n.NextAt = "slow", "", ptr(day(2))
+	n.Error, n.To, n.FirstTryAt, n.NextAt = "slow", "", ptr(day(1)), ptr(day(2))
 	n.SentAt, n.DeliveredAt, n.ClickedAt = ptr(day(2)), ptr(day(3)), ptr(day(4))
 	for range 2 { // repeats change nothing
 		must(t, s.UpdateNotification(ctx, n))
@@ -174,4 +174,11 @@ func conversions(t *testing.T, s Store) {
 		all[2].ClickedAt, all[2].Amount = ptr(day(3)), 4000 // the second round finds it replaced
 		must(t, s.WriteConversion(ctx, all[2]))
 	}
+	for range 2 { // repeats change nothing
+		must(t, s.DeleteConversion(ctx, all[1].Key))
+		same(t, "the others", list(s.Conversions(ctx, time.Time{}, time.Time{})), []events.Conversion{all[0], all[2], all[3]})
+		same(t, "a's other", list(s.ConversionsOf(ctx, "a")), all[2:3])
+	}
+	must(t, s.WriteConversion(ctx, all[1]))
+	same(t, "all again", list(s.ConversionsOf(ctx, "a")), all[1:3])
 }

@@ -184,6 +184,7 @@ func endedContext(t *testing.T, s Store) {
 		"UpdateNotification": func() error { return s.UpdateNotification(ctx, notification("a", 1, day(1))) },
 		"DueNotifications":   func() error { _, err := s.DueNotifications(ctx, day(1), 1); return err },
 		"WriteConversion":    func() error { return s.WriteConversion(ctx, conversion("a", 1, day(1))) },
+		"DeleteConversion":   func() error { return s.DeleteConversion(ctx, "a") },
 		"Conversions":        func() error { _, err := s.Conversions(ctx, day(1), day(2)); return err },
 		"Ping":               func() error { return s.Ping(ctx) },
 	} {

@@ -75,6 +75,8 @@ type Store interface {
 
 	// WriteConversion stores c in place of the one of its Key, if any.
 	WriteConversion(ctx context.Context, c events.Conversion) error
+	// DeleteConversion removes the conversion of a key, if it is there.
+	DeleteConversion(ctx context.Context, key string) error
 	// Conversions returns the conversions with from <= ConvertedAt < to, by
 	// ConvertedAt, then Key; a zero time is no bound.
 	Conversions(ctx context.Context, from, to time.Time) ([]events.Conversion, error)
