@@ -197,6 +197,8 @@ func scenarios() []scenario {
 		one("back and forth in a second", "pro", "past_due", first, start().buy("sub_1", "price_pro").wait(month).
 			update("sub_1", fields{"status": "past_due"}).update("sub_1", fields{"status": "active"}).
 			update("sub_1", fields{"status": "past_due"}))
+		one("recovered within a second", "pro", "active", first, start().buy("sub_1", "price_pro").wait(month).
+			update("sub_1", fields{"status": "past_due"}).update("sub_1", fields{"status": "active"}))
 		anonymous := start()
 		anonymous.owner = ""
 		one("by reference", "pro", "active", first, anonymous.buy("sub_1", "price_pro"))

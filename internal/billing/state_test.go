@@ -203,7 +203,10 @@ func TestUnmappedIsKeptAndAppliedAtOnce(t *testing.T) {
 func TestStateSurvivesRestart(t *testing.T) {
 	for _, sc := range scenarios() {
 		rapid.Check(t, func(rt *rapid.T) {
-			recs := scrambled(rt, sc.records())
+			recs := scrambled(rt, append(sc.records(),
+				Record{Kind: KindMap, Map: Mapping{Customer: "early", StripeCustomer: "cus_unheard_of"}},
+				Record{Kind: KindMap, Map: Mapping{Customer: "other", StripeCustomer: "cus_1"}},
+				Record{Kind: KindMap, Map: Mapping{StripeCustomer: "cus_1"}}))
 			live, committed := New(testConfig()), New(testConfig())
 			var snapshot []byte
 			var deltas [][]byte
