@@ -143,8 +143,11 @@ func denied(w http.ResponseWriter, d *events.Decision, as403 bool) error {
 			"unblocks_at": d.UnblocksAt, "upgrade_url": d.UpgradeURL,
 		},
 	}
-	if d.Reason == events.NotInPlan {
+	switch d.Reason {
+	case events.NotInPlan:
 		p.Status, p.Title = http.StatusForbidden, "Not in your plan"
+	case events.NoDecision: // the gate fails closed: nothing that paying would help
+		p.Status, p.Title, p.Retry = http.StatusServiceUnavailable, "Not known yet", 1
 	}
 	if as403 {
 		p.Status = http.StatusForbidden

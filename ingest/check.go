@@ -46,21 +46,21 @@ func (s *Server) check(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	d := s.Decisions.Check(customer, g.Feature)
-	u, exact, err := s.usage(r.Context(), customer)
+	u, err := s.usage(r.Context(), customer)
 	if err != nil { // the cache's word stands, which is what apps go by
 		s.Log.Warn("usage could not be read", slog.Any("error", err))
 		return writeJSON(w, http.StatusOK, d)
 	}
-	return writeJSON(w, http.StatusOK, refine(g, d, u, exact, s.Now()))
+	return writeJSON(w, http.StatusOK, refine(g, d, u, s.Now()))
 }
 
 // refine fills a cached decision with the usage that is known better, and
 // blocks what the cache allows only because the block is still on its way. It
 // never allows what the cache blocks. Usage that is not exact, read from
 // documents, cannot take back what the cache counted in the same window.
-func refine(g *plan.Gate, d events.Decision, u usageOf, exact bool, now time.Time) events.Decision {
+func refine(g *plan.Gate, d events.Decision, u usageOf, now time.Time) events.Decision {
 	w, open := current(u.Windows, g.Feature, now)
-	if !exact && d.Used.Valid && d.Used.Cmp(w.Used) > 0 && sameWindow(&d, &w, open, now) {
+	if !u.exact && d.Used.Valid && d.Used.Cmp(w.Used) > 0 && sameWindow(&d, &w, open, now) {
 		return d
 	}
 	d.Used = events.Some(w.Used)

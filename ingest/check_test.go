@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -55,7 +56,7 @@ func TestRefine(t *testing.T) {
 		if c.gate != nil {
 			c.gate(g)
 		}
-		d := refine(g, c.cached, usageOf{Windows: []events.Window{c.window}}, !c.inexact, testNow)
+		d := refine(g, c.cached, usageOf{Windows: []events.Window{c.window}, exact: !c.inexact}, testNow)
 		if d.Allowed != c.allowed || d.Reason != c.reason || d.Used != events.Some(events.Count(c.used)) {
 			t.Errorf("%s: %+v", c.name, d)
 		}
@@ -67,6 +68,27 @@ func TestRefine(t *testing.T) {
 		}
 		if !d.Allowed && (d.Message == "" || d.UnblocksAt == nil || d.UpgradeURL == "") {
 			t.Errorf("%s: an incomplete block %+v", c.name, d)
+		}
+	}
+}
+
+func TestBestTrigger(t *testing.T) {
+	t.Parallel()
+	c := plan.Catalog{Gates: []plan.Gate{
+		{Feature: "all", Endpoint: "/api/*"}, {Feature: "reports", Endpoint: "/api/reports/*"},
+		{Feature: "post", Endpoint: "/api/reports/*", Method: "POST"}, {Feature: "one", Endpoint: "/api/reports/1"}, {Feature: "none"},
+	}}
+	for request, want := range map[string]string{
+		"GET /api/x": "all", "GET /api/reports/2": "reports", "POST /api/reports/2": "post", "POST /api/reports/1": "one", "GET /api/reports/1/": "one",
+		"GET /api/reports": "all", "GET /other": "", "GET /api/": "all", "GET /api": "",
+	} {
+		method, target, _ := strings.Cut(request, " ")
+		got := ""
+		if g := triggered(&c, method, cleanTarget(target)); g != nil {
+			got = g.Feature
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", request, got, want)
 		}
 	}
 }
@@ -132,6 +154,8 @@ func TestAuth(t *testing.T) {
 	none := blocked("barred", "api")
 	none.Reason = events.NotInPlan
 	b.cache.set(none)
+	unknown := events.Decision{Customer: "unknown", Feature: "api", Reason: events.NoDecision}
+	b.cache.set(unknown)
 	as := func(customer string) string { return "X-Customer-Id: " + customer }
 	const post, uri = "X-Forwarded-Method: POST", "X-Forwarded-Uri: /api/features/x?y=1"
 	for _, c := range []struct {
@@ -143,6 +167,7 @@ func TestAuth(t *testing.T) {
 		{"blocked", "GET", "/v1/auth", []string{post, uri, as("full")}, 402},
 		{"blocked for nginx", "GET", "/v1/auth?deny=403", []string{post, uri, as("full")}, 403},
 		{"not in plan", "GET", "/v1/auth", []string{post, uri, as("barred")}, 403},
+		{"not known yet", "GET", "/v1/auth", []string{post, uri, as("unknown")}, 503},
 		{"X-Original", "GET", "/v1/auth", []string{"X-Original-Method: POST", "X-Original-URI: /api/features/x", as("full")}, 402},
 		{"whole URL", "GET", "/v1/auth", []string{post, "X-Original-Url: https://h/api/features/x", as("full")}, 402},
 		{"Envoy", "POST", "/v1/auth/api/features/x", []string{as("full")}, 402},

@@ -47,6 +47,32 @@ func TestPutCustomer(t *testing.T) {
 	}
 }
 
+// The enforcer need not know usage that changes no decision; the view does.
+func TestViewJoinsBothOwners(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.owner("enforcer", func(customer string) any {
+		if customer != "acme" {
+			return standing{Customer: events.Customer{ID: customer, Plan: "free"}, Decisions: []events.Decision{b.cache.Check(customer, "api")}}
+		}
+		return standing{Known: true, Customer: events.Customer{ID: customer, Plan: "free", StripeEmail: "pay@acme.example"}, Decisions: []events.Decision{b.cache.Check(customer, "api")}}
+	})
+	b.owner("aggregator", func(customer string) any {
+		if customer != "acme" {
+			return usageOf{}
+		}
+		past := running(3)
+		past.Start, past.End = past.Start.AddDate(0, 0, -30), past.Start
+		return usageOf{Windows: []events.Window{past, running(85)}, AsOf: testNow}
+	})
+	v := b.want(200, "GET", "/v1/customers/acme", "").json(t)
+	d := v["decisions"].([]any)[0].(map[string]any)
+	if d["used"] != 85.0 || d["reason"] != "near_limit" || d["remaining"] != 15.0 || v["email"] != "pay@acme.example" || len(v["usage"].([]any)) != 1 {
+		t.Errorf("%v", v)
+	}
+	b.want(404, "GET", "/v1/customers/stranger", "")
+}
+
 func TestNullsOfACustomer(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

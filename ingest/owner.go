@@ -28,10 +28,13 @@ const (
 type usageOf struct {
 	Windows []events.Window `json:"windows"`
 	AsOf    time.Time       `json:"as_of"`
+
+	exact bool // includes everything stored until the question
 }
 
 // standing is an enforcer's answer.
 type standing struct {
+	Known     bool              `json:"known"` // by usage or by an account record
 	Customer  events.Customer   `json:"customer"`
 	Decisions []events.Decision `json:"decisions"`
 }
@@ -64,21 +67,21 @@ func (s *Server) ask(ctx context.Context, role, customer string, answer any) err
 	return nil
 }
 
-// usage is a customer's windows: the owner's, else the documents'. exact says
-// that they include everything stored until now.
-func (s *Server) usage(ctx context.Context, customer string) (u usageOf, exact bool, err error) {
-	err = s.ask(ctx, aggregatorRole, customer, &u)
-	if err == nil {
-		return u, true, nil
+// usage is a customer's windows: the owner's, else the documents'.
+func (s *Server) usage(ctx context.Context, customer string) (u usageOf, err error) {
+	if err = s.ask(ctx, aggregatorRole, customer, &u); err == nil {
+		u.exact = true
+		return u, nil
 	}
 	s.notAsked(err)
+	u = usageOf{}
 	u.Windows, err = s.Store.Usage(ctx, customer)
 	for _, w := range u.Windows {
 		if w.LastAt.After(u.AsOf) {
 			u.AsOf = w.LastAt
 		}
 	}
-	return u, false, err
+	return u, err
 }
 
 // standing is what is known of a customer: from the owner, else from the
@@ -89,7 +92,7 @@ func (s *Server) standing(ctx context.Context, customer string) (st standing, er
 	}
 	s.notAsked(err)
 	st = standing{}
-	if st.Customer, _, err = s.Store.Customer(ctx, customer); err != nil {
+	if st.Customer, st.Known, err = s.Store.Customer(ctx, customer); err != nil {
 		return st, err
 	}
 	catalog := s.Catalog()

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -52,34 +53,33 @@ func (s *Server) getCustomer(w http.ResponseWriter, r *http.Request) error {
 
 // view asks the owners for everything about a customer.
 func (s *Server) view(ctx context.Context, id string) (view, bool, error) {
+	u, st, err := s.about(ctx, id)
+	if err != nil {
+		return view{}, false, err
+	}
+	c := s.Catalog()
+	return s.compose(&c, id, st, u), st.Known || len(u.Windows) > 0, nil
+}
+
+// about asks both owners at a time.
+func (s *Server) about(ctx context.Context, id string) (usageOf, standing, error) {
 	type answer struct {
 		u   usageOf
 		err error
 	}
 	usage := make(chan answer, 1)
 	go func() {
-		u, _, err := s.usage(ctx, id)
+		u, err := s.usage(ctx, id)
 		usage <- answer{u, err}
 	}()
 	st, err := s.standing(ctx, id)
 	u := <-usage
-	if err == nil {
-		err = u.err
-	}
-	if err != nil {
-		return view{}, false, err
-	}
-	c := s.Catalog()
-	return s.compose(&c, id, st, u.u), isKnown(&st.Customer) || len(u.u.Windows) > 0, nil
+	return u.u, st, cmp.Or(err, u.err)
 }
 
-func isKnown(c *events.Customer) bool {
-	return c.Position > 0 || !c.UpdatedAt.IsZero() || c.Email != "" || c.StripeEmail != "" || c.StripeCustomer != "" ||
-		c.PinnedPlan != "" || c.Anchor != nil || len(c.Overrides) > 0 || c.Locale != "" || c.Suppressed != ""
-}
-
-// compose joins what is known; where the enforcer has not had to decide, the
-// decision follows from plan, override and usage.
+// compose joins what is known. The enforcer knows usage only as far as it
+// matters, so its decisions are told with what the aggregator counted; where
+// it has not had to decide, the decision follows from plan, override and usage.
 func (s *Server) compose(c *plan.Catalog, id string, st standing, u usageOf) view {
 	now, planName := s.Now(), st.Customer.Plan
 	if planName == "" {
@@ -97,7 +97,9 @@ func (s *Server) compose(c *plan.Catalog, id string, st standing, u usageOf) vie
 		g := &c.Gates[i]
 		w, open := current(u.Windows, g.Feature, now)
 		at := slices.IndexFunc(v.Decisions, func(d events.Decision) bool { return d.Feature == g.Feature })
-		if at < 0 {
+		if at >= 0 {
+			v.Decisions[at] = refine(g, v.Decisions[at], u, now)
+		} else {
 			at = len(v.Decisions)
 			v.Decisions = append(v.Decisions, s.decide(c, g, id, planName, st.Customer.Overrides, &w, u.AsOf, now))
 		}
@@ -132,11 +134,7 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	ctx := r.Context()
-	u, exact, err := s.usage(ctx, customer)
-	if err != nil {
-		return err
-	}
-	st, err := s.standing(ctx, customer)
+	u, st, err := s.about(ctx, customer)
 	if err != nil {
 		return err
 	}
@@ -148,11 +146,11 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) error {
 	windows := slices.DeleteFunc(slices.Clone(u.Windows), func(w events.Window) bool { return w.Feature != g.Feature })
 	answer := map[string]any{
 		"customer": customer, "feature": g.Feature,
-		"decision": refine(g, s.Decisions.Check(customer, g.Feature), u, exact, s.Now()), // what apps are told
-		"owner":    nil,                                                                  // what the partition's owner says
+		"decision": refine(g, s.Decisions.Check(customer, g.Feature), u, s.Now()), // what apps are told
+		"owner":    nil,                                                           // what the partition's owner says
 		"plan":     v.Plan, "pinned": st.Customer.PinnedPlan, "plan_limit": g.LimitOf(v.Plan).String(),
 		"override": nil, "overrides": v.Overrides, "anchor": v.Anchor, "windows": windows,
-		"exact": exact, "as_of": u.AsOf, "gate": g, "subscription": nil,
+		"exact": u.exact, "as_of": u.AsOf, "gate": g, "subscription": nil,
 	}
 	if o, ok := v.Overrides[g.Feature]; ok {
 		answer["override"] = o

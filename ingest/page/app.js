@@ -109,3 +109,10 @@ $("keyform").addEventListener("submit", (ev) => {
   refresh();
 });
 refresh();
+
+// A link to a customer: /?customer=acme
+const asked = new URLSearchParams(location.search).get("customer");
+if (asked) {
+  $("customer").value = asked;
+  lookUp(asked).catch(fail);
+}
