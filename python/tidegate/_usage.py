@@ -1,0 +1,107 @@
+"""Usage events as they go over the wire (CloudEvents 1.0), checked before they are queued."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Dict, Mapping, Optional, Union
+
+from ._decision import Gate, Gates, Number, format_time
+
+#: What `value` may be: a number for sum and max, anything with an identity for unique.
+Value = Union[int, float, Decimal, str]
+
+MAX_EVENT_BYTES = 64 << 10
+_NANO = Decimal("1e-9")
+
+
+def customer_id(raw: Any) -> str:
+    """The id of a customer as a string (numbers and UUIDs too); ValueError if it can't be one."""
+    text = raw if isinstance(raw, str) else str(raw)
+    if not 1 <= len(text.encode("utf-8", "replace")) <= 256:
+        raise ValueError("a customer's id has 1 to 256 bytes of UTF-8")
+    if not text.isprintable() and any(unicodedata.category(c) in ("Cc", "Cs") for c in text):
+        raise ValueError("a customer's id has no control characters")
+    return text
+
+
+def number(value: Value) -> Optional[Number]:
+    """A value as an exact number with at most 9 decimal places, None if it is no number."""
+    if isinstance(value, (str, bool)):
+        return None
+    exact = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
+    if not exact.is_finite() or not 0 <= exact < Decimal("9.2e18"):
+        raise ValueError(f"value {value} is not between 0 and 9.2e18")
+    rounded = exact.quantize(_NANO) if exact.as_tuple().exponent < -9 else exact  # type: ignore[operator]
+    return int(rounded) if rounded == rounded.to_integral_value() else rounded
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An event of which only the place of its value in `data` may still be open."""
+
+    id: str
+    source: str
+    event: str
+    customer: str
+    time: datetime
+    value: Optional[Value]
+    properties: Optional[Mapping[str, Any]]
+
+    def check(self) -> None:
+        """Refuse what Tidegate would refuse; ValueError or TypeError says why."""
+        if not self.event or self.event.startswith("tidegate."):
+            raise ValueError("an event is named by what was used, such as 'api'; 'tidegate.' is Tidegate's own")
+        if self.time.tzinfo is None:
+            raise ValueError("time needs a time zone, such as datetime.now(timezone.utc)")
+        if any(len(text.encode()) > 512 for text in (self.id, self.source, self.event)):
+            raise ValueError("id, source and event have at most 512 bytes each")
+        if self.value is not None:
+            number(self.value)
+        if len(self.encode(None)) > MAX_EVENT_BYTES:
+            raise ValueError("an event has at most 64 KiB")
+
+    def encode(self, gates: Optional[Gates]) -> bytes:
+        """The event as JSON; its value stands where the gates look for it, else in `value`."""
+        event: Dict[str, Any] = {
+            "specversion": "1.0",
+            "id": self.id,
+            "source": self.source,
+            "type": self.event,
+            "subject": self.customer,
+            "time": format_time(self.time),
+        }
+        data = dict(self.properties or {})
+        if self.value is not None:
+            exact = number(self.value)
+            metering = gates.metering(self.event) if gates is not None else ()
+            for path in {g.value_key for g in metering if g.value_key} or {"value"}:
+                _put(data, path.split("."), self.value if exact is None else _json_number(exact))
+        if data:
+            event["data"] = data
+        return json.dumps(event, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def amount(gate: Gate, draft: Draft) -> Optional[Number]:
+    """What an event adds to a gate's total, None where that can't be told here."""
+    if gate.aggregate == "count":
+        return 1
+    if gate.aggregate == "sum" and draft.value is not None:
+        return number(draft.value)
+    return None
+
+
+def _put(data: Dict[str, Any], path: "list[str]", value: Any) -> None:
+    for name in path[:-1]:
+        inner = data.get(name)
+        data[name] = dict(inner) if isinstance(inner, Mapping) else {}
+        data = data[name]
+    data[path[-1]] = value
+
+
+def _json_number(exact: Number) -> Any:
+    # Tidegate takes a number in a string too, so that no float rounds it.
+    return exact if isinstance(exact, int) else format(exact, "f")

@@ -1,0 +1,112 @@
+"""The parts that need FastAPI or Starlette; `Tidegate.install` and `.require` import them."""
+
+# No `from __future__ import annotations`: FastAPI reads the annotations of dependencies,
+# and could not find names that are local to a function.
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, AsyncIterator, Callable, Dict, Optional
+
+import asyncio
+
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ._decision import Decision
+from ._middleware import SCOPE_KEY, Passage, TidegateMiddleware
+from ._problem import CONTENT_TYPE, encode, headers_of, plain_problem, problem_of, status_of
+
+if TYPE_CHECKING:
+    from ._client import Tidegate
+
+
+class Blocked(HTTPException):
+    """Raised by `Tidegate.require`: `decision` says why, `problem` is the document of the answer.
+
+    In an app with `install` the answer is application/problem+json; an app that wants
+    another one registers a handler of its own for this class. In a mounted app without
+    `install` it is FastAPI's usual one, with the same status and headers.
+    """
+
+    def __init__(self, status: int, problem: Dict[str, Any], headers: Dict[str, str], decision: Optional[Decision]):
+        super().__init__(status_code=status, detail=problem["detail"], headers=headers)
+        self.decision, self.problem = decision, problem
+
+
+def blocked(d: Decision) -> Blocked:
+    """The exception for a decision that does not allow."""
+    return Blocked(status_of(d), problem_of(d), headers_of(d), d)
+
+
+async def answer(request: Request, error: Blocked) -> Response:
+    """The exception handler that `install` registers."""
+    headers, body = encode(error.problem, dict(error.headers or {}))
+    response = Response(body, status_code=error.status_code, media_type=CONTENT_TYPE)
+    response.raw_headers = headers
+    return response
+
+
+def install(gate: "Tidegate", app: Any, customer: Optional[Callable[[Any], Any]], wait: float) -> None:
+    """See `Tidegate.install`."""
+    if getattr(app, "middleware_stack", None) is not None:
+        raise RuntimeError("install must come before the app's first request")
+    # At the end, which is the innermost: add_middleware puts later ones outside.
+    app.user_middleware.append(Middleware(TidegateMiddleware, gate=gate, customer=customer))
+    app.exception_handlers.setdefault(Blocked, answer)
+    inner = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def lifespan(owner: Any) -> AsyncIterator[Any]:
+        await asyncio.to_thread(gate.wait_synced, wait)
+        try:
+            # FastAPI before 0.93 ignores lifespan=, but its router has always had this context,
+            # and on_event handlers run inside it.
+            async with inner(owner) as state:
+                yield state
+        finally:
+            await gate.close()
+
+    app.router.lifespan_context = lifespan
+
+
+def requirement(gate: "Tidegate", feature: str, customer: Optional[Callable[..., Any]]) -> Callable[..., Any]:
+    """See `Tidegate.require`."""
+    if customer is None:
+
+        async def asked(request: Request) -> Decision:
+            passage = _passage(gate, request)
+            return _enter(gate, passage, feature, await passage.customer_of(request.scope) if passage else "-")
+
+        return asked
+
+    from fastapi import Depends
+
+    async def given(request: Request, who: Any = Depends(customer)) -> Decision:
+        return _enter(gate, _passage(gate, request), feature, who)
+
+    return given
+
+
+def _passage(gate: "Tidegate", request: Request) -> Optional[Passage]:
+    passage: Optional[Passage] = request.scope.get(SCOPE_KEY)
+    if passage is None and not gate.disabled:
+        raise RuntimeError("require needs the middleware: call gate.install(app, customer=...) first")
+    return passage
+
+
+def _enter(gate: "Tidegate", passage: Optional[Passage], feature: str, who: Any) -> Decision:
+    if passage is None:
+        return gate.check(who if who not in (None, "") else "-", feature)
+    if who is None or who == "":
+        raise _refused(401, "Unauthorized", "the request names no customer")
+    try:
+        d = passage.enter(who, feature, gate.gate(feature))
+    except ValueError as error:
+        raise _refused(400, "Bad Request", str(error)) from error
+    if not d.allowed:
+        raise blocked(d)
+    return d
+
+
+def _refused(status: int, title: str, detail: str) -> Blocked:
+    return Blocked(status, plain_problem(status, title, detail), {"Cache-Control": "no-store"}, None)
