@@ -1,0 +1,157 @@
+package client
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tidegate-io/tidegate/events"
+)
+
+// tallies holds the counts of customers that this process has recorded use of.
+// Readers take no lock; writers lock the key's shard.
+type tallies struct {
+	hasher hasher
+	shards [tallyShards]tallyShard
+}
+
+const (
+	tallyShards   = 16
+	tallyMost     = 4096      // counts kept in a shard
+	tallyIdleKeep = time.Hour // an idle count may go after this, when there are many
+)
+
+type tallyShard struct {
+	mu    sync.Mutex
+	table atomic.Pointer[table[counter]] // nil while empty
+	_     [40]byte                       // a cache line each
+}
+
+// counter is one customer's count of one feature.
+type counter struct {
+	customer, feature string
+	state             atomic.Pointer[tally]
+}
+
+func (t *counter) is(customer, feature string) bool {
+	return t.customer == customer && t.feature == feature
+}
+
+func (t *counter) set(next tally) { t.state.Store(&next) }
+
+func (t *tallies) shard(h uint64) *tallyShard { return &t.shards[h>>60] }
+
+func (t *tallies) find(h uint64, customer, feature string) *counter {
+	if table := t.shard(h).table.Load(); table != nil {
+		return find(table, h, customer, feature)
+	}
+	return nil
+}
+
+// count adds w to the customer's count of a gate, beside the newest decision.
+func (c *cache) count(g *gate, customer string, w events.Value, now time.Time) {
+	h := c.hasher.hash(customer, g.Feature)
+	s := c.tallies.shard(h)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v := c.view.Load() // under the lock: see store
+	d := find(v.decisions, h, customer, g.Feature).decision()
+	if limit := g.limit(d); !limit.Valid || limit.Sign() <= 0 {
+		return
+	}
+	if t := c.tallies.find(h, customer, g.Feature); t != nil {
+		t.set(t.state.Load().recorded(g, d, w, now))
+		return
+	}
+	t := &counter{customer: customer, feature: g.Feature}
+	t.set(newTally(g, d, now).recorded(g, d, w, now))
+	table := s.table.Load()
+	if table == nil || table.used >= tallyMost {
+		table = s.thinned(now)
+		s.table.Store(table)
+	}
+	put(table, h, customer, g.Feature, t)
+}
+
+// thinned is the shard's table without the counts whose windows are over, and,
+// if there are still many, without those that have been idle longest.
+func (s *tallyShard) thinned(now time.Time) *table[counter] {
+	old := s.table.Load()
+	if old == nil {
+		return newTable[counter](0)
+	}
+	type kept struct {
+		h uint64
+		t *counter
+		n int64
+	}
+	var keep []kept
+	old.each(func(h uint64, t *counter) {
+		if state := t.state.Load(); now.UnixNano() < state.end {
+			keep = append(keep, kept{h, t, state.last})
+		}
+	})
+	if len(keep) > tallyMost/2 {
+		slices.SortFunc(keep, func(a, b kept) int { return cmp.Compare(b.n, a.n) })
+		idle := now.Add(-tallyIdleKeep).UnixNano()
+		n := tallyMost / 2
+		for n < tallyMost*3/4 && n < len(keep) && keep[n].n > idle {
+			n++
+		}
+		keep = keep[:n]
+	}
+	fresh := newTable[counter](len(keep))
+	for _, k := range keep {
+		put(fresh, k.h, k.t.customer, k.t.feature, k.t)
+	}
+	return fresh
+}
+
+// lockAll stops all writers until the function that it returns is called.
+func (t *tallies) lockAll() (unlock func()) {
+	for i := range t.shards {
+		t.shards[i].mu.Lock()
+	}
+	return func() {
+		for i := range t.shards {
+			t.shards[i].mu.Unlock()
+		}
+	}
+}
+
+// update calls f for every count; its caller holds the locks.
+func (t *tallies) update(f func(h uint64, t *counter)) {
+	for i := range t.shards {
+		if table := t.shards[i].table.Load(); table != nil {
+			table.each(f)
+		}
+	}
+}
+
+// settle lets every count be compared with what the servers say. current is
+// since when decisions come in without a break; delivered says whether what a
+// customer's records up to a moment have been acknowledged.
+func (c *cache) settle(now time.Time, current int64, wait time.Duration, delivered func(customer string, upTo int64) bool) {
+	for i := range c.tallies.shards {
+		s := &c.tallies.shards[i]
+		s.mu.Lock()
+		v := c.view.Load()
+		if table := s.table.Load(); table != nil && v != nil {
+			table.each(func(h uint64, t *counter) {
+				g := v.gates.byFeature[t.feature]
+				if g == nil {
+					return
+				}
+				old := *t.state.Load()
+				d := find(v.decisions, h, t.customer, t.feature).decision()
+				next := old.settled(g.limit(d), now.UnixNano(), current, wait, func(upTo int64) bool { return delivered(t.customer, upTo) })
+				if next != old {
+					t.set(next)
+				}
+			})
+		}
+		s.mu.Unlock()
+	}
+}

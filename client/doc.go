@@ -1,0 +1,2 @@
+// Package client is what Go apps import.
+package client

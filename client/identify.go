@@ -1,0 +1,63 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/tidegate-io/tidegate/events"
+)
+
+// Customer is what an app tells of a customer. Fields that are empty stay as
+// they are known.
+type Customer struct {
+	ID             string // the app's id, as in Usage; required
+	Email          string // where an upgrade prompt goes
+	Locale         string // such as "de" or "pt-BR": the language of mails
+	StripeCustomer string // Stripe's id, such as cus_123
+	Anchor         time.Time
+}
+
+// Identify tells Tidegate about a customer. It returns when that is stored, or
+// with an error that may be tried again. It waits for the first sync, for the
+// gates say where to store it.
+func (c *Client) Identify(ctx context.Context, one Customer) error {
+	if c.disabled {
+		return nil
+	}
+	if c.closing.Load() {
+		return ErrClosed
+	}
+	if err := events.ValidateCustomer(one.ID); err != nil {
+		return err
+	}
+	select {
+	case <-c.synced:
+	case <-ctx.Done():
+		return fmt.Errorf("identify: not yet synced with Tidegate: %w", ctx.Err())
+	case <-c.crew.ctx.Done():
+		return ErrClosed
+	}
+	a := events.Account{Customer: one.ID, Email: some(one.Email), Locale: some(one.Locale), StripeCustomer: some(one.StripeCustomer)}
+	if !one.Anchor.IsZero() {
+		at := one.Anchor.UTC()
+		a.Anchor = &at
+	}
+	body, err := json.Marshal(a)
+	if err != nil {
+		return fmt.Errorf("identify: %w", err)
+	}
+	p := events.PartitionOf(one.ID, len(*c.lanes.Load()))
+	if err := c.publish(ctx, c.names.Account(p), "application/json", body); err != nil {
+		return fmt.Errorf("identify: %w", err)
+	}
+	return nil
+}
+
+func some(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}

@@ -1,0 +1,175 @@
+package client
+
+import (
+	"time"
+
+	"github.com/tidegate-io/tidegate/events"
+)
+
+// tally is what this process knows of one customer's use of one feature beyond
+// the newest decision. It is a value: the methods return the next one.
+//
+// The rule: used is the greatest lower bound of the usage in the window that
+// can be had without asking. It begins at what the newest decision says;
+// recording w adds w; a newer decision raises it to what that one says.
+//
+// It never blocks wrongly: when a decision arrives, what it says was true, and
+// whatever is recorded here afterwards comes on top of it, for a record cannot
+// be part of a decision that is older than itself. So used ≤ the usage once
+// all that is on its way has arrived.
+//
+// It never lets one process run over by itself: when nobody else records, used
+// began at the usage and grows with it, whether decisions come at once, late
+// or not at all. What other processes have on its way is not known: the
+// overrun is at most that.
+//
+// Three things can lower the usage: corrections, records that the servers
+// count as duplicates of earlier ones, and hours that fall out of a rolling
+// window. A decision that says less than the one before lowers used as much.
+// Of a rolling window, decisions count only until their hour ends, for nothing
+// falls out within an hour. And what the servers have not confirmed by `settle`
+// after its delivery was no usage (see settled).
+type tally struct {
+	used   events.Value // lower bound of the usage in the window
+	local  events.Value // part of used that this process recorded
+	server events.Value // what the newest decision of this window says
+	recent events.Value // recorded since mark
+	mark   int64        // Unix nanoseconds, as all moments here
+	acked  int64        // when all that was recorded up to mark had been delivered; 0: not yet
+	since  int64        // when counting began
+	last   int64        // newest record
+	start  int64        // of the window; 0: not known
+	end    int64        // of the window, or when counting must begin anew
+	hour   int64        // rolling: the hour of the decisions in used
+}
+
+// clockSlack is by how much this process's clock may be behind the servers'
+// when a window that it did not know turns out to be this one.
+const clockSlack = int64(5 * time.Second)
+
+// newTally begins to count at now, beside decision d or without one.
+func newTally(g *gate, d *events.Decision, now time.Time) tally {
+	t := tally{since: now.UnixNano(), mark: now.UnixNano(), last: now.UnixNano()}
+	t.start, t.end = g.span(d, now)
+	if d != nil && t.covers(g, d) {
+		t = t.adopt(g, d)
+	}
+	return t
+}
+
+// covers says whether d speaks of the window of t.
+func (t tally) covers(g *gate, d *events.Decision) bool {
+	return g.rolling || d.WindowStart == nil || t.start == 0 || d.WindowStart.UnixNano() >= t.start
+}
+
+// recorded adds w at now; d is the newest decision, or nil.
+func (t tally) recorded(g *gate, d *events.Decision, w events.Value, now time.Time) tally {
+	if now.UnixNano() >= t.end {
+		t = newTally(g, d, now)
+	}
+	t.used, t.local, t.recent = plus(t.used, w), plus(t.local, w), plus(t.recent, w)
+	t.last = now.UnixNano()
+	return t
+}
+
+// observed takes in a newer decision, which arrives at now.
+func (t tally) observed(g *gate, d *events.Decision, now time.Time) tally {
+	if now.UnixNano() >= t.end {
+		last := t.last
+		t = newTally(g, d, now)
+		t.last = last
+		return t
+	}
+	if g.rolling || d.WindowStart == nil || d.WindowEnd == nil {
+		return t.adopt(g, d)
+	}
+	start := d.WindowStart.UnixNano()
+	switch {
+	case t.start == 0 && start <= t.since+clockSlack, start == t.start:
+		t.start, t.end = start, d.WindowEnd.UnixNano()
+		return t.adopt(g, d)
+	case start < t.start:
+		return t // of a window that is over
+	}
+	// A new window, which began after counting did. Nobody knows how much of the
+	// count belongs to it: at least none.
+	last := t.last
+	t = newTally(g, d, now)
+	t.last = last
+	return t
+}
+
+// adopt takes in what a decision of this window says.
+func (t tally) adopt(g *gate, d *events.Decision) tally {
+	if !d.Used.Valid {
+		return t
+	}
+	says := d.Used.Value
+	if hour := d.DecidedAt.Truncate(time.Hour).UnixNano(); g.rolling && hour != t.hour {
+		t.used, t.hour = t.local, hour
+	} else if says.Cmp(t.server) < 0 {
+		t.used = t.used.Sub(t.server.Sub(says))
+		t.local = least(t.local, t.used)
+	}
+	t.server = says
+	t.used = t.used.Max(says)
+	return t
+}
+
+// estimate is the lower bound at now; ok is false when there is none.
+func (t tally) estimate(g *gate, now time.Time) (used events.Value, ok bool) {
+	switch {
+	case now.UnixNano() >= t.end:
+		return events.Value{}, false
+	case g.rolling && t.hour != now.Truncate(time.Hour).UnixNano():
+		return t.local, true
+	}
+	return t.used, true
+}
+
+// nearPercent is the level from which the servers tell every change of the
+// usage; a gate's own warning level may only be lower.
+const nearPercent = 80
+
+// settled compares, again and again, what was delivered longer than `settle`
+// ago with what the servers say. They have had the time to count it, and to
+// tell if it is near the limit. If they don't, part of it was no usage:
+// duplicates of another process's records, corrected since, or of the window
+// before. The count then goes on from what they say.
+//
+// delivered says whether everything recorded up to a moment has been
+// acknowledged; current is since when decisions come in without a break.
+func (t tally) settled(limit events.NullValue, now, current int64, settle time.Duration, delivered func(upTo int64) bool) tally {
+	if t.acked == 0 {
+		if delivered(t.mark) {
+			t.acked = now
+		}
+		return t
+	}
+	t.acked = max(t.acked, current)
+	if now-t.acked < int64(settle) {
+		return t
+	}
+	if limit.Valid && limit.Sign() > 0 {
+		near, old := limit.Percent(nearPercent), t.used.Sub(t.recent)
+		if old.Cmp(t.server) > 0 && (old.Cmp(near) >= 0 || t.server.Cmp(near) >= 0) {
+			t.used = plus(t.server, t.recent)
+			t.local = least(t.local, t.used)
+		}
+	}
+	t.mark, t.acked, t.recent = now, 0, events.Value{}
+	return t
+}
+
+// plus adds; a sum that leaves the range stays where it was.
+func plus(v, w events.Value) events.Value {
+	sum, _ := v.Add(w)
+	return sum
+}
+
+func least(v, w events.Value) events.Value {
+	if w.Cmp(v) < 0 {
+		return w
+	}
+	return v
+}
