@@ -113,9 +113,11 @@ func meter(o object, feature string) plan.Meter {
 	} else if !event.given() && strings.HasPrefix(feature, events.ControlPrefix) {
 		event.fail("is missing: the event would be called %s like the feature, but such names are Tidegate's own", quote(feature))
 	}
-	m.Aggregate = plan.Aggregate(o.get("aggregate").oneOf(string(plan.Count), string(plan.Sum), string(plan.Max), string(plan.Unique)))
+	aggregate, known := o.get("aggregate").choice(string(plan.Count), string(plan.Sum), string(plan.Max), string(plan.Unique))
+	m.Aggregate = plan.Aggregate(aggregate)
 	value := o.get("value")
 	switch {
+	case !known: // what follows depends on it
 	case m.Aggregate == plan.Count && value.given():
 		value.fail("count takes no value, it counts events: remove it, or set aggregate to sum, max or unique")
 	case m.Aggregate != plan.Count && !value.given():
@@ -126,7 +128,7 @@ func meter(o object, feature string) plan.Meter {
 		if m.Cap = plan.DefaultUniqueCap; c.given() {
 			m.Cap = c.integer(1, maxUniqueCap)
 		}
-	} else if c.given() {
+	} else if c.given() && known {
 		c.fail("only unique has a cap, not %s: remove it", m.Aggregate)
 	}
 	return m
@@ -167,7 +169,10 @@ const wantPeriod = "month, day, or a number of days such as 30d"
 func spec(period, kind field) window.Spec {
 	k := ""
 	if kind.given() {
-		k = kind.oneOf(string(window.Anniversary), string(window.Rolling), string(window.Calendar))
+		w, known := kind.choice(string(window.Anniversary), string(window.Rolling), string(window.Calendar))
+		if known {
+			k = w
+		}
 	}
 	if !period.given() {
 		period.fail("is missing: give %s", wantPeriod)

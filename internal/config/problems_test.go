@@ -95,6 +95,7 @@ var gateProblems = []spoiled{
 	{"period 0", "30d", "0d", []string{`10 gates[0].condition.period: is none of`}, true},
 	{"period a list", "30d", "[30d]", []string{`10 gates[0].condition.period: must be month, day, or a number of days such as 30d, not a list`}, true},
 	{"window", "30d", "30d\n      window: roling", []string{`11 gates[0].condition.window: "roling" is none of anniversary, rolling, calendar: did you mean rolling?`}, true},
+	{"window unknown", "30d", "month\n      window: weekly", []string{`11 gates[0].condition.window: "weekly" is not allowed: it must be anniversary, rolling, calendar`}, true},
 	{"window of a calendar", "30d", "month\n      window: rolling", []string{`11 gates[0].condition.window: a period of "month" is of the calendar`}, true},
 	{"calendar of days", "30d", "30d\n      window: calendar", []string{"11 gates[0].condition.window: a calendar window needs the period month or day"}, true},
 	{"warn_at a number", "30d", "30d\n      warn_at: [80]", []string{`11 gates[0].condition.warn_at[0]: "80" must be a whole percentage from 1% to 99%`}, true},
@@ -126,7 +127,7 @@ const gatesPart = `gates:
 var meterProblems = []spoiled{
 	{"event of ours", "", "    meter: {event: tidegate.plan}\n", []string{`11 gates[0].meter.event: names that begin with tidegate. are Tidegate's own`}, true},
 	{"feature of ours", "feature: api", "feature: tidegate.x", []string{"7 gates[0].meter.event: is missing: the event would be called"}, false},
-	{"aggregate", "", "    meter: {aggregate: avg}\n", []string{`11 gates[0].meter.aggregate: "avg" is not allowed: it must be count, sum, max, unique`}, true},
+	{"aggregate", "", "    meter: {aggregate: avg, value: $.a, cap: 1}\n", []string{`11 gates[0].meter.aggregate: "avg" is not allowed: it must be count, sum, max, unique`}, true},
 	{"sum without value", "", "    meter:\n      aggregate: sum\n", []string{"11 gates[0].meter.value: is missing: sum needs to know which part of an event's data"}, true},
 	{"max without value", "", "    meter: {aggregate: max}\n", []string{"11 gates[0].meter.value: is missing: max"}, true},
 	{"unique without value", "", "    meter: {aggregate: unique}\n", []string{"11 gates[0].meter.value: is missing: unique"}, true},

@@ -88,19 +88,28 @@ func badName(v string, most int) string {
 
 // oneOf is one of a few words, the first of which is the default.
 func (f field) oneOf(words ...string) string {
+	w, _ := f.choice(words...)
+	return w
+}
+
+// choice is oneOf that also says whether there was nothing to refuse.
+func (f field) choice(words ...string) (string, bool) {
+	if !f.given() {
+		return words[0], true
+	}
 	v, ok := f.text("one of " + strings.Join(words, ", "))
-	if !ok || slices.Contains(words, v) {
-		if v == "" {
-			return words[0]
-		}
-		return v
+	switch {
+	case !ok:
+		return words[0], false
+	case slices.Contains(words, v):
+		return v, true
 	}
 	if best := nearest(v, words); best != "" && len(words) > 1 {
 		f.fail("%s is none of %s: did you mean %s?", quote(v), strings.Join(words, ", "), best)
 	} else {
 		f.fail("%s is not allowed: it must be %s", quote(v), strings.Join(words, ", "))
 	}
-	return words[0]
+	return words[0], false
 }
 
 func (f field) boolean() bool {
