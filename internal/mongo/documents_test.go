@@ -80,7 +80,6 @@ func TestUsageDocument(t *testing.T) {
 	same(t, fields(t, s.usage, rolling.ID()), want)
 }
 
-// documented are the fields of the other collections.
 func TestDocumentsHaveTheDocumentedFields(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()

@@ -40,8 +40,7 @@ func Run(t *testing.T, open func(t testing.TB) Store) {
 	}
 }
 
-// RunRacing checks conditional writes with several writers of one document,
-// which needs a server whose filtered replace is atomic.
+// RunRacing checks conditional writes with several writers of one document.
 func RunRacing(t *testing.T, open func(t testing.TB) Store) {
 	t.Run("racing writers of a window", func(t *testing.T) {
 		t.Parallel()
