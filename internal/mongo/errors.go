@@ -15,6 +15,9 @@ import (
 // names that Tidegate did not make.
 var ErrForeign = errors.New("the database is someone else's")
 
+// ErrURI is returned by Open for a URI that no server can be reached by.
+var ErrURI = errors.New("MONGODB_URI is not valid")
+
 // Codes of the server's errors.
 const (
 	codeUnauthorized         = 13
@@ -48,14 +51,14 @@ func hasCode(err error, code int) bool {
 // uriError tells what is wrong with a URI. The driver's text quotes parts of
 // it, so it is only shown when it shows no secret.
 func uriError(uri string, err error) error {
-	const advice = "MONGODB_URI is not valid, it has the form mongodb://user:password@host:27017/?authSource=admin with user and password percent-encoded"
+	const advice = "it has the form mongodb://user:password@host:27017/?authSource=admin with user and password percent-encoded"
 	detail := strings.TrimPrefix(err.Error(), "error parsing uri: ")
 	for _, secret := range secrets(uri) {
 		if strings.Contains(detail, secret) {
-			return errors.New(advice)
+			return fmt.Errorf("%w: %s", ErrURI, advice)
 		}
 	}
-	return fmt.Errorf("%s: %s", advice, detail)
+	return fmt.Errorf("%w: %s: %s", ErrURI, advice, detail)
 }
 
 // secrets are the parts of a URI, however broken, that nobody may see: user
