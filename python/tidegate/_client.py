@@ -139,7 +139,7 @@ class Tidegate:
         """
         who = customer_id(customer)
         if self.disabled:
-            return Decision(who, feature, True, Reason.GATE_OFF, decided_at=datetime.now(timezone.utc))
+            return Decision(who, feature, True, Reason.NO_DECISION, decided_at=datetime.now(timezone.utc))
         return self._runtime().check(who, feature)
 
     def triggered(self, method: str, path: str) -> Tuple[Gate, ...]:
@@ -192,9 +192,9 @@ class Tidegate:
             value=value,
             properties=properties,
         )
-        draft.check()
+        body = draft.check()
         if not self.disabled:
-            self._runtime().record(draft)
+            self._runtime().record(draft, body)
         return draft.id
 
     async def record(
@@ -280,19 +280,27 @@ class Tidegate:
 
     # Frameworks
 
-    def install(self, app: Any, customer: Optional[Callable[[Any], Any]] = None, *, wait: float = 2.0) -> None:
+    def install(
+        self,
+        app: Any,
+        customer: Optional[Callable[[Any], Any]] = None,
+        *,
+        allow_anonymous: bool = False,
+        wait: float = 2.0,
+    ) -> None:
         """Put the middleware into a FastAPI or Starlette app and hook into its start and end.
 
         `customer` takes the request and returns (or awaits) the customer's id, None for
-        a visitor without one, who is neither limited nor counted by triggers. It runs
-        inside all middlewares that the app adds, in whatever order, so it may read what
-        they have put into `request.state`; what dependencies find out it can't see (for
-        these see `require`). At its start the app waits up to `wait` seconds for the first
+        a visitor without one: what triggers gate is then answered with 401 or, with
+        `allow_anonymous`, left to the app, unlimited and uncounted. It runs inside all
+        middlewares that the app adds, in whatever order, so it may read what they have put
+        into `request.state`; what dependencies find out it can't see (for these see
+        `require`). At its start the app waits up to `wait` seconds for the first
         decisions, and starts without them when Tidegate can't be reached.
         """
         from .fastapi import install
 
-        install(self, app, customer, wait)
+        install(self, app, customer, allow_anonymous, wait)
 
     def require(self, feature: str, customer: Optional[Callable[..., Any]] = None) -> Callable[..., Any]:
         """A FastAPI dependency: `Depends(gate.require("reports"))` gives the `Decision`.

@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, MutableMapping, Optional, Set, Tuple
 
 from ._decision import Decision, Gate
-from ._problem import encode, headers_of, plain_problem, problem_of
+from ._problem import encode, headers_of, nobody, not_an_id, problem_of
 
 if TYPE_CHECKING:
     from ._client import Tidegate
@@ -22,6 +22,7 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 #: Where a request's `Passage` stands in its scope.
 SCOPE_KEY = "tidegate"
+_NO_STORE = {"Cache-Control": "no-store"}
 
 
 class Passage:
@@ -66,8 +67,15 @@ class TidegateMiddleware:
     otherwise one use of each is recorded as its answer begins, if that is 2xx or 3xx.
     """
 
-    def __init__(self, app: ASGIApp, gate: Tidegate, customer: Optional[Callable[[Any], Any]] = None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        gate: Tidegate,
+        customer: Optional[Callable[[Any], Any]] = None,
+        allow_anonymous: bool = False,
+    ) -> None:
         self.app, self.gate, self.customer = app, gate, customer
+        self.allow_anonymous = allow_anonymous
         self._warned = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -103,12 +111,12 @@ class TidegateMiddleware:
             return None
         customer = await passage.customer_of(scope)
         if customer is None:
-            return None
+            return None if self.allow_anonymous else (nobody(), _NO_STORE)
         for gate in gates:
             try:
                 d = passage.enter(customer, gate.feature, gate)
             except ValueError as error:
-                return plain_problem(400, "Bad Request", str(error)), {"Cache-Control": "no-store"}
+                return not_an_id(error), _NO_STORE
             if not d.allowed:
                 return problem_of(d), headers_of(d)
         return None

@@ -10,8 +10,11 @@ from ._decision import Decision, Reason, plain
 CONTENT_TYPE = "application/problem+json"
 
 
+_BASE = "https://tidegate.io/problems/"
+
+
 def status_of(d: Decision) -> int:
-    """402 for a limit, 403 for what is not in the plan, 503 while nothing is known and `fail` is closed."""
+    """402 for a limit, 403 for what is not in the plan, 503 when the fail policy refused."""
     return {Reason.NOT_IN_PLAN: 403, Reason.NO_DECISION: 503}.get(d.reason, 402)
 
 
@@ -24,17 +27,17 @@ def headers_of(d: Decision) -> Dict[str, str]:
 
 
 def problem_of(d: Decision) -> Dict[str, Any]:
-    """The document."""
-    title = {Reason.NOT_IN_PLAN: "Not in your plan", Reason.NO_DECISION: "Try again shortly"}.get(
-        d.reason, "Limit reached"
-    )
+    """The document, with what an app's front end shows."""
+    kind, title, detail = {
+        Reason.NOT_IN_PLAN: ("not-in-plan", "Not in your plan", "Your plan does not include this feature."),
+        Reason.NO_DECISION: ("not-decided", "Usage cannot be checked now", "Try again in a moment."),
+    }.get(d.reason, ("limit-reached", "Limit reached", "The limit of your plan is reached."))
     return {
-        "type": f"urn:tidegate:{d.reason}",
+        "type": _BASE + kind,
         "title": title,
         "status": status_of(d),
-        "detail": d.message or title,
+        "detail": d.message or detail,
         "feature": d.feature,
-        "reason": d.reason,
         "limit": plain(d.limit),
         "used": plain(d.used),
         "unblocks_at": plain(d.unblocks_at),
@@ -42,9 +45,15 @@ def problem_of(d: Decision) -> Dict[str, Any]:
     }
 
 
-def plain_problem(status: int, title: str, detail: str) -> Dict[str, Any]:
-    """A problem that is not about a limit."""
-    return {"type": "about:blank", "title": title, "status": status, "detail": detail}
+def nobody() -> Dict[str, Any]:
+    """The answer to a request for a metered feature that names no customer."""
+    detail = "This feature is metered, and the request names no customer."
+    return {"type": _BASE + "no-customer", "title": "Who is asking?", "status": 401, "detail": detail}
+
+
+def not_an_id(error: ValueError) -> Dict[str, Any]:
+    """The answer to a request whose customer's id can't be one."""
+    return {"type": "about:blank", "title": "Bad Request", "status": 400, "detail": str(error)}
 
 
 def encode(document: Dict[str, Any], headers: Dict[str, str]) -> Tuple[List[Tuple[bytes, bytes]], bytes]:

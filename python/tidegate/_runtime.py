@@ -70,8 +70,8 @@ class Runtime:
         used = self._used(gate, customer, known, now)
         return judge(gate, known, used, customer, gates.default_plan, now)
 
-    def record(self, draft: Draft) -> None:
-        """Count a use here and queue it."""
+    def record(self, draft: Draft, plain: bytes) -> None:
+        """Count a use here and queue it; `plain` is how it looks without knowing the gates."""
         gates, now = self.cache.gates, datetime.now(timezone.utc)
         claims: List[Claim] = []
         for gate in gates.metering(draft.event) if gates is not None else ():
@@ -80,7 +80,9 @@ class Runtime:
                 known = standing(self.cache.decisions.get((draft.customer, gate.feature)), now)
                 base = self._used(gate, draft.customer, known, now)
                 claims.append(self.ledger.spend(draft.customer, gate.feature, added, base, now))
-        body = draft.encode(gates) if draft.value is None or gates is not None else None
+        body: Optional[bytes] = plain
+        if draft.value is not None:
+            body = None if gates is None else draft.encode(gates)
         self.outbox.add(Use(draft.id, lambda: self._encode(draft), claims, body))
 
     def status(self) -> Status:

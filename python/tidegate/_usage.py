@@ -51,8 +51,8 @@ class Draft:
     value: Optional[Value]
     properties: Optional[Mapping[str, Any]]
 
-    def check(self) -> None:
-        """Refuse what Tidegate would refuse; ValueError or TypeError says why."""
+    def check(self) -> bytes:
+        """Refuse what Tidegate would refuse; ValueError or TypeError says why. Returns `encode(None)`."""
         if not self.event or self.event.startswith("tidegate."):
             raise ValueError("an event is named by what was used, such as 'api'; 'tidegate.' is Tidegate's own")
         if self.time.tzinfo is None:
@@ -61,8 +61,10 @@ class Draft:
             raise ValueError("id, source and event have at most 512 bytes each")
         if self.value is not None:
             number(self.value)
-        if len(self.encode(None)) > MAX_EVENT_BYTES:
+        body = self.encode(None)
+        if len(body) > MAX_EVENT_BYTES:
             raise ValueError("an event has at most 64 KiB")
+        return body
 
     def encode(self, gates: Optional[Gates]) -> bytes:
         """The event as JSON; its value stands where the gates look for it, else in `value`."""

@@ -2,10 +2,9 @@
 
 # No `from __future__ import annotations`: FastAPI reads the annotations of dependencies,
 # and could not find names that are local to a function.
+import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, AsyncIterator, Callable, Dict, Optional
-
-import asyncio
 
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -14,28 +13,28 @@ from starlette.responses import Response
 
 from ._decision import Decision
 from ._middleware import SCOPE_KEY, Passage, TidegateMiddleware
-from ._problem import CONTENT_TYPE, encode, headers_of, plain_problem, problem_of, status_of
+from ._problem import CONTENT_TYPE, encode, headers_of, nobody, not_an_id, problem_of
 
 if TYPE_CHECKING:
     from ._client import Tidegate
 
 
 class Blocked(HTTPException):
-    """Raised by `Tidegate.require`: `decision` says why, `problem` is the document of the answer.
+    """Raised by `Tidegate.require`: `problem` is the document of the answer, `decision` says why.
+
+    `decision` is None when the request names no customer (401) or an impossible one (400).
 
     In an app with `install` the answer is application/problem+json; an app that wants
     another one registers a handler of its own for this class. In a mounted app without
     `install` it is FastAPI's usual one, with the same status and headers.
     """
 
-    def __init__(self, status: int, problem: Dict[str, Any], headers: Dict[str, str], decision: Optional[Decision]):
-        super().__init__(status_code=status, detail=problem["detail"], headers=headers)
+    def __init__(
+        self, problem: Dict[str, Any], headers: Optional[Dict[str, str]] = None, decision: Optional[Decision] = None
+    ) -> None:
+        headers = headers or {"Cache-Control": "no-store"}
+        super().__init__(status_code=problem["status"], detail=problem["detail"], headers=headers)
         self.decision, self.problem = decision, problem
-
-
-def blocked(d: Decision) -> Blocked:
-    """The exception for a decision that does not allow."""
-    return Blocked(status_of(d), problem_of(d), headers_of(d), d)
 
 
 async def answer(request: Request, error: Blocked) -> Response:
@@ -46,12 +45,16 @@ async def answer(request: Request, error: Blocked) -> Response:
     return response
 
 
-def install(gate: "Tidegate", app: Any, customer: Optional[Callable[[Any], Any]], wait: float) -> None:
+def install(
+    gate: "Tidegate", app: Any, customer: Optional[Callable[[Any], Any]], allow_anonymous: bool, wait: float
+) -> None:
     """See `Tidegate.install`."""
     if getattr(app, "middleware_stack", None) is not None:
         raise RuntimeError("install must come before the app's first request")
     # At the end, which is the innermost: add_middleware puts later ones outside.
-    app.user_middleware.append(Middleware(TidegateMiddleware, gate=gate, customer=customer))
+    app.user_middleware.append(
+        Middleware(TidegateMiddleware, gate=gate, customer=customer, allow_anonymous=allow_anonymous)
+    )
     app.exception_handlers.setdefault(Blocked, answer)
     inner = app.router.lifespan_context
 
@@ -98,15 +101,12 @@ def _enter(gate: "Tidegate", passage: Optional[Passage], feature: str, who: Any)
     if passage is None:
         return gate.check(who if who not in (None, "") else "-", feature)
     if who is None or who == "":
-        raise _refused(401, "Unauthorized", "the request names no customer")
+        raise Blocked(nobody())
     try:
         d = passage.enter(who, feature, gate.gate(feature))
     except ValueError as error:
-        raise _refused(400, "Bad Request", str(error)) from error
+        raise Blocked(not_an_id(error)) from error
     if not d.allowed:
-        raise blocked(d)
+        raise Blocked(problem_of(d), headers_of(d), d)
     return d
 
-
-def _refused(status: int, title: str, detail: str) -> Blocked:
-    return Blocked(status, plain_problem(status, title, detail), {"Cache-Control": "no-store"}, None)
