@@ -15,6 +15,7 @@ import (
 // gateSet is the value of the key _gates, made ready for look-ups. It does not
 // change.
 type gateSet struct {
+	announced  events.Gates
 	partitions int
 	plan       string // the default one
 	byFeature  map[string]*gate
@@ -35,8 +36,18 @@ type gate struct {
 // per feature for the life of a client; a removed gate leaves it empty.
 type gateSlot struct{ atomic.Pointer[gate] }
 
+// Gates are the gates as the servers have announced them; false before the
+// first sync. The result is shared: don't change it.
+func (c *Client) Gates() (events.Gates, bool) {
+	v := c.cache.view.Load()
+	if v == nil {
+		return events.Gates{}, false
+	}
+	return v.gates.announced, true
+}
+
 func newGateSet(g *events.Gates) *gateSet {
-	s := &gateSet{partitions: g.Partitions, plan: g.DefaultPlan, byFeature: map[string]*gate{}, byEvent: map[string][]*gate{}}
+	s := &gateSet{announced: *g, partitions: g.Partitions, plan: g.DefaultPlan, byFeature: map[string]*gate{}, byEvent: map[string][]*gate{}}
 	for i := range g.Gates {
 		one := newGate(g.Gates[i])
 		s.byFeature[one.Feature] = one

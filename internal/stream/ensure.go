@@ -155,3 +155,17 @@ func (l Layout) buckets() []jetstream.KeyValueConfig {
 		{Bucket: l.Names.Bucket(events.BucketOwners), Replicas: max(l.Replicas, 1), LimitMarkerTTL: time.Minute},
 	}
 }
+
+// Partitions is for how many partitions the streams were made.
+func Partitions(ctx context.Context, js jetstream.JetStream, n events.Names) (int, error) {
+	name := n.Stream(events.StreamUsage)
+	s, err := js.Stream(ctx, name)
+	if err != nil {
+		return 0, fmt.Errorf("stream %s: %w: has Tidegate been started on this NATS, and is `namespace` right?", name, err)
+	}
+	made, _ := strconv.Atoi(s.CachedInfo().Config.Metadata[partitionsKey])
+	if made == 0 {
+		return 0, fmt.Errorf("stream %s is not Tidegate's: set `namespace` in the configuration", name)
+	}
+	return made, nil
+}

@@ -1,0 +1,241 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/stripe/stripe-go/v76"
+
+	"github.com/tidegate-io/tidegate/internal/billing"
+	"github.com/tidegate-io/tidegate/internal/config"
+	"github.com/tidegate-io/tidegate/internal/mongo"
+	"github.com/tidegate-io/tidegate/internal/stream"
+)
+
+type doctorCmd struct {
+	natsFlags
+}
+
+// finding is one check's outcome.
+type finding struct {
+	Check  string `json:"check"`
+	State  string `json:"state"` // ok, warning, failed, skipped
+	Detail string `json:"detail"`
+}
+
+const (
+	stateOK      = "ok"
+	stateWarning = "warning"
+	stateFailed  = "failed"
+	stateSkipped = "skipped"
+)
+
+func (c *doctorCmd) Run(e *env) error {
+	checks := []struct {
+		name string
+		f    func(*env, context.Context) (string, string)
+	}{
+		{"configuration", c.configuration}, {"tidegate", c.running}, {"nats", c.nats}, {"partitions", c.owners},
+		{"mongodb", c.mongodb}, {"stripe", c.stripe}, {"resend", c.resend}, {"billing", c.unmapped},
+	}
+	findings := []finding{}
+	failed := 0
+	for _, check := range checks {
+		ctx, cancel := context.WithTimeout(e.ctx, 10*time.Second)
+		state, detail := check.f(e, ctx)
+		cancel()
+		if state == stateFailed {
+			failed++
+		}
+		findings = append(findings, finding{check.name, state, detail})
+	}
+	err := e.printAny(findings, func(w *tabwriter.Writer) error {
+		for _, f := range findings {
+			row(w, f.Check, f.State, f.Detail)
+		}
+		return nil
+	})
+	if err == nil && failed > 0 {
+		return fmt.Errorf("%d of %d checks failed", failed, len(findings))
+	}
+	return err
+}
+
+func (c *doctorCmd) configuration(e *env, _ context.Context) (string, string) {
+	cfg, err := config.Load(e.Config, os.LookupEnv)
+	var wrong *config.Errors
+	switch {
+	case errors.As(err, &wrong):
+		return stateFailed, err.Error()
+	case errors.Is(err, os.ErrNotExist):
+		return stateWarning, e.Config + " is not there: `dev` uses the built-in example, `serve` needs one (`tidegate init`)"
+	case err != nil:
+		return stateFailed, err.Error()
+	}
+	return stateOK, fmt.Sprintf("%s: %d plans, %d gates", e.Config, len(cfg.Plans), len(cfg.Gates))
+}
+
+func (c *doctorCmd) running(_ *env, ctx context.Context) (string, string) {
+	a, err := connectAPI()
+	if err != nil {
+		return stateFailed, err.Error()
+	}
+	if err := a.get(ctx, "/readyz", nil, nil); err != nil {
+		return stateFailed, err.Error()
+	}
+	return stateOK, a.base + " is ready"
+}
+
+func (c *doctorCmd) nats(e *env, ctx context.Context) (string, string) {
+	l, err := c.connect(e)
+	if err != nil {
+		return stateFailed, err.Error()
+	}
+	defer l.close()
+	info, err := l.js.AccountInfo(ctx)
+	if err != nil {
+		return stateFailed, fmt.Sprintf("JetStream: %v: enable it (nats-server -js)", err)
+	}
+	return stateOK, fmt.Sprintf("%s %s, %d partitions, %d streams, %.1f MB stored",
+		l.nc.ConnectedUrlRedacted(), l.nc.ConnectedServerVersion(), l.partitions, info.Streams, float64(info.Store)/1e6)
+}
+
+// owners names partitions that nobody owns.
+func (c *doctorCmd) owners(e *env, ctx context.Context) (string, string) {
+	l, err := c.connect(e)
+	if err != nil {
+		return stateSkipped, "NATS is not reachable"
+	}
+	defer l.close()
+	owners, err := stream.Owners(ctx, l.js, l.names)
+	if err != nil {
+		return stateFailed, err.Error()
+	}
+	var missing []string
+	holders := map[string]bool{}
+	for _, h := range owners {
+		holders[h] = true
+	}
+	for _, role := range []string{roleAggregator, roleEnforcer} {
+		for p := range l.partitions {
+			if key := fmt.Sprintf("%s.%d", role, p); owners[key] == "" {
+				missing = append(missing, key)
+			}
+		}
+	}
+	if len(missing) > 0 {
+		return stateFailed, "nobody owns " + strings.Join(missing, ", ") + ": start processes with these roles"
+	}
+	return stateOK, fmt.Sprintf("%d leases in %d processes", len(owners), len(holders))
+}
+
+func (c *doctorCmd) mongodb(_ *env, ctx context.Context) (string, string) {
+	uri, err := lookup("MONGODB_URI")
+	if err != nil {
+		return stateFailed, err.Error()
+	}
+	if uri == "" {
+		return stateSkipped, "MONGODB_URI is not set: `dev` keeps documents in its embedded store"
+	}
+	db, err := lookup("MONGODB_DATABASE")
+	if err != nil {
+		return stateFailed, err.Error()
+	}
+	s, err := mongo.Open(ctx, uri, db, mongo.Options{Timeout: 5 * time.Second})
+	if err != nil {
+		return stateFailed, err.Error()
+	}
+	_ = s.Close(ctx)
+	return stateOK, "reachable"
+}
+
+func (c *doctorCmd) stripe(_ *env, ctx context.Context) (string, string) {
+	hook, err := lookup("STRIPE_WEBHOOK_SECRET")
+	if err != nil {
+		return stateFailed, err.Error()
+	}
+	key, err := lookup("STRIPE_SECRET_KEY")
+	if err != nil {
+		return stateFailed, err.Error()
+	}
+	if key == "" {
+		if hook == "" {
+			return stateSkipped, "neither STRIPE_WEBHOOK_SECRET nor STRIPE_SECRET_KEY is set: `serve` refuses webhooks"
+		}
+		return stateOK, "webhook secret set; STRIPE_SECRET_KEY is not, so nothing is asked of Stripe"
+	}
+	base := os.Getenv("STRIPE_API_BASE")
+	if base == "" {
+		base = stripe.APIURL
+	}
+	return probe(ctx, strings.TrimSuffix(base, "/")+"/v1/balance", key)
+}
+
+func (c *doctorCmd) resend(_ *env, ctx context.Context) (string, string) {
+	key, err := lookup("RESEND_API_KEY")
+	if err != nil {
+		return stateFailed, err.Error()
+	}
+	if key == "" {
+		return stateSkipped, "RESEND_API_KEY is not set: mails are written to files"
+	}
+	base := os.Getenv("RESEND_BASE_URL")
+	if base == "" {
+		base = "https://api.resend.com"
+	}
+	return probe(ctx, strings.TrimSuffix(base, "/")+"/domains", key)
+}
+
+// probe asks an API whether it takes the key.
+func probe(ctx context.Context, url, key string) (string, string) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return stateFailed, err.Error()
+	}
+	req.Header.Set("Authorization", "Bearer "+key)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return stateFailed, fmt.Sprintf("no answer: %v", errors.Unwrap(err))
+	}
+	_ = resp.Body.Close()
+	switch {
+	case resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden:
+		return stateFailed, fmt.Sprintf("the key is refused (%s)", resp.Status)
+	case resp.StatusCode >= 300:
+		return stateWarning, "answered " + resp.Status
+	}
+	return stateOK, "the key is accepted"
+}
+
+// unmapped names Stripe customers that are nobody's, and prices without a plan.
+func (c *doctorCmd) unmapped(e *env, ctx context.Context) (string, string) {
+	l, err := c.connect(e)
+	if err != nil {
+		return stateSkipped, "NATS is not reachable"
+	}
+	defer l.close()
+	reply, err := l.nc.RequestWithContext(ctx, l.names.Query(billing.Role, 0), []byte(`{"unmapped":true}`))
+	if err != nil {
+		return stateSkipped, "nobody runs the enforcer, which knows"
+	}
+	var answer struct {
+		Unmapped []struct {
+			StripeCustomer string `json:"stripe_customer"`
+		} `json:"unmapped"`
+	}
+	if err := json.Unmarshal(reply.Data, &answer); err != nil {
+		return stateFailed, err.Error()
+	}
+	if n := len(answer.Unmapped); n > 0 {
+		return stateWarning, fmt.Sprintf("%d Stripe customers are nobody's, such as %s: PUT /v1/customers/{id} with stripe_customer",
+			n, answer.Unmapped[0].StripeCustomer)
+	}
+	return stateOK, "every Stripe customer is somebody's"
+}

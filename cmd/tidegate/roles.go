@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/tidegate-io/tidegate/aggregator"
+	"github.com/tidegate-io/tidegate/client"
+	"github.com/tidegate-io/tidegate/enforcer"
+	"github.com/tidegate-io/tidegate/ingest"
+	"github.com/tidegate-io/tidegate/internal/billing"
+	"github.com/tidegate-io/tidegate/internal/config"
+	"github.com/tidegate-io/tidegate/internal/funnel"
+	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/stream"
+	//	"github.com/tidegate-io/tidegate/notifier"
+)
+
+// store is what the roles need of a store, together.
+type store interface {
+	aggregator.Store
+	enforcer.Store
+	billing.Store
+	//notifier.Store
+	ingest.Store
+	Ping(context.Context) error
+	Close(context.Context) error
+}
+
+// startRoles owns the partitions of the roles asked for.
+func (a *app) startRoles(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	a.onStop("roles", func(stop context.Context) error {
+		cancel()
+		done := make(chan struct{})
+		go func() { a.supervisor.Wait(); close(done) }()
+		select {
+		case <-done:
+			return nil
+		case <-stop.Done():
+			return errors.New("partitions were not handed over in time; what is not committed is folded again")
+		}
+	})
+	if a.set.has(roleAggregator) {
+		opt := aggregator.Options{Partitions: a.partitions, Horizon: a.config.Load().Retention.Horizon,
+			Store: a.store, Catalog: a.catalog.Load, Now: a.now}
+		for p := range a.partitions {
+			a.supervisor.Go(ctx, aggregator.Spec(a.names, p), func() stream.Processor { return aggregator.New(opt, p) })
+		}
+	}
+	if a.set.has(roleEnforcer) {
+		opt := enforcer.Options{Partitions: a.partitions, Store: a.store, Catalog: a.catalog.Load, Now: a.now}
+		for p := range a.partitions {
+			a.supervisor.Go(ctx, enforcer.Spec(a.names, p), func() stream.Processor { return enforcer.New(opt) })
+		}
+		a.startBilling(ctx)
+	}
+	if a.set.has(roleNotifier) {
+		return nil //a.startNotifier(ctx)
+	}
+	return nil
+}
+
+// startBilling runs the subscription fold, one for all partitions.
+func (a *app) startBilling(ctx context.Context) {
+	spec := stream.Spec{Role: billing.Role, Inputs: []stream.Input{billing.Input(a.names)}}
+	a.supervisor.Go(ctx, spec, func() stream.Processor {
+		p := billing.NewProcessor(billingConfig(a.config.Load()), a.partitions, a.store)
+		a.billing.Store(p)
+		return p
+	})
+	a.reconfigure = append(a.reconfigure, func(c *config.Config) {
+		if p := a.billing.Load(); p != nil {
+			p.Configure(billingConfig(c))
+		}
+	})
+}
+
+// billingConfig is the part of the configuration that the subscription fold
+// depends on.
+func billingConfig(c *config.Config) billing.Config {
+	b := billing.Config{CustomerKey: c.Stripe.CustomerKey, Grace: c.Stripe.Grace, Plans: billing.Plans{
+		LookupKeys: map[string]string{}, Prices: map[string]string{}, Products: map[string]string{}}}
+	for _, p := range c.Plans {
+		b.Plans.Order = append(b.Plans.Order, p.Name)
+		if p.Default {
+			b.Plans.Default = p.Name
+		}
+		if p.AnySubscription {
+			b.Plans.Any = p.Name
+		}
+		for _, k := range p.Stripe.LookupKeys {
+			b.Plans.LookupKeys[k] = p.Name
+		}
+		for _, k := range p.Stripe.Prices {
+			b.Plans.Prices[k] = p.Name
+		}
+		for _, k := range p.Stripe.Products {
+			b.Plans.Products[k] = p.Name
+		}
+	}
+	return b
+}
+
+// startIngest opens the HTTP surface.
+func (a *app) startIngest() error {
+	cache, err := client.New(a.nc, client.Namespace(a.names.Namespace), client.Source("tidegate"), client.Logger(a.log))
+	if err != nil {
+		return err
+	}
+	a.cache = cache
+	a.onStop("decisions", cache.Close)
+	srv := ingest.New(ingest.Options{
+		JS: a.js, NC: a.nc, Names: a.names, Partitions: a.partitions, Horizon: a.config.Load().Retention.Horizon,
+		Catalog: func() plan.Catalog { return *a.catalog.Load() }, Decisions: cache, Store: a.store,
+		Keys: a.set.Keys, Now: a.now, Log: a.log, Metrics: a.metrics,
+		Verify: a.verifyStripe(), LinkSecret: a.set.Secret, UpgradeURL: func() string { return a.config.Load().Upgrade.URL },
+		Funnel: funnel.Answer,
+		Ready:  a.readiness(),
+	})
+	a.onStop("streams of decisions", func(context.Context) error { srv.Close(); return nil })
+	handler, public := srv.Handler(), srv.PublicHandler()
+	a.handler.Store(&handler)
+	a.public.Store(&public)
+	return nil
+}
+
+func (a *app) verifyStripe() func([]byte, string) (string, string, error) {
+	if len(a.set.StripeSecrets) == 0 {
+		return nil
+	}
+	return func(payload []byte, header string) (string, string, error) {
+		e, err := billing.Verify(payload, header, a.set.StripeSecrets, a.now())
+		return e.ID, e.Type, err
+	}
+}
+
+// readiness is what /readyz asks.
+func (a *app) readiness() map[string]func(context.Context) error {
+	return map[string]func(context.Context) error{
+		"nats":       func(ctx context.Context) error { return a.nc.FlushWithContext(ctx) },
+		"store":      func(ctx context.Context) error { return a.store.Ping(ctx) },
+		"partitions": func(context.Context) error { return a.supervisor.Ready() },
+		"decisions": func(context.Context) error {
+			if !a.cache.Ready() {
+				return errors.New("the cache has not been filled yet")
+			}
+			return nil
+		},
+	}
+}

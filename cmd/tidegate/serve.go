@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/tidegate-io/tidegate/internal/config"
+)
+
+// listenFlags are common to dev and serve.
+type listenFlags struct {
+	HTTP   string `help:"Address of the HTTP API and web page." default:"127.0.0.1:8080" env:"TIDEGATE_HTTP" placeholder:"HOST:PORT"`
+	Public string `help:"Second address with only /webhooks, /u and /unsubscribe." env:"TIDEGATE_PUBLIC" placeholder:"HOST:PORT"`
+	Log    string `help:"What is logged: debug, info, warn or error." enum:"debug,info,warn,error" default:"info" env:"TIDEGATE_LOG"`
+}
+
+type serveCmd struct {
+	listenFlags
+	Roles     []string `help:"Roles of this process." default:"ingest,aggregator,enforcer,notifier" env:"TIDEGATE_ROLES"`
+	NATS      string   `name:"nats" help:"URL of NATS." env:"NATS_URL" placeholder:"URL"`
+	Replicas  int      `help:"Replicas of streams that are made." default:"1" env:"TIDEGATE_REPLICAS"`
+	MongoBulk int      `help:"Documents that one write command holds at most." default:"1000" env:"TIDEGATE_MONGODB_BULK"`
+}
+
+func (c *serveCmd) Run(e *env) error {
+	set := settings{HTTP: c.HTTP, Public: c.Public, Roles: c.Roles, Config: e.Config, NATS: c.NATS, Replicas: c.Replicas, MongoBulk: c.MongoBulk}
+	url, err := lookup("NATS_URL")
+	if err != nil {
+		return err
+	}
+	if set.NATS == "" {
+		set.NATS = url
+	}
+	if set.NATS == "" {
+		return usageError{fmt.Errorf("NATS_URL is not set: it names the NATS servers, such as nats://127.0.0.1:4222")}
+	}
+	if err := set.fromEnvironment(); err != nil {
+		return err
+	}
+	if set.MongoURI == "" {
+		return usageError{fmt.Errorf("MONGODB_URI is not set: it names the database, such as mongodb://127.0.0.1:27017")}
+	}
+	cfg, err := set.loadConfig()
+	if err != nil {
+		return err
+	}
+	log := c.logger(e)
+	a, err := start(e.ctx, set, cfg, log)
+	if err != nil {
+		return err
+	}
+	log.Info("serving", "roles", set.Roles, "http", a.HTTPAddr, "partitions", a.partitions)
+	a.followConfig(e.ctx)
+	<-e.ctx.Done()
+	a.stopIn(stopTime)
+	return nil
+}
+
+// stopTime is how long draining may take.
+const stopTime = 5 * time.Second
+
+func (a *app) stopIn(d time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	a.Stop(ctx)
+}
+
+func (f *listenFlags) logger(e *env) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(f.Log)) // kong has checked it
+	return slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: level}))
+}
+
+// followConfig takes an edited configuration over; a wrong one is reported and
+// ignored.
+func (a *app) followConfig(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		config.Watch(ctx, a.set.Config, os.LookupEnv, a.config.Load(), time.Second, func(c *config.Config, err error) {
+			switch {
+			case err != nil:
+				a.log.Warn("configuration_ignored", "error", err)
+			case c.Namespace != a.names.Namespace || c.Partitions != 0 && c.Partitions != a.partitions:
+				a.log.Warn("configuration_ignored", "error", "namespace and partitions cannot be changed while Tidegate runs")
+			default:
+				a.setConfig(c)
+				a.log.Info("configuration_taken_over")
+			}
+		})
+	}()
+	a.onStop("configuration", func(context.Context) error { cancel(); <-done; return nil })
+}

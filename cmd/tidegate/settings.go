@@ -1,0 +1,147 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/tidegate-io/tidegate/ingest"
+	"github.com/tidegate-io/tidegate/internal/config"
+)
+
+// settings are what flags and the environment say of a running Tidegate.
+type settings struct {
+	HTTP      string
+	Public    string
+	Roles     []string
+	Config    string // path; may not exist in dev
+	NATS      string // serve: URL; dev: the embedded server's address
+	NATSCreds string
+	Replicas  int
+
+	MongoURI      string
+	MongoDatabase string
+	MongoBulk     int // documents a command; 0: the store's default
+
+	StripeSecrets []string
+	ResendKey     string
+	ResendBase    string
+	Keys          ingest.Keys
+	Secret        []byte
+
+	Dev  bool
+	Data string
+}
+
+// The roles.
+const (
+	roleIngest     = "ingest"
+	roleAggregator = "aggregator"
+	roleEnforcer   = "enforcer"
+	roleNotifier   = "notifier"
+)
+
+var allRoles = []string{roleIngest, roleAggregator, roleEnforcer, roleNotifier}
+
+func (s *settings) has(role string) bool { return slices.Contains(s.Roles, role) }
+
+// lookup reads a variable, or the file that its name with _FILE points to.
+func lookup(name string) (string, error) {
+	if v := os.Getenv(name); v != "" {
+		return v, nil
+	}
+	path := os.Getenv(name + "_FILE")
+	if path == "" {
+		return "", nil
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("%s_FILE: %w", name, err)
+	}
+	return strings.TrimSpace(string(b)), nil
+}
+
+// fromEnvironment fills in what only the environment says.
+func (s *settings) fromEnvironment() error {
+	var stripe, keys, secret string
+	for name, to := range map[string]*string{
+		"NATS_CREDS": &s.NATSCreds, "MONGODB_URI": &s.MongoURI, "MONGODB_DATABASE": &s.MongoDatabase,
+		"STRIPE_WEBHOOK_SECRET": &stripe, "RESEND_API_KEY": &s.ResendKey, "RESEND_BASE_URL": &s.ResendBase,
+		"TIDEGATE_API_KEYS": &keys, "TIDEGATE_SECRET": &secret,
+	} {
+		v, err := lookup(name)
+		if err != nil {
+			return err
+		}
+		if v != "" {
+			*to = v
+		}
+	}
+	for v := range strings.SplitSeq(stripe, ",") {
+		if v = strings.TrimSpace(v); v != "" {
+			s.StripeSecrets = append(s.StripeSecrets, v)
+		}
+	}
+	s.Secret = []byte(secret)
+	var err error
+	if s.Keys, err = ingest.ParseKeys(keys); err != nil {
+		return fmt.Errorf("TIDEGATE_API_KEYS: %w", err)
+	}
+	for _, r := range s.Roles {
+		if !slices.Contains(allRoles, r) {
+			return usageError{fmt.Errorf("--roles: %q is none of %s", r, strings.Join(allRoles, ", "))}
+		}
+	}
+	return s.checkExposure()
+}
+
+// checkExposure refuses an API that strangers could use.
+func (s *settings) checkExposure() error {
+	if !s.has(roleIngest) || !s.Keys.Empty() {
+		return nil
+	}
+	host, _, err := net.SplitHostPort(s.HTTP)
+	if err != nil {
+		return usageError{fmt.Errorf("--http %q is not HOST:PORT: %w", s.HTTP, err)}
+	}
+	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
+		return nil
+	}
+	return fmt.Errorf("--http %s can be reached from outside, but there are no API keys: set TIDEGATE_API_KEYS, or listen on 127.0.0.1", s.HTTP)
+}
+
+// loadConfig reads the configuration; dev does without a file.
+func (s *settings) loadConfig() (*config.Config, error) {
+	c, err := config.Load(s.Config, os.LookupEnv)
+	if errors.Is(err, fs.ErrNotExist) {
+		if s.Dev {
+			return config.Example(), nil
+		}
+		return nil, fmt.Errorf("there is no configuration %s: write one with `tidegate init`, or name it with --config", s.Config)
+	}
+	return c, err
+}
+
+// keep returns the secret in the named file under dir, and makes one first if
+// there is none.
+func keep(dir, name, prefix string) (string, error) {
+	path := filepath.Join(dir, name)
+	b, err := os.ReadFile(path)
+	if err == nil {
+		return strings.TrimSpace(string(b)), nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	raw := make([]byte, 24)
+	_, _ = rand.Read(raw) // never fails
+	secret := prefix + hex.EncodeToString(raw)
+	return secret, os.WriteFile(path, []byte(secret+"\n"), 0o600)
+}
