@@ -50,8 +50,21 @@ type Result struct {
 // Verify compares the live windows of a partition, as of its last commit, with
 // what the stream gives up to there: every byte of every window.
 func (r *Replay) Verify(ctx context.Context, partition int) (Result, error) {
-	live := New(Options{Partitions: r.Partitions, Horizon: r.Horizon}, partition)
-	positions, err := stream.ReadLog(ctx, r.JS, r.Names, Role, partition, live)
+	newest, err := stream.Newest(ctx, r.JS, r.Names, Spec(r.Names, partition).Inputs[0])
+	if err != nil {
+		return Result{Partition: partition}, err
+	}
+	live, positions, err := r.live(ctx, partition)
+	// Commits follow about once a second: what has just been stored is waited
+	// for, unless nobody is there to commit it.
+	for patience := 10; err == nil && patience > 0 && (len(positions) == 0 || positions[0].Seq < newest); patience-- {
+		select {
+		case <-ctx.Done():
+			return Result{Partition: partition}, ctx.Err()
+		case <-time.After(300 * time.Millisecond):
+			live, positions, err = r.live(ctx, partition)
+		}
+	}
 	if err != nil || len(positions) == 0 {
 		return Result{Partition: partition}, err
 	}
@@ -64,11 +77,21 @@ func (r *Replay) Verify(ctx context.Context, partition int) (Result, error) {
 	return res, r.compare(&res, live.f.state, replayed)
 }
 
+// live is the state as of the last commit.
+func (r *Replay) live(ctx context.Context, partition int) (*Processor, []stream.Position, error) {
+	live := New(Options{Partitions: r.Partitions, Horizon: r.Horizon}, partition)
+	positions, err := stream.ReadLog(ctx, r.JS, r.Names, Role, partition, live)
+	return live, positions, err
+}
+
 // Windows derives the windows of a partition up to the end of the stream.
 func (r *Replay) Windows(ctx context.Context, partition int) ([]events.Window, error) {
-	live := New(Options{Partitions: r.Partitions, Horizon: r.Horizon}, partition)
-	if _, err := stream.ReadLog(ctx, r.JS, r.Names, Role, partition, live); err != nil {
+	live, _, err := r.live(ctx, partition)
+	if err != nil {
 		return nil, err
+	}
+	if !live.f.hasBase {
+		return nil, nil // nothing has been folded yet
 	}
 	s, _, err := r.derive(ctx, partition, live.f.state, ^uint64(0))
 	if err != nil {

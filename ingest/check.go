@@ -49,9 +49,21 @@ func (s *Server) check(w http.ResponseWriter, r *http.Request) error {
 	u, err := s.usage(r.Context(), customer)
 	if err != nil { // the cache's word stands, which is what apps go by
 		s.Log.Warn("usage could not be read", slog.Any("error", err))
-		return writeJSON(w, http.StatusOK, d)
+		return writeJSON(w, http.StatusOK, dated(d, s.Now()))
 	}
-	return writeJSON(w, http.StatusOK, refine(g, d, u, s.Now()))
+	return writeJSON(w, http.StatusOK, dated(refine(g, d, u, s.Now()), s.Now()))
+}
+
+// dated gives a decision that was made here, for want of one by the enforcer,
+// the moment at which it was made.
+func dated(d events.Decision, now time.Time) events.Decision {
+	if d.DecidedAt.IsZero() {
+		d.DecidedAt = now.UTC()
+	}
+	if d.AsOf.IsZero() {
+		d.AsOf = now.UTC()
+	}
+	return d
 }
 
 // refine fills a cached decision with the usage that is known better, and

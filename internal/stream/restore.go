@@ -196,6 +196,15 @@ func ReadLog(ctx context.Context, js jetstream.JetStream, n events.Names, role s
 	return r.positions, err
 }
 
+// Newest is the sequence of the last message stored for an input; 0 for none.
+func Newest(ctx context.Context, js jetstream.JetStream, n events.Names, in Input) (uint64, error) {
+	s, err := js.Stream(ctx, n.Stream(in.Stream))
+	if err != nil {
+		return 0, fmt.Errorf("stream %s: %w", n.Stream(in.Stream), err)
+	}
+	return (&reader{stream: s, filter: in.Filter}).newest(ctx)
+}
+
 // Read hands the messages of an input with sequences up to last to f, in order.
 func Read(ctx context.Context, js jetstream.JetStream, n events.Names, in Input, last uint64, f func(*Message) error) error {
 	s, err := js.Stream(ctx, n.Stream(in.Stream))
