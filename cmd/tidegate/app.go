@@ -51,7 +51,8 @@ type app struct {
 	HTTPAddr    string // as bound
 	reconfigure []func(*config.Config)
 
-	closers []closer
+	closers   []closer
+	listeners []closer // bound first, but stopped before what they need
 }
 
 // closer is a step of stopping.
@@ -151,12 +152,12 @@ func (a *app) serveHTTP(flag, addr string, h *atomic.Pointer[http.Handler]) (str
 			a.log.Error("http_stopped", "address", addr, "error", err)
 		}
 	}()
-	a.onStop("http "+flag, func(ctx context.Context) error {
+	a.listeners = append(a.listeners, closer{"http " + flag, func(ctx context.Context) error {
 		if err := srv.Shutdown(ctx); err != nil {
 			return errors.Join(err, srv.Close())
 		}
 		return nil
-	})
+	}})
 	return l.Addr().String(), nil
 }
 
@@ -203,7 +204,7 @@ func (a *app) connect(ctx context.Context) error {
 	}
 	cfg := a.config.Load()
 	layout := stream.Layout{Names: a.names, Partitions: cfg.Partitions, Replicas: a.set.Replicas,
-		UsageAge: cfg.Retention.Usage, Horizon: cfg.Retention.Horizon}
+		UsageAge: cfg.Retention.Usage, Horizon: cfg.Retention.Horizon, UsageBytes: a.set.UsageBytes}
 	if layout.Partitions == 0 && a.set.Dev {
 		layout.Partitions = a.devPartitions(ctx)
 	}
@@ -275,6 +276,8 @@ func (a *app) openStore(ctx context.Context) error {
 
 // Stop stops everything within ctx, the last started first.
 func (a *app) Stop(ctx context.Context) {
+	a.closers = append(a.closers, a.listeners...) // of a start that failed
+	a.listeners = nil
 	for len(a.closers) > 0 {
 		c := a.closers[len(a.closers)-1]
 		a.closers = a.closers[:len(a.closers)-1]

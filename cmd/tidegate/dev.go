@@ -37,7 +37,7 @@ func (c *devCmd) Run(e *env) error {
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return fmt.Errorf("--data: %w", err)
 	}
-	set := settings{HTTP: c.HTTP, Public: c.Public, Roles: allRoles, Config: e.Config, Dev: true, Data: c.Data, MongoBulk: 1000}
+	set := settings{HTTP: c.HTTP, Public: c.Public, Roles: allRoles, Config: e.Config, Dev: true, Data: c.Data}
 	if err := set.fromEnvironment(); err != nil {
 		return err
 	}

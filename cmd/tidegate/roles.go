@@ -118,6 +118,7 @@ func (a *app) startIngest() error {
 		Funnel: funnel.Answer,
 		Ready:  a.readiness(),
 	})
+	a.closers, a.listeners = append(a.closers, a.listeners...), nil
 	a.onStop("streams of decisions", func(context.Context) error { srv.Close(); return nil })
 	handler, public := srv.Handler(), srv.PublicHandler()
 	a.handler.Store(&handler)

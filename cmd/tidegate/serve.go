@@ -19,14 +19,15 @@ type listenFlags struct {
 
 type serveCmd struct {
 	listenFlags
-	Roles     []string `help:"Roles of this process." default:"ingest,aggregator,enforcer,notifier" env:"TIDEGATE_ROLES"`
-	NATS      string   `name:"nats" help:"URL of NATS." env:"NATS_URL" placeholder:"URL"`
-	Replicas  int      `help:"Replicas of streams that are made." default:"1" env:"TIDEGATE_REPLICAS"`
-	MongoBulk int      `help:"Documents that one write command holds at most." default:"1000" env:"TIDEGATE_MONGODB_BULK"`
+	Roles      []string `help:"Roles of this process." default:"ingest,aggregator,enforcer,notifier" env:"TIDEGATE_ROLES"`
+	NATS       string   `name:"nats" help:"URL of NATS." env:"NATS_URL" placeholder:"URL"`
+	Replicas   int      `help:"Replicas of streams that are made." default:"1" env:"TIDEGATE_REPLICAS"`
+	UsageBytes int64    `help:"Space for usage, in bytes, when its stream is made; a full one refuses (0: unlimited)." default:"0" env:"TIDEGATE_USAGE_BYTES"`
+	MongoBulk  int      `help:"Documents that one write command holds at most (0: what suits the server)." default:"0" env:"TIDEGATE_MONGODB_BULK"`
 }
 
 func (c *serveCmd) Run(e *env) error {
-	set := settings{HTTP: c.HTTP, Public: c.Public, Roles: c.Roles, Config: e.Config, NATS: c.NATS, Replicas: c.Replicas, MongoBulk: c.MongoBulk}
+	set := settings{HTTP: c.HTTP, Public: c.Public, Roles: c.Roles, Config: e.Config, NATS: c.NATS, Replicas: c.Replicas, UsageBytes: c.UsageBytes, MongoBulk: c.MongoBulk}
 	url, err := lookup("NATS_URL")
 	if err != nil {
 		return err

@@ -18,13 +18,14 @@ import (
 
 // settings are what flags and the environment say of a running Tidegate.
 type settings struct {
-	HTTP      string
-	Public    string
-	Roles     []string
-	Config    string // path; may not exist in dev
-	NATS      string // serve: URL; dev: the embedded server's address
-	NATSCreds string
-	Replicas  int
+	HTTP       string
+	Public     string
+	Roles      []string
+	Config     string // path; may not exist in dev
+	NATS       string // serve: URL; dev: the embedded server's address
+	NATSCreds  string
+	Replicas   int
+	UsageBytes int64 // space of the stream USAGE; 0: unlimited
 
 	MongoURI      string
 	MongoDatabase string

@@ -1,0 +1,207 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidegate-io/tidegate/client"
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/config"
+)
+
+// BenchmarkBlockLatency measures from the publishing of the last allowed use to
+// the block in the memory of an app with a connection of its own, beside a bare
+// loop of the same hops: publish, ordered consumer, put, watch. All in one
+// machine, over TCP and files.
+func BenchmarkBlockLatency(b *testing.B) {
+	for _, rate := range []int{1_000, 10_000} {
+		b.Run(fmt.Sprintf("raw/%d_per_s", rate), func(b *testing.B) { rawLatency(b, rate) })
+		b.Run(fmt.Sprintf("tidegate/%d_per_s", rate), func(b *testing.B) { blockLatency(b, rate) })
+	}
+}
+
+// arrivals notes when what was sent arrived.
+type arrivals struct {
+	mu   sync.Mutex
+	sent map[string]time.Time
+	took []time.Duration
+	want int
+	done chan struct{}
+}
+
+func newArrivals(n int) *arrivals {
+	return &arrivals{sent: map[string]time.Time{}, want: n, done: make(chan struct{})}
+}
+
+func (a *arrivals) send(key string) {
+	a.mu.Lock()
+	a.sent[key] = time.Now()
+	a.mu.Unlock()
+}
+
+func (a *arrivals) arrived(key string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if t, ok := a.sent[key]; ok {
+		delete(a.sent, key)
+		a.took = append(a.took, time.Since(t))
+		if len(a.took) == a.want {
+			close(a.done)
+		}
+	}
+}
+
+func (a *arrivals) report(b *testing.B) {
+	b.Helper()
+	select {
+	case <-a.done:
+	case <-time.After(30 * time.Second):
+		b.Fatalf("%d of %d arrived", len(a.took), a.want)
+	}
+	slices.Sort(a.took)
+	ms := func(q float64) float64 { return float64(a.took[int(q*float64(len(a.took)-1))]) / 1e6 }
+	b.ReportMetric(ms(0.5), "p50-ms")
+	b.ReportMetric(ms(0.99), "p99-ms")
+	b.ReportMetric(0, "ns/op")
+}
+
+// paced publishes n messages at a rate, a few at a time.
+func paced(b *testing.B, js jetstream.JetStream, n, rate int, message func(i int) *nats.Msg) {
+	b.Helper()
+	begin := time.Now()
+	for i := range n {
+		if ahead := time.Duration(i)*time.Second/time.Duration(rate) - time.Since(begin); ahead > time.Millisecond {
+			<-time.After(ahead)
+		}
+		if _, err := js.PublishMsgAsync(message(i)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+const latencyEvents = 5_000
+
+func connectBench(b *testing.B, url string) (*nats.Conn, jetstream.JetStream) {
+	b.Helper()
+	nc, err := nats.Connect(url)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return nc, js
+}
+
+func blockLatency(b *testing.B, rate int) {
+	srv, err := embeddedNATS("127.0.0.1:-1", b.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { srv.Shutdown(); srv.WaitForShutdown() }()
+	cfg, err := config.Parse([]byte(strings.Replace(config.ExampleYAML, "free: 100", "free: 1", 1)), nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	set := settings{HTTP: "127.0.0.1:0", Roles: []string{roleAggregator, roleEnforcer}, NATS: srv.ClientURL(), Dev: true}
+	a, err := start(context.Background(), set, cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer a.stopIn(stopTime)
+	nc, js := connectBench(b, srv.ClientURL())
+	app, _ := connectBench(b, srv.ClientURL())
+	c, err := client.New(app)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = c.Close(context.Background()) }()
+	<-c.Synced()
+	for b.Loop() {
+		run := newArrivals(latencyEvents)
+		stop := c.Watch("", func(d events.Decision) {
+			if !d.Allowed {
+				run.arrived(d.Customer)
+			}
+		})
+		prefix := nc.Opts.Name + fmt.Sprint(time.Now().UnixNano())
+		paced(b, js, latencyEvents, rate, func(i int) *nats.Msg {
+			id := fmt.Sprintf("%s-%d", prefix, i)
+			run.send(id)
+			e := events.Event{ID: id, Type: "api", Subject: id}
+			return &nats.Msg{Subject: a.names.UsageIn(id), Data: e.AppendJSON(nil)}
+		})
+		run.report(b)
+		stop()
+	}
+}
+
+func rawLatency(b *testing.B, rate int) {
+	srv, err := embeddedNATS("127.0.0.1:-1", b.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { srv.Shutdown(); srv.WaitForShutdown() }()
+	ctx := context.Background()
+	_, js := connectBench(b, srv.ClientURL())
+	_, worker := connectBench(b, srv.ClientURL())
+	_, app := connectBench(b, srv.ClientURL())
+	if _, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "RAW", Subjects: []string{"raw.*"}}); err != nil {
+		b.Fatal(err)
+	}
+	if _, err := js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: "raw"}); err != nil {
+		b.Fatal(err)
+	}
+	cons, err := worker.OrderedConsumer(ctx, "RAW", jetstream.OrderedConsumerConfig{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	cc, err := cons.Consume(func(m jetstream.Msg) {
+		_, _ = worker.PublishMsgAsync(&nats.Msg{Subject: "$KV.raw." + strings.TrimPrefix(m.Subject(), "raw."), Data: m.Data()})
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer cc.Stop()
+	kv, err := app.KeyValue(ctx, "raw")
+	if err != nil {
+		b.Fatal(err)
+	}
+	w, err := kv.WatchAll(ctx, jetstream.UpdatesOnly())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = w.Stop() }()
+	for b.Loop() {
+		run := newArrivals(latencyEvents)
+		go func() {
+			for e := range w.Updates() {
+				if e != nil {
+					run.arrived(e.Key())
+				}
+				if len(run.done) > 0 {
+					return
+				}
+			}
+		}()
+		prefix := fmt.Sprint(time.Now().UnixNano())
+		paced(b, js, latencyEvents, rate, func(i int) *nats.Msg {
+			id := fmt.Sprintf("%s-%d", prefix, i)
+			run.send(id)
+			e := events.Event{ID: id, Type: "api", Subject: id}
+			return &nats.Msg{Subject: "raw." + id, Data: e.AppendJSON(nil)}
+		})
+		run.report(b)
+	}
+}
