@@ -314,3 +314,35 @@ func TestLeaseHasOneHolder(t *testing.T) {
 	<-second.Lost()
 	second.Release(t.Context())
 }
+
+func TestReadingGoesOnAfterTheBrokerCameBack(t *testing.T) {
+	b := newBench(t)
+	c := newTally()
+	stop := b.start(t, c)
+	b.publish(t, 1)
+	<-c.handled
+	begin := time.Now()
+	b.srv.Restart(t)
+	b.publishPatiently(t)
+	for <-c.handled < 2 {
+	}
+	t.Logf("handled %s after the restart began", time.Since(begin))
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (b *bench) publishPatiently(t *testing.T) {
+	t.Helper()
+	for {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		_, err := b.env.JS.Publish(ctx, "account.0", []byte("x"))
+		cancel()
+		if err == nil {
+			return
+		}
+		if t.Context().Err() != nil {
+			t.Fatal(err)
+		}
+	}
+}
