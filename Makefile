@@ -1,0 +1,65 @@
+# Tidegate. `make` prints the targets.
+
+GO     ?= go
+# Debian's own interpreter has FastAPI; the first python3 on the PATH may not.
+PYTHON ?= /usr/bin/python3
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+
+LINT_VERSION := v2.15.0
+LINT         := bin/golangci-lint-$(LINT_VERSION)
+
+FUZZTIME ?= 10s
+
+# Where goroutines meet: tested with the race detector. The others are pure or
+# only wait for a server, and run without it, which is several times faster.
+RACE  := $(addprefix ./,client/... ingest aggregator enforcer notifier internal/stream internal/billing internal/kvstore internal/writeback)
+PLAIN  = $(shell $(GO) list ./... | grep -v -x -F "$$($(GO) list $(RACE))")
+
+.DEFAULT_GOAL := help
+.PHONY: help build test test-go test-python race lint fuzz bench fmt clean
+
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## Build bin/tidegate
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/tidegate ./cmd/tidegate
+
+test: test-go test-python ## Run every test: Go (with the race detector where goroutines meet), README, Python
+	@echo "All tests passed."
+
+test-go: ## Run the Go tests
+	$(GO) vet ./...
+	$(GO) test -timeout 9m $(PLAIN)
+	$(GO) test -timeout 9m -race $(RACE)
+
+test-python: build ## Run the Python tests, also those against a real tidegate
+	@$(PYTHON) -c 'import fastapi, uvicorn, httpx, pytest' || { \
+	  echo "$(PYTHON) lacks what the tests need: apt-get install python3-fastapi python3-uvicorn python3-httpx python3-pytest"; exit 1; }
+	TIDEGATE_BIN="$(CURDIR)/bin/tidegate" $(PYTHON) -m pytest -q -p no:cacheprovider -c python/pyproject.toml python/tests
+
+race: ## Run every Go test with the race detector
+	$(GO) test -timeout 30m -race ./...
+
+lint: $(LINT) ## Run golangci-lint
+	$(LINT) run ./...
+
+$(LINT):
+	GOBIN="$(CURDIR)/bin/lint" $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+	mv bin/lint/golangci-lint $@ && rmdir bin/lint
+
+fuzz: ## Run every fuzz test for FUZZTIME (10s)
+	@grep -r --include='*_test.go' -o 'func Fuzz[A-Za-z0-9_]*' . | sed 's/:func / /' | while read -r file name; do \
+	  echo "$$name in $$(dirname "$$file")"; \
+	  $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" || exit 1; \
+	done
+
+bench: ## Run the benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+fmt: ## Format the Go code
+	gofmt -s -w $$(git ls-files '*.go')
+
+clean: ## Remove what was built
+	rm -rf bin

@@ -1,0 +1,262 @@
+// Package rules holds the rules of the repository as tests: who may import
+// whom, that packages say what they are for, how long files may grow, and what
+// tests may not do.
+package rules
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/tidegate-io/tidegate"
+
+// root is the repository as seen from this package.
+const root = "../.."
+
+// maxLines is the length at which a file surely has a seam.
+const maxLines = 450
+
+// file is one parsed Go file.
+type file struct {
+	path    string // from the root, with slashes
+	test    bool
+	lines   int
+	ast     *ast.File
+	imports []string // paths
+}
+
+// files parses every Go file of the module, whatever its build tags.
+func files(t *testing.T) map[string][]file {
+	t.Helper()
+	packages := map[string][]file{}
+	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			return skip(p, d.Name())
+		}
+		if filepath.Ext(p) != ".go" {
+			return nil
+		}
+		f, err := parse(p)
+		if err == nil {
+			dir := path.Dir(f.path)
+			packages[dir] = append(packages[dir], f)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(packages) < 10 {
+		t.Fatalf("only %d packages were found: is %s the repository?", len(packages), root)
+	}
+	return packages
+}
+
+// skip leaves out what is not part of the module.
+func skip(dir, name string) error {
+	if dir == root {
+		return nil
+	}
+	if name == "testdata" || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_") {
+		return filepath.SkipDir
+	}
+	if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+		return filepath.SkipDir
+	}
+	return nil
+}
+
+func parse(p string) (file, error) {
+	src, err := os.ReadFile(p)
+	if err != nil {
+		return file{}, err
+	}
+	tree, err := parser.ParseFile(token.NewFileSet(), p, src, parser.ParseComments|parser.SkipObjectResolution)
+	if err != nil {
+		return file{}, err
+	}
+	rel, err := filepath.Rel(root, p)
+	if err != nil {
+		return file{}, err
+	}
+	f := file{path: filepath.ToSlash(rel), test: strings.HasSuffix(p, "_test.go"), lines: strings.Count(string(src), "\n"), ast: tree}
+	for _, i := range tree.Imports {
+		name, err := strconv.Unquote(i.Path.Value)
+		if err != nil {
+			return file{}, err
+		}
+		f.imports = append(f.imports, name)
+	}
+	return f, nil
+}
+
+// allowed says, for each package, what its code (not its tests) may import
+// besides the standard library. A name of ours is meant exactly; a foreign one
+// covers what lies below it.
+var allowed = map[string][]string{
+	// The vocabulary and the arithmetic.
+	"events":               {},
+	"internal/window":      {"events"},
+	"internal/plan":        {"events", "internal/window"},
+	"internal/link":        {},
+	"internal/funnel":      {"events"},
+	"internal/fingerprint": {"github.com/cespare/xxhash/v2"},
+	"internal/wire":        {"events", "github.com/fxamacker/cbor/v2"},
+	"internal/writeback":   {"events"},
+	"internal/config":      {"events", "internal/plan", "internal/window", "go.yaml.in/yaml/v3"},
+
+	// The plumbing, and what runs on it.
+	"internal/stream": {"events", nats, "github.com/nats-io/nuid"},
+	"internal/billing": {"events", "internal/plan", "internal/stream", nats,
+		"github.com/fxamacker/cbor/v2", "github.com/stripe/stripe-go/v76"},
+
+	// The roles: never each other, never a store.
+	"ingest":     {"events", "internal/plan", "internal/window", "internal/link", "internal/stream", "internal/billing", nats, "github.com/VictoriaMetrics/metrics"},
+	"aggregator": {"events", "internal/plan", "internal/window", "internal/stream", "internal/fingerprint", "internal/wire", "internal/writeback", nats, "github.com/cespare/xxhash/v2"},
+	"enforcer":   {"events", "internal/plan", "internal/window", "internal/stream", "internal/billing", "internal/wire", "internal/writeback", nats},
+	"notifier": {"events", "internal/plan", "internal/window", "internal/stream", "internal/link", "internal/wire", "internal/writeback", nats,
+		"github.com/resend/resend-go/v2", "github.com/wneessen/go-mail"},
+
+	// The stores: the vocabulary and their driver.
+	"internal/mongo":   {"events", "go.mongodb.org/mongo-driver"},
+	"internal/kvstore": {"events", nats},
+
+	// What apps import.
+	"client":                 {"events", "client/internal/memory", nats},
+	"client/internal/memory": {"events"},
+	"client/clienttest":      {"events", "client", "client/internal/memory", nats},
+
+	// Helpers of tests.
+	"internal/testnats":        {nats, "github.com/nats-io/nats-server/v2"},
+	"internal/testmongo":       {},
+	"internal/testmongo/serve": {"internal/testmongo"},
+	"internal/storetest":       {"events", "pgregory.net/rapid"},
+	"internal/rules":           {},
+}
+
+const nats = "github.com/nats-io/nats.go"
+
+// free are the packages that may import everything.
+func free(dir string) bool {
+	return strings.HasPrefix(dir, "cmd/") || strings.HasPrefix(dir, "examples/")
+}
+
+func TestImports(t *testing.T) {
+	for dir, list := range files(t) {
+		if free(dir) {
+			continue
+		}
+		may, known := allowed[dir]
+		if !known {
+			t.Errorf("%s has no rule: say in allowed what it may import", dir)
+			continue
+		}
+		for _, f := range list {
+			if f.test {
+				continue
+			}
+			for _, name := range f.imports {
+				if !standard(name) && !permitted(may, name) {
+					t.Errorf("%s imports %s, which %s may not", f.path, strings.TrimPrefix(name, module+"/"), dir)
+				}
+			}
+		}
+	}
+}
+
+// standard says whether a path belongs to the standard library.
+func standard(name string) bool {
+	first, _, _ := strings.Cut(name, "/")
+	return !strings.Contains(first, ".")
+}
+
+func permitted(may []string, name string) bool {
+	if own, ok := strings.CutPrefix(name, module+"/"); ok {
+		return slices.Contains(may, own)
+	}
+	return slices.ContainsFunc(may, func(m string) bool { return name == m || strings.HasPrefix(name, m+"/") })
+}
+
+// TestImportsOfTests: a role's tests may not reach into another role either.
+func TestImportsOfTests(t *testing.T) {
+	roles := []string{"ingest", "aggregator", "enforcer", "notifier"}
+	for dir, list := range files(t) {
+		if !slices.Contains(roles, dir) {
+			continue
+		}
+		for _, f := range list {
+			for _, name := range f.imports {
+				if own := strings.TrimPrefix(name, module+"/"); own != dir && slices.Contains(roles, own) {
+					t.Errorf("%s imports the role %s", f.path, own)
+				}
+			}
+		}
+	}
+}
+
+func TestEveryPackageIsDocumented(t *testing.T) {
+	for dir, list := range files(t) {
+		if !slices.ContainsFunc(list, func(f file) bool {
+			return f.ast.Doc != nil && len(strings.TrimSpace(f.ast.Doc.Text())) > 20
+		}) {
+			t.Errorf("%s has no package comment that says what it is for", dir)
+		}
+	}
+}
+
+func TestFileLength(t *testing.T) {
+	for _, list := range files(t) {
+		for _, f := range list {
+			switch {
+			case f.test:
+			case f.lines > maxLines:
+				t.Errorf("%s has %d lines, more than %d: split it", f.path, f.lines, maxLines)
+			case f.lines > 300:
+				t.Logf("%s has %d lines", f.path, f.lines)
+			}
+		}
+	}
+}
+
+// TestTestsWaitForSignals: a test that sleeps is slow or flaky, one that skips
+// says nothing.
+func TestTestsWaitForSignals(t *testing.T) {
+	forbidden := map[string]string{
+		"time.Sleep": "wait for a signal instead",
+		"t.Skip":     "a test that cannot run must fail", "t.Skipf": "a test that cannot run must fail", "t.SkipNow": "a test that cannot run must fail",
+		"b.Skip": "a benchmark that cannot run must fail",
+	}
+	for _, list := range files(t) {
+		for _, f := range list {
+			if !f.test {
+				continue
+			}
+			ast.Inspect(f.ast, func(n ast.Node) bool {
+				call, ok := n.(*ast.CallExpr)
+				if !ok {
+					return true
+				}
+				if sel, ok := call.Fun.(*ast.SelectorExpr); ok {
+					if x, ok := sel.X.(*ast.Ident); ok {
+						if why := forbidden[x.Name+"."+sel.Sel.Name]; why != "" {
+							t.Errorf("%s calls %s.%s: %s", f.path, x.Name, sel.Sel.Name, why)
+						}
+					}
+				}
+				return true
+			})
+		}
+	}
+}
