@@ -175,7 +175,13 @@ def test_paths_behind_a_mount_of_the_server(server, gate):
 
     async def call(path):
         sent = []
-        scope = {"type": "http", "method": "POST", "path": path, "root_path": "/v2", "headers": [(b"x-customer", b"acme")]}
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": path,
+            "root_path": "/v2",
+            "headers": [(b"x-customer", b"acme")],
+        }
 
         async def send(message):
             sent.append(message)

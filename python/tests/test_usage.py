@@ -78,7 +78,11 @@ def test_what_can_never_count_is_refused_at_once(gate, arguments, error):
 
 
 def test_retries_send_the_same_events(server, gate):
-    server.refusals += [(503, {"Retry-After": "0"}, {"detail": "later"}), (500, {}, {}), (429, {"Retry-After": "0"}, {})]
+    server.refusals += [
+        (503, {"Retry-After": "0"}, {"detail": "later"}),
+        (500, {}, {}),
+        (429, {"Retry-After": "0"}, {}),
+    ]
     gate.record_nowait("acme", "api")
     assert gate.flush_sync(10)
     assert len(server.bodies) == 4 and all(b == server.bodies[0] for b in server.bodies)

@@ -145,5 +145,3 @@ async def _answer(send: Send, document: Dict[str, Any], more: Dict[str, str]) ->
     headers, body = encode(document, more)
     await send({"type": "http.response.start", "status": document["status"], "headers": headers})
     await send({"type": "http.response.body", "body": body})
-
-

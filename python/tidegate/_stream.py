@@ -123,4 +123,6 @@ class Follower:
         if self._stopped.is_set() or self._complained:
             return
         self._complained = True
-        log.warning("tidegate: no decisions from %s, the last known ones hold: %s", self._url, str(error) or repr(error))
+        log.warning(
+            "tidegate: no decisions from %s, the last known ones hold: %s", self._url, str(error) or repr(error)
+        )

@@ -109,4 +109,3 @@ def _enter(gate: "Tidegate", passage: Optional[Passage], feature: str, who: Any)
     if not d.allowed:
         raise Blocked(problem_of(d), headers_of(d), d)
     return d
-
