@@ -141,20 +141,28 @@ func (g *gateway) decides(customer string, reason events.Reason, used int64) {
 }
 
 // uses waits until the customer's current window holds so many.
-func (g *gateway) uses(customer string, used int64) {
+func (g *gateway) uses(customer string, want int64) {
 	g.t.Helper()
-	eventually(g.t, fmt.Sprintf("%s has used %d", customer, used), func() error {
-		var v customerView
-		if err := g.get("/v1/customers/"+url.PathEscape(customer), &v); err != nil {
-			return err
+	eventually(g.t, fmt.Sprintf("%s has used %d", customer, want), func() error {
+		if used := g.used(customer); used != want {
+			return fmt.Errorf("it is %d", used)
 		}
-		for _, u := range v.Usage {
-			if u.Feature == "api" && u.Used == events.Count(used) {
-				return nil
-			}
-		}
-		return fmt.Errorf("usage is %+v", v.Usage)
+		return nil
 	})
+}
+
+// used is what the customer's current window holds; -1 if nobody knows.
+func (g *gateway) used(customer string) int64 {
+	var v customerView
+	if err := g.get("/v1/customers/"+url.PathEscape(customer), &v); err != nil {
+		return -1
+	}
+	for _, u := range v.Usage {
+		if u.Feature == "api" {
+			return u.Used.Units
+		}
+	}
+	return 0
 }
 
 // connect is a connection of an app.

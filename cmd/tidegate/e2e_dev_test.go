@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidegate-io/tidegate/client"
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/billing"
+	"github.com/tidegate-io/tidegate/internal/funnel"
+)
+
+// TestDev is the story of two customers, from the first use to the payment and
+// over a restart.
+func TestDev(t *testing.T) {
+	t.Parallel()
+	d := newDevelopment(t, "")
+	nc := d.connect()
+	app := d.app(nc)
+	d.put("acme", `{"email":"ada@acme.example"}`)
+
+	useInEveryWay(t, d, nc, app)
+	sees(t, app, "acme", false)
+	d.decides("acme", events.LimitReached, 100)
+	if code, out, _ := d.command("", "check", "acme", "api"); code != exitBlocked || !strings.Contains(out, "limit_reached") {
+		t.Fatalf("check: exit %d: %s", code, out)
+	}
+	d.outbox(1, "ada@acme.example").hasLinks(t)
+
+	d.must("send", "--type", "api", "--customer", "globex", "--count", "100")
+	sees(t, app, "globex", false)
+	d.outbox(1, "ada@acme.example") // nobody knows where to write
+	d.put("globex", `{"email":"bob@globex.example"}`)
+	d.outbox(2, "bob@globex.example").hasLinks(t)
+
+	upgrade(t, d, app)
+	if code := d.interrupt(); code != exitOK {
+		t.Fatalf("exit %d after Ctrl-C", code)
+	}
+	d.start()
+	remembers(t, d)
+	d.outbox(2, "ada@acme.example")
+	sees(t, app, "acme", true)
+	sees(t, app, "globex", true)
+}
+
+// useInEveryWay uses up acme's 100, a tenth or two in each way there is.
+func useInEveryWay(t *testing.T, d *development, nc *nats.Conn, app *client.Client) {
+	t.Helper()
+	for i := range 10 {
+		d.allows("acme")
+		d.post("application/json", event("acme", fmt.Sprint("single-", i)), 1)
+	}
+	d.allows("acme")
+	d.post("application/json", array(eventsOf("acme", "array", 10)), 10)
+	d.post("application/cloudevents-batch+json", array(eventsOf("acme", "batch", 10)), 10)
+	d.post("application/x-ndjson", ndjson(eventsOf("acme", "lines", 20)), 20)
+	d.allows("acme")
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range eventsOf("acme", "raw", 20) {
+		if _, err := js.Publish(t.Context(), "usage.in.acme", []byte(e)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.must("send", "--type", "api", "--customer", "acme", "--count", "20")
+	d.uses("acme", 90)
+	d.allows("acme")
+	for i := range 10 {
+		if decision := app.Check("acme", "api"); !decision.Allowed {
+			t.Fatalf("use %d is refused: %+v", 90+i, decision)
+		}
+		if err := app.Record(t.Context(), client.Usage{Customer: "acme", Event: "api"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// upgrade has both customers pay, and Stripe tell of it more than once.
+func upgrade(t *testing.T, d *development, app *client.Client) {
+	t.Helper()
+	d.must("dev", "upgrade", "acme", "--data", d.data())
+	sees(t, app, "acme", true)
+	d.decides("acme", events.Unlimited, 100)
+	converts(t, d, 1, 2000)
+
+	hooks := billing.UpgradeEvents(billing.Upgrade{Customer: "globex", Amount: 500, Now: time.Now(),
+		Price: billing.Price{ID: "price_dev"}})
+	for range 3 {
+		d.webhooks(hooks)
+	}
+	d.must("dev", "upgrade", "acme", "--data", d.data()) // pays already: no conversion
+	sees(t, app, "globex", true)
+	converts(t, d, 2, 2500)
+}
+
+// converts waits for the funnel of so many customers who all paid.
+func converts(t *testing.T, d *development, n int, cents int64) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("%d conversions", n), func() error {
+		var r funnel.Row
+		d.decoded(&r, "funnel")
+		if r.Reached != 2 || r.Mailed != 2 || r.Converted != n || r.Amounts["usd"] != cents {
+			return fmt.Errorf("the funnel is %+v", r)
+		}
+		return nil
+	})
+}
+
+// remembers fails unless all is as it was before the restart.
+func remembers(t *testing.T, d *development) {
+	t.Helper()
+	var v customerView
+	d.decoded(&v, "usage", "acme")
+	if v.Plan != "paid" || len(v.Usage) == 0 || v.Usage[0].Used != events.Count(100) {
+		t.Errorf("acme is now %+v", v)
+	}
+	if decision, err := d.decision("globex"); err != nil || decision.Reason != events.Unlimited {
+		t.Errorf("globex is decided %+v %v", decision, err)
+	}
+	converts(t, d, 2, 2500)
+}
+
+// TestWindowEnds sees a block end with its window, without any event.
+func TestWindowEnds(t *testing.T) {
+	t.Parallel()
+	d := newDevelopment(t, "")
+	app := d.app(d.connect())
+	end := time.Now().Add(4 * time.Second)
+	d.put("acme", fmt.Sprintf(`{"anchor":%q}`, end.AddDate(0, 0, -30).Format(time.RFC3339Nano)))
+	d.post("application/x-ndjson", ndjson(eventsOf("acme", "use", 100)), 100)
+	sees(t, app, "acme", false)
+	if now := time.Now(); now.After(end) {
+		t.Fatalf("the block took until %v, the window ended at %v", now, end)
+	}
+	sees(t, app, "acme", true)
+	d.decides("acme", events.WithinLimit, 0)
+}
+
+// TestKilledWhileSending kills the process between acknowledgements; what is
+// sent again is not counted again, and what was acknowledged is there.
+func TestKilledWhileSending(t *testing.T) {
+	t.Parallel()
+	d := newDevelopment(t, "")
+	const batches, each = 60, 5
+	acknowledged := make(chan struct{}, batches)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	sent := make(chan int)
+	go func() {
+		n := 0
+		for ; n < batches && ctx.Err() == nil; n++ {
+			status, _, err := d.request("POST", "/v1/events", "application/json", array(eventsOf("acme", fmt.Sprint("b", n), each)))
+			if err != nil || status != 202 {
+				break
+			}
+			acknowledged <- struct{}{}
+		}
+		sent <- n
+	}()
+	for range 20 {
+		<-acknowledged
+	}
+	d.kill()
+	n := <-sent
+	d.start()
+	eventually(t, "what was acknowledged is counted", func() error {
+		if used := d.used("acme"); used < int64(n*each) { // what was under way may be there too
+			return fmt.Errorf("%d of %d", used, n*each)
+		}
+		return nil
+	})
+	for i := range batches {
+		d.post("application/json", array(eventsOf("acme", fmt.Sprint("b", i), each)), each)
+	}
+	d.uses("acme", batches*each)
+	d.must("verify")
+	var v customerView
+	d.decoded(&v, "usage", "acme")
+	if v.Usage[0].Used != events.Count(batches*each) {
+		t.Errorf("usage is %+v", v.Usage)
+	}
+}
