@@ -49,34 +49,48 @@ class Process:
 
 
 @pytest.fixture(scope="module")
-def tidegate(tmp_path_factory):
-    """Runs `tidegate dev` with the example's configuration; `.run(…)` runs another command beside it."""
-    binary = os.environ.get("TIDEGATE_BIN")
-    if not binary:
+def binary():
+    path = os.environ.get("TIDEGATE_BIN")
+    if not path:
         missing = "TIDEGATE_BIN names no tidegate binary: go build -o bin/tidegate ./cmd/tidegate"
         pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
-    data = str(tmp_path_factory.mktemp("tidegate"))
-    keep = {k: v for k, v in os.environ.items() if k.lower() not in ("mongodb_uri", "tidegate_api_keys")}
+    return os.path.abspath(path)
+
+
+CONFIG = ["--config", str(EXAMPLE / "tidegate.yaml")]
+
+
+def start_dev(binary, data, http="127.0.0.1:0"):
+    """A `tidegate dev` with the example's configuration, once it is ready."""
+    keep = {k: v for k, v in os.environ.items() if k not in ("MONGODB_URI", "TIDEGATE_API_KEYS", "RESEND_API_KEY")}
     environment = {**keep, "TIDEGATE_DATA": data, "NO_PROXY": "127.0.0.1"}
-    config = ["--config", str(EXAMPLE / "tidegate.yaml")]
-    arguments = [binary, "dev", "--http", "127.0.0.1:0", "--nats", "127.0.0.1:-1", "--data", data, *config]
+    arguments = [binary, "dev", "--http", http, "--nats", "127.0.0.1:-1", "--data", data, *CONFIG]
     dev = Process(arguments, env=environment, cwd=data)
     try:
         dev.url = dev.wait_for(r"(http://127\.0\.0\.1:\d+)").group(1)
+        dev.environment = {**environment, "TIDEGATE_URL": dev.url}
         eventually(lambda: httpx.get(dev.url + "/readyz").status_code == 200, 60)
-        environment["TIDEGATE_URL"] = dev.url
-
-        def run(*command):
-            done = subprocess.run(
-                [binary, *command, *config], env=environment, cwd=data, capture_output=True, text=True, timeout=60
-            )
-            assert done.returncode in (0, 3), done.stderr
-            return done
-
-        dev.run, dev.environment = run, environment
-        yield dev
-    finally:
+    except BaseException:
         dev.stop()
+        raise
+    return dev
+
+
+@pytest.fixture(scope="module")
+def tidegate(binary, tmp_path_factory):
+    """A running `tidegate dev`; `.run(…)` runs another command beside it."""
+    data = str(tmp_path_factory.mktemp("tidegate"))
+    dev = start_dev(binary, data)
+
+    def run(*command):
+        done = subprocess.run(
+            [binary, *command, *CONFIG], env=dev.environment, cwd=data, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode in (0, 3), done.stderr
+
+    dev.run = run
+    yield dev
+    dev.stop()
 
 
 @contextmanager
@@ -152,6 +166,28 @@ def test_shutdown_delivers_what_was_recorded_last(tidegate):
             assert post(client, "/api/features/x", "last").status_code == 200
         assert client.process.stop() is not None
     eventually(lambda: used(tidegate, "last") == 7, 20)
+
+
+def test_nothing_is_lost_or_counted_twice_when_tidegate_is_killed(binary, tmp_path, make):
+    dev = start_dev(binary, str(tmp_path))
+    gate = make(dev.url)
+    assert gate.wait_synced(20)
+    try:
+        for _ in range(2):
+            recorded = gate.status().delivered
+            for i in range(1000):
+                gate.record_nowait(f"killed-{i % 10}", "tokens", value=1)
+            eventually(lambda: gate.status().delivered > recorded)
+            dev.child.kill()
+            dev.child.wait()
+            gate.record_nowait("killed-0", "tokens", value=1)
+            dev = start_dev(binary, str(tmp_path), dev.url[len("http://") :])
+        assert gate.flush_sync(60)
+        assert gate.status().delivered == 2002
+        want = [202] + [200] * 9
+        eventually(lambda: [used(dev, f"killed-{i}", "tokens") for i in range(10)] == want, 20)
+    finally:
+        dev.stop()
 
 
 def test_identify(tidegate):
