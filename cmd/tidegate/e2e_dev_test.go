@@ -39,6 +39,7 @@ func TestDev(t *testing.T) {
 	d.put("globex", `{"email":"bob@globex.example"}`)
 	d.outbox(2, "bob@globex.example").hasLinks(t)
 
+	d.must("send", "--type", "api", "--customer", "initech", "--count", "7")
 	upgrade(t, d, app)
 	if code := d.interrupt(); code != exitOK {
 		t.Fatalf("exit %d after Ctrl-C", code)
@@ -89,7 +90,7 @@ func upgrade(t *testing.T, d *development, app *client.Client) {
 	t.Helper()
 	d.must("dev", "upgrade", "acme", "--data", d.data())
 	sees(t, app, "acme", true)
-	d.decides("acme", events.Unlimited, 100)
+	d.decides("acme", events.Unlimited, 0) // the first payment begins a window
 	converts(t, d, 1, 2000)
 
 	hooks := billing.UpgradeEvents(billing.Upgrade{Customer: "globex", Amount: 500, Now: time.Now(),
@@ -119,8 +120,11 @@ func converts(t *testing.T, d *development, n int, cents int64) {
 func remembers(t *testing.T, d *development) {
 	t.Helper()
 	var v customerView
-	d.decoded(&v, "usage", "acme")
-	if v.Plan != "paid" || len(v.Usage) == 0 || v.Usage[0].Used != events.Count(100) {
+	d.decoded(&v, "usage", "initech")
+	if v.Plan != "free" || len(v.Usage) != 1 || v.Usage[0].Used != events.Count(7) {
+		t.Errorf("initech is now %+v", v)
+	}
+	if d.decoded(&v, "usage", "acme"); v.Plan != "paid" {
 		t.Errorf("acme is now %+v", v)
 	}
 	if decision, err := d.decision("globex"); err != nil || decision.Reason != events.Unlimited {

@@ -248,3 +248,21 @@ func Read(ctx context.Context, js jetstream.JetStream, n events.Names, in Input,
 		}
 	}
 }
+
+// Committed are the positions of a partition's last record, read without its
+// state.
+func Committed(ctx context.Context, js jetstream.JetStream, n events.Names, role string, partition int) ([]Position, error) {
+	s, err := js.Stream(ctx, n.Stream(events.StreamState))
+	if err != nil {
+		return nil, err
+	}
+	raw, err := s.GetLastMsgForSubject(ctx, n.Log(role, partition))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	m, _, err := decodeRecord(raw.Data)
+	return m.Positions, err
+}
