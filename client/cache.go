@@ -3,7 +3,6 @@ package client
 import (
 	"encoding/json"
 	"fmt"
-	"math"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -19,7 +18,7 @@ type cache struct {
 
 	// The rest is the writer's.
 	slots  map[string]*gateSlot
-	texts  map[string]string // one copy of what many decisions repeat
+	looks  map[look]*shared
 	listen listeners
 }
 
@@ -29,29 +28,8 @@ type view struct {
 	gates     *gateSet
 }
 
-// record is one decision; it does not change. A deleted one has no decision.
-type record struct {
-	d       events.Decision
-	gate    *gateSlot
-	end     int64 // of its window, in Unix nanoseconds
-	plain   bool  // allowed, whatever the clock says
-	deleted bool
-}
-
-func (r *record) is(customer, feature string) bool {
-	return r.d.Customer == customer && r.d.Feature == feature
-}
-
-// decision is nil when r was deleted or is nil.
-func (r *record) decision() *events.Decision {
-	if r == nil || r.deleted {
-		return nil
-	}
-	return &r.d
-}
-
 func newCache() *cache {
-	c := &cache{hasher: newHasher(), slots: map[string]*gateSlot{}, texts: map[string]string{}}
+	c := &cache{hasher: newHasher(), slots: map[string]*gateSlot{}, looks: map[look]*shared{}}
 	c.tallies.hasher = c.hasher
 	return c
 }
@@ -89,7 +67,7 @@ func (c *cache) load(to *draft, e entry) error {
 	if err != nil {
 		return err
 	}
-	put(to.decisions, c.hasher.hash(r.d.Customer, r.d.Feature), r.d.Customer, r.d.Feature, r)
+	to.decisions.put(c.hasher.hash(*r.customer, r.feature), r)
 	return nil
 }
 
@@ -98,16 +76,16 @@ func (c *cache) publish(from *draft, now time.Time) {
 	v := &view{decisions: from.decisions, gates: from.gates}
 	c.setGates(v.gates)
 	unlock := c.tallies.lockAll()
-	c.tallies.update(func(h uint64, t *counter) {
-		g := v.gates.byFeature[t.feature]
-		if d := find(v.decisions, h, t.customer, t.feature).decision(); d != nil && g != nil {
-			t.set(t.state.Load().observed(g, d, now))
+	c.tallies.update(func(h uint64, n *node[counter]) {
+		g := v.gates.byFeature[n.feature]
+		if d := v.decisions.find(h, *n.customer, n.feature).pointer(*n.customer); d != nil && g != nil {
+			n.v.set(n.v.Load().observed(g, d, now))
 		}
 	})
 	c.view.Store(v)
 	unlock()
 	if c.listen.any() {
-		v.decisions.each(func(_ uint64, r *record) { c.listen.tell(&r.d) })
+		v.decisions.each(func(_ uint64, r *node[record]) { c.listen.tell(r.v.pointer(*r.customer)) })
 	}
 }
 
@@ -134,27 +112,29 @@ func (c *cache) apply(e entry, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	h := c.hasher.hash(r.d.Customer, r.d.Feature)
-	if old := find(v.decisions, h, r.d.Customer, r.d.Feature).decision(); old != nil && old.Position > r.d.Position {
+	h := c.hasher.hash(*r.customer, r.feature)
+	if old := v.decisions.find(h, *r.customer, r.feature); old.known() && old.position > r.v.position {
 		return nil // never back in time
 	}
 	c.store(v, h, r, now)
-	c.listen.tell(&r.d)
+	if c.listen.any() {
+		c.listen.tell(r.v.pointer(*r.customer))
+	}
 	return nil
 }
 
 // store publishes a decision. The customer's count learns of it first: a count
 // of the old window beside a decision of the new one could block wrongly.
-func (c *cache) store(v *view, h uint64, r *record, now time.Time) {
+func (c *cache) store(v *view, h uint64, r *node[record], now time.Time) {
 	shard := c.tallies.shard(h)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
-	if t := c.tallies.find(h, r.d.Customer, r.d.Feature); t != nil {
-		if g := v.gates.byFeature[r.d.Feature]; g != nil {
-			t.set(t.state.Load().observed(g, &r.d, now))
+	if t := c.tallies.find(h, *r.customer, r.feature); t != nil {
+		if g := v.gates.byFeature[r.feature]; g != nil {
+			t.set(t.Load().observed(g, r.v.pointer(*r.customer), now))
 		}
 	}
-	put(v.decisions, h, r.d.Customer, r.d.Feature, r)
+	v.decisions.put(h, r)
 }
 
 func (c *cache) remove(v *view, key string) error {
@@ -163,44 +143,37 @@ func (c *cache) remove(v *view, key string) error {
 		return err
 	}
 	h := c.hasher.hash(customer, feature)
-	if find(v.decisions, h, customer, feature) != nil {
-		put(v.decisions, h, customer, feature, &record{
-			d: events.Decision{Customer: customer, Feature: feature}, gate: c.slot(feature), deleted: true,
-		})
+	if v.decisions.find(h, customer, feature) != nil {
+		v.decisions.put(h, newNode(customer, feature, record{}))
 	}
 	return nil
 }
 
-func (c *cache) decode(e entry) (*record, error) {
-	r := &record{end: math.MaxInt64}
-	if err := json.Unmarshal(e.value, &r.d); err != nil {
+func (c *cache) decode(e entry) (*node[record], error) {
+	var d events.Decision
+	if err := json.Unmarshal(e.value, &d); err != nil {
 		return nil, fmt.Errorf("decision %s: %w", e.key, err)
 	}
-	d := &r.d
 	if events.DecisionKey(d.Customer, d.Feature) != e.key {
 		return nil, fmt.Errorf("decision %s speaks of another key", e.key)
 	}
-	d.Feature, d.Plan, d.Message = c.shared(d.Feature), c.shared(d.Plan), c.shared(d.Message)
-	d.Reason = events.Reason(c.shared(string(d.Reason)))
-	r.gate = c.slot(d.Feature)
-	r.plain = d.Allowed && !d.WouldBlock && (!d.Limit.Valid || d.Limit.Sign() > 0)
-	if d.WindowEnd != nil {
-		r.end = d.WindowEnd.UnixNano()
-	}
-	return r, nil
+	same := c.share(lookOf(&d))
+	return newNode(d.Customer, same.feature, newRecord(&d, same)), nil
 }
 
-// maxShared bounds the texts of which one copy is kept.
-const maxShared = 4096
+// maxLooks bounds what is looked up to be shared.
+const maxLooks = 4096
 
-func (c *cache) shared(s string) string {
-	if one, ok := c.texts[s]; ok {
+func (c *cache) share(l look) *shared {
+	if one := c.looks[l]; one != nil {
 		return one
 	}
-	if len(c.texts) < maxShared {
-		c.texts[s] = s
+	one := &shared{look: l, gate: c.slot(l.feature), plain: l.allowed && !l.wouldBlock && (!l.limit.Valid || l.limit.Sign() > 0)}
+	if len(c.looks) >= maxLooks {
+		clear(c.looks) // old ones stay where they are used
 	}
-	return s
+	c.looks[l] = one
+	return one
 }
 
 func (c *cache) slot(feature string) *gateSlot {

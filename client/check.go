@@ -14,7 +14,7 @@ import (
 // decision is one of the default plan. Before the first sync, and for a feature
 // that no gate has, the fail policy answers, with the reason no_decision.
 // Used and Remaining may be absent far from the limit.
-func (c *Client) Check(customer, feature string) events.Decision {
+func (c *Client) Check(customer, feature string) (d events.Decision) {
 	if c.disabled {
 		return events.Decision{Customer: customer, Feature: feature, Allowed: true, Reason: events.NoDecision}
 	}
@@ -23,27 +23,33 @@ func (c *Client) Check(customer, feature string) events.Decision {
 		return c.undecided(v, customer, feature)
 	}
 	h := c.cache.hasher.hash(customer, feature)
-	r := find(v.decisions, h, customer, feature)
-	var g *gate
-	var d *events.Decision
-	if r != nil {
-		g, d = r.gate.Load(), r.decision()
-	} else {
-		g = v.gates.byFeature[feature]
+	r := v.decisions.find(h, customer, feature)
+	t := c.cache.tallies.find(h, customer, feature)
+	if !r.known() {
+		g := v.gates.byFeature[feature]
+		if g == nil {
+			return c.undecided(v, customer, feature)
+		}
+		return c.judged(g, nil, v.gates.plan, customer, t)
 	}
+	g := r.same.gate.Load()
 	if g == nil {
 		return c.undecided(v, customer, feature)
 	}
-	t := c.cache.tallies.find(h, customer, feature)
-	if t == nil && d != nil && r.plain && !g.Off && c.coarse.Load() < r.end {
-		return *d
+	r.decision(&d, customer)
+	if t == nil && r.same.plain && !g.Off && c.coarse.Load() < r.end {
+		return d // as almost always
 	}
+	return c.judged(g, &d, v.gates.plan, customer, t)
+}
+
+func (c *Client) judged(g *gate, d *events.Decision, plan, customer string, t *counter) events.Decision {
 	now := c.now()
 	used, counted := events.Value{}, false
 	if t != nil {
-		used, counted = t.state.Load().estimate(g, now)
+		used, counted = t.Load().estimate(g, now)
 	}
-	return judge(g, d, v.gates.plan, customer, used, counted, now)
+	return judge(g, d, plan, customer, used, counted, now)
 }
 
 // undecided is the answer of the fail policy.

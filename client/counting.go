@@ -30,22 +30,15 @@ type tallyShard struct {
 }
 
 // counter is one customer's count of one feature.
-type counter struct {
-	customer, feature string
-	state             atomic.Pointer[tally]
-}
+type counter struct{ atomic.Pointer[tally] }
 
-func (t *counter) is(customer, feature string) bool {
-	return t.customer == customer && t.feature == feature
-}
-
-func (t *counter) set(next tally) { t.state.Store(&next) }
+func (t *counter) set(next tally) { t.Store(&next) }
 
 func (t *tallies) shard(h uint64) *tallyShard { return &t.shards[h>>60] }
 
 func (t *tallies) find(h uint64, customer, feature string) *counter {
 	if table := t.shard(h).table.Load(); table != nil {
-		return find(table, h, customer, feature)
+		return table.find(h, customer, feature)
 	}
 	return nil
 }
@@ -57,22 +50,22 @@ func (c *cache) count(g *gate, customer string, w events.Value, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	v := c.view.Load() // under the lock: see store
-	d := find(v.decisions, h, customer, g.Feature).decision()
+	d := v.decisions.find(h, customer, g.Feature).pointer(customer)
 	if limit := g.limit(d); !limit.Valid || limit.Sign() <= 0 {
 		return
 	}
 	if t := c.tallies.find(h, customer, g.Feature); t != nil {
-		t.set(t.state.Load().recorded(g, d, w, now))
+		t.set(t.Load().recorded(g, d, w, now))
 		return
 	}
-	t := &counter{customer: customer, feature: g.Feature}
-	t.set(newTally(g, d, now).recorded(g, d, w, now))
+	n := newNode(customer, g.Feature, counter{})
+	n.v.set(newTally(g, d, now).recorded(g, d, w, now))
 	table := s.table.Load()
 	if table == nil || table.used >= tallyMost {
 		table = s.thinned(now)
 		s.table.Store(table)
 	}
-	put(table, h, customer, g.Feature, t)
+	table.put(h, n)
 }
 
 // thinned is the shard's table without the counts whose windows are over, and,
@@ -83,28 +76,28 @@ func (s *tallyShard) thinned(now time.Time) *table[counter] {
 		return newTable[counter](0)
 	}
 	type kept struct {
-		h uint64
-		t *counter
-		n int64
+		h    uint64
+		n    *node[counter]
+		last int64
 	}
 	var keep []kept
-	old.each(func(h uint64, t *counter) {
-		if state := t.state.Load(); now.UnixNano() < state.end {
-			keep = append(keep, kept{h, t, state.last})
+	old.each(func(h uint64, n *node[counter]) {
+		if state := n.v.Load(); now.UnixNano() < state.end {
+			keep = append(keep, kept{h, n, state.last})
 		}
 	})
 	if len(keep) > tallyMost/2 {
-		slices.SortFunc(keep, func(a, b kept) int { return cmp.Compare(b.n, a.n) })
+		slices.SortFunc(keep, func(a, b kept) int { return cmp.Compare(b.last, a.last) })
 		idle := now.Add(-tallyIdleKeep).UnixNano()
 		n := tallyMost / 2
-		for n < tallyMost*3/4 && n < len(keep) && keep[n].n > idle {
+		for n < tallyMost*3/4 && n < len(keep) && keep[n].last > idle {
 			n++
 		}
 		keep = keep[:n]
 	}
 	fresh := newTable[counter](len(keep))
 	for _, k := range keep {
-		put(fresh, k.h, k.t.customer, k.t.feature, k.t)
+		fresh.put(k.h, k.n)
 	}
 	return fresh
 }
@@ -122,7 +115,7 @@ func (t *tallies) lockAll() (unlock func()) {
 }
 
 // update calls f for every count; its caller holds the locks.
-func (t *tallies) update(f func(h uint64, t *counter)) {
+func (t *tallies) update(f func(h uint64, n *node[counter])) {
 	for i := range t.shards {
 		if table := t.shards[i].table.Load(); table != nil {
 			table.each(f)
@@ -139,16 +132,16 @@ func (c *cache) settle(now time.Time, current int64, wait time.Duration, deliver
 		s.mu.Lock()
 		v := c.view.Load()
 		if table := s.table.Load(); table != nil && v != nil {
-			table.each(func(h uint64, t *counter) {
-				g := v.gates.byFeature[t.feature]
+			table.each(func(h uint64, n *node[counter]) {
+				g := v.gates.byFeature[n.feature]
 				if g == nil {
 					return
 				}
-				old := *t.state.Load()
-				d := find(v.decisions, h, t.customer, t.feature).decision()
-				next := old.settled(g.limit(d), now.UnixNano(), current, wait, func(upTo int64) bool { return delivered(t.customer, upTo) })
+				old := *n.v.Load()
+				d := v.decisions.find(h, *n.customer, n.feature).pointer(*n.customer)
+				next := old.settled(g.limit(d), now.UnixNano(), current, wait, func(upTo int64) bool { return delivered(*n.customer, upTo) })
 				if next != old {
-					t.set(next)
+					n.v.set(next)
 				}
 			})
 		}

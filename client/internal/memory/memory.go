@@ -16,6 +16,7 @@ type Server struct {
 	usage    []events.Event
 	accounts [][]byte
 	failure  error
+	discard  bool
 }
 
 // Attach is called by the client: feed takes a value of the decisions bucket.
@@ -39,11 +40,18 @@ func (s *Server) Fail(err error) {
 	s.failure = err
 }
 
+// Discard makes the server forget what is published, for benchmarks.
+func (s *Server) Discard() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.discard = true
+}
+
 // Publish is what the client calls instead of JetStream.
 func (s *Server) Publish(contentType string, body []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.failure != nil {
+	if s.failure != nil || s.discard {
 		return s.failure
 	}
 	if contentType != events.ContentTypeBatch {

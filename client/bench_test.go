@@ -1,0 +1,175 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"math/rand/v2"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tidegate-io/tidegate/client/internal/memory"
+	"github.com/tidegate-io/tidegate/events"
+)
+
+// inMemory returns a synced client that talks to nobody.
+func inMemory(t testing.TB, opts []Option, gates ...events.Gate) (*Client, *memory.Server) {
+	t.Helper()
+	m := &memory.Server{}
+	c, err := New(nil, append(opts, InMemory(m))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close(context.Background()) })
+	give(t, m, events.GatesKey, events.Gates{Partitions: partitions, DefaultPlan: "free", Gates: gates})
+	return c, m
+}
+
+func give(t testing.TB, m *memory.Server, key string, v any) {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err == nil {
+		err = m.Put(key, b)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// cachedDecisions is how many decisions BenchmarkCheck caches.
+const cachedDecisions = 1_000_000
+
+func benchCache(b *testing.B) (*Client, []string) {
+	c, _ := inMemory(b, nil, apiGate(100))
+	names := make([]string, cachedDecisions)
+	d := newDraft(cachedDecisions)
+	d.gates = c.cache.view.Load().gates
+	for i := range names {
+		names[i] = "customer-" + strconv.Itoa(i)
+		one := allowed(names[i])
+		if i%100 == 0 {
+			one = blocked(names[i], time.Now().Add(time.Hour))
+		}
+		body, err := json.Marshal(one)
+		if err == nil {
+			err = c.cache.load(d, entry{events.DecisionKey(names[i], "api"), body})
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	c.cache.publish(d, time.Now())
+	return c, names
+}
+
+// BenchmarkCheck checks among a million decisions while 10,000 a second change.
+func BenchmarkCheck(b *testing.B) {
+	c, names := benchCache(b)
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for n := int64(1); ; {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+			}
+			for range 10 {
+				one := allowed(names[rand.IntN(len(names))])
+				one.Position = n
+				n++
+				body, _ := json.Marshal(one)
+				_ = c.cache.apply(entry{events.DecisionKey(one.Customer, "api"), body}, time.Now())
+			}
+		}
+	}()
+	defer func() { close(stop); <-done }()
+	for _, bench := range []struct {
+		name string
+		keys []string
+	}{{"hot", names[:10_000]}, {"uniform", names}} {
+		b.Run(bench.name, func(b *testing.B) {
+			b.ReportAllocs()
+			var seed atomic.Uint64
+			b.RunParallel(func(pb *testing.PB) {
+				x, n := seed.Add(1)*0x9E3779B97F4A7C15, uint64(len(bench.keys))
+				for pb.Next() {
+					x ^= x << 13
+					x ^= x >> 7
+					x ^= x << 17
+					c.Check(bench.keys[x%n], "api")
+				}
+			})
+		})
+	}
+}
+
+// BenchmarkCheckNew checks customers without a decision.
+func BenchmarkCheckNew(b *testing.B) {
+	c, _ := inMemory(b, nil, apiGate(100))
+	b.ReportAllocs()
+	for b.Loop() {
+		c.Check("nobody", "api")
+	}
+}
+
+// BenchmarkRecord records through packing, up to where a message would go out.
+func BenchmarkRecord(b *testing.B) {
+	for _, bench := range []struct{ name, event string }{{"counted", "api"}, {"unmetered", "other"}} {
+		b.Run(bench.name, func(b *testing.B) {
+			c, _ := inMemory(b, []Option{Source("bench")}, apiGate(1<<60))
+			c.memory.Discard()
+			names := make([]string, 10_000)
+			for i := range names {
+				names[i] = "customer-" + strconv.Itoa(i)
+			}
+			var n atomic.Int64
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					if err := c.Record(context.Background(), Usage{Customer: names[n.Add(1)%10_000], Event: bench.event}); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+		})
+	}
+}
+
+// BenchmarkDelivered records over TCP to a server that stores on disk.
+func BenchmarkDelivered(b *testing.B) {
+	s := newSite(b, "", apiGate(100))
+	c := s.synced()
+	names := make([]string, 10_000)
+	for i := range names {
+		names[i] = "customer-" + strconv.Itoa(i)
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := range b.N {
+		if err := c.Record(b.Context(), Usage{Customer: names[i%10_000], Event: "other"}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := c.Flush(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+}
+
+// BenchmarkRecordAck is the latency of one use at a low rate.
+func BenchmarkRecordAck(b *testing.B) {
+	s := newSite(b, "", apiGate(100))
+	c := s.synced()
+	b.ResetTimer()
+	for b.Loop() {
+		if err := c.RecordAck(b.Context(), Usage{Customer: "acme", Event: "other"}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
