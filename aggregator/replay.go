@@ -54,17 +54,9 @@ func (r *Replay) Verify(ctx context.Context, partition int) (Result, error) {
 	if err != nil {
 		return Result{Partition: partition}, err
 	}
-	live, positions, err := r.live(ctx, partition)
-	// Commits follow about once a second: what has just been stored is waited
-	// for, unless nobody is there to commit it.
-	for patience := 10; err == nil && patience > 0 && (len(positions) == 0 || positions[0].Seq < newest); patience-- {
-		select {
-		case <-ctx.Done():
-			return Result{Partition: partition}, ctx.Err()
-		case <-time.After(300 * time.Millisecond):
-			live, positions, err = r.live(ctx, partition)
-		}
-	}
+	live, positions, err := r.committed(ctx, partition, func(_ *Processor, ps []stream.Position) bool {
+		return newest == 0 || len(ps) > 0 && ps[0].Seq >= newest
+	})
 	if err != nil || len(positions) == 0 {
 		return Result{Partition: partition}, err
 	}
@@ -77,6 +69,22 @@ func (r *Replay) Verify(ctx context.Context, partition int) (Result, error) {
 	return res, r.compare(&res, live.f.state, replayed)
 }
 
+// committed is the state as of the last commit. Commits follow about once a
+// second: what is not enough yet is waited for, unless nobody is there to
+// commit it.
+func (r *Replay) committed(ctx context.Context, partition int, enough func(*Processor, []stream.Position) bool) (*Processor, []stream.Position, error) {
+	live, positions, err := r.live(ctx, partition)
+	for patience := 10; err == nil && patience > 0 && !enough(live, positions); patience-- {
+		select {
+		case <-ctx.Done():
+			return nil, nil, ctx.Err()
+		case <-time.After(300 * time.Millisecond):
+			live, positions, err = r.live(ctx, partition)
+		}
+	}
+	return live, positions, err
+}
+
 // live is the state as of the last commit.
 func (r *Replay) live(ctx context.Context, partition int) (*Processor, []stream.Position, error) {
 	live := New(Options{Partitions: r.Partitions, Horizon: r.Horizon}, partition)
@@ -86,12 +94,15 @@ func (r *Replay) live(ctx context.Context, partition int) (*Processor, []stream.
 
 // Windows derives the windows of a partition up to the end of the stream.
 func (r *Replay) Windows(ctx context.Context, partition int) ([]events.Window, error) {
-	live, _, err := r.live(ctx, partition)
+	newest, err := stream.Newest(ctx, r.JS, r.Names, Spec(r.Names, partition).Inputs[0])
 	if err != nil {
 		return nil, err
 	}
-	if !live.f.hasBase {
-		return nil, nil // nothing has been folded yet
+	live, _, err := r.committed(ctx, partition, func(live *Processor, _ []stream.Position) bool {
+		return newest == 0 || live.f.hasBase // the configuration to begin with is in the first commit
+	})
+	if err != nil || !live.f.hasBase {
+		return nil, err
 	}
 	s, _, err := r.derive(ctx, partition, live.f.state, ^uint64(0))
 	if err != nil {
