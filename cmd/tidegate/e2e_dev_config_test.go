@@ -1,0 +1,120 @@
+package main
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/tidegate-io/tidegate/events"
+)
+
+// small is a configuration with a limit that is soon reached.
+const small = `
+upgrade: {url: https://acme.example/pricing}
+plans:
+  free: {default: true}
+  paid: {any_subscription: true}
+gates:
+  - feature: api
+    condition:
+      type: usage
+      limit: {free: 10, paid: unlimited}
+      period: 30d
+    action: {type: block}
+`
+
+// TestEditedConfiguration raises a limit, makes a mistake and takes the gate
+// away, all while dev runs.
+func TestEditedConfiguration(t *testing.T) {
+	t.Parallel()
+	d := newDevelopment(t, small)
+	app := d.app(d.connect())
+	d.post("application/x-ndjson", ndjson(eventsOf("acme", "use", 10)), 10)
+	sees(t, app, "acme", false)
+
+	d.configure(strings.Replace(small, "free: 10", "free: 20", 1))
+	sees(t, app, "acme", true)
+	d.decides("acme", events.WithinLimit, 10)
+
+	d.configure(strings.Replace(small, "free: 10", "fee: 20", 1))
+	d.says("configuration_ignored")
+	if !strings.Contains(d.stderr.String(), "fee") {
+		t.Errorf("the mistake is not named: %s", d.stderr.String())
+	}
+	d.post("application/x-ndjson", ndjson(eventsOf("acme", "more", 10)), 10)
+	sees(t, app, "acme", false)
+	d.decides("acme", events.LimitReached, 20)
+
+	d.configure(small[:strings.Index(small, "gates:")] + "gates: []\n")
+	sees(t, app, "acme", true)
+}
+
+// TestEmergencySwitch turns a gate off, over a restart, and on again.
+func TestEmergencySwitch(t *testing.T) {
+	t.Parallel()
+	d := newDevelopment(t, small)
+	app := d.app(d.connect())
+	d.post("application/x-ndjson", ndjson(eventsOf("acme", "use", 10)), 10)
+	sees(t, app, "acme", false)
+	d.must("gate", "off", "api")
+	sees(t, app, "acme", true)
+	if code := d.interrupt(); code != exitOK {
+		t.Fatalf("exit %d", code)
+	}
+	d.start()
+	d.decides("acme", events.GateOff, 10)
+	sees(t, app, "acme", true)
+	d.must("gate", "on", "api")
+	sees(t, app, "acme", false)
+}
+
+// TestBusyPorts names the flag that changes the address.
+func TestBusyPorts(t *testing.T) {
+	t.Parallel()
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = busy.Close() })
+	for _, flag := range []string{"--http", "--nats", "--public"} {
+		t.Run(flag, func(t *testing.T) {
+			t.Parallel()
+			addresses := map[string]string{"--http": "127.0.0.1:0", "--nats": "127.0.0.1:-1"}
+			addresses[flag] = busy.Addr().String()
+			args := []string{"dev", "--data", t.TempDir(), "--config", filepath.Join(t.TempDir(), "none.yaml")}
+			for f, addr := range addresses {
+				args = append(args, f, addr)
+			}
+			p := startProcess(t, "dev", binary(t), nil, args...)
+			code, stderr := p.exit(patience), p.stderr.String()
+			if code != exitFailed || strings.Count(stderr, "\n") != 1 {
+				t.Errorf("exit %d, not in one line: %s", code, stderr)
+			}
+			if !strings.Contains(stderr, flag+" HOST:PORT") || !strings.Contains(stderr, busy.Addr().String()) {
+				t.Errorf("the flag or the address is not named: %s", stderr)
+			}
+		})
+	}
+}
+
+// TestExposedAPI refuses to serve strangers.
+func TestExposedAPI(t *testing.T) {
+	t.Parallel()
+	for name, env := range map[string][]string{
+		"dev":   {},
+		"serve": {"NATS_URL=nats://127.0.0.1:1", "MONGODB_URI=mongodb://127.0.0.1:1"},
+	} {
+		p := startProcess(t, name, binary(t), append(env, "TIDEGATE_DATA="+t.TempDir()), name, "--http", "0.0.0.0:0")
+		if code := p.exit(patience); code != exitFailed {
+			t.Errorf("%s: exit %d", name, code)
+		}
+		if said := p.stderr.String(); !strings.Contains(said, "TIDEGATE_API_KEYS") {
+			t.Errorf("%s says %s", name, said)
+		}
+	}
+	if _, err := os.Stat(".tidegate"); err == nil {
+		t.Error("data was left in the working directory")
+	}
+}
