@@ -1,0 +1,388 @@
+package notifier
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"golang.org/x/time/rate"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/stream"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// noon is when the tests begin; the sample window opened a day before.
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+func ptr[T any](v T) *T { return &v }
+
+// memory is the smallest Store. break, if set, is asked before every call.
+type memory struct {
+	mu            sync.Mutex
+	notifications map[string]events.Notification
+	conversions   map[string]events.Conversion
+	fail          func(call string) error
+	changed       chan struct{} // closed at every write and failed call
+}
+
+func newMemory() *memory {
+	return &memory{notifications: map[string]events.Notification{}, conversions: map[string]events.Conversion{}, changed: make(chan struct{})}
+}
+
+var errAway = errors.New("store is away")
+
+func (s *memory) begin(ctx context.Context, call string) (end func(), err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	signal := func() {
+		close(s.changed)
+		s.changed = make(chan struct{})
+		s.mu.Unlock()
+	}
+	if s.fail != nil {
+		if err := s.fail(call); err != nil {
+			signal()
+			return nil, err
+		}
+	}
+	return signal, nil
+}
+
+func (s *memory) breakWith(f func(call string) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fail = f
+}
+
+func (s *memory) InsertNotification(ctx context.Context, n events.Notification) (bool, error) {
+	end, err := s.begin(ctx, "insert")
+	if err != nil {
+		return false, err
+	}
+	defer end()
+	if _, there := s.notifications[n.Key]; there {
+		return false, nil
+	}
+	s.notifications[n.Key] = n
+	return true, nil
+}
+
+func (s *memory) UpdateNotification(ctx context.Context, n events.Notification) error {
+	end, err := s.begin(ctx, "update "+string(n.State))
+	if err != nil {
+		return err
+	}
+	defer end()
+	if _, there := s.notifications[n.Key]; !there {
+		return fmt.Errorf("no notification %s", n.Key)
+	}
+	s.notifications[n.Key] = n
+	return nil
+}
+
+func (s *memory) Notification(ctx context.Context, key string) (events.Notification, bool, error) {
+	end, err := s.begin(ctx, "get")
+	if err != nil {
+		return events.Notification{}, false, err
+	}
+	defer end()
+	n, ok := s.notifications[key]
+	return n, ok, nil
+}
+
+func (s *memory) where(ctx context.Context, keep func(n *events.Notification) bool) ([]events.Notification, error) {
+	end, err := s.begin(ctx, "find")
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	all := slices.Collect(maps.Values(s.notifications))
+	all = slices.DeleteFunc(all, func(n events.Notification) bool { return !keep(&n) })
+	slices.SortFunc(all, func(a, b events.Notification) int {
+		return cmp.Or(a.ReachedAt.Compare(b.ReachedAt), strings.Compare(a.Key, b.Key))
+	})
+	return all, nil
+}
+
+func (s *memory) DueNotifications(ctx context.Context, now time.Time, limit int) ([]events.Notification, error) {
+	all, err := s.where(ctx, func(n *events.Notification) bool {
+		return n.State == events.MailPending && (n.NextAt == nil || !n.NextAt.After(now))
+	})
+	return all[:min(limit, len(all))], err
+}
+
+func (s *memory) NotificationsOf(ctx context.Context, customer string) ([]events.Notification, error) {
+	return s.where(ctx, func(n *events.Notification) bool { return n.Customer == customer })
+}
+
+func (s *memory) WriteConversion(ctx context.Context, c events.Conversion) error {
+	end, err := s.begin(ctx, "convert")
+	if err != nil {
+		return err
+	}
+	defer end()
+	s.conversions[c.Key] = c
+	return nil
+}
+
+func (s *memory) DeleteConversion(ctx context.Context, key string) error {
+	end, err := s.begin(ctx, "convert")
+	if err != nil {
+		return err
+	}
+	defer end()
+	delete(s.conversions, key)
+	return nil
+}
+
+// table is a bucket of decisions.
+type table struct {
+	mu   sync.Mutex
+	rows map[string]events.Decision
+}
+
+func (d *table) Decision(_ context.Context, customer, feature string) (events.Decision, bool, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	x, ok := d.rows[events.DecisionKey(customer, feature)]
+	return x, ok, nil
+}
+
+func (d *table) put(x events.Decision) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.rows[events.DecisionKey(x.Customer, x.Feature)] = x
+}
+
+// bench runs a notifier against a real HTTP server that speaks Resend's API.
+type bench struct {
+	t         *testing.T
+	store     *memory
+	decisions *table
+	resend    *provider
+	options   Options
+	sender    *ResendSender
+	p         *Processor
+	stop      context.CancelFunc
+	seq       uint64
+	committed [][]byte // commits since the last snapshot
+	snapshot  []byte
+
+	mu  sync.Mutex
+	now time.Time
+}
+
+func catalog() plan.Catalog {
+	limits := func(free int64) map[string]plan.Limit {
+		return map[string]plan.Limit{"free": {Value: events.Count(free)}, "pro": {Unlimited: true}}
+	}
+	return plan.Catalog{
+		Plans: []plan.Plan{{Name: "free", Default: true}, {Name: "pro", Paid: true}},
+		Gates: []plan.Gate{
+			{Feature: "api", Limits: limits(100), Template: DefaultTemplate, Message: "The free calls are used up.", UpgradeURL: "https://acme.example/pricing"},
+			{Feature: "exports", Limits: limits(5), Template: DefaultTemplate},
+			{Feature: "quiet", Limits: limits(5)},
+		},
+	}
+}
+
+func newBench(t *testing.T, change ...func(o *Options)) *bench {
+	t.Helper()
+	b := &bench{t: t, store: newMemory(), decisions: &table{rows: map[string]events.Decision{}}, resend: newProvider(t), now: noon}
+	b.resend.now = b.clock
+	sender, err := NewResendSender("re_test", b.resend.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sender.throttle.bucket.SetLimit(rate.Inf)
+	b.sender = sender
+	t.Cleanup(sender.Close)
+	b.options = Options{
+		Catalog: catalog, Store: b.store, Decisions: b.decisions, Sender: sender, Now: b.clock,
+		From: "Acme <billing@acme.example>", PublicURL: "https://gate.acme.example/", Secret: []byte("secret"),
+		PollEvery: 5 * time.Millisecond,
+	}
+	for _, f := range change {
+		f(&b.options)
+	}
+	b.start()
+	t.Cleanup(func() { b.halt() })
+	return b
+}
+
+// start runs a new processor from what was committed.
+func (b *bench) start() {
+	b.t.Helper()
+	p, err := New(b.options)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.must(p.Restore(b.snapshot))
+	for _, c := range b.committed {
+		b.must(p.Apply(c))
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	b.p, b.stop = p, cancel
+	b.must(p.Start(ctx, &stream.Owner{Log: slog.New(slog.DiscardHandler)}))
+}
+
+// halt ends the processor as a crash would: without a commit.
+func (b *bench) halt() {
+	b.stop()
+	<-b.p.stopped
+}
+
+func (b *bench) restart() { b.t.Helper(); b.halt(); b.start() }
+
+func (b *bench) commit() {
+	b.t.Helper()
+	c, err := b.p.Commit()
+	b.must(err)
+	if c != nil {
+		b.committed = append(b.committed, c)
+	}
+}
+
+func (b *bench) clock() time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.now
+}
+
+func (b *bench) advance(d time.Duration) {
+	b.mu.Lock()
+	b.now = b.now.Add(d)
+	b.mu.Unlock()
+	b.p.wake()
+}
+
+func (b *bench) must(err error) {
+	b.t.Helper()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *bench) message(input int, v any) *stream.Message {
+	b.t.Helper()
+	data, err := json.Marshal(v)
+	b.must(err)
+	b.seq++
+	return &stream.Message{Input: input, Data: data, Seq: b.seq, Time: b.clock()}
+}
+
+func (b *bench) handle(input int, v any) *stream.Message {
+	b.t.Helper()
+	m := b.message(input, v)
+	b.must(b.p.Handle(m))
+	_, err := b.p.Tick(b.clock())
+	b.must(err)
+	return m
+}
+
+func (b *bench) account(a events.Account) *stream.Message {
+	b.t.Helper()
+	if a.Customer == "" {
+		a.Customer = "acme"
+	}
+	return b.handle(inputAccount, a)
+}
+
+func (b *bench) address() { b.t.Helper(); b.account(events.Account{Email: ptr("ada@acme.example")}) }
+
+// reached is what the enforcer says when acme has used all of feature.
+func (b *bench) reached(feature string) events.Limit {
+	now := b.clock()
+	return events.Limit{Kind: events.LimitKindReached, Customer: "acme", Feature: feature, Plan: "free", Limit: events.Count(100),
+		Used: events.Count(100), Percent: 100, WindowStart: noon.AddDate(0, 0, -1), WindowEnd: noon.AddDate(0, 0, 29), At: now}
+}
+
+// block puts the decision that goes with it.
+func (b *bench) block(feature string) {
+	now, end := b.clock(), noon.AddDate(0, 0, 29)
+	b.decisions.put(events.Decision{Customer: "acme", Feature: feature, Reason: events.LimitReached, Plan: "free",
+		Limit: events.Some(events.Count(100)), Used: events.Some(events.Count(100)), UnblocksAt: &end, AsOf: now, DecidedAt: now})
+}
+
+func (b *bench) allow(feature string) {
+	now := b.clock()
+	b.decisions.put(events.Decision{Customer: "acme", Feature: feature, Allowed: true, Reason: events.Unlimited, Plan: "pro", AsOf: now, DecidedAt: now})
+}
+
+// reach blocks acme and says so; it returns the notification's key.
+func (b *bench) reach(feature string) string {
+	b.t.Helper()
+	b.block(feature)
+	l := b.reached(feature)
+	b.handle(inputLimits, l)
+	return Key(l.Kind, l.Percent, l.Customer, l.Feature, l.WindowStart)
+}
+
+func (b *bench) notification(key string) events.Notification {
+	b.store.mu.Lock()
+	defer b.store.mu.Unlock()
+	return b.store.notifications[key]
+}
+
+// until waits for a document to become what f wants.
+func (b *bench) until(key, what string, f func(n *events.Notification) bool) events.Notification {
+	b.t.Helper()
+	late := time.NewTimer(10 * time.Second)
+	defer late.Stop()
+	for {
+		b.store.mu.Lock()
+		n, changed := b.store.notifications[key], b.store.changed
+		b.store.mu.Unlock()
+		if f(&n) {
+			return n
+		}
+		select {
+		case <-changed:
+		case <-late.C:
+			n.Body = nil // only long
+			b.t.Fatalf("never %s: %+v", what, n)
+		}
+	}
+}
+
+func (b *bench) untilState(key string, state events.MailState) events.Notification {
+	b.t.Helper()
+	return b.until(key, string(state), func(n *events.Notification) bool { return n.State == state })
+}
+
+// quiet lets the sending goroutine look at everything that is due.
+func (b *bench) quiet() {
+	b.t.Helper()
+	for range 2 { // the first look may have begun before
+		looked := make(chan struct{})
+		var once sync.Once
+		b.store.breakWith(func(call string) error {
+			if call == "find" {
+				once.Do(func() { close(looked) })
+			}
+			return nil
+		})
+		b.p.wake()
+		select {
+		case <-looked:
+		case <-time.After(10 * time.Second):
+			b.t.Fatal("the sending goroutine does not look")
+		}
+	}
+	b.store.breakWith(nil)
+}

@@ -1,0 +1,128 @@
+package notifier
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/stream"
+)
+
+// Key is the key of the notification of a crossing. The limit itself is no part
+// of it: in one window a threshold is mailed once, however often the limit moves.
+func Key(kind events.LimitKind, percent int, customer, feature string, windowStart time.Time) string {
+	h := sha256.New()
+	for _, s := range [...]string{customer, feature, windowStart.UTC().Format(time.RFC3339Nano)} {
+		fmt.Fprintf(h, "%d:%s,", len(s), s)
+	}
+	prefix := "limit-reached/"
+	if kind == events.LimitKindThreshold {
+		prefix = "threshold-" + strconv.Itoa(percent) + "/"
+	}
+	return prefix + hex.EncodeToString(h.Sum(nil))
+}
+
+// warning is the template of a gate's mails about warning levels. It is the
+// operator's to add: without it there are none.
+func warning(template string) string { return template + "_warning" }
+
+func (p *Processor) limit(m *stream.Message, l *events.Limit) error {
+	switch {
+	case l.Customer == "" || l.Feature == "":
+		p.reject(m, events.StreamLimits, "the record names no customer or feature")
+		return nil
+	case l.Kind == events.LimitKindReached, l.Kind == events.LimitKindThreshold:
+		return p.crossed(l)
+	case l.Kind == events.LimitKindUnblocked:
+		return p.unblocked(l)
+	}
+	p.reject(m, events.StreamLimits, fmt.Sprintf("kind %q is not known", l.Kind))
+	return nil
+}
+
+// template is that of the mail about a crossing; "" means none is sent.
+func (p *Processor) template(c *plan.Catalog, kind events.LimitKind, feature string) string {
+	g, ok := c.Gate(feature)
+	if !ok || g.Template == "" {
+		return ""
+	}
+	if kind != events.LimitKindThreshold {
+		return g.Template
+	}
+	if w := warning(g.Template); p.render.templates.has(w) {
+		return w
+	}
+	return ""
+}
+
+func (p *Processor) crossed(l *events.Limit) error {
+	catalog := p.Catalog()
+	template := p.template(&catalog, l.Kind, l.Feature)
+	if l.Kind == events.LimitKindThreshold && template == "" {
+		return nil
+	}
+	n := events.Notification{
+		Key:      Key(l.Kind, l.Percent, l.Customer, l.Feature, l.WindowStart),
+		Customer: l.Customer, Feature: l.Feature, Kind: l.Kind, Percent: l.Percent, Plan: l.Plan, Limit: l.Limit,
+		WindowStart: l.WindowStart.UTC(), WindowEnd: l.WindowEnd.UTC(), ReachedAt: l.At.UTC(),
+	}
+	n.State, n.Error = p.begin(l, template)
+	if open(&n) {
+		p.keep(n.Key, l.At.Add(keepBody))
+		// Also while it can be looked up elsewhere: it may not be there.
+		if p.known(l.Customer).address() == "" {
+			if c := p.change(l.Customer); !slices.Contains(c.Waiting, n.Key) {
+				c.Waiting = append(c.Waiting, n.Key)
+			}
+		}
+	}
+	if err := p.try("insert notification", func(ctx context.Context) error {
+		_, err := p.Store.InsertNotification(ctx, n)
+		return err
+	}); err != nil {
+		return err
+	}
+	if n.State == events.MailPending {
+		p.wake()
+	}
+	return p.attributeAgain(l.Customer)
+}
+
+// begin is the state that a notification begins in, and why.
+func (p *Processor) begin(l *events.Limit, template string) (events.MailState, string) {
+	c := p.known(l.Customer)
+	switch {
+	case l.Silent:
+		return events.MailNone, "caused by an import or a new configuration"
+	case l.Shadow:
+		return events.MailNone, "the gate only shadows"
+	case template == "":
+		return events.MailNone, "the gate has no mail"
+	case c.Suppressed != "":
+		return events.MailCancelled, suppressed(c.Suppressed)
+	case c.address() == "" && p.Lookup == nil:
+		return events.MailWaiting, ""
+	}
+	return events.MailPending, ""
+}
+
+func suppressed(why string) string { return "suppressed: " + why }
+
+// unblocked cancels the mails about the window, and any that are left of
+// earlier ones. A crossing that came later stays: this record may be a repeat.
+func (p *Processor) unblocked(l *events.Limit) error {
+	return p.updateAll(l.Customer, func(n *events.Notification) bool {
+		if n.Feature != l.Feature || !open(n) || n.ReachedAt.After(l.At) ||
+			!l.WindowStart.IsZero() && n.WindowStart.After(l.WindowStart) {
+			return false
+		}
+		cancel(n, "unblocked")
+		return true
+	})
+}

@@ -1,0 +1,132 @@
+// Package notifier turns limit records into mails and payments into
+// conversions. It is one stream.Processor over all of LIMITS and ACCOUNT, and
+// the only writer of the collections notifications and conversions.
+//
+// A crossing becomes a document first, and the input moves on only when that
+// is stored; its key makes every repeat the same document. A goroutine beside
+// the processor sends what is pending: it looks at the newest decision at that
+// moment, stores the exact bytes before the first try, and sends them under the
+// document's key as idempotency key, so that a crash at any point leads to one
+// mail. Each step from one state of a document to the next happens under one
+// lock; the provider is never waited for under it.
+package notifier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/mail"
+	"strings"
+	"time"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/plan"
+)
+
+// Role is the notifier's name in subjects and leases.
+const Role = "notifier"
+
+// Store holds the documents. Methods are safe for concurrent use, and every
+// write may be repeated.
+type Store interface {
+	// InsertNotification stores n unless one of its key is there.
+	InsertNotification(ctx context.Context, n events.Notification) (inserted bool, err error)
+	// UpdateNotification replaces the notification of n's key.
+	UpdateNotification(ctx context.Context, n events.Notification) error
+	Notification(ctx context.Context, key string) (n events.Notification, ok bool, err error)
+	// DueNotifications returns the first pending ones whose NextAt is nil or
+	// not after now, by ReachedAt.
+	DueNotifications(ctx context.Context, now time.Time, limit int) ([]events.Notification, error)
+	NotificationsOf(ctx context.Context, customer string) ([]events.Notification, error)
+	Conversions
+}
+
+// Conversions is the part of the Store that holds conversions, by key.
+type Conversions interface {
+	WriteConversion(ctx context.Context, c events.Conversion) error
+	DeleteConversion(ctx context.Context, key string) error
+}
+
+// Decisions reads the newest decision, from the bucket itself and not from a
+// cache. ok is false when the customer has none. Safe for concurrent use.
+type Decisions interface {
+	Decision(ctx context.Context, customer, feature string) (d events.Decision, ok bool, err error)
+}
+
+// Sender hands a mail to a provider. A repeat with the same key and bytes
+// within a day sends no second mail. The error is a *SendError where what to
+// do next is known; any other is tried again. Send is called by one goroutine.
+type Sender interface {
+	Send(ctx context.Context, m Mail) (providerID string, err error)
+}
+
+// Options is what the notifier needs. Fields without a remark are required.
+type Options struct {
+	Catalog   func() plan.Catalog
+	Store     Store
+	Decisions Decisions
+	Sender    Sender
+	Now       func() time.Time
+
+	From        string        // RFC 5322 address of the sender
+	PublicURL   string        // base of links in mails; "": they lead to the gate's upgrade page
+	Secret      []byte        // signs links; empty: like no PublicURL
+	TemplateDir string        // the operator's templates; "": the built-in ones
+	CoolDown    time.Duration // least time between two mails to a customer
+	// Lookup finds an address that neither the app nor Stripe has given; ""
+	// when there is none. nil: there is no such place.
+	Lookup func(ctx context.Context, customer, feature string) (string, error)
+	// PollEvery is how often due mails are looked for without being told; 0 is
+	// five seconds.
+	PollEvery time.Duration
+}
+
+// New checks the options and reads the templates; a mistake in one is reported
+// with its file and line.
+func New(o Options) (*Processor, error) {
+	r, err := newRenderer(&o)
+	if err != nil {
+		return nil, err
+	}
+	for name, missing := range map[string]bool{"Store": o.Store == nil, "Decisions": o.Decisions == nil, "Sender": o.Sender == nil, "Now": o.Now == nil} {
+		if missing {
+			return nil, fmt.Errorf("notifier: %s is required", name)
+		}
+	}
+	if o.PollEvery == 0 {
+		o.PollEvery = 5 * time.Second
+	}
+	p := &Processor{Options: o, render: r, kick: make(chan struct{}, 1), stopped: make(chan struct{}), behind: map[string]time.Time{}}
+	return p, p.Restore(nil)
+}
+
+// newRenderer checks what mails are made of.
+func newRenderer(o *Options) (*renderer, error) {
+	if o.Catalog == nil {
+		return nil, errors.New("notifier: Catalog is required")
+	}
+	if _, err := mail.ParseAddress(o.From); err != nil {
+		return nil, fmt.Errorf("`from` %q is not an address such as \"Acme <billing@acme.example>\": %w", o.From, err)
+	}
+	t, err := loadTemplates(o.TemplateDir)
+	if err != nil {
+		return nil, err
+	}
+	r := &renderer{templates: t, from: o.From, publicURL: strings.TrimRight(o.PublicURL, "/"), secret: o.Secret}
+	catalog := o.Catalog()
+	for i := range catalog.Gates {
+		g := &catalog.Gates[i]
+		if g.Template != "" && !t.has(g.Template) {
+			return nil, fmt.Errorf("gate %s: there is no mail template %q: add %s.html or %s.txt to %s",
+				g.Feature, g.Template, g.Template, g.Template, orElse(o.TemplateDir, "a folder and name it as `mail.templates`"))
+		}
+	}
+	return r, t.try()
+}
+
+func orElse(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}

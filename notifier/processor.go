@@ -1,0 +1,216 @@
+package notifier
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/stream"
+)
+
+// The inputs by index in Spec.Inputs.
+const (
+	inputLimits  = 0
+	inputAccount = 1
+)
+
+// Spec is the partition that the notifier runs as: one for all customers.
+func Spec(n events.Names) stream.Spec {
+	return stream.Spec{Role: Role, Inputs: []stream.Input{
+		inputLimits:  {Stream: events.StreamLimits, Filter: n.Subject("limits.*")},
+		inputAccount: {Stream: events.StreamAccount, Filter: n.Subject("account.*")},
+	}}
+}
+
+// Processor is the notifier. Make it with New.
+type Processor struct {
+	Options
+	render *renderer
+
+	ctx  context.Context // of the ownership; for the store, which Handle waits for
+	o    *stream.Owner
+	log  *slog.Logger
+	dead []events.Dead // to be published by Flush
+
+	kick    chan struct{} // something may be due
+	stopped chan struct{} // closed when the sending goroutine has ended
+
+	// mu guards what follows, and every change of a stored document: read,
+	// change and write under it.
+	mu      sync.Mutex
+	facts   facts
+	changes changes
+	parking parking
+	pause   pause
+	behind  map[string]time.Time // by key: since when the decision lacks the crossing
+}
+
+// Start implements stream.Processor. It starts the sending goroutine, which
+// ends with ctx.
+func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
+	p.ctx, p.o, p.log = ctx, o, o.Log
+	go func() {
+		defer close(p.stopped)
+		p.sendAll(ctx)
+	}()
+	return nil
+}
+
+// Handle implements stream.Processor. It waits for the store as long as it
+// takes: the position must not pass a record whose document is not stored.
+func (p *Processor) Handle(m *stream.Message) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch m.Input {
+	case inputLimits:
+		var l events.Limit
+		if err := json.Unmarshal(m.Data, &l); err != nil {
+			p.reject(m, events.StreamLimits, err.Error())
+			return nil
+		}
+		return p.limit(m, &l)
+	case inputAccount:
+		var a events.Account
+		if err := json.Unmarshal(m.Data, &a); err != nil {
+			p.reject(m, events.StreamAccount, err.Error())
+			return nil
+		}
+		return p.account(m, &a)
+	}
+	return fmt.Errorf("notifier has no input %d", m.Input)
+}
+
+func (p *Processor) reject(m *stream.Message, from, reason string) {
+	p.log.Warn("record_rejected", "stream", from, "sequence", m.Seq, "reason", reason)
+	p.dead = append(p.dead, events.Dead{
+		Origin: from + "/" + strconv.FormatUint(m.Seq, 10) + "/0", Reason: reason, At: m.Time, Body: m.Data,
+	})
+}
+
+// Flush implements stream.Processor.
+func (p *Processor) Flush() error {
+	for _, d := range p.dead {
+		b, err := json.Marshal(d)
+		if err != nil {
+			return err
+		}
+		m := &nats.Msg{Subject: p.o.Names.Dead(p.o.Partition), Data: b}
+		if err := p.o.Publish(m, jetstream.WithMsgID(d.Origin)); err != nil {
+			return err
+		}
+	}
+	p.dead = p.dead[:0]
+	return nil
+}
+
+const (
+	// tickEvery bounds how long the sending goroutine's changes wait for a commit.
+	tickEvery = 10 * time.Second
+	// keepBody is how long a mail's bytes are kept after it was sent.
+	keepBody = 30 * 24 * time.Hour
+	// dropAtOnce bounds the documents that one tick looks at.
+	dropAtOnce = 50
+)
+
+// Tick implements stream.Processor.
+func (p *Processor) Tick(now time.Time) (time.Time, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, key := range p.parking.ready {
+		if err := p.update(key, func(n *events.Notification) bool {
+			if n.State != events.MailPending {
+				return false
+			}
+			n.State = events.MailParked
+			return true
+		}); err != nil {
+			return time.Time{}, err
+		}
+	}
+	p.parking.ready = nil
+	for range dropAtOnce {
+		k, ok := p.takeKept(now)
+		if !ok {
+			break
+		}
+		if err := p.tidy(k.Key, now); err != nil {
+			return time.Time{}, err
+		}
+	}
+	switch {
+	case p.parking.waits():
+		return now.Add(time.Second), nil
+	case len(p.facts.Kept) > 0 && !p.facts.Kept[0].At.After(now):
+		return now, nil
+	}
+	return now.Add(tickEvery), nil
+}
+
+// tidy drops the bytes of a mail that was sent long ago, and gives up one that
+// waited for an address until its window was over.
+func (p *Processor) tidy(key string, now time.Time) error {
+	var owner string
+	again := time.Time{}
+	err := p.update(key, func(n *events.Notification) bool {
+		switch n.State {
+		case events.MailPending, events.MailParked:
+			again = now.Add(24 * time.Hour)
+			return false
+		case events.MailWaiting:
+			if n.WindowEnd.After(now) {
+				again = n.WindowEnd
+				return false
+			}
+			owner = n.Customer
+			cancel(n, "no address came until the window was over")
+			return true
+		}
+		if n.SentAt != nil && now.Before(n.SentAt.Add(keepBody)) {
+			again = n.SentAt.Add(keepBody)
+			return false
+		}
+		had := n.Body != nil
+		n.Body = nil
+		return had
+	})
+	if err != nil {
+		return err
+	}
+	if !again.IsZero() {
+		p.keep(key, again)
+	}
+	if owner != "" {
+		p.forgetWaiting(owner, key)
+	}
+	return nil
+}
+
+// status is the answer to a query.
+type status struct {
+	PausedUntil *time.Time `json:"paused_until,omitempty"` // the provider refuses all mail
+	PausedFor   string     `json:"paused_for,omitempty"`
+	Parked      int        `json:"parked"`
+	Waiting     int        `json:"waiting"` // without an address
+}
+
+// Query implements stream.Processor: it says, as JSON, how sending stands.
+func (p *Processor) Query([]byte) ([]byte, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := status{Parked: len(p.facts.Parked)}
+	if p.pause.until.After(p.Now()) {
+		s.PausedUntil, s.PausedFor = &p.pause.until, p.pause.reason
+	}
+	for _, c := range p.facts.Customers {
+		s.Waiting += len(c.Waiting)
+	}
+	return json.Marshal(s)
+}

@@ -1,0 +1,119 @@
+package notifier
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+)
+
+// provider is an HTTP server that speaks Resend's API, with its idempotency: a
+// key is remembered for 24 hours, and refuses other bytes.
+type provider struct {
+	url string
+	now func() time.Time
+
+	mu       sync.Mutex
+	requests []request
+	inbox    []Message // what recipients got
+	keys     map[string]accepted
+	// before may answer a request itself, and returns true when it did; after
+	// may do so once the mail has gone out.
+	before, after func(w http.ResponseWriter) bool
+	got           chan struct{}
+}
+
+type request struct{ key, body, auth string }
+
+type accepted struct {
+	id, body string
+	at       time.Time
+}
+
+func newProvider(t *testing.T) *provider {
+	p := &provider{keys: map[string]accepted{}, now: time.Now, got: make(chan struct{}, 1000)}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /emails", p.emails)
+	srv := httptest.NewServer(mux)
+	t.Cleanup(srv.Close)
+	p.url = srv.URL // without a final slash, as people write it
+	return p
+}
+
+func (p *provider) emails(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	defer func() { p.got <- struct{}{} }()
+	key := r.Header.Get("Idempotency-Key")
+	p.requests = append(p.requests, request{key, string(body), r.Header.Get("Authorization")})
+	if p.before != nil && p.before(w) {
+		return
+	}
+	if len(key) > 256 {
+		refuse(w, 400, "invalid_idempotency_key")
+		return
+	}
+	a, known := p.keys[key]
+	if known = known && key != "" && p.now().Sub(a.at) < 24*time.Hour; known && a.body != string(body) {
+		refuse(w, 409, "invalid_idempotent_request")
+		return
+	}
+	if !known {
+		var m Message
+		if err := json.Unmarshal(body, &m); err != nil || len(m.To) == 0 || m.From == "" {
+			refuse(w, 422, "validation_error")
+			return
+		}
+		p.inbox = append(p.inbox, m)
+		a = accepted{id: fmt.Sprintf("re_%d", len(p.inbox)), body: string(body), at: p.now()}
+		p.keys[key] = a
+	}
+	if p.after != nil && p.after(w) {
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(map[string]string{"id": a.id})
+}
+
+func refuse(w http.ResponseWriter, status int, name string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(map[string]any{"statusCode": status, "name": name, "message": "because of " + name})
+}
+
+// cut ends the connection without an answer.
+func cut(w http.ResponseWriter) bool {
+	c, _, err := w.(http.Hijacker).Hijack()
+	if err == nil {
+		_ = c.Close()
+	}
+	return true
+}
+
+// always makes before answer with an error.
+func (p *provider) always(status int, name string, header ...string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if status == 0 {
+		p.before = nil
+		return
+	}
+	p.before = func(w http.ResponseWriter) bool {
+		for i := 0; i < len(header); i += 2 {
+			w.Header().Set(header[i], header[i+1])
+		}
+		refuse(w, status, name)
+		return true
+	}
+}
+
+func (p *provider) counts() (requests, mails int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.requests), len(p.inbox)
+}

@@ -1,0 +1,121 @@
+package notifier
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/resend/resend-go/v2"
+)
+
+// ResendSender sends through Resend's API. It keeps to the rate that the
+// answers tell. Make it with NewResendSender.
+type ResendSender struct {
+	client   *resend.Client
+	http     *http.Client
+	throttle *throttle
+}
+
+// NewResendSender returns a sender with an API key; baseURL "" is Resend's own.
+func NewResendSender(key, baseURL string) (*ResendSender, error) {
+	t := newThrottle()
+	h := &http.Client{Timeout: 30 * time.Second, Transport: &answers{next: newTransport(), throttle: t}}
+	c := resend.NewCustomClient(h, strings.TrimSpace(key))
+	if baseURL == "" {
+		baseURL = "https://api.resend.com"
+	}
+	u, err := url.Parse(strings.TrimRight(baseURL, "/") + "/") // the client resolves paths against it
+	if err != nil || u.Host == "" {
+		return nil, fmt.Errorf("RESEND_BASE_URL %q is not a URL such as https://api.resend.com", baseURL)
+	}
+	c.BaseURL = u
+	return &ResendSender{client: c, http: h, throttle: t}, nil
+}
+
+// Close gives back idle connections.
+func (s *ResendSender) Close() { s.http.CloseIdleConnections() }
+
+// Send implements Sender. It waits until the provider's rate allows the
+// request.
+func (s *ResendSender) Send(ctx context.Context, m Mail) (providerID string, err error) {
+	if err := s.throttle.wait(ctx); err != nil {
+		return "", err
+	}
+	var answer *SendError
+	ctx = context.WithValue(ctx, answerKey{}, &answer)
+	// The stored bytes as they are: under the same key any others are refused.
+	req, err := s.client.NewRequestWithOptions(ctx, http.MethodPost, "emails", json.RawMessage(m.Body),
+		resend.SendEmailOptions{IdempotencyKey: m.Key})
+	if err != nil {
+		return "", &SendError{Class: Permanent, Err: err}
+	}
+	var out resend.SendEmailResponse
+	if _, err := s.client.Perform(req, &out); err != nil {
+		if answer != nil {
+			answer.Err = err
+			return "", answer
+		}
+		// Without an answer, or with a 200 that can't be read: it may have gone out.
+		return "", &SendError{Class: Retry, Err: err}
+	}
+	if out.Id == "" {
+		return "", &SendError{Class: Retry, Err: errors.New("the answer names no mail")}
+	}
+	return out.Id, nil
+}
+
+// answerKey is where a request's context keeps the place for what the answer
+// says: the client gives away neither the status nor the name of an error.
+type answerKey struct{}
+
+// answers looks at each answer on its way to the client.
+type answers struct {
+	next     *http.Transport
+	throttle *throttle
+}
+
+func newTransport() *http.Transport {
+	t := http.DefaultTransport.(*http.Transport).Clone() // with its proxy settings and time-outs
+	t.MaxIdleConnsPerHost = 1                            // one request at a time
+	return t
+}
+
+// CloseIdleConnections is called by http.Client's method of that name.
+func (a *answers) CloseIdleConnections() { a.next.CloseIdleConnections() }
+
+// maxErrorBody bounds what is read of an error.
+const maxErrorBody = 64 << 10
+
+// RoundTrip implements http.RoundTripper.
+func (a *answers) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := a.next.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	a.throttle.observe(resp.StatusCode, resp.Header, now)
+	place, _ := req.Context().Value(answerKey{}).(**SendError)
+	if resp.StatusCode < 300 || place == nil {
+		return resp, nil
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
+	_ = resp.Body.Close()
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	var said struct {
+		Name string `json:"name"`
+	}
+	_ = json.Unmarshal(body, &said) // a proxy's error page has no name
+	*place = &SendError{Class: classify(resp.StatusCode, said.Name), Status: resp.StatusCode, Name: said.Name,
+		After: retryAfterHeader(resp.Header, now)}
+	return resp, nil
+}

@@ -1,0 +1,185 @@
+package notifier
+
+import (
+	"context"
+	"time"
+
+	"github.com/tidegate-io/tidegate/events"
+)
+
+const (
+	dueAtOnce       = 50
+	decisionTimeout = 5 * time.Second
+	sendTimeout     = time.Minute
+	// claimed is how long a mail that is being sent is not due: longer than a
+	// try can take.
+	claimed = 90 * time.Second
+)
+
+// sendAll sends what is due until ctx is done.
+func (p *Processor) sendAll(ctx context.Context) {
+	p.resume(ctx) // a start may be what the operator did about parked mail
+	for wait := time.Duration(0); ; {
+		t := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return
+		case <-p.kick:
+			t.Stop()
+		case <-t.C:
+		}
+		wait = p.round(ctx)
+	}
+}
+
+// round sends what is due, and returns when to look again.
+func (p *Processor) round(ctx context.Context) time.Duration {
+	now := p.Now()
+	p.mu.Lock()
+	stopped := p.pause
+	p.mu.Unlock()
+	if left := stopped.until.Sub(now); left > 0 {
+		return min(left, p.PollEvery) // the clock may be set
+	}
+	if stopped.reason != "" {
+		p.resume(ctx)
+	}
+	due, err := p.Store.DueNotifications(ctx, now, dueAtOnce)
+	if err != nil {
+		if !ended(ctx, err) {
+			p.log.Warn("due_mails_not_read", "error", err)
+		}
+		return p.PollEvery
+	}
+	for i := range due {
+		if err := p.deliver(ctx, due[i].Key); err != nil {
+			if !ended(ctx, err) {
+				p.log.Warn("mail_not_processed", "key", due[i].Key, "error", err)
+			}
+			return p.PollEvery
+		}
+		if p.isPaused() || ctx.Err() != nil {
+			return p.PollEvery
+		}
+	}
+	if len(due) == dueAtOnce {
+		return 0
+	}
+	return p.PollEvery
+}
+
+func (p *Processor) isPaused() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.pause.reason != ""
+}
+
+// resume ends a pause and makes parked mail pending again.
+func (p *Processor) resume(ctx context.Context) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.pause = pause{}
+	next := p.Now().Add(parkTail).UTC()
+	for _, key := range p.facts.Parked {
+		if err := p.change1(ctx, key, func(n *events.Notification) bool {
+			if n.State != events.MailParked {
+				return false
+			}
+			n.State, n.NextAt = events.MailPending, &next
+			return true
+		}); err != nil {
+			if !ended(ctx, err) {
+				p.log.Warn("parked_mail_not_resumed", "key", key, "error", err)
+			}
+			return // the keys stay listed, the next pause or start tries again
+		}
+	}
+	p.unpark()
+}
+
+// change1 is one try of update, for the sending goroutine: it must not hold the
+// lock while the store is away.
+func (p *Processor) change1(ctx context.Context, key string, f func(n *events.Notification) bool) error {
+	return p.once(ctx, func(ctx context.Context) error {
+		n, ok, err := p.Store.Notification(ctx, key)
+		if err != nil || !ok || !f(&n) {
+			return err
+		}
+		return p.Store.UpdateNotification(ctx, n)
+	})
+}
+
+// deliver takes one mail a step further. An error means that the store or the
+// decisions are away, and that nothing has happened.
+func (p *Processor) deliver(ctx context.Context, key string) error {
+	n, ok, err := p.Store.Notification(ctx, key)
+	if err != nil || !ok || n.State != events.MailPending {
+		return err
+	}
+	s, err := p.look(ctx, &n)
+	if err != nil {
+		return err
+	}
+	c, ok, err := p.claim(ctx, key, s)
+	if err != nil || !ok {
+		return err
+	}
+	sending, done := context.WithTimeout(ctx, sendTimeout)
+	id, err := p.Sender.Send(sending, c.Mail)
+	done()
+	if ended(ctx, err) {
+		return err // whether it went out is not known: the next owner sends the same again
+	}
+	return p.settle(ctx, &c, id, err)
+}
+
+// look collects what has to be read elsewhere before the lock is taken.
+func (p *Processor) look(ctx context.Context, n *events.Notification) (*situation, error) {
+	s := &situation{coolDown: p.CoolDown}
+	within, done := context.WithTimeout(ctx, decisionTimeout)
+	defer done()
+	d, ok, err := p.Decisions.Decision(within, n.Customer, n.Feature)
+	if err != nil {
+		return nil, err
+	}
+	if ok {
+		s.decision = &d
+	}
+	p.mu.Lock()
+	s.address = p.known(n.Customer).address()
+	p.mu.Unlock()
+	if s.address == "" && p.Lookup != nil && n.Body == nil {
+		if s.address, err = p.Lookup(within, n.Customer, n.Feature); err != nil {
+			s.blind = true // concerns this mail only
+			p.log.Warn("address_not_looked_up", "key", n.Key, "error", err)
+		}
+	}
+	if p.CoolDown > 0 && n.Body == nil {
+		others, err := p.Store.NotificationsOf(ctx, n.Customer)
+		if err != nil {
+			return nil, err
+		}
+		s.lastMail = lastMail(n, others)
+	}
+	return s, nil
+}
+
+// lastMail is when another mail went out to the customer. A warning never keeps
+// back the mail that the limit is reached.
+func lastMail(n *events.Notification, others []events.Notification) (last time.Time) {
+	for i := range others {
+		o := &others[i]
+		if o.Key == n.Key || n.Kind == events.LimitKindReached && o.Kind != events.LimitKindReached {
+			continue
+		}
+		at := o.SentAt
+		if at == nil && o.State == events.MailPending {
+			at = o.FirstTryAt // it may have gone out
+		}
+		if at != nil && at.After(last) {
+			last = *at
+		}
+	}
+	return last
+}

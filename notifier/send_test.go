@@ -1,0 +1,387 @@
+package notifier
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/link"
+)
+
+func TestMailGoesOut(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.address()
+	key := b.reach("api")
+	n := b.untilState(key, events.MailSent)
+	if n.ProviderID != "re_1" || n.To != "ada@acme.example" || n.SentAt == nil || n.Attempts != 1 || n.Error != "" || n.NextAt != nil {
+		n.Body = nil
+		t.Errorf("document %+v", n)
+	}
+	m, r := b.resend.inbox[0], b.resend.requests[0]
+	if r.key != key || r.auth != "Bearer re_test" || strings.TrimSpace(r.body) != string(n.Body) {
+		t.Errorf("request %+v\nbody %s", r, n.Body)
+	}
+	if m.To[0] != "ada@acme.example" || m.From != "Acme <billing@acme.example>" || m.Subject != "You've reached your api limit on the free plan" {
+		t.Errorf("mail %+v", m)
+	}
+	for _, part := range []string{m.HTML, m.Text} {
+		for _, want := range []string{"The free calls are used up.", "100 of 100", "30 March 2026", "https://gate.acme.example/u/"} {
+			if !strings.Contains(part, want) {
+				t.Errorf("%q is not in\n%s", want, part)
+			}
+		}
+	}
+	unsubscribe := strings.Trim(m.Headers["List-Unsubscribe"], "<>")
+	l, err := link.Parse([]byte("secret"), strings.TrimPrefix(unsubscribe, "https://gate.acme.example/unsubscribe/"), noon)
+	if err != nil || l.Kind != link.Unsubscribe || l.Customer != "acme" || m.Headers["List-Unsubscribe-Post"] != "List-Unsubscribe=One-Click" {
+		t.Errorf("headers %v: %+v, %v", m.Headers, l, err)
+	}
+}
+
+// Repeats of a record, in the same process or the next, send nothing.
+func TestOneCrossingOneMail(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.address()
+	key := b.reach("api")
+	b.untilState(key, events.MailSent)
+	b.reach("api")
+	b.restart() // nothing was committed: all records come again
+	b.address()
+	b.reach("api")
+	b.quiet()
+	b.advance(48 * time.Hour)
+	b.reach("api")
+	b.quiet()
+	if requests, mails := b.resend.counts(); requests != 1 || mails != 1 {
+		t.Errorf("%d requests, %d mails", requests, mails)
+	}
+}
+
+// The process dies after the provider took the mail and before that is stored.
+func TestCrashBetweenSendAndMark(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.address()
+	b.store.breakWith(func(call string) error {
+		if call == "update sent" {
+			return errAway
+		}
+		return nil
+	})
+	key := b.reach("api")
+	<-b.resend.got
+	n := b.until(key, "tried", func(n *events.Notification) bool { return n.Attempts == 1 })
+	if n.State != events.MailPending || len(n.Body) == 0 {
+		n.Body = nil
+		t.Fatalf("before the crash: %+v", n)
+	}
+	b.commit()
+	b.halt()
+	b.store.breakWith(nil)
+	b.start()
+	b.quiet()
+	if requests, _ := b.resend.counts(); requests != 1 {
+		t.Fatalf("%d requests while the first may be under way", requests)
+	}
+	// What the mail would say has changed: the bytes must not.
+	b.account(events.Account{Email: ptr("bob@acme.example"), Locale: ptr("de")})
+	b.advance(10 * time.Minute)
+	n = b.untilState(key, events.MailSent)
+	requests, mails := b.resend.counts()
+	if requests != 2 || mails != 1 || b.resend.requests[0] != b.resend.requests[1] {
+		t.Errorf("%d requests, %d mails\n%+v", requests, mails, b.resend.requests)
+	}
+	if n.ProviderID != "re_1" || n.To != "ada@acme.example" {
+		n.Body = nil
+		t.Errorf("document %+v", n)
+	}
+}
+
+// Down for longer than the key is remembered: another try could be a second mail.
+func TestCrashForLongerThanTheKeyLives(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.address()
+	b.store.breakWith(func(call string) error {
+		if call == "update sent" {
+			return errAway
+		}
+		return nil
+	})
+	key := b.reach("api")
+	<-b.resend.got
+	b.commit()
+	b.halt()
+	b.store.breakWith(nil)
+	b.now = b.now.Add(25 * time.Hour)
+	b.start()
+	n := b.untilState(key, events.MailFailed)
+	if requests, mails := b.resend.counts(); requests != 1 || mails != 1 {
+		t.Errorf("%d requests, %d mails", requests, mails)
+	}
+	if !strings.Contains(n.Error, "24 h") {
+		t.Errorf("error %q", n.Error)
+	}
+}
+
+// The provider took it and the answer was lost, again and again.
+func TestLostAnswers(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.address()
+	b.resend.mu.Lock()
+	b.resend.after = cut
+	b.resend.mu.Unlock()
+	key := b.reach("api")
+	for try := 1; try <= 5; try++ {
+		b.until(key, "tried", func(n *events.Notification) bool { return n.Attempts == try && n.Error != "" })
+		if try == 5 {
+			b.resend.mu.Lock()
+			b.resend.after = nil
+			b.resend.mu.Unlock()
+		}
+		b.advance(time.Hour)
+	}
+	b.untilState(key, events.MailSent)
+	requests, mails := b.resend.counts()
+	if requests != 6 || mails != 1 {
+		t.Errorf("%d requests, %d mails", requests, mails)
+	}
+	for _, r := range b.resend.requests {
+		if r != b.resend.requests[0] {
+			t.Errorf("another request: %+v", r)
+		}
+	}
+}
+
+func TestGivenUpWithinTheKeysLife(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.address()
+	b.resend.always(500, "internal_server_error")
+	key := b.reach("api")
+	for try := 1; b.notification(key).State != events.MailFailed; try++ {
+		n := b.until(key, "tried", func(n *events.Notification) bool {
+			return n.Attempts == try && n.Error != "" || n.State == events.MailFailed
+		})
+		if n.State == events.MailFailed {
+			break
+		}
+		if wait := n.NextAt.Sub(b.clock()); wait < retryAfter(try) {
+			t.Fatalf("try %d: again after %v", try, wait)
+		}
+		b.advance(n.NextAt.Sub(b.clock()))
+	}
+	n := b.notification(key)
+	if spent := b.clock().Sub(*n.FirstTryAt); spent >= 24*time.Hour || spent < 20*time.Hour {
+		t.Errorf("given up after %v", spent)
+	}
+	if !strings.Contains(n.Error, "internal_server_error (500)") {
+		t.Errorf("error %q", n.Error)
+	}
+}
+
+func TestPermanentRefusal(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.address()
+	b.resend.always(422, "validation_error")
+	n := b.untilState(b.reach("api"), events.MailFailed)
+	if !strings.Contains(n.Error, "validation_error") || n.Attempts != 1 {
+		n.Body = nil
+		t.Errorf("document %+v", n)
+	}
+	b.resend.always(0, "")
+	b.untilState(b.reach("exports"), events.MailSent) // others are not concerned
+}
+
+func TestRateLimitIsObeyed(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.address()
+	b.resend.always(429, "rate_limit_exceeded", "retry-after", "600")
+	key := b.reach("api")
+	n := b.until(key, "refused", func(n *events.Notification) bool { return n.Error != "" })
+	if n.State != events.MailPending || n.NextAt.Sub(b.clock()) != 10*time.Minute || n.FirstTryAt != nil {
+		n.Body = nil
+		t.Errorf("document %+v", n)
+	}
+	b.resend.always(0, "")
+	b.advance(10 * time.Minute)
+	b.untilState(key, events.MailSent)
+}
+
+// A full quota, or a key that is not accepted, stops all mail; later, or with
+// the next start, it goes out.
+func TestParked(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		status int
+		name   string
+		wake   func(b *bench)
+	}{
+		"quota":             {429, "daily_quota_exceeded", func(b *bench) { b.advance(parkQuota) }},
+		"key":               {401, "invalid_api_key", func(b *bench) { b.advance(parkOther) }},
+		"domain":            {403, "validation_error", func(b *bench) { b.advance(parkOther) }},
+		"key and a restart": {401, "invalid_api_key", func(b *bench) { b.commit(); b.restart() }},
+		"for longer than the key lives": {401, "invalid_api_key", func(b *bench) {
+			b.commit()
+			b.advance(49 * time.Hour)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			b.address()
+			b.resend.always(c.status, c.name)
+			first := b.reach("api")
+			b.until(first, "refused", func(n *events.Notification) bool { return n.Error != "" })
+			second := b.reach("exports")
+			if n := b.notification(first); n.State != events.MailPending {
+				t.Errorf("%s before its key is committed", n.State)
+			}
+			b.commit()
+			b.commit()
+			_, err := b.p.Tick(b.clock())
+			b.must(err)
+			if n := b.notification(first); n.State != events.MailParked || !strings.Contains(n.Error, c.name) {
+				n.Body = nil
+				t.Errorf("document %+v", n)
+			}
+			if requests, _ := b.resend.counts(); requests != 1 {
+				t.Errorf("%d requests", requests)
+			}
+			b.resend.always(0, "")
+			c.wake(b)
+			b.untilState(second, events.MailSent)
+			b.advance(2 * parkTail)
+			b.untilState(first, events.MailSent)
+			if _, mails := b.resend.counts(); mails != 2 {
+				t.Errorf("%d mails", mails)
+			}
+		})
+	}
+}
+
+// What changes between the crossing and the sending is looked at when it is sent.
+func TestCancelledAtTheMomentOfSending(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change func(b *bench)
+		want   string
+	}{
+		"paid": {func(b *bench) { b.allow("api") }, "no longer blocked"},
+		"paid, before the decision follows": {func(b *bench) {
+			b.account(events.Account{Subscription: &events.PlanState{Plan: "pro", Paid: true, Position: 3}})
+		}, "upgraded to pro"},
+		"unsubscribed": {func(b *bench) { b.account(events.Account{Suppress: ptr("unsubscribed")}) }, "suppressed: unsubscribed"},
+		"unblocked": {func(b *bench) {
+			l := b.reached("api")
+			l.Kind, l.At = events.LimitKindUnblocked, b.clock().Add(time.Second)
+			b.handle(inputLimits, l)
+		}, "unblocked"},
+		"erased": {func(b *bench) { b.account(events.Account{Erase: true}) }, "erased"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			b.address()
+			b.resend.always(503, "")
+			key := b.reach("api")
+			b.until(key, "refused", func(n *events.Notification) bool { return n.Error != "" })
+			b.resend.always(0, "")
+			c.change(b)
+			b.advance(time.Hour)
+			n := b.untilState(key, events.MailCancelled)
+			if !strings.Contains(n.Error, c.want) {
+				t.Errorf("error %q, want %q", n.Error, c.want)
+			}
+			if _, mails := b.resend.counts(); mails != 0 {
+				t.Errorf("%d mails", mails)
+			}
+		})
+	}
+}
+
+// The record may overtake the decision that it is about.
+func TestDecisionIsBehind(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.address()
+	b.allow("api") // from before
+	b.advance(time.Minute)
+	l := b.reached("api")
+	b.handle(inputLimits, l)
+	key := Key(l.Kind, 100, "acme", "api", l.WindowStart)
+	b.until(key, "put off", func(n *events.Notification) bool { return n.NextAt != nil })
+	b.block("api")
+	b.advance(behindWait)
+	b.untilState(key, events.MailSent)
+
+	l = b.reached("exports") // no decision at all, ever
+	b.handle(inputLimits, l)
+	key = Key(l.Kind, 100, "acme", "exports", l.WindowStart)
+	b.until(key, "put off", func(n *events.Notification) bool { return n.NextAt != nil })
+	b.advance(behindFor)
+	b.untilState(key, events.MailCancelled)
+}
+
+func TestCoolDown(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, func(o *Options) { o.CoolDown = 24 * time.Hour })
+	b.address()
+	b.untilState(b.reach("api"), events.MailSent)
+	b.advance(time.Hour)
+	second := b.reach("exports")
+	n := b.until(second, "put off", func(n *events.Notification) bool { return n.NextAt != nil })
+	if n.Attempts != 0 || !n.NextAt.Equal(noon.Add(24*time.Hour)) {
+		n.Body = nil
+		t.Errorf("document %+v", n)
+	}
+	b.advance(23 * time.Hour)
+	b.untilState(second, events.MailSent)
+}
+
+func TestStoreAwayWhileMarking(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.address()
+	failures := 0
+	b.store.breakWith(func(call string) error {
+		if call == "update sent" && failures < 3 {
+			failures++
+			return errAway
+		}
+		return nil
+	})
+	b.untilState(b.reach("api"), events.MailSent)
+	if requests, mails := b.resend.counts(); requests != 1 || mails != 1 || failures != 3 {
+		t.Errorf("%d requests, %d mails, %d failures", requests, mails, failures)
+	}
+}
+
+// Cancelled while the provider takes it: the document tells the truth.
+func TestUnsubscribedWhileItIsSent(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.address()
+	arrived, go_on := make(chan struct{}), make(chan struct{})
+	b.resend.mu.Lock()
+	b.resend.before = func(http.ResponseWriter) bool { close(arrived); <-go_on; return false }
+	b.resend.mu.Unlock()
+	key := b.reach("api")
+	<-arrived
+	b.account(events.Account{Suppress: ptr("unsubscribed")})
+	if n := b.notification(key); n.State != events.MailCancelled {
+		t.Errorf("state %s", n.State)
+	}
+	close(go_on)
+	if n := b.untilState(key, events.MailSent); n.ProviderID != "re_1" {
+		n.Body = nil
+		t.Errorf("document %+v", n)
+	}
+}

@@ -1,0 +1,176 @@
+package notifier
+
+import (
+	"embed"
+	"errors"
+	"fmt"
+	htmltemplate "html/template"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/template"
+	"time"
+)
+
+//go:embed templates
+var builtin embed.FS
+
+// DefaultTemplate is the built-in template.
+const DefaultTemplate = "upgrade_prompt"
+
+// The parts of a mail by the endings of their files.
+const (
+	partSubject = ".subject.txt"
+	partText    = ".txt"
+	partHTML    = ".html"
+)
+
+// executor is a template of either kind.
+type executor interface {
+	Execute(w io.Writer, data any) error
+}
+
+// part is one part of a template in one language.
+type part struct {
+	name   string // of the template, such as upgrade_prompt
+	locale string // lower case, such as de or pt-br; "": any
+	ending string
+}
+
+// templates are all parts that there are; the operator's replace built-in ones.
+type templates map[part]executor
+
+var functions = map[string]any{
+	// date writes a day: {{date .UnblocksAt}}.
+	"date": func(t time.Time) string { return t.UTC().Format("2 January 2006") },
+	"join": strings.Join,
+}
+
+// loadTemplates reads the built-in templates and those of a folder ("": none).
+// The error names every file that is wrong, with the line.
+func loadTemplates(dir string) (templates, error) {
+	t := templates{}
+	inner, err := fs.Sub(builtin, "templates")
+	if err != nil {
+		return nil, err
+	}
+	if err := t.add(inner, "built-in "); err != nil || dir == "" {
+		return t, err
+	}
+	if _, err := os.Stat(dir); err != nil {
+		return nil, fmt.Errorf("`mail.templates`: %w", err)
+	}
+	return t, t.add(os.DirFS(dir), dir+string(filepath.Separator))
+}
+
+func (t templates) add(files fs.FS, where string) error {
+	entries, err := fs.ReadDir(files, ".")
+	if err != nil {
+		return fmt.Errorf("%s: %w", where, err)
+	}
+	var problems []error
+	for _, e := range entries {
+		p, ok := partOf(e.Name())
+		if !ok || e.IsDir() {
+			continue
+		}
+		b, err := fs.ReadFile(files, e.Name())
+		if err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		// Named by its file, so that errors say where they are.
+		x, err := parse(p.ending, where+e.Name(), string(b))
+		if err != nil {
+			problems = append(problems, tidyError(err))
+			continue
+		}
+		t[p] = x
+	}
+	return errors.Join(problems...)
+}
+
+func parse(ending, file, text string) (executor, error) {
+	if ending == partHTML {
+		return htmltemplate.New(file).Funcs(functions).Option("missingkey=error").Parse(text)
+	}
+	return template.New(file).Funcs(functions).Option("missingkey=error").Parse(text)
+}
+
+// tidyError leaves file, line and what is wrong.
+func tidyError(err error) error {
+	s := err.Error()
+	for _, prefix := range []string{"html/template:", "template: "} {
+		s = strings.TrimPrefix(s, prefix)
+	}
+	return errors.New(s)
+}
+
+// partOf reads a file's name: name[.locale].(html|txt|subject.txt). Other files
+// may lie in the folder.
+func partOf(file string) (p part, ok bool) {
+	for _, ending := range [...]string{partSubject, partText, partHTML} {
+		base, found := strings.CutSuffix(file, ending)
+		if !found {
+			continue
+		}
+		name, locale, _ := strings.Cut(base, ".")
+		if name == "" || strings.Contains(locale, ".") {
+			return part{}, false
+		}
+		return part{name: name, locale: canonicalLocale(locale), ending: ending}, true
+	}
+	return part{}, false
+}
+
+func canonicalLocale(s string) string { return strings.ToLower(strings.ReplaceAll(s, "_", "-")) }
+
+// has says whether there is a template of that name, in any language.
+func (t templates) has(name string) bool {
+	for p := range t {
+		if p.name == name && p.ending != partSubject {
+			return true
+		}
+	}
+	return false
+}
+
+// find is the part for a language: pt-BR takes that of pt-br, else of pt, else
+// the one without a language, else the built-in one.
+func (t templates) find(name, locale, ending string) executor {
+	locale = canonicalLocale(locale)
+	for _, name := range [...]string{name, DefaultTemplate} {
+		for l := locale; ; l = l[:max(0, strings.LastIndexByte(l, '-'))] {
+			if x, ok := t[part{name, l, ending}]; ok {
+				return x
+			}
+			if l == "" {
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// try renders every part with sample data, for most mistakes show only then.
+func (t templates) try() error {
+	var problems []error
+	full := sample("acme", "api")
+	sparse := *full // what need not be there
+	sparse.Used, sparse.UnblocksAt, sparse.UpgradeURL, sparse.UnsubscribeURL = "", time.Time{}, "", ""
+	for _, p := range slices.SortedFunc(maps.Keys(t), func(a, b part) int {
+		return strings.Compare(a.name+a.locale+a.ending, b.name+b.locale+b.ending)
+	}) {
+		for _, d := range [...]*Data{full, &sparse} {
+			if err := t[p].Execute(io.Discard, d); err != nil {
+				problems = append(problems, tidyError(err))
+				break
+			}
+		}
+	}
+	return errors.Join(problems...)
+}
