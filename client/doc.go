@@ -1,2 +1,69 @@
-// Package client is what Go apps import.
+// Package client is what Go apps import to be gated by Tidegate: it checks
+// whether a customer may use a feature, and records what was used.
+//
+//	nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true))
+//	c, err := client.New(nc, client.Source("billing-api"))
+//	defer c.Close(ctx)
+//
+//	mux.Handle("POST /api/features/x", c.Gate("api", customerOf)(handler))
+//
+// or by hand:
+//
+//	if d := c.Check("acme", "api"); !d.Allowed {
+//		client.Blocked(w, d)
+//		return
+//	}
+//	err = c.Record(ctx, client.Usage{Customer: "acme", Event: "api"})
+//
+// # Checking
+//
+// The client watches the decisions and keeps them in memory, so a check is a
+// read of local memory: no lock, no allocation, no network. When NATS is away,
+// the last known decisions stay in force, and Age says how old they are. New
+// never waits for the servers; before the first sync Check allows, or refuses
+// what FailClosed names. After a reconnect the watch is made anew, and all
+// decisions are replaced at once when the new ones are complete.
+//
+// Two things end a block without the network: the moment at which it ends by
+// itself, and the switch of its gate.
+//
+// # Counting down
+//
+// A decision is as old as its way through the servers. So the client adds what
+// it has recorded itself since, and blocks at the limit before the servers say
+// so, also customers of whom there is no decision yet. The number is a lower
+// bound of the usage: it never blocks a customer who is within the limit, and
+// one process that checks before it records never exceeds the limit, however
+// late decisions come. Many processes together may exceed it by what is in
+// flight between them, and so may requests that one process handles at the same
+// moment. Meters of the greatest and of unique values are not counted down.
+//
+// A block that only this count makes is given up when the servers have not
+// confirmed it some time after everything was delivered (see Settle): part of
+// the count was then no usage, such as records that repeat another process's.
+//
+// # Recording
+//
+// Record puts an event into a buffer and returns. Events of one partition that
+// meet there share a message: an idle app sends each at once, a busy one sends
+// few large messages. Each is published again with the same ids until JetStream
+// acknowledges it, through restarts of the broker; the servers count it once.
+// What Record accepted is lost only with the process: Close delivers it, and
+// RecordAck returns after the acknowledgement. The buffer is bounded (Buffer);
+// when it is full, Record waits until its context ends. Events wait in it until
+// the first sync, which tells the number of partitions.
+//
+// # Permissions
+//
+// A NATS user for an app publishes to usage.p.*.~batch and, for Identify,
+// account.*, reads the bucket decisions ($JS.API.STREAM.INFO.KV_decisions,
+// $JS.API.CONSUMER.CREATE.KV_decisions.>, $JS.API.CONSUMER.DELETE.KV_decisions.>,
+// $JS.API.INFO), and subscribes to its inbox. A permission that is missing
+// shows as a time-out, here and in the connection's nats.ErrorHandler.
+//
+// # Switching it off
+//
+// With TIDEGATE_DISABLED=1 in the environment a client allows everything,
+// records nothing and connects to nothing. For tests there is the package
+// clienttest.
 package client

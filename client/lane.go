@@ -155,7 +155,9 @@ func (c *Client) deliver(ctx context.Context, subject string, p *pack) bool {
 		if ctx.Err() != nil {
 			return false
 		}
-		c.report("usage cannot be delivered now", fmt.Errorf("%d events: %w", p.events, err))
+		if !errors.Is(err, errAway) { // which the watch reports, once for all partitions
+			c.report("usage cannot be delivered now", fmt.Errorf("%d events: %w", p.events, err))
+		}
 		timer := time.NewTimer(wait + rand.N(wait/2))
 		select {
 		case <-timer.C:
