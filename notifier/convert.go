@@ -41,7 +41,8 @@ func attribute(customer string, pay *events.Payment, notifications []events.Noti
 	if last == nil {
 		return c
 	}
-	c.Feature, c.LimitReachedAt = last.Feature, &last.ReachedAt
+	reached := last.ReachedAt
+	c.Feature, c.LimitReachedAt = last.Feature, &reached
 	if mailed(last) && last.SentAt != nil && before(*last.SentAt) {
 		c.MailedAt = last.SentAt
 	}

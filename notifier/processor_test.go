@@ -1,0 +1,417 @@
+package notifier
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/stream"
+)
+
+// A record that deserves no mail is still recorded: the funnel counts it.
+func TestNoMail(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.address()
+	silent, shadow := b.reached("api"), b.reached("exports")
+	silent.Silent, shadow.Shadow = true, true
+	for _, l := range []events.Limit{silent, shadow, b.reached("quiet"), b.reached("removed")} {
+		b.block(l.Feature)
+		b.handle(inputLimits, l)
+		if n := b.notification(Key(l.Kind, 100, "acme", l.Feature, l.WindowStart)); n.State != events.MailNone || n.ReachedAt != noon {
+			t.Errorf("%s: %+v", l.Feature, n)
+		}
+	}
+	b.quiet()
+	if requests, _ := b.resend.counts(); requests != 0 {
+		t.Errorf("%d requests", requests)
+	}
+}
+
+func TestKeys(t *testing.T) {
+	seen := map[string]bool{}
+	for _, k := range []string{
+		Key(events.LimitKindReached, 100, "a", "b", noon),
+		Key(events.LimitKindReached, 100, "a", "b", noon.Add(1)),
+		Key(events.LimitKindReached, 100, "ab", "", noon),
+		Key(events.LimitKindReached, 100, "", "ab", noon),
+		Key(events.LimitKindReached, 100, "a", "b,", noon),
+		Key(events.LimitKindThreshold, 80, "a", "b", noon),
+		Key(events.LimitKindThreshold, 90, "a", "b", noon),
+	} {
+		if seen[k] || len(k) > 256 {
+			t.Errorf("key %s", k)
+		}
+		seen[k] = true
+	}
+	if Key(events.LimitKindReached, 100, "a", "b", noon) != Key(events.LimitKindReached, 100, "a", "b", noon.In(time.FixedZone("", 3600))) {
+		t.Error("the zone makes another key")
+	}
+}
+
+// A mail without an address waits for one, across restarts, and goes out if the
+// customer is still blocked then.
+func TestWaitsForAnAddress(t *testing.T) {
+	t.Parallel()
+	for _, committed := range []bool{true, false} {
+		b := newBench(t)
+		api, exports := b.reach("api"), b.reach("exports")
+		for _, key := range []string{api, exports} {
+			if n := b.notification(key); n.State != events.MailWaiting {
+				t.Fatalf("state %s", n.State)
+			}
+		}
+		if committed {
+			b.commit()
+		}
+		b.restart()
+		if !committed { // the records come again
+			b.reach("api")
+			b.reach("exports")
+		}
+		b.advance(time.Hour)
+		b.allow("exports")
+		b.account(events.Account{Email: ptr("stripe@acme.example"), EmailSource: "stripe"})
+		if n := b.untilState(api, events.MailSent); n.To != "stripe@acme.example" {
+			t.Errorf("to %s", n.To)
+		}
+		b.untilState(exports, events.MailCancelled)
+	}
+}
+
+func TestTheAppsAddressWins(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.account(events.Account{Email: ptr("app@acme.example")})
+	b.account(events.Account{Email: ptr("stripe@acme.example"), EmailSource: "stripe"})
+	if n := b.untilState(b.reach("api"), events.MailSent); n.To != "app@acme.example" {
+		t.Errorf("to %s", n.To)
+	}
+	b.account(events.Account{Email: ptr("")})
+	if n := b.untilState(b.reach("exports"), events.MailSent); n.To != "stripe@acme.example" {
+		t.Errorf("to %s", n.To)
+	}
+}
+
+func TestAddressIsLookedUp(t *testing.T) {
+	t.Parallel()
+	found := make(chan string, 10)
+	b := newBench(t, func(o *Options) {
+		o.Lookup = func(_ context.Context, customer, feature string) (string, error) {
+			if a := <-found; a != "away" {
+				return a, nil
+			}
+			return "", errors.New("the collection is away")
+		}
+	})
+	found <- "away"
+	api := b.reach("api")
+	b.until(api, "put off", func(n *events.Notification) bool { return n.NextAt != nil })
+	found <- "found@acme.example"
+	b.advance(blindWait)
+	if n := b.untilState(api, events.MailSent); n.To != "found@acme.example" {
+		t.Errorf("to %s", n.To)
+	}
+	found <- ""
+	exports := b.reach("exports")
+	b.untilState(exports, events.MailWaiting)
+	b.address()
+	if n := b.untilState(exports, events.MailSent); n.To != "ada@acme.example" {
+		t.Errorf("to %s", n.To)
+	}
+}
+
+func TestSuppressed(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	waiting := b.reach("api")
+	b.account(events.Account{Suppress: ptr("bounced")})
+	later := b.reach("exports")
+	for _, key := range []string{waiting, later} {
+		if n := b.notification(key); n.State != events.MailCancelled || n.Error != "suppressed: bounced" {
+			t.Errorf("document %+v", n)
+		}
+	}
+	b.account(events.Account{Suppress: ptr("")})
+	b.address()
+	b.quiet()
+	if requests, _ := b.resend.counts(); requests != 0 {
+		t.Errorf("%d requests", requests)
+	}
+}
+
+func TestErase(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.account(events.Account{Email: ptr("ada@acme.example"), Locale: ptr("de")})
+	sent := b.reach("api")
+	b.untilState(sent, events.MailSent)
+	b.account(events.Account{Email: ptr("")})
+	waiting := b.reach("exports")
+	b.account(events.Account{Erase: true})
+	if n := b.notification(sent); n.State != events.MailSent || n.To != "" || n.Subject != "" || n.Body != nil {
+		t.Errorf("sent: %+v", n)
+	}
+	if n := b.notification(waiting); n.State != events.MailCancelled {
+		t.Errorf("waiting: %+v", n)
+	}
+	b.commit()
+	snapshot, err := b.p.Snapshot()
+	b.must(err)
+	if strings.Contains(string(snapshot), "@") || b.p.known("acme").Locale != "" {
+		t.Errorf("remembered: %+v", b.p.known("acme"))
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, dir, DefaultTemplate+"_warning.txt", "{{.Percent}}% of {{.Feature}} used: {{.Used}}")
+	b := newBench(t, func(o *Options) { o.TemplateDir, o.CoolDown = dir, 24*time.Hour })
+	b.address()
+	l := b.reached("api")
+	l.Kind, l.Percent, l.Used = events.LimitKindThreshold, 80, events.Count(80)
+	b.decisions.put(events.Decision{Customer: "acme", Feature: "api", Allowed: true, Reason: events.NearLimit, Plan: "free",
+		Limit: events.Some(l.Limit), Used: events.Some(l.Used), AsOf: noon, DecidedAt: noon})
+	b.handle(inputLimits, l)
+	key := Key(l.Kind, 80, "acme", "api", l.WindowStart)
+	if !strings.HasPrefix(key, "threshold-80/") {
+		t.Errorf("key %s", key)
+	}
+	b.untilState(key, events.MailSent)
+	if m := b.resend.inbox[0]; m.Text != "80% of api used: 80" || !strings.Contains(m.Subject, "80%") {
+		t.Errorf("mail %q: %q", m.Subject, m.Text)
+	}
+	b.advance(time.Minute)
+	b.untilState(b.reach("api"), events.MailSent) // the warning does not keep it back
+
+	without := newBench(t)
+	without.handle(inputLimits, l)
+	if len(without.store.notifications) != 0 {
+		t.Error("a warning was recorded that nobody wants to send")
+	}
+}
+
+func TestUnblockedSparesWhatCameLater(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	key := b.reach("api") // waits for an address
+	l := b.reached("api")
+	l.Kind, l.At = events.LimitKindUnblocked, noon.Add(-time.Hour)
+	b.handle(inputLimits, l) // a repeat from before
+	l.WindowStart, l.At = l.WindowStart.AddDate(0, 0, -30), noon.Add(time.Hour)
+	b.handle(inputLimits, l) // of the window before
+	other := b.reached("exports")
+	other.Kind, other.At = events.LimitKindUnblocked, noon.Add(time.Hour)
+	b.handle(inputLimits, other)
+	if n := b.notification(key); n.State != events.MailWaiting {
+		t.Errorf("state %s: %s", n.State, n.Error)
+	}
+}
+
+func TestClickWithoutAMail(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	key := b.reach("api")
+	b.account(events.Account{Click: &events.Click{Feature: "api", WindowStart: noon.AddDate(0, 0, -1)}})
+	b.account(events.Account{Click: &events.Click{Feature: "nothing"}})
+	if n := b.notification(key); !at(n.ClickedAt).Equal(noon) {
+		t.Errorf("document %+v", n)
+	}
+}
+
+// The position passes a record only when its document is stored.
+func TestStoreAwayWhileHandling(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	failures := 0
+	b.store.breakWith(func(call string) error {
+		if call == "insert" && failures < 3 {
+			failures++
+			return errAway
+		}
+		return nil
+	})
+	if key := b.reach("api"); b.notification(key).Key != key || failures != 3 {
+		t.Errorf("%d failures", failures)
+	}
+	b.store.breakWith(func(string) error { return errAway })
+	done, m := make(chan error), b.message(inputLimits, b.reached("exports"))
+	go func() { done <- b.p.Handle(m) }()
+	b.stop()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("stopped with %v", err)
+	}
+}
+
+func TestRejected(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	for _, m := range []*stream.Message{
+		{Input: inputLimits, Data: []byte("{"), Seq: 7},
+		{Input: inputLimits, Data: []byte(`{"kind":"reached"}`), Seq: 8},
+		{Input: inputLimits, Data: []byte(`{"kind":"other","customer":"a","feature":"b"}`), Seq: 9},
+		{Input: inputAccount, Data: []byte("[]"), Seq: 7},
+	} {
+		b.must(b.p.Handle(m))
+	}
+	b.must(b.p.Handle(&stream.Message{Input: inputAccount, Data: []byte(`{"gate":{"feature":"api","off":true}}`)}))
+	var origins []string
+	for _, d := range b.p.dead {
+		origins = append(origins, d.Origin)
+	}
+	if got := strings.Join(origins, " "); got != "LIMITS/7/0 LIMITS/8/0 LIMITS/9/0 ACCOUNT/7/0" {
+		t.Errorf("dead %s", got)
+	}
+}
+
+// A mail's bytes go 30 days after it was sent; what never found an address is
+// given up.
+func TestTidy(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	waiting := b.reach("exports")
+	b.account(events.Account{Customer: "other", Email: ptr("bob@acme.example")})
+	b.advance(24 * time.Hour)
+	b.decisions.put(events.Decision{Customer: "other", Feature: "api", AsOf: b.clock()})
+	l := b.reached("api")
+	l.Customer = "other"
+	b.handle(inputLimits, l)
+	sent := Key(l.Kind, 100, "other", "api", l.WindowStart)
+	b.untilState(sent, events.MailSent)
+	b.commit()
+	b.restart()
+	tick := func() {
+		t.Helper()
+		_, err := b.p.Tick(b.clock())
+		b.must(err)
+	}
+	b.advance(30*24*time.Hour - time.Second)
+	tick()
+	if n := b.notification(sent); n.Body == nil {
+		t.Error("dropped too early")
+	}
+	if n := b.notification(waiting); n.State != events.MailCancelled {
+		t.Errorf("waiting: %+v", n)
+	}
+	b.advance(time.Second)
+	tick()
+	if n := b.notification(sent); n.Body != nil || n.State != events.MailSent {
+		t.Errorf("kept: %s", n.State)
+	}
+	b.commit()
+	if s, err := b.p.Query(nil); err != nil || string(s) != `{"parked":0,"waiting":0}` || len(b.p.facts.Kept) != 0 {
+		t.Errorf("status %s, %v, kept %v", s, err, b.p.facts.Kept)
+	}
+}
+
+// Commits after a snapshot lead to the state that was committed.
+func TestCommitsRepeatTheState(t *testing.T) {
+	b := newBench(t, func(o *Options) { o.PollEvery = time.Hour })
+	rapid.Check(t, func(t *rapid.T) {
+		b.must(b.p.Restore(nil))
+		var snapshot []byte
+		var commits [][]byte
+		for range rapid.IntRange(1, 30).Draw(t, "steps") {
+			step(t, b)
+			if rapid.Bool().Draw(t, "commit") {
+				c, err := b.p.Commit()
+				b.must(err)
+				if c != nil {
+					commits = append(commits, c)
+				}
+				if rapid.IntRange(0, 3).Draw(t, "snapshot") == 0 {
+					snapshot, err = b.p.Snapshot()
+					b.must(err)
+					commits = nil
+				}
+			}
+		}
+		c, err := b.p.Commit()
+		b.must(err)
+		if c != nil {
+			commits = append(commits, c)
+		}
+		want, err := b.p.Snapshot()
+		b.must(err)
+		q, err := New(b.options)
+		b.must(err)
+		b.must(q.Restore(snapshot))
+		for _, c := range commits {
+			b.must(q.Apply(c))
+		}
+		got, err := q.Snapshot()
+		b.must(err)
+		var g, w facts
+		b.must(json.Unmarshal(asJSON(t, b, got), &g))
+		b.must(json.Unmarshal(asJSON(t, b, want), &w))
+		if !reflect.DeepEqual(g, w) {
+			t.Fatalf("got %+v\nwant %+v", g, w)
+		}
+	})
+}
+
+func asJSON(t *rapid.T, b *bench, snapshot []byte) []byte {
+	q, err := New(b.options)
+	b.must(err)
+	b.must(q.Restore(snapshot))
+	if len(q.facts.Kept) == 0 {
+		q.facts.Kept = nil
+	}
+	if len(q.facts.Parked) == 0 {
+		q.facts.Parked = nil
+	}
+	out, err := json.Marshal(q.facts)
+	b.must(err)
+	return out
+}
+
+func step(t *rapid.T, b *bench) {
+	who := rapid.SampledFrom([]string{"a", "b"}).Draw(t, "customer")
+	l := b.reached(rapid.SampledFrom([]string{"api", "exports", "quiet"}).Draw(t, "feature"))
+	l.Customer, l.WindowStart = who, noon.Add(time.Duration(rapid.IntRange(0, 5).Draw(t, "window"))*time.Hour)
+	switch rapid.IntRange(0, 8).Draw(t, "step") {
+	case 0, 1:
+		b.handle(inputLimits, l)
+	case 2:
+		l.Kind = events.LimitKindUnblocked
+		b.handle(inputLimits, l)
+	case 3:
+		b.account(events.Account{Customer: who, Email: ptr(rapid.SampledFrom([]string{"", "x@acme.example"}).Draw(t, "email"))})
+	case 4:
+		b.account(events.Account{Customer: who, Suppress: ptr(rapid.SampledFrom([]string{"", "bounced"}).Draw(t, "why")), Plan: &events.PlanPin{Name: "pro"}})
+	case 5:
+		pay := *payment(b.clock())
+		pay.Void = rapid.Bool().Draw(t, "void")
+		b.account(events.Account{Customer: who, Payment: &pay})
+	case 6:
+		b.account(events.Account{Customer: who, Erase: true})
+	case 7:
+		_, err := b.p.Tick(b.clock().AddDate(0, 0, rapid.IntRange(0, 60).Draw(t, "days")))
+		b.must(err)
+	case 8:
+		b.p.mu.Lock()
+		if rapid.Bool().Draw(t, "park") {
+			b.p.park(who)
+		} else {
+			b.p.unpark()
+		}
+		b.p.mu.Unlock()
+	}
+}
+
+func write(t *testing.T, dir, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
