@@ -127,7 +127,7 @@ var allowed = map[string][]string{
 	"aggregator": {"events", "internal/plan", "internal/window", "internal/stream", "internal/fingerprint", "internal/wire", "internal/writeback", nats, "github.com/cespare/xxhash/v2"},
 	"enforcer":   {"events", "internal/plan", "internal/window", "internal/stream", "internal/billing", "internal/wire", "internal/writeback", nats},
 	"notifier": {"events", "internal/plan", "internal/window", "internal/stream", "internal/link", "internal/wire", "internal/writeback", nats,
-		"github.com/resend/resend-go/v2", "github.com/wneessen/go-mail"},
+		"github.com/resend/resend-go/v2", "github.com/wneessen/go-mail", "golang.org/x/time/rate"},
 
 	// The stores: the vocabulary and their driver.
 	"internal/mongo":   {"events", "go.mongodb.org/mongo-driver"},
@@ -144,6 +144,7 @@ var allowed = map[string][]string{
 	"internal/testmongo/serve": {"internal/testmongo"},
 	"internal/storetest":       {"events", "pgregory.net/rapid"},
 	"internal/rules":           {},
+	"deploy":                   {},
 }
 
 const nats = "github.com/nats-io/nats.go"

@@ -1,0 +1,202 @@
+// Package deploy checks the files beside it: what they say of Tidegate is what
+// the code reads.
+package deploy
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/tidegate-io/tidegate/internal/config"
+)
+
+func read(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// variables are the environment variables that the program reads.
+func variables(t *testing.T) map[string]bool {
+	t.Helper()
+	sources, err := filepath.Glob("../cmd/tidegate/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := regexp.MustCompile(`"((?:NATS|MONGODB|STRIPE|RESEND|TIDEGATE)_[A-Z_]+)"`)
+	found := map[string]bool{}
+	for _, source := range sources {
+		if strings.HasSuffix(source, "_test.go") {
+			continue
+		}
+		for _, m := range name.FindAllStringSubmatch(read(t, source), -1) {
+			found[m[1]] = true
+		}
+	}
+	if len(found) < 10 {
+		t.Fatalf("the code reads only %v", found)
+	}
+	return found
+}
+
+func TestEnvironmentIsTheCodes(t *testing.T) {
+	said := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^(?:# )?([A-Z][A-Z_]+)=`).FindAllStringSubmatch(read(t, ".env.example"), -1) {
+		if said[m[1]] {
+			t.Errorf(".env.example names %s twice", m[1])
+		}
+		said[m[1]] = true
+	}
+	known := variables(t)
+	reference := read(t, "../docs/configuration.md")
+	for _, name := range slices.Sorted(maps.Keys(known)) {
+		if !said[name] {
+			t.Errorf(".env.example lacks %s, which the code reads", name)
+		}
+		if !strings.Contains(reference, "`"+name+"`") {
+			t.Errorf("docs/configuration.md lacks %s, which the code reads", name)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(said)) {
+		if !known[name] {
+			t.Errorf(".env.example names %s, which the code does not read", name)
+		}
+	}
+}
+
+func TestExampleConfiguration(t *testing.T) {
+	if _, err := config.Load("tidegate.yaml", func(string) (string, bool) { return "", false }); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestNATSConfiguration(t *testing.T) {
+	opts, err := server.ProcessConfigFile("nats.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !opts.JetStream || opts.StoreDir != "/data" || opts.SyncInterval == 0 {
+		t.Errorf("JetStream %v, store %q, sync every %v", opts.JetStream, opts.StoreDir, opts.SyncInterval)
+	}
+}
+
+func TestGoVersion(t *testing.T) {
+	minor := regexp.MustCompile(`\d+\.\d+`)
+	mod := regexp.MustCompile(`(?m)^go (\S+)$`).FindStringSubmatch(read(t, "../go.mod"))
+	image := regexp.MustCompile(`(?m)^FROM golang:(\S+)-alpine`).FindStringSubmatch(read(t, "Dockerfile"))
+	if mod == nil || image == nil || minor.FindString(mod[1]) != minor.FindString(image[1]) {
+		t.Errorf("go.mod says %q, the Dockerfile %q", mod, image)
+	}
+	if readme := read(t, "../README.md"); mod != nil && !strings.Contains(readme, "Go "+minor.FindString(mod[1])) {
+		t.Error("the README names another version of Go than go.mod")
+	}
+}
+
+// compose is what is checked of a compose file.
+type compose struct {
+	Services map[string]struct {
+		Image       string
+		Build       struct{ Context, Dockerfile string }
+		Ports       []string
+		Volumes     []string
+		Environment map[string]string
+		EnvFile     string `yaml:"env_file"`
+		Healthcheck struct{ Test []string }
+		DependsOn   map[string]struct{ Condition string } `yaml:"depends_on"`
+	}
+	Volumes map[string]any
+}
+
+func TestCompose(t *testing.T) {
+	var c compose
+	if err := yaml.Unmarshal([]byte(read(t, "compose.yaml")), &c); err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Services) != 3 {
+		t.Fatalf("services: %v", slices.Sorted(maps.Keys(c.Services)))
+	}
+	known := variables(t)
+	for name, s := range c.Services {
+		if len(s.Healthcheck.Test) < 2 {
+			t.Errorf("%s has no health check", name)
+		}
+		for _, p := range s.Ports {
+			if !strings.HasPrefix(p, "127.0.0.1:") {
+				t.Errorf("%s: port %s can be reached from outside", name, p)
+			}
+		}
+		for variable := range s.Environment {
+			if !known[variable] {
+				t.Errorf("%s: %s is not read by the code", name, variable)
+			}
+		}
+		for _, v := range s.Volumes {
+			from, _, _ := strings.Cut(v, ":")
+			_, named := c.Volumes[from]
+			if _, err := os.Stat(from); err != nil && !named {
+				t.Errorf("%s: %s is neither a volume nor a file here", name, from)
+			}
+		}
+		for other, d := range s.DependsOn {
+			if _, ok := c.Services[other]; !ok || d.Condition != "service_healthy" {
+				t.Errorf("%s depends on %s, %s", name, other, d.Condition)
+			}
+		}
+	}
+	own := c.Services["tidegate"]
+	if _, err := os.Stat(filepath.Join(own.Build.Context, own.Build.Dockerfile)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestKubernetes(t *testing.T) {
+	dec := yaml.NewDecoder(bytes.NewReader([]byte(read(t, "kubernetes/tidegate.yaml"))))
+	type object struct {
+		Kind string
+		Spec struct {
+			Template struct {
+				Spec struct {
+					Containers []struct {
+						Args []string
+						Env  []struct{ Name, Value string }
+					}
+				}
+			}
+		}
+	}
+	kinds, roles, known := map[string]int{}, []string{}, variables(t)
+	for {
+		var o object
+		if err := dec.Decode(&o); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		kinds[o.Kind]++
+		for _, c := range o.Spec.Template.Spec.Containers {
+			roles = append(roles, strings.Split(c.Args[len(c.Args)-1], ",")...)
+			for _, e := range c.Env {
+				if !known[e.Name] {
+					t.Errorf("%s is not read by the code", e.Name)
+				}
+			}
+		}
+	}
+	slices.Sort(roles)
+	if kinds["Deployment"] != 2 || kinds["Service"] != 2 || !slices.Equal(roles, []string{"aggregator", "enforcer", "ingest", "notifier"}) {
+		t.Errorf("%v with the roles %v", kinds, roles)
+	}
+}
