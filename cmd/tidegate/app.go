@@ -198,6 +198,9 @@ func (a *app) connect(ctx context.Context) error {
 		return fmt.Errorf("NATS_URL: %w", err)
 	}
 	a.nc = nc
+	if !nc.IsConnected() {
+		a.log.Warn("waiting", "for", "NATS", "error", nc.LastError())
+	}
 	a.onStop("nats", func(context.Context) error { nc.Close(); return nil })
 	if a.js, err = stream.JetStream(nc); err != nil {
 		return err

@@ -22,12 +22,13 @@ import (
 
 // gateway is a running Tidegate as apps, operators and Stripe see it.
 type gateway struct {
-	t      testing.TB
-	http   string
-	nats   string
-	key    string
-	config string // file; need not exist
-	hook   string // Stripe's webhook secret
+	t         testing.TB
+	http      string
+	nats      string
+	key       string
+	config    string // file; need not exist
+	namespace string
+	hook      string // Stripe's webhook secret
 }
 
 // command runs a command of the binary against the gateway.
@@ -179,7 +180,7 @@ func (g *gateway) connect() *nats.Conn {
 // app is the client of an app, synced.
 func (g *gateway) app(nc *nats.Conn) *client.Client {
 	g.t.Helper()
-	c, err := client.New(nc, client.Source("app"))
+	c, err := client.New(nc, client.Source("app"), client.Namespace(g.namespace))
 	if err != nil {
 		g.t.Fatal(err)
 	}

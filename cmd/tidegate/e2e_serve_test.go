@@ -1,0 +1,181 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/mail"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"go.mongodb.org/mongo-driver/bson"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/billing"
+	"github.com/tidegate-io/tidegate/internal/funnel"
+	"github.com/tidegate-io/tidegate/internal/testmongo"
+)
+
+// TestServe is the story with a process for each role, of which two are killed
+// in the middle.
+func TestServe(t *testing.T) {
+	t.Parallel()
+	in := newInstallation(t, testmongo.URI(t))
+	in.startNATS()
+	running := map[string]*process{}
+	for _, role := range allRoles {
+		running[role] = in.serve(role)
+	}
+	in.ready()
+	refusesStrangers(t, in)
+	app := in.app(in.connect())
+	in.put("acme", `{"email":"ada@acme.example"}`)
+
+	in.post("application/x-ndjson", ndjson(eventsOf("acme", "use", 4)), 4)
+	in.uses("acme", 4)
+	in.allows("acme")
+	for _, role := range []string{roleAggregator, roleEnforcer} {
+		running[role].kill()
+		in.post("application/x-ndjson", ndjson(eventsOf("acme", role, 2)), 2)
+		running[role] = in.serve(role)
+	}
+	in.post("application/x-ndjson", ndjson(eventsOf("acme", "use", 6)), 6) // the first 4 for a second time
+	sees(t, app, "acme", false)
+	in.decides("acme", events.LimitReached, 10)
+	isMailedOnce(t, in)
+
+	in.webhooks(billing.UpgradeEvents(billing.Upgrade{Customer: "acme", Price: billing.Price{ID: "price_pro"}, Now: time.Now()}))
+	sees(t, app, "acme", true)
+	eventually(t, "the funnel", func() error {
+		var r funnel.Row
+		if in.decoded(&r, "funnel"); r.Reached != 1 || r.Mailed != 1 || r.Converted != 1 || r.Amounts["usd"] != 2000 {
+			return fmt.Errorf("it is %+v", r)
+		}
+		return nil
+	})
+	isDocumented(t, in)
+	in.must("verify")
+	for role, p := range running {
+		if code := p.interrupt(); code != exitOK {
+			t.Errorf("%s: exit %d", role, code)
+		}
+	}
+}
+
+// refusesStrangers tries without a key, and with one that may only read.
+func refusesStrangers(t *testing.T, in *installation) {
+	t.Helper()
+	for key, want := range map[string]int{"": http.StatusUnauthorized, "wrong": http.StatusUnauthorized, "tgk_test_read": http.StatusForbidden} {
+		stranger := in.gateway
+		stranger.key = key
+		if status, answer, err := stranger.request("POST", "/v1/events", "application/json", event("acme", "x")); err != nil || status != want {
+			t.Errorf("with the key %q: %d %s %v", key, status, answer, err)
+		}
+		if code, _, stderr := stranger.command("", "send", "--type", "api", "--customer", "acme"); code != exitFailed || !strings.Contains(stderr, "key") {
+			t.Errorf("send with the key %q: exit %d: %s", key, code, stderr)
+		}
+	}
+}
+
+// isMailedOnce waits for the mail and its repetition, whose answer came through.
+func isMailedOnce(t *testing.T, in *installation) {
+	t.Helper()
+	eventually(t, "the mail", func() error {
+		if all, asked := in.mails.mails(); len(all) != 1 || asked != 2 {
+			return fmt.Errorf("%d mails, asked %d times", len(all), asked)
+		}
+		return nil
+	})
+	all, _ := in.mails.mails()
+	m := all[0]
+	if len(m.To) != 1 || m.To[0] != "ada@acme.example" || m.From != "Acme <billing@acme.example>" {
+		t.Errorf("the mail goes to %v from %s", m.To, m.From)
+	}
+	letter{mail.Header{"Subject": {m.Subject}, "From": {m.From}, "List-Unsubscribe": {m.Headers["List-Unsubscribe"]}}, m.Text, m.HTML}.hasLinks(t)
+	if !strings.Contains(m.Text, "https://gate.acme.example/u/") {
+		t.Errorf("the link is not at public_url:\n%s", m.Text)
+	}
+}
+
+// isDocumented reads what programs find in MongoDB.
+func isDocumented(t *testing.T, in *installation) {
+	t.Helper()
+	db, date := in.documents(), time.Time{}
+	eventually(t, "usage", func() error {
+		var d bson.M
+		if err := db.Collection("usage").FindOne(t.Context(), bson.M{"customer": "acme", "used": 10}).Decode(&d); err != nil {
+			return err
+		}
+		return has(d, bson.M{
+			"_id": regexp.MustCompile(`^acme/api/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$`), "feature": "api", "plan": "free", "used": int64(10),
+			"limit": int64(10), "events": int64(10), "window_start": date, "window_end": date, "first_at": date, "last_at": date,
+		})
+	})
+	document(t, db.Collection("customers"), "acme", func(d bson.M) error {
+		return has(d, bson.M{"_id": "acme", "email": "ada@acme.example", "plan": "paid", "suppressed": ""})
+	})
+	document(t, db.Collection("subscriptions"), "acme", func(d bson.M) error {
+		if all, _ := d["stripe_subscriptions"].(bson.A); len(all) != 1 {
+			return errors.New("not one subscription")
+		}
+		return has(d, bson.M{"_id": "acme", "plan": "paid", "status": "active", "stripe_customer": billing.DevCustomer("acme"), "current_period_end": date, "cancel_at": nil})
+	})
+	document(t, db.Collection("notifications"), "acme", func(d bson.M) error {
+		return has(d, bson.M{"feature": "api", "state": "sent", "to": "ada@acme.example", "provider_id": "mail-1", "sent_at": date, "reached_at": date})
+	})
+	document(t, db.Collection("conversions"), "acme", func(d bson.M) error {
+		return has(d, bson.M{"from_plan": "free", "to_plan": "paid", "amount": int64(2000), "currency": "usd", "stripe_event": regexp.MustCompile("^evt_"),
+			"limit_reached_at": date, "mailed_at": date, "clicked_at": nil, "converted_at": date})
+	})
+}
+
+// TestNATSComesLater starts Tidegate before its NATS.
+func TestNATSComesLater(t *testing.T) {
+	t.Parallel()
+	in := newInstallation(t, testmongo.URI(t))
+	p := in.serve(strings.Join(allRoles, ","))
+	p.says("waiting")
+	for path, want := range map[string]int{"/livez": http.StatusOK, "/readyz": http.StatusServiceUnavailable, "/v1/check": http.StatusServiceUnavailable} {
+		if status, answer, err := in.request("GET", path, "", ""); err != nil || status != want {
+			t.Errorf("%s: %d %s %v", path, status, answer, err)
+		}
+	}
+	in.startNATS()
+	in.ready()
+	in.post("application/x-ndjson", ndjson(eventsOf("acme", "use", 10)), 10)
+	in.decides("acme", events.LimitReached, 10)
+	if code := p.interrupt(); code != exitOK {
+		t.Errorf("exit %d", code)
+	}
+}
+
+// TestMongoDBGoesAway counts and blocks without the database; the documents
+// catch up.
+func TestMongoDBGoesAway(t *testing.T) {
+	t.Parallel()
+	server := testmongo.StartServer(t)
+	in := newInstallation(t, server.URI)
+	in.startNATS()
+	p := in.serve(strings.Join(allRoles, ","))
+	in.ready()
+	app := in.app(in.connect())
+	in.post("application/x-ndjson", ndjson(eventsOf("acme", "before", 5)), 5)
+	counts := func(n int64) {
+		t.Helper()
+		document(t, in.documents().Collection("usage"), "acme", func(d bson.M) error { return has(d, bson.M{"used": n}) })
+	}
+	counts(5)
+	server.Stop()
+	in.post("application/x-ndjson", ndjson(eventsOf("acme", "without", 5)), 5)
+	sees(t, app, "acme", false)
+	in.decides("acme", events.LimitReached, 10)
+	server.Restart(t)
+	counts(10)
+	in.post("application/x-ndjson", ndjson(eventsOf("acme", "after", 1)), 1)
+	counts(11)
+	if code := p.interrupt(); code != exitOK {
+		t.Errorf("exit %d", code)
+	}
+}

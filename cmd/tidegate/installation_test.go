@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"go.mongodb.org/mongo-driver/bson"
+	"go.mongodb.org/mongo-driver/mongo"
+	"go.mongodb.org/mongo-driver/mongo/options"
+
+	"github.com/tidegate-io/tidegate/internal/testmongo"
+)
+
+// production is a configuration for few partitions, so that a test's processes
+// are soon ready.
+const production = "partitions: 4\nnamespace: t1\npublic_url: https://gate.acme.example\nfrom: Acme <billing@acme.example>\n" + small
+
+// installation is Tidegate in production: NATS, MongoDB and processes of roles.
+type installation struct {
+	gateway
+	dir      string
+	mongo    string // URI
+	database string
+	mails    *provider
+}
+
+// newInstallation prepares everything but starts nothing.
+func newInstallation(t testing.TB, mongoURI string) *installation {
+	t.Helper()
+	dir := t.TempDir()
+	in := &installation{
+		gateway: gateway{t: t, http: "http://" + freeAddress(t), nats: "nats://" + freeAddress(t),
+			key: "tgk_test_all", hook: "whsec_test", config: filepath.Join(dir, "tidegate.yaml"), namespace: "t1"},
+		dir: dir, mongo: mongoURI, database: testmongo.Database(), mails: newProvider(t),
+	}
+	if err := os.WriteFile(in.config, []byte(production), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return in
+}
+
+// freeAddress is an address that nobody listens on now.
+func freeAddress(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
+
+// startNATS starts a server of its own process and waits until it answers.
+func (in *installation) startNATS() *process {
+	in.t.Helper()
+	host, port, err := net.SplitHostPort(in.nats[len("nats://"):])
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	p := startProcess(in.t, "nats-server", natsServer(in.t), nil, "-js", "-sd", filepath.Join(in.dir, "nats"), "-a", host, "-p", port)
+	eventually(in.t, "NATS answers", func() error {
+		nc, err := nats.Connect(in.nats)
+		if err == nil {
+			nc.Close()
+		}
+		return err
+	})
+	return p
+}
+
+// serve starts a process with these roles.
+func (in *installation) serve(roles string) *process {
+	in.t.Helper()
+	return startProcess(in.t, "serve "+roles, binary(in.t), []string{
+		"NATS_URL=" + in.nats, "MONGODB_URI=" + in.mongo, "MONGODB_DATABASE=" + in.database,
+		"TIDEGATE_API_KEYS=tgk_test_read:read," + in.key, "TIDEGATE_SECRET=links are signed with this", "STRIPE_WEBHOOK_SECRET=whsec_old," + in.hook,
+		"RESEND_API_KEY=re_test", "RESEND_BASE_URL=" + in.mails.url,
+	}, "serve", "--config", in.config, "--roles", roles, "--http", in.http[len("http://"):])
+}
+
+// ready waits until the API is.
+func (in *installation) ready() {
+	in.t.Helper()
+	eventually(in.t, "readiness", func() error {
+		status, answer, err := in.request("GET", "/readyz", "", "")
+		if err == nil && status != 200 {
+			err = fmt.Errorf("%d %s", status, answer)
+		}
+		return err
+	})
+}
+
+// documents is the database, read as any program would.
+func (in *installation) documents() *mongo.Database {
+	in.t.Helper()
+	c, err := mongo.Connect(in.t.Context(), options.Client().ApplyURI(in.mongo).SetServerSelectionTimeout(patience))
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	in.t.Cleanup(func() { _ = c.Disconnect(context.Background()) })
+	return c.Database(in.database)
+}
+
+// document waits for the only document of a customer that satisfies f.
+func document(t testing.TB, c *mongo.Collection, customer string, f func(bson.M) error) {
+	t.Helper()
+	eventually(t, "a document in "+c.Name(), func() error {
+		cursor, err := c.Find(t.Context(), bson.M{"customer": customer})
+		if err != nil {
+			return err
+		}
+		var docs []bson.M
+		if err := cursor.All(t.Context(), &docs); err != nil {
+			return err
+		}
+		if len(docs) != 1 {
+			return fmt.Errorf("there are %d: %v", len(docs), docs)
+		}
+		if err := f(docs[0]); err != nil {
+			return fmt.Errorf("%w in %v", err, docs[0])
+		}
+		return nil
+	})
+}
+
+// has checks the fields of a document: a type such as time.Time{}, or a value,
+// or a pattern that a text must match. A wanted nil is null.
+func has(d bson.M, want bson.M) error {
+	for field, w := range want {
+		got, there := d[field]
+		if date, ok := got.(interface{ Time() time.Time }); ok {
+			got = date.Time().UTC()
+		}
+		ok := got == w
+		switch w := w.(type) {
+		case time.Time:
+			_, ok = got.(time.Time)
+		case *regexp.Regexp:
+			text, isText := got.(string)
+			ok = isText && w.MatchString(text)
+		}
+		if !there || !ok {
+			return fmt.Errorf("%s is %#v", field, got)
+		}
+	}
+	return nil
+}
