@@ -96,10 +96,10 @@ func (p *Plans) known(name string) string {
 
 // rank orders plans: none, the default, those not listed, then as listed.
 func (p *Plans) rank(plan string) int {
-	switch {
-	case plan == "":
+	switch plan {
+	case "":
 		return -3
-	case plan == p.Default:
+	case p.Default:
 		return -2
 	}
 	return slices.Index(p.Order, plan)

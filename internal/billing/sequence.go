@@ -31,9 +31,11 @@ type Upgrade struct {
 // sequenceVersion is the API version whose shapes the sequences have.
 const sequenceVersion = "2023-10-16"
 
-// DevCustomer and DevSubscription are the ids that the sequences use for a
-// customer: always the same, so that DowngradeEvents knows what to end.
-func DevCustomer(customer string) string     { return devID("cus_dev_", customer) }
+// DevCustomer is the Stripe customer that the sequences use for a customer:
+// always the same, so that DowngradeEvents knows what to end.
+func DevCustomer(customer string) string { return devID("cus_dev_", customer) }
+
+// DevSubscription is the subscription that the sequences use, likewise.
 func DevSubscription(customer string) string { return devID("sub_dev_", customer) }
 
 func devID(prefix, customer string) string {
