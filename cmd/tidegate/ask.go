@@ -205,34 +205,6 @@ func seconds(s *int64) string {
 	return (time.Duration(*s) * time.Second).String()
 }
 
-type explainCmd struct {
-	Customer string `arg:"" help:"Customer id."`
-	Feature  string `arg:"" help:"Feature of a gate."`
-}
-
-func (c *explainCmd) Run(e *env) error {
-	a, err := connectAPI()
-	if err != nil {
-		return err
-	}
-	var raw json.RawMessage
-	if err := a.get(e.ctx, "/v1/explain", url.Values{"customer": {c.Customer}, "feature": {c.Feature}}, &raw); err != nil {
-		return err
-	}
-	if e.Output == "json" {
-		return e.print(raw, nil)
-	}
-	var v any
-	if err := json.Unmarshal(raw, &v); err != nil {
-		return err
-	}
-	pretty, err := json.MarshalIndent(v, "", "  ")
-	if err == nil {
-		_, err = fmt.Fprintf(e.stdout, "%s\n", pretty)
-	}
-	return err
-}
-
 type gateOffCmd struct {
 	Feature string `arg:"" help:"Feature of the gate."`
 }
@@ -284,6 +256,11 @@ func (c *initCmd) Run(e *env) error {
 		_ = f.Close()
 		return err
 	}
-	_, _ = fmt.Fprintf(e.stdout, "wrote %s: edit it, check it with `tidegate config check`, try it with `tidegate dev`\n", e.Config)
-	return f.Close()
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return e.printAny(map[string]string{"file": e.Config}, func(w *tabwriter.Writer) error {
+		row(w, fmt.Sprintf("wrote %s: edit it, check it with `tidegate config check`, try it with `tidegate dev`", e.Config))
+		return nil
+	})
 }

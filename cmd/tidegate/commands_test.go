@@ -1,0 +1,226 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// command runs the command in this process.
+func command(t testing.TB, stdin string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, err bytes.Buffer
+	code = run(t.Context(), args, strings.NewReader(stdin), &out, &err)
+	return code, out.String(), err.String()
+}
+
+// commands are all, each with arguments that a running dev answers well.
+var commands = []string{
+	"dev", "dev upgrade", "dev downgrade", "serve", "init", "config check", "send", "check", "usage", "top", "funnel",
+	"gate off", "gate on", "import", "import customers", "replay", "verify", "explain", "dead", "doctor",
+}
+
+func TestHelp(t *testing.T) {
+	for _, args := range [][]string{nil, {"help"}, {"--help"}, {"-h"}} {
+		code, stdout, stderr := command(t, "", args...)
+		if code != exitOK || stderr != "" {
+			t.Errorf("%v: exit %d: %s", args, code, stderr)
+		}
+		for _, name := range commands {
+			if name, _, _ = strings.Cut(name, " "); !strings.Contains(stdout, "\n  "+name+" ") {
+				t.Errorf("%v does not list %s:\n%s", args, name, stdout)
+			}
+		}
+	}
+	for _, name := range commands {
+		code, stdout, _ := command(t, "", append(strings.Fields(name), "--help")...)
+		if code != exitOK || !strings.HasPrefix(stdout, "Usage: tidegate "+name) {
+			t.Errorf("%s --help: exit %d:\n%s", name, code, stdout)
+		}
+		_, same, _ := command(t, "", append([]string{"help"}, strings.Fields(name)...)...)
+		if same != stdout {
+			t.Errorf("help %s differs from %s --help:\n%s", name, name, same)
+		}
+	}
+	if code, stdout, _ := command(t, "", "--version"); code != exitOK || strings.TrimSpace(stdout) != version {
+		t.Errorf("--version: exit %d: %s", code, stdout)
+	}
+}
+
+// TestErrors holds that every one is a line that says what to do.
+func TestErrors(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, "there.yaml", "x: 1\n")
+	write(t, "history.ndjson", event("acme", "1")+"\n")
+	t.Setenv("TIDEGATE_URL", "http://127.0.0.1:1")
+	t.Setenv("NATS_URL", "nats://127.0.0.1:1")
+	for _, c := range []struct {
+		line string
+		code int
+		says string
+	}{
+		{"nonsense", exitUsage, "nonsense"},
+		{"check acme api --nonsense", exitUsage, "--nonsense"},
+		{"check acme", exitUsage, "<feature>"},
+		{"gate", exitUsage, "off"},
+		{"--output xml top", exitUsage, "table"},
+		{"send", exitUsage, "--customer"},
+		{"send --type api --customer acme --data {", exitUsage, "--data"},
+		{"replay --from yesterday", exitUsage, "--from"},
+		{"funnel --by day", exitUsage, "--by"},
+		{"serve --roles cook", exitUsage, "cook"},
+		{"dev --nats nowhere --http 127.0.0.1:0", exitUsage, "--nats"},
+		{"serve", exitUsage, "MONGODB_URI"},
+		{"check acme api", exitFailed, "tidegate dev"},
+		{"usage acme", exitFailed, "TIDEGATE_URL"},
+		{"send --type api --customer acme", exitFailed, "tidegate dev"},
+		{"verify", exitFailed, "NATS_URL"},
+		{"import history.ndjson", exitFailed, "NATS_URL"},
+		{"send none.ndjson", exitFailed, "none.ndjson"},
+		{"config check none.yaml", exitFailed, "none.yaml"},
+		{"--config there.yaml init", exitFailed, "--force"},
+		{"dev upgrade acme", exitFailed, "tidegate dev"},
+		{"dev upgrade acme --plan gold", exitUsage, "paid"},
+	} {
+		code, stdout, stderr := command(t, "", strings.Fields(c.line)...)
+		if code != c.code || !strings.Contains(stderr, c.says) {
+			t.Errorf("%s: exit %d, and not %q: %s", c.line, code, c.says, stderr)
+		}
+		if strings.Count(stderr, "\n") != 1 || !strings.HasPrefix(stderr, "tidegate: ") || stdout != "" {
+			t.Errorf("%s: not one line on standard error: %q %q", c.line, stderr, stdout)
+		}
+	}
+}
+
+func write(t testing.TB, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestConfigCheck(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, "good.yaml", small)
+	write(t, "bad.yaml", strings.NewReplacer("free: 10", "free: many", "period: 30d", "perid: 30d").Replace(small))
+	code, stdout, stderr := command(t, "", "config", "check", "good.yaml")
+	if code != exitOK || stderr != "" || !strings.Contains(stdout, "good.yaml is valid") {
+		t.Errorf("good: exit %d: %s%s", code, stdout, stderr)
+	}
+	if code, _, _ := command(t, "", "--config", "good.yaml", "config", "check"); code != exitOK {
+		t.Errorf("good as --config: exit %d", code)
+	}
+	code, stdout, stderr = command(t, "", "config", "check", "bad.yaml")
+	if code != exitFailed || stdout != "" {
+		t.Errorf("bad: exit %d: %s", code, stdout)
+	}
+	for _, mistake := range []string{"bad.yaml:10: gates[0].condition.limit.free", "bad.yaml:11: gates[0].condition.perid"} {
+		if !strings.Contains(stderr, mistake) {
+			t.Errorf("bad: %q is not named:\n%s", mistake, stderr)
+		}
+	}
+}
+
+func TestInit(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, args := range [][]string{{"init"}, {"config", "check"}, {"init", "--force"}} {
+		if code, _, stderr := command(t, "", args...); code != exitOK {
+			t.Fatalf("%v: exit %d: %s", args, code, stderr)
+		}
+	}
+	write(t, "tidegate.yaml", small)
+	if code, _, _ := command(t, "", "init"); code != exitFailed {
+		t.Errorf("init over a file: exit %d", code)
+	}
+	if b, err := os.ReadFile("tidegate.yaml"); err != nil || string(b) != small {
+		t.Errorf("the file was changed: %v", err)
+	}
+}
+
+// TestCommands asks a dev in this process with every command, in both forms.
+func TestCommands(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	ctx, stop := context.WithCancel(t.Context())
+	var stdout, stderr output
+	ended := make(chan int, 1)
+	go func() {
+		ended <- run(ctx, []string{"dev", "--http", "127.0.0.1:0", "--nats", "127.0.0.1:-1"}, nil, &stdout, &stderr)
+	}()
+	t.Cleanup(func() {
+		stop()
+		if code := <-ended; code != exitOK || t.Failed() {
+			t.Errorf("dev: exit %d: %s%s", code, stdout.String(), stderr.String())
+		}
+	})
+	eventually(t, "dev", func() error {
+		_, err := os.Stat(filepath.Join(".tidegate", devStateFile))
+		return err
+	})
+	state, err := readState(".tidegate")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TIDEGATE_URL", state.HTTP)
+	t.Setenv("NATS_URL", state.NATS)
+	eventually(t, "readiness", func() error { return (&gateway{http: state.HTTP}).get("/v1/gates", new(any)) })
+
+	write(t, "usage.csv", "customer,type,id,tokens\nacme,api,1,5\nacme,api,2,7\n")
+	write(t, "customers.ndjson", `{"id":"acme","email":"ada@acme.example"}`+"\n")
+	write(t, "history.ndjson", `{"type":"api","subject":"globex","time":"2025-01-31T00:00:00Z"}`+"\n")
+	answers(t, "init", "config check", "send usage.csv", "import customers customers.ndjson", "import history.ndjson")
+	(&gateway{t: t, http: state.HTTP}).uses("acme", 2)
+	answers(t, "check acme api", "usage acme", "top", "funnel", "funnel --by plan", "funnel --by feature", "funnel --by week",
+		"explain acme api", "replay", "replay --customer acme --dry-run", "verify", "dead", "doctor",
+		"gate off api", "gate on api", "dev upgrade acme", "dev downgrade acme", "send --type api --customer acme --id 7 --data {\"tokens\":3}")
+	checks(t)
+}
+
+// answers runs commands for tables and for JSON.
+func answers(t *testing.T, lines ...string) {
+	t.Helper()
+	for _, line := range lines {
+		args := strings.Fields(line)
+		if code, stdout, stderr := command(t, "", args...); code != exitOK || stdout == "" || json.Valid([]byte(stdout)) {
+			t.Errorf("%s: exit %d: %s%s", line, code, stdout, stderr)
+		}
+		if line == "init" {
+			args = append(args, "--force")
+		}
+		code, stdout, stderr := command(t, "", slices.Concat([]string{"--output", "json"}, args)...)
+		if code != exitOK || !json.Valid([]byte(stdout)) {
+			t.Errorf("%s in JSON: exit %d: %s%s", line, code, stdout, stderr)
+		}
+	}
+}
+
+// checks tries the exit codes of a decision.
+func checks(t *testing.T) {
+	t.Helper()
+	if code, _, stderr := command(t, "", "check", "acme", "none"); code != exitFailed || !strings.Contains(stderr, "none") {
+		t.Errorf("check of an unknown feature: exit %d: %s", code, stderr)
+	}
+	lines := ndjson(eventsOf("hooli", "use", 100))
+	if code, stdout, stderr := command(t, lines, "send", "-"); code != exitOK || stdout != "accepted 100 events\n" {
+		t.Errorf("send from standard input: exit %d: %s%s", code, stdout, stderr)
+	}
+	eventually(t, "the block", func() error {
+		code, stdout, stderr := command(t, "", "--output", "json", "check", "hooli", "api")
+		if code == exitOK {
+			return os.ErrNotExist
+		}
+		if code != exitBlocked || stderr != "" || !json.Valid([]byte(stdout)) {
+			t.Fatalf("check of a blocked customer: exit %d: %s%s", code, stdout, stderr)
+		}
+		return nil
+	})
+	code, stdout, stderr := command(t, lines+"not JSON\n"+`{"type":"api"}`+"\n", "send", "-")
+	if code != exitFailed || stdout != "accepted 100 events\n" || !strings.Contains(stderr, "line 101: ") || !strings.Contains(stderr, "line 102: ") {
+		t.Errorf("send of bad lines: exit %d: %s%s", code, stdout, stderr)
+	}
+}
