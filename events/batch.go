@@ -96,7 +96,8 @@ func appendText(b []byte, field byte, s string) []byte {
 // EachInBatch calls f with every event of a packed message, in order; err is
 // why the event at that index cannot be read (the others can). It returns an
 // error when the frame itself is broken, after the events before the break.
-// An Event's strings and Data are copies or parts of b that f may keep.
+// Data and raw are parts of b; the events' strings are parts of one copy of b:
+// clone those that outlive the message.
 func EachInBatch(b []byte, f func(index int, e Event, raw []byte, err error)) error {
 	text := string(b) // one copy, which the strings of all events share
 	for i, at := 0, 0; at < len(b); i++ {
@@ -104,8 +105,9 @@ func EachInBatch(b []byte, f func(index int, e Event, raw []byte, err error)) er
 		if !ok || field != fieldEvents {
 			return fmt.Errorf("%w: the packed message is broken after event %d", ErrInvalid, i)
 		}
-		e, err := decodeProto(raw)
-		f(i, e, b[next-len(raw):next], err)
+		bytes := b[next-len(raw) : next : next]
+		e, err := decodeProto(raw, bytes)
+		f(i, e, bytes, err)
 		at = next
 	}
 	return nil
@@ -113,6 +115,11 @@ func EachInBatch(b []byte, f func(index int, e Event, raw []byte, err error)) er
 
 // takeField reads one length-delimited or varint field at i.
 func takeField(s string, i int) (field uint64, value string, next int, ok bool) {
+	if i+1 < len(s) && s[i] < 0x80 && s[i]&7 == 2 && s[i+1] < 0x80 { // nearly all are short
+		if start, end := i+2, i+2+int(s[i+1]); end <= len(s) {
+			return uint64(s[i]), s[start:end], end, true
+		}
+	}
 	field, i, ok = takeUvarint(s, i)
 	if !ok {
 		return 0, "", 0, false
@@ -148,7 +155,8 @@ func takeUvarint(s string, i int) (v uint64, next int, ok bool) {
 	return 0, i, false
 }
 
-func decodeProto(s string) (Event, error) {
+// decodeProto reads one event; b is the same bytes as s.
+func decodeProto(s string, b []byte) (Event, error) {
 	var e Event
 	if len(s) > MaxEventBytes {
 		return e, invalid("the event has %d bytes, at most %d are allowed", len(s), MaxEventBytes)
@@ -167,7 +175,7 @@ func decodeProto(s string) (Event, error) {
 		case fieldType:
 			e.Type = value
 		case fieldText:
-			e.Data = []byte(value)
+			e.Data = b[i-len(value) : i : i]
 		case fieldAttributes:
 			if err := e.setAttribute(value); err != nil {
 				return e, err

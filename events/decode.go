@@ -4,13 +4,15 @@ import (
 	"bytes"
 	"encoding/json"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
 
 // Decode reads one CloudEvents JSON object. Unknown attributes are ignored, as
 // CloudEvents demands; the error names the field that is wrong. The event's
-// Data is a part of b. Decode does not call Validate.
+// Data is a part of b, its strings are parts of one copy of b: clone those that
+// outlive the event. Decode does not call Validate.
 func Decode(b []byte) (Event, error) {
 	if len(b) > MaxEventBytes {
 		return Event{}, invalid("the event has %d bytes, at most %d are allowed", len(b), MaxEventBytes)
@@ -24,74 +26,96 @@ func DecodeControl(b []byte) (Event, error) {
 	if !utf8.Valid(b) {
 		return Event{}, invalid("not valid UTF-8")
 	}
-	// Valid is strict and fast; behind it the walk below may trust the syntax.
-	if !json.Valid(b) {
-		return Event{}, invalid("not JSON: %v", json.Unmarshal(b, new(any)))
+	j := scanner{b: b}
+	j.space()
+	if !j.eat('{') {
+		return Event{}, notObject(b)
 	}
-	b = bytes.TrimSpace(b)
-	if b[0] != '{' {
-		return Event{}, invalid("not a JSON object but %s", kindOf(b[0]))
-	}
-	var e Event
-	var seen fieldSet
-	w := walker{b: b, i: 1}
-	for w.next() {
-		key, value := w.pair()
-		if err := e.set(key, value, &seen); err != nil {
-			return Event{}, err
+	d := decoder{b: b, text: string(b)}
+	var wrong error // of a field; broken JSON goes before it
+	m, more, ok := j.next(true, 1)
+	for ; more; m, more, ok = j.next(false, 1) {
+		if err := d.set(&m); err != nil && wrong == nil {
+			wrong = err
 		}
 	}
-	return e, nil
+	if !ok || !j.end() {
+		return Event{}, notObject(b)
+	}
+	if wrong != nil {
+		return Event{}, wrong
+	}
+	return d.e, nil
 }
 
-type fieldSet struct{ id, source, typ, subject, time, data bool }
+// notObject says why b is no JSON object.
+func notObject(b []byte) error {
+	if err := json.Unmarshal(b, new(any)); err != nil {
+		return invalid("not JSON: %v", err)
+	}
+	return invalid("not a JSON object but %s", kindOf(bytes.TrimSpace(b)[0]))
+}
 
-func (e *Event) set(key, value []byte, seen *fieldSet) error {
-	name, dup, err := string(key), false, error(nil)
+// decoder fills in an event.
+type decoder struct {
+	b    []byte
+	text string // the same bytes
+	e    Event
+	seen struct{ id, source, typ, subject, time, data bool }
+}
+
+func (d *decoder) set(m *member) (err error) {
+	name := d.text[m.name:m.nameEnd]
+	if m.escaped {
+		name = unquote(d.b[m.name-1 : m.nameEnd+1])
+	}
+	var seen *bool
 	switch name {
 	case "id":
-		dup, seen.id = seen.id, true
-		e.ID, err = stringField(name, value)
+		seen = &d.seen.id
+		d.e.ID, err = d.str(name, m)
 	case "source":
-		dup, seen.source = seen.source, true
-		e.Source, err = stringField(name, value)
+		seen = &d.seen.source
+		d.e.Source, err = d.str(name, m)
 	case "type":
-		dup, seen.typ = seen.typ, true
-		e.Type, err = stringField(name, value)
+		seen = &d.seen.typ
+		d.e.Type, err = d.str(name, m)
 	case "subject":
-		dup, seen.subject = seen.subject, true
-		e.Subject, err = stringField(name, value)
+		seen = &d.seen.subject
+		d.e.Subject, err = d.str(name, m)
 	case "time":
-		dup, seen.time = seen.time, true
-		e.Time, err = timeField(value)
+		seen = &d.seen.time
+		d.e.Time, err = d.time(m)
 	case "data":
-		dup, seen.data = seen.data, true
-		if value[0] == '{' {
-			e.Data = value
-		} else if value[0] != 'n' {
-			err = invalid("`data` must be an object, not %s", kindOf(value[0]))
-		}
+		seen = &d.seen.data
+		d.e.Data, err = d.object(m)
 	case "data_base64":
-		err = invalid("`data_base64` is not supported: send `data` as an object")
+		return invalid("`data_base64` is not supported: send `data` as an object")
+	default:
+		return nil
 	}
-	if dup {
+	if *seen {
 		return invalid("`%s` stands twice", name)
 	}
+	*seen = true
 	return err
 }
 
-func stringField(name string, value []byte) (string, error) {
-	switch value[0] {
+func (d *decoder) str(name string, m *member) (string, error) {
+	switch d.b[m.value] {
 	case 'n':
 		return "", nil
 	case '"':
-		return unquote(value), nil
+		if s := d.text[m.value+1 : m.valueEnd-1]; strings.IndexByte(s, '\\') < 0 {
+			return s, nil
+		}
+		return unquote(d.b[m.value:m.valueEnd]), nil
 	}
-	return "", invalid("`%s` must be a string, not %s", name, kindOf(value[0]))
+	return "", invalid("`%s` must be a string, not %s", name, kindOf(d.b[m.value]))
 }
 
-func timeField(value []byte) (time.Time, error) {
-	s, err := stringField("time", value)
+func (d *decoder) time(m *member) (time.Time, error) {
+	s, err := d.str("time", m)
 	if err != nil || s == "" {
 		return time.Time{}, err
 	}
@@ -102,13 +126,15 @@ func timeField(value []byte) (time.Time, error) {
 	return t.UTC(), nil
 }
 
-func unquote(quoted []byte) string {
-	if bytes.IndexByte(quoted, '\\') < 0 {
-		return string(quoted[1 : len(quoted)-1])
+func (d *decoder) object(m *member) ([]byte, error) {
+	switch c := d.b[m.value]; c {
+	case 'n':
+		return nil, nil
+	case '{':
+		return d.b[m.value:m.valueEnd:m.valueEnd], nil
+	default:
+		return nil, invalid("`data` must be an object, not %s", kindOf(c))
 	}
-	var s string
-	_ = json.Unmarshal(quoted, &s) // was validated
-	return s
 }
 
 func kindOf(c byte) string {
@@ -127,107 +153,36 @@ func kindOf(c byte) string {
 	return "a number"
 }
 
-// walker walks the members of a JSON object that is known to be valid.
-type walker struct {
-	b []byte
-	i int
-}
-
-func (w *walker) space() {
-	for w.b[w.i] == ' ' || w.b[w.i] == '\t' || w.b[w.i] == '\n' || w.b[w.i] == '\r' {
-		w.i++
-	}
-}
-
-func (w *walker) next() bool {
-	w.space()
-	if w.b[w.i] == ',' {
-		w.i++
-		w.space()
-	}
-	return w.b[w.i] != '}'
-}
-
-func (w *walker) pair() (key, value []byte) {
-	start := w.i
-	w.str()
-	key = w.b[start+1 : w.i-1]
-	if bytes.IndexByte(key, '\\') >= 0 {
-		key = []byte(unquote(w.b[start:w.i]))
-	}
-	w.space()
-	w.i++ // the colon
-	w.space()
-	start = w.i
-	w.value()
-	return key, w.b[start:w.i]
-}
-
-func (w *walker) str() {
-	for w.i++; w.b[w.i] != '"'; w.i++ {
-		if w.b[w.i] == '\\' {
-			w.i++
-		}
-	}
-	w.i++
-}
-
-func (w *walker) value() {
-	switch w.b[w.i] {
-	case '"':
-		w.str()
-		return
-	case '{', '[':
-		for depth := 0; ; {
-			switch w.b[w.i] {
-			case '"':
-				w.str()
-				continue
-			case '{', '[':
-				depth++
-			case '}', ']':
-				if depth--; depth == 0 {
-					w.i++
-					return
-				}
-			}
-			w.i++
-		}
-	}
-	for ; ; w.i++ {
-		switch w.b[w.i] {
-		case ',', '}', ']', ' ', '\t', '\n', '\r':
-			return
-		}
-	}
-}
-
 // Lookup finds the raw JSON of a member of Data by its dot-separated path
 // ("tokens", "usage.total"); ok is false when there is none. data must be a
-// valid JSON object.
+// valid JSON object. Of members with the same name the last one counts.
 func Lookup(data []byte, path string) (value []byte, ok bool) {
-	for path != "" {
+	for more := true; more; {
 		var name string
-		if i := bytes.IndexByte([]byte(path), '.'); i >= 0 {
-			name, path = path[:i], path[i+1:]
-		} else {
-			name, path = path, ""
-		}
-		if len(data) == 0 || data[0] != '{' {
+		name, path, more = strings.Cut(path, ".")
+		if data, ok = find(data, name); !ok {
 			return nil, false
 		}
-		w, found := walker{b: data, i: 1}, []byte(nil)
-		for w.next() {
-			if k, v := w.pair(); string(k) == name {
-				found = v
-			}
-		}
-		if found == nil {
-			return nil, false
-		}
-		data = found
 	}
 	return data, true
+}
+
+func find(object []byte, name string) (value []byte, found bool) {
+	j := scanner{b: object}
+	if !j.eat('{') {
+		return nil, false
+	}
+	m, more, _ := j.next(true, 1)
+	for ; more; m, more, _ = j.next(false, 1) {
+		same := string(object[m.name:m.nameEnd]) == name
+		if m.escaped {
+			same = unquote(object[m.name-1:m.nameEnd+1]) == name
+		}
+		if same {
+			value, found = object[m.value:m.valueEnd], true
+		}
+	}
+	return value, found
 }
 
 // AppendJSON appends e as a CloudEvents JSON object.
@@ -248,8 +203,4 @@ func (e *Event) AppendJSON(b []byte) []byte {
 		b = append(append(b, `,"data":`...), e.Data...)
 	}
 	return append(b, '}')
-}
-
-func validObject(b []byte) bool {
-	return len(b) > 0 && b[0] == '{' && utf8.Valid(b) && json.Valid(b)
 }

@@ -53,6 +53,7 @@ type Account struct {
 	Subscription   *PlanState           `json:"subscription,omitempty"`
 	Payment        *Payment             `json:"payment,omitempty"`
 	Click          *Click               `json:"click,omitempty"`
+	Mail           *MailReport          `json:"mail,omitempty"`
 	Gate           *GateSwitch          `json:"gate,omitempty"` // only on partition 0, without a customer
 }
 
@@ -90,6 +91,24 @@ type Click struct {
 	Feature     string    `json:"feature"`
 	WindowStart time.Time `json:"window_start,omitzero"`
 }
+
+// MailReport is what became of a mail after the provider took it.
+type MailReport struct {
+	Key    string    `json:"key"` // of its notification
+	Event  MailEvent `json:"event"`
+	At     time.Time `json:"at"`
+	Detail string    `json:"detail,omitempty"`
+}
+
+// MailEvent is an event of a mail.
+type MailEvent string
+
+// The events of a mail.
+const (
+	MailEventDelivered  MailEvent = "delivered"
+	MailEventBounced    MailEvent = "bounced"
+	MailEventComplained MailEvent = "complained"
+)
 
 // GateSwitch turns a gate off (allow all) or on again.
 type GateSwitch struct {

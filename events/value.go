@@ -35,24 +35,19 @@ func Count(n int64) Value { return Value{Units: n} }
 // Add returns v + o, or ErrOverflow.
 func (v Value) Add(o Value) (Value, error) {
 	n := int64(v.Nanos) + int64(o.Nanos)
-	carry := int64(0)
+	less, more := min(v.Units, o.Units), max(v.Units, o.Units)
 	if n >= nanosPerUnit {
+		if less == math.MaxInt64 {
+			return v, ErrOverflow
+		}
 		n -= nanosPerUnit
-		carry = 1
+		less++ // not the sum, which may overflow only without it
 	}
-	u, ok := add64(v.Units, o.Units)
-	if !ok {
-		return v, ErrOverflow
-	}
-	if u, ok = add64(u, carry); !ok {
+	u := less + more
+	if (u > less) != (more > 0) {
 		return v, ErrOverflow
 	}
 	return Value{Units: u, Nanos: int32(n)}, nil
-}
-
-func add64(a, b int64) (int64, bool) {
-	s := a + b
-	return s, (s > a) == (b > 0)
 }
 
 // Sub returns v - o; it saturates at the ends of the range.
@@ -148,7 +143,7 @@ func ParseValue(s string) (Value, error) {
 	for len(digits) < point {
 		digits += "0"
 	}
-	u, err := parseDigits(digits[:point])
+	u, err := parseDigits(digits[:point], neg)
 	if err != nil {
 		return Value{}, err
 	}
@@ -156,18 +151,20 @@ func ParseValue(s string) (Value, error) {
 	if len(rest) > 9 {
 		return Value{}, ErrValue
 	}
-	n, err := parseDigits(rest + "000000000"[len(rest):])
+	n, err := parseDigits(rest+"000000000"[len(rest):], false)
 	if err != nil {
 		return Value{}, err
 	}
-	v := Value{Units: u, Nanos: int32(n)}
-	if neg {
-		v = Value{}.Sub(v)
+	if neg && n > 0 {
+		if u == math.MinInt64 {
+			return Value{}, ErrValue
+		}
+		u, n = u-1, nanosPerUnit-n
 	}
-	return v, nil
+	return Value{Units: u, Nanos: int32(n)}, nil
 }
 
-func parseDigits(s string) (int64, error) {
+func parseDigits(s string, neg bool) (int64, error) {
 	if s == "" {
 		return 0, nil
 	}
@@ -175,6 +172,9 @@ func parseDigits(s string) (int64, error) {
 		if s[i] < '0' || s[i] > '9' {
 			return 0, ErrValue
 		}
+	}
+	if neg {
+		s = "-" + s // the range reaches one further below zero than above
 	}
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil {
