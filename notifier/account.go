@@ -18,6 +18,11 @@ func (p *Processor) account(m *stream.Message, a *events.Account) error {
 		}
 	}
 	p.learn(a)
+	if a.Mail != nil {
+		if err := p.report(a.Mail); err != nil {
+			return err
+		}
+	}
 	if a.Suppress != nil {
 		if err := p.suppress(a.Customer, *a.Suppress); err != nil {
 			return err
@@ -124,6 +129,29 @@ func (p *Processor) sendWaiting(customer string) error {
 func (p *Processor) forgetWaiting(customer, key string) {
 	c := p.change(customer)
 	c.Waiting = slices.DeleteFunc(slices.Clone(c.Waiting), func(k string) bool { return k == key })
+}
+
+// report notes what became of a mail. Any report proves that the provider took
+// it, whatever we know of that.
+func (p *Processor) report(r *events.MailReport) error {
+	return p.update(r.Key, func(n *events.Notification) bool {
+		at := r.At.UTC()
+		if !mailed(n) {
+			n.State, n.SentAt, n.NextAt, n.Error = events.MailSent, &at, nil, ""
+		}
+		if r.Event == events.MailEventDelivered {
+			if n.DeliveredAt != nil {
+				return false
+			}
+			n.State, n.DeliveredAt = events.MailDelivered, &at
+			return true
+		}
+		n.Error = string(r.Event)
+		if r.Detail != "" {
+			n.Error += ": " + r.Detail
+		}
+		return true
+	})
 }
 
 // click notes the first visit to a mail's link: it counts for the newest mail

@@ -135,8 +135,10 @@ func (p *Processor) settleOnce(ctx context.Context, c *claim, id string, sent er
 	var pay string
 	err := p.change1(ctx, c.Key, func(n *events.Notification) bool {
 		if sent == nil {
-			if mailed(n) {
-				return false
+			if mailed(n) { // the provider's report was faster
+				had := n.ProviderID
+				n.ProviderID = orElse(had, id)
+				return had == ""
 			}
 			// Also when it was cancelled while it went out.
 			n.State, n.SentAt, n.ProviderID, n.Error, n.NextAt = events.MailSent, &now, id, "", nil

@@ -53,7 +53,7 @@ func (r *renderer) message(template string, g *plan.Gate, n *events.Notification
 		return nil, err
 	}
 	m.To = []string{to}
-	m.Tags = []Tag{{Name: "tidegate_key", Value: strings.ReplaceAll(n.Key, "/", "_")}}
+	m.Tags = []Tag{{Name: keyTag, Value: strings.Replace(n.Key, "/", "_", 1)}}
 	return m, nil
 }
 

@@ -1,0 +1,152 @@
+package notifier
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/resend/resend-go/v2"
+
+	"github.com/tidegate-io/tidegate/events"
+)
+
+// keyTag is the tag that carries a notification's key, with "_" for "/", to the
+// provider and back.
+const keyTag = "tidegate_key"
+
+// maxWebhook bounds a webhook's body.
+const maxWebhook = 1 << 20
+
+// ResendWebhook is the handler of POST /webhooks/resend: it turns what Resend
+// reports of a mail into changes of the customer. It may run in another process
+// than the notifier. Mails that are not ours are passed over.
+type ResendWebhook struct {
+	// Secrets are those that Resend may sign with (whsec_…), more than one
+	// while they are rotated.
+	Secrets []string
+	// Find reads a notification.
+	Find func(ctx context.Context, key string) (events.Notification, bool, error)
+	// Publish stores a change in ACCOUNT. id is the webhook's own: a repeat has
+	// the same one.
+	Publish func(ctx context.Context, id string, a *events.Account) error
+	Log     *slog.Logger
+}
+
+// ServeHTTP implements http.Handler. Only what is stored is answered with 2xx:
+// Resend sends again what is not.
+func (h *ResendWebhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxWebhook))
+	if err != nil {
+		http.Error(w, "the body cannot be read", http.StatusBadRequest)
+		return
+	}
+	id := r.Header.Get("svix-id")
+	if err := h.verify(r.Header, body); err != nil {
+		h.Log.Warn("webhook_refused", "provider", "resend", "error", err)
+		http.Error(w, "the signature is not valid", http.StatusUnauthorized)
+		return
+	}
+	var e resendEvent
+	if err := json.Unmarshal(body, &e); err != nil {
+		http.Error(w, "the body is no event", http.StatusBadRequest)
+		return
+	}
+	if err := h.take(r.Context(), id, &e); err != nil {
+		h.Log.Warn("webhook_not_stored", "provider", "resend", "id", id, "error", err)
+		w.Header().Set("Retry-After", "5")
+		http.Error(w, "not stored, send it again", http.StatusServiceUnavailable)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (h *ResendWebhook) verify(header http.Header, body []byte) error {
+	err := errors.New("no secret is configured")
+	for _, secret := range h.Secrets {
+		err = (&resend.WebhooksSvcImpl{}).Verify(&resend.VerifyWebhookOptions{
+			Payload: string(body), WebhookSecret: secret,
+			Headers: resend.WebhookHeaders{Id: header.Get("svix-id"), Timestamp: header.Get("svix-timestamp"), Signature: header.Get("svix-signature")},
+		})
+		if err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+func (h *ResendWebhook) take(ctx context.Context, id string, e *resendEvent) error {
+	report, suppress := e.report()
+	if report == nil {
+		return nil
+	}
+	n, ok, err := h.Find(ctx, report.Key)
+	if err != nil || !ok {
+		return err
+	}
+	a := &events.Account{Customer: n.Customer, Mail: report}
+	if suppress {
+		why := string(report.Event)
+		a.Suppress = &why
+	}
+	return h.Publish(ctx, id, a)
+}
+
+// resendEvent is what is read of a webhook
+// (https://resend.com/docs/dashboard/webhooks/event-types).
+type resendEvent struct {
+	Type      string    `json:"type"`
+	CreatedAt time.Time `json:"created_at"`
+	Data      struct {
+		Tags   tags `json:"tags"`
+		Bounce struct {
+			Type    string `json:"type"`
+			Message string `json:"message"`
+		} `json:"bounce"`
+	} `json:"data"`
+}
+
+// report is what the event says of a mail of ours, and whether no more mail may
+// go to the customer; nil when it says nothing that matters.
+func (e *resendEvent) report() (r *events.MailReport, suppress bool) {
+	key := strings.Replace(e.Data.Tags[keyTag], "_", "/", 1)
+	r = &events.MailReport{Key: key, At: e.CreatedAt.UTC()}
+	switch {
+	case key == "":
+		return nil, false
+	case e.Type == "email.delivered":
+		r.Event = events.MailEventDelivered
+	case e.Type == "email.complained":
+		r.Event, suppress = events.MailEventComplained, true
+	case e.Type == "email.bounced":
+		r.Event, r.Detail = events.MailEventBounced, e.Data.Bounce.Message
+		suppress = !strings.EqualFold(e.Data.Bounce.Type, "Transient")
+	default:
+		return nil, false
+	}
+	return r, suppress
+}
+
+// tags come as an object or as a list of names and values.
+type tags map[string]string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (t *tags) UnmarshalJSON(b []byte) error {
+	*t = tags{}
+	if !bytes.HasPrefix(bytes.TrimSpace(b), []byte("[")) {
+		return json.Unmarshal(b, (*map[string]string)(t))
+	}
+	var list []Tag
+	if err := json.Unmarshal(b, &list); err != nil {
+		return err
+	}
+	for _, x := range list {
+		(*t)[x.Name] = x.Value
+	}
+	return nil
+}
