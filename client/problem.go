@@ -23,10 +23,10 @@ type problem struct {
 
 // The types of problems.
 const (
-	typeLimit     = "https://tidegate.io/problems/limit-reached"
-	typeNotInPlan = "https://tidegate.io/problems/not-in-plan"
-	typeUnknown   = "https://tidegate.io/problems/not-decided"
-	typeNobody    = "https://tidegate.io/problems/no-customer"
+	typeLimit     = "urn:tidegate:limit-reached"
+	typeNotInPlan = "urn:tidegate:not-in-plan"
+	typeUnknown   = "urn:tidegate:no-decision"
+	typeNobody    = "urn:tidegate:no-customer"
 )
 
 // Blocked answers a request whose customer is blocked: 402, 403 for a feature

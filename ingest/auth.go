@@ -137,7 +137,7 @@ func denied(w http.ResponseWriter, d *events.Decision, as403 bool) error {
 	h.Set("X-Tidegate-Message", headerText(d.Message))
 	h.Set("X-Tidegate-Upgrade-Url", headerText(d.UpgradeURL))
 	p := &problem{
-		Status: http.StatusPaymentRequired, Type: "urn:tidegate:" + string(d.Reason), Title: "Limit reached", Detail: d.Message,
+		Status: http.StatusPaymentRequired, Type: "urn:tidegate:" + strings.ReplaceAll(string(d.Reason), "_", "-"), Title: "Limit reached", Detail: d.Message,
 		More: map[string]any{
 			"feature": d.Feature, "reason": d.Reason, "limit": d.Limit, "used": d.Used,
 			"unblocks_at": d.UnblocksAt, "upgrade_url": d.UpgradeURL,

@@ -118,3 +118,25 @@ func TestExposedAPI(t *testing.T) {
 		t.Error("data was left in the working directory")
 	}
 }
+
+// TestOverrides lets an operator give a customer more, and take it back.
+func TestOverrides(t *testing.T) {
+	t.Parallel()
+	d := newDevelopment(t, small)
+	app := d.app(d.connect())
+	d.post("application/x-ndjson", ndjson(eventsOf("acme", "use", 10)), 10)
+	sees(t, app, "acme", false)
+	d.put("acme", `{"overrides":{"api":{"grant":5,"reason":"asked kindly"}}}`)
+	sees(t, app, "acme", true)
+	d.decides("acme", events.NearLimit, 10)
+	if said := d.must("explain", "acme", "api"); !strings.Contains(said, "5 more: asked kindly") {
+		t.Errorf("explain says\n%s", said)
+	}
+	d.put("acme", `{"overrides":{"api":null}}`)
+	sees(t, app, "acme", false)
+	d.put("acme", `{"plan":"paid"}`)
+	sees(t, app, "acme", true)
+	d.decides("acme", events.Unlimited, 10)
+	d.put("acme", `{"plan":null}`) // as Stripe says: free
+	sees(t, app, "acme", false)
+}

@@ -58,7 +58,10 @@ type cli struct {
 	Verify  verifyCmd  `cmd:"" help:"Compare the live windows with what the stored stream gives."`
 	Explain explainCmd `cmd:"" help:"Print why a decision is what it is."`
 	Dead    deadCmd    `cmd:"" help:"Print the events that could not be counted, with the reasons."`
-	Doctor  doctorCmd  `cmd:"" help:"Check NATS, MongoDB, Stripe, Resend and the configuration."`
+	Mail    struct {
+		Preview previewCmd `cmd:"" help:"Write each mail with sample data, as HTML and text."`
+	} `cmd:"" help:"Work with mails."`
+	Doctor doctorCmd `cmd:"" help:"Check NATS, MongoDB, Stripe, Resend and the configuration."`
 }
 
 // usageError is a wrong call: exit 2.

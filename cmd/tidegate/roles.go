@@ -13,7 +13,7 @@ import (
 	"github.com/tidegate-io/tidegate/internal/funnel"
 	"github.com/tidegate-io/tidegate/internal/plan"
 	"github.com/tidegate-io/tidegate/internal/stream"
-	//	"github.com/tidegate-io/tidegate/notifier"
+	"github.com/tidegate-io/tidegate/notifier"
 )
 
 // store is what the roles need of a store, together.
@@ -21,7 +21,7 @@ type store interface {
 	aggregator.Store
 	enforcer.Store
 	billing.Store
-	//notifier.Store
+	notifier.Store
 	ingest.Store
 	Ping(context.Context) error
 	Close(context.Context) error
@@ -56,7 +56,7 @@ func (a *app) startRoles(ctx context.Context) error {
 		a.startBilling(ctx)
 	}
 	if a.set.has(roleNotifier) {
-		return nil //a.startNotifier(ctx)
+		return a.startNotifier(ctx)
 	}
 	return nil
 }

@@ -20,6 +20,7 @@ type listenFlags struct {
 type serveCmd struct {
 	listenFlags
 	Roles      []string `help:"Roles of this process." default:"ingest,aggregator,enforcer,notifier" env:"TIDEGATE_ROLES"`
+	Data       string   `help:"Where mails are written when RESEND_API_KEY is not set." default:"./.tidegate" env:"TIDEGATE_DATA" placeholder:"DIR"`
 	NATS       string   `name:"nats" help:"URL of NATS." env:"NATS_URL" placeholder:"URL"`
 	Replicas   int      `help:"Replicas of streams that are made." default:"1" env:"TIDEGATE_REPLICAS"`
 	UsageBytes int64    `help:"Space for usage, in bytes, when its stream is made; a full one refuses (0: unlimited)." default:"0" env:"TIDEGATE_USAGE_BYTES"`
@@ -27,7 +28,7 @@ type serveCmd struct {
 }
 
 func (c *serveCmd) Run(e *env) error {
-	set := settings{HTTP: c.HTTP, Public: c.Public, Roles: c.Roles, Config: e.Config, NATS: c.NATS, Replicas: c.Replicas, UsageBytes: c.UsageBytes, MongoBulk: c.MongoBulk}
+	set := settings{Data: c.Data, HTTP: c.HTTP, Public: c.Public, Roles: c.Roles, Config: e.Config, NATS: c.NATS, Replicas: c.Replicas, UsageBytes: c.UsageBytes, MongoBulk: c.MongoBulk}
 	url, err := lookup("NATS_URL")
 	if err != nil {
 		return err

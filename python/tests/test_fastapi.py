@@ -96,7 +96,7 @@ def test_100_pass_and_the_next_is_blocked(server, gate):
     assert last.headers["content-type"] == "application/problem+json"
     assert last.headers["cache-control"] == "no-store"
     assert last.json() == {
-        "type": "https://tidegate.io/problems/limit-reached", "title": "Limit reached", "status": 402,
+        "type": "urn:tidegate:limit-reached", "title": "Limit reached", "status": 402,
         "detail": API["message"], "feature": "api", "limit": 100, "used": 100, "unblocks_at": None,
         "upgrade_url": API["upgrade_url"],
     }  # fmt: skip
@@ -305,7 +305,7 @@ class TestLife:
         app = build(gate)
         answers = run(app, "POST /api/features/x", "POST /reports", "GET /free")
         assert [r.status_code for r in answers] == [503] * 3
-        assert answers[0].headers["retry-after"] == "1" and answers[0].json()["type"].endswith("/not-decided")
+        assert answers[0].headers["retry-after"] == "1" and answers[0].json()["type"].endswith("/no-decision")
         assert statuses(app, "GET /free", customer=None) == [200]
 
     def test_without_a_lifespan_it_begins_with_the_first_request(self, server, gate):

@@ -10,7 +10,7 @@ from ._decision import Decision, Reason, plain
 CONTENT_TYPE = "application/problem+json"
 
 
-_BASE = "https://tidegate.io/problems/"
+_BASE = "urn:tidegate:"
 
 
 def status_of(d: Decision) -> int:
@@ -30,7 +30,7 @@ def problem_of(d: Decision) -> Dict[str, Any]:
     """The document, with what an app's front end shows."""
     kind, title, detail = {
         Reason.NOT_IN_PLAN: ("not-in-plan", "Not in your plan", "Your plan does not include this feature."),
-        Reason.NO_DECISION: ("not-decided", "Usage cannot be checked now", "Try again in a moment."),
+        Reason.NO_DECISION: ("no-decision", "Usage cannot be checked now", "Try again in a moment."),
     }.get(d.reason, ("limit-reached", "Limit reached", "The limit of your plan is reached."))
     return {
         "type": _BASE + kind,
