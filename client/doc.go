@@ -55,11 +55,14 @@
 //
 // # Permissions
 //
-// A NATS user for an app publishes to usage.p.*.~batch and, for Identify,
-// account.*, reads the bucket decisions ($JS.API.STREAM.INFO.KV_decisions,
-// $JS.API.CONSUMER.CREATE.KV_decisions.>, $JS.API.CONSUMER.DELETE.KV_decisions.>,
-// $JS.API.INFO), and subscribes to its inbox. A permission that is missing
-// shows as a time-out, here and in the connection's nats.ErrorHandler.
+// A NATS user for an app may publish to usage.p.*.~batch and, for Identify,
+// account.*, and reads the bucket decisions: it may publish to
+// $JS.API.STREAM.INFO.KV_decisions, $JS.API.CONSUMER.CREATE.KV_decisions.>,
+// $JS.API.CONSUMER.DELETE.KV_decisions.> and $JS.FC.KV_decisions.> (without the
+// last, a watch of many decisions stalls), and subscribe to its inbox. With a
+// namespace ns these are ns.usage.…, ns.account.… and KV_ns_decisions. A
+// permission that is missing shows as a time-out, here, and as an error in the
+// connection's nats.ErrorHandler.
 //
 // # Switching it off
 //
