@@ -98,7 +98,7 @@ func (s *Server) compose(c *plan.Catalog, id string, st standing, u usageOf) vie
 		w, open := current(u.Windows, g.Feature, now)
 		at := slices.IndexFunc(v.Decisions, func(d events.Decision) bool { return d.Feature == g.Feature })
 		if at >= 0 {
-			v.Decisions[at] = refine(g, v.Decisions[at], u, now)
+			v.Decisions[at] = dated(refine(g, v.Decisions[at], u, now), now)
 		} else {
 			at = len(v.Decisions)
 			v.Decisions = append(v.Decisions, s.decide(c, g, id, planName, st.Customer.Overrides, &w, u.AsOf, now))
@@ -146,7 +146,7 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) error {
 	windows := slices.DeleteFunc(slices.Clone(u.Windows), func(w events.Window) bool { return w.Feature != g.Feature })
 	answer := map[string]any{
 		"customer": customer, "feature": g.Feature,
-		"decision": refine(g, s.Decisions.Check(customer, g.Feature), u, s.Now()), // what apps are told
+		"decision": dated(refine(g, s.Decisions.Check(customer, g.Feature), u, s.Now()), s.Now()), // what apps are told
 		"owner":    nil,                                                           // what the partition's owner says
 		"plan":     v.Plan, "pinned": st.Customer.PinnedPlan, "plan_limit": g.LimitOf(v.Plan).String(),
 		"override": nil, "overrides": v.Overrides, "anchor": v.Anchor, "windows": windows,

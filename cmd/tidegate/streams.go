@@ -19,7 +19,7 @@ import (
 
 // natsFlags are those of commands that read or write streams themselves.
 type natsFlags struct {
-	NATS string `name:"nats" help:"URL of NATS." default:"nats://127.0.0.1:4222" env:"NATS_URL" placeholder:"URL"`
+	NATS string `name:"nats" help:"URL of NATS (default: the running dev's, else nats://127.0.0.1:4222)." env:"NATS_URL" placeholder:"URL"`
 }
 
 // streams is a connection to the streams of a Tidegate.
@@ -30,6 +30,22 @@ type streams struct {
 	partitions int
 	config     *config.Config
 	close      func()
+}
+
+// url is what is set, else the embedded server of the dev that was started in
+// this folder.
+func (f *natsFlags) url() string {
+	if f.NATS != "" {
+		return f.NATS
+	}
+	data := os.Getenv("TIDEGATE_DATA")
+	if data == "" {
+		data = "./.tidegate"
+	}
+	if s, err := readState(data); err == nil && s.NATS != "" {
+		return s.NATS
+	}
+	return "nats://127.0.0.1:4222"
 }
 
 func (f *natsFlags) connect(e *env) (*streams, error) {
@@ -46,9 +62,10 @@ func (f *natsFlags) connect(e *env) (*streams, error) {
 	if creds != "" {
 		opts = append(opts, nats.UserCredentials(creds))
 	}
-	nc, err := nats.Connect(f.NATS, opts...)
+	url := f.url()
+	nc, err := nats.Connect(url, opts...)
 	if err != nil {
-		return nil, fmt.Errorf("NATS at %s: %w: start it (`tidegate dev` brings one), or set NATS_URL", f.NATS, err)
+		return nil, fmt.Errorf("NATS at %s: %w: start it (`tidegate dev` brings one), or set NATS_URL", url, err)
 	}
 	js, err := stream.JetStream(nc)
 	if err != nil {
