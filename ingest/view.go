@@ -147,7 +147,7 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) error {
 	answer := map[string]any{
 		"customer": customer, "feature": g.Feature,
 		"decision": dated(refine(g, s.Decisions.Check(customer, g.Feature), u, s.Now()), s.Now()), // what apps are told
-		"owner":    nil,                                                           // what the partition's owner says
+		"owner":    nil,                                                                           // what the partition's owner says
 		"plan":     v.Plan, "pinned": st.Customer.PinnedPlan, "plan_limit": g.LimitOf(v.Plan).String(),
 		"override": nil, "overrides": v.Overrides, "anchor": v.Anchor, "windows": windows,
 		"exact": u.exact, "as_of": u.AsOf, "gate": g, "subscription": nil,
