@@ -67,6 +67,9 @@ func (p *Processor) crossed(l *events.Limit) error {
 	if l.Kind == events.LimitKindThreshold && template == "" {
 		return nil
 	}
+	if l.Kind == events.LimitKindReached {
+		l.Percent = 100
+	}
 	n := events.Notification{
 		Key:      Key(l.Kind, l.Percent, l.Customer, l.Feature, l.WindowStart),
 		Customer: l.Customer, Feature: l.Feature, Kind: l.Kind, Percent: l.Percent, Plan: l.Plan, Limit: l.Limit,

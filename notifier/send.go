@@ -79,7 +79,6 @@ func (p *Processor) isPaused() bool {
 func (p *Processor) resume(ctx context.Context) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.pause = pause{}
 	next := p.Now().Add(parkTail).UTC()
 	for _, key := range p.facts.Parked {
 		if err := p.change1(ctx, key, func(n *events.Notification) bool {
@@ -92,10 +91,12 @@ func (p *Processor) resume(ctx context.Context) {
 			if !ended(ctx, err) {
 				p.log.Warn("parked_mail_not_resumed", "key", key, "error", err)
 			}
-			return // the keys stay listed, the next pause or start tries again
+			p.pause = pause{until: p.Now().Add(p.PollEvery), reason: "parked mail has to be resumed first"}
+			return
 		}
 	}
 	p.unpark()
+	p.pause = pause{}
 }
 
 // change1 is one try of update, for the sending goroutine: it must not hold the
