@@ -176,21 +176,17 @@ func (l Limit) String() string {
 	return l.Value.String()
 }
 
-// RollingTotal is the total of a rolling window's buckets at now: those that
-// have not fallen out, and do not begin before the last cut.
+// RollingTotal is the total of a rolling window's buckets (by start) at now:
+// those that have not fallen out, and do not begin before the last cut. Usage
+// that is dated a little ahead counts at once.
 func RollingTotal(spec window.Spec, buckets []events.Bucket, how Aggregate, cut, now time.Time) events.Value {
 	var total events.Value
-	for _, b := range buckets {
-		if b.Start.Before(cut) || b.Start.After(now) || !spec.FallsOut(b.Start).After(now) {
-			continue
+	from := later(cut, spec.Oldest(now))
+	for _, b := range slices.Backward(buckets) {
+		if b.Start.Before(from) {
+			break
 		}
-		if how == Max {
-			total = total.Max(b.Used)
-		} else if sum, err := total.Add(b.Used); err == nil {
-			total = sum
-		} else {
-			return events.Value{Units: math.MaxInt64}
-		}
+		total = how.Join(total, b.Used)
 	}
 	return total
 }
@@ -199,14 +195,39 @@ func RollingTotal(spec window.Spec, buckets []events.Bucket, how Aggregate, cut,
 // will be below limit if nothing is added; zero when it is below already or
 // never will be.
 func FallsBelow(spec window.Spec, buckets []events.Bucket, how Aggregate, cut, now time.Time, limit events.Value) time.Time {
-	if limit.Sign() <= 0 || RollingTotal(spec, buckets, how, cut, now).Cmp(limit) < 0 {
+	if limit.Sign() <= 0 {
 		return time.Time{}
 	}
-	for _, b := range buckets { // by start, so they fall out in this order
-		at := spec.FallsOut(b.Start)
-		if at.After(now) && RollingTotal(spec, buckets, how, cut, at).Cmp(limit) < 0 {
-			return at
+	var total events.Value
+	from := later(cut, spec.Oldest(now))
+	// Buckets fall out by start: the one that the newer ones do not reach the
+	// limit without takes the total below it.
+	for _, b := range slices.Backward(buckets) {
+		if b.Start.Before(from) {
+			break
+		}
+		if total = how.Join(total, b.Used); total.Cmp(limit) >= 0 {
+			return spec.FallsOut(b.Start)
 		}
 	}
 	return time.Time{}
+}
+
+// Join is the total of two buckets; it stays at the end of the range.
+func (a Aggregate) Join(x, y events.Value) events.Value {
+	if a == Max {
+		return x.Max(y)
+	}
+	sum, err := x.Add(y)
+	if err != nil {
+		return events.Value{Units: math.MaxInt64}
+	}
+	return sum
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }

@@ -163,3 +163,9 @@ func First(t time.Time) []Segment {
 func (s Spec) FallsOut(start time.Time) time.Time {
 	return start.UTC().Truncate(BucketSize).Add(BucketSize).Add(s.Length())
 }
+
+// Oldest is the start of the oldest bucket of a rolling window that counts at
+// now: of the first one that has not fallen out.
+func (s Spec) Oldest(now time.Time) time.Time {
+	return now.UTC().Add(-s.Length()).Truncate(BucketSize)
+}
