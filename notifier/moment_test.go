@@ -111,9 +111,9 @@ func TestUnsubscribedWhileItIsSent(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	b.address()
-	arrived, go_on := make(chan struct{}), make(chan struct{})
+	arrived, resume := make(chan struct{}), make(chan struct{})
 	b.resend.mu.Lock()
-	b.resend.before = func(http.ResponseWriter) bool { close(arrived); <-go_on; return false }
+	b.resend.before = func(http.ResponseWriter) bool { close(arrived); <-resume; return false }
 	b.resend.mu.Unlock()
 	key := b.reach("api")
 	<-arrived
@@ -121,7 +121,7 @@ func TestUnsubscribedWhileItIsSent(t *testing.T) {
 	if n := b.notification(key); n.State != events.MailCancelled {
 		t.Errorf("state %s", n.State)
 	}
-	close(go_on)
+	close(resume)
 	if n := b.untilState(key, events.MailSent); n.ProviderID != "re_1" {
 		n.Body = nil
 		t.Errorf("document %+v", n)

@@ -150,9 +150,10 @@ func Preview(o Options, feature, locale string) (*Message, error) {
 		n.Limit = l.Value
 	}
 	full := &events.Decision{Used: events.Some(n.Limit), Limit: events.Some(n.Limit), UnblocksAt: &d.UnblocksAt}
-	real := r.data(g, n, full, d.WindowEnd)
-	real.Message, real.UpgradeURL, real.UnsubscribeURL = orElse(real.Message, d.Message), orElse(real.UpgradeURL, d.UpgradeURL), orElse(real.UnsubscribeURL, d.UnsubscribeURL)
-	m, err := r.render(g.Template, locale, real)
+	data := r.data(g, n, full, d.WindowEnd)
+	data.Message, data.UpgradeURL = orElse(data.Message, d.Message), orElse(data.UpgradeURL, d.UpgradeURL)
+	data.UnsubscribeURL = orElse(data.UnsubscribeURL, d.UnsubscribeURL)
+	m, err := r.render(g.Template, locale, data)
 	if err != nil {
 		return nil, err
 	}
