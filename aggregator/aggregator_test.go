@@ -201,6 +201,8 @@ func TestPlanControlCutsTheWindow(t *testing.T) {
 func TestACrashAnywhereChangesNothing(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		b := newBench(t)
+		b.chunk = rapid.SampledFrom([]int{1, 3, defaultChunk}).Draw(rt, "chunk")
+		b.env.SnapshotAfter = rapid.SampledFrom([]int{1, 2000, 1 << 20}).Draw(rt, "snapshot")
 		customers := []string{"acme", "a@b.c", "ünï"}
 		id := 0
 		publish := func() {
@@ -242,6 +244,36 @@ func TestACrashAnywhereChangesNothing(t *testing.T) {
 		}
 		b.srv.Stop()
 	})
+}
+
+func TestManyFingerprintsAreKeptInChunks(t *testing.T) {
+	b := newBench(t)
+	b.chunk = 1000
+	stop, _ := b.run(t, b.env.JS)
+	var batches [][]byte
+	for i := range 5000 {
+		if i%500 == 0 {
+			batches = append(batches, nil)
+		}
+		e := events.Event{ID: fmt.Sprint(i), Type: "api", Subject: "acme"}
+		batches[len(batches)-1] = events.AppendBatch(batches[len(batches)-1], &e)
+	}
+	for range 2 { // the second time after a restart
+		for _, body := range batches {
+			b.publish(t, "usage.p.0.~batch", body)
+		}
+		if got := used(t, b.windows(t, "acme"), "api"); got != "5000" {
+			t.Fatalf("used %s, want 5000", got)
+		}
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		stop, _ = b.run(t, b.env.JS)
+	}
+	s, err := b.env.JS.Stream(t.Context(), events.StreamSeen)
+	if err != nil || s.CachedInfo().State.Msgs == 0 {
+		t.Fatalf("nothing in SEEN: %v", err)
+	}
 }
 
 func TestAStaleOwnerWritesNothing(t *testing.T) {

@@ -89,6 +89,7 @@ type bench struct {
 	srv   *testnats.Server
 	store *memory
 	cat   atomic.Pointer[plan.Catalog]
+	chunk int // fingerprints in a chunk of SEEN; 0: the default
 }
 
 func catalog() *plan.Catalog {
@@ -142,7 +143,11 @@ func (b *bench) run(t testing.TB, js jetstream.JetStream) (stop func() error, do
 	}
 	go func() {
 		defer close(ended)
-		end <- stream.Run(ctx, env, Spec(env.Names, 0), New(b.options(), 0), lost, sync.OnceFunc(func() { close(ready) }))
+		p := New(b.options(), 0)
+		if b.chunk > 0 {
+			p.chunkSize = b.chunk
+		}
+		end <- stream.Run(ctx, env, Spec(env.Names, 0), p, lost, sync.OnceFunc(func() { close(ready) }))
 	}()
 	select {
 	case <-ready:

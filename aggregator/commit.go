@@ -14,10 +14,10 @@ import (
 	"github.com/tidegate-io/tidegate/internal/wire"
 )
 
-// chunkEntries is how many fingerprints make a chunk of SEEN. Fewer stay in the
+// defaultChunk is how many fingerprints make a chunk of SEEN. Fewer stay in the
 // log until an hour has passed, so that a quiet partition does not make a
 // message of every commit.
-const chunkEntries = 60_000
+const defaultChunk = 60_000
 
 // Commit implements stream.Processor.
 func (p *Processor) Commit() ([]byte, error) {
@@ -94,7 +94,7 @@ func (p *Processor) commitSeen(r *record) {
 	p.unchunked = append(p.unchunked, p.newSeen...)
 	fresh := p.newSeen
 	p.newSeen = nil
-	full := len(p.unchunked) >= chunkEntries
+	full := len(p.unchunked) >= p.chunkSize
 	old := len(p.unchunked) > 0 && p.unchunked[0].Hour < p.f.hour
 	if full || old {
 		if chunks, err := p.writeChunks(p.unchunked); err == nil {
@@ -112,7 +112,7 @@ func (p *Processor) writeChunks(entries []fingerprint.Entry) ([]chunk, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	var chunks []chunk
-	for part := range slices.Chunk(slices.Clone(entries), chunkEntries) {
+	for part := range slices.Chunk(slices.Clone(entries), p.chunkSize) {
 		newest := part[0].Hour
 		for _, e := range part {
 			newest = max(newest, e.Hour)

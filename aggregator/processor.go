@@ -61,6 +61,7 @@ type Processor struct {
 	newSeen   []fingerprint.Entry // since the last commit
 	unchunked []fingerprint.Entry // in no chunk of SEEN yet
 	chunks    []chunk             // that belong to the state
+	chunkSize int                 // fingerprints
 	baseNew   bool                // the base is in no commit yet
 	saved     saved               // what the log knows
 
@@ -82,7 +83,7 @@ type emission struct {
 
 // New is a processor for one ownership of a partition.
 func New(opt Options, partition int) *Processor {
-	p := &Processor{opt: opt, dirty: map[*customer]struct{}{}}
+	p := &Processor{opt: opt, dirty: map[*customer]struct{}{}, chunkSize: defaultChunk}
 	p.f = folder{state: newState(), partition: partition, partitions: opt.Partitions, horizon: opt.Horizon,
 		touched: p.touched,
 		reject:  func(d events.Dead) { p.dead = append(p.dead, d) },

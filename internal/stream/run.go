@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +31,9 @@ type Env struct {
 	Now    func() time.Time
 	// CommitEvery is the least time between commits; 0 is one second.
 	CommitEvery time.Duration
+	// SnapshotAfter is how many bytes of commits a snapshot is made after at the
+	// earliest; 0 is 1 MiB.
+	SnapshotAfter int
 	// LeaseTTL is DefaultLeaseTTL unless set.
 	LeaseTTL time.Duration
 }
@@ -211,11 +215,7 @@ func (r *run) afterWork() error {
 func (r *run) changed() {
 	r.moved = true
 	if r.commitAt == nil {
-		every := r.CommitEvery
-		if every == 0 {
-			every = time.Second
-		}
-		r.commitAt = time.After(every)
+		r.commitAt = time.After(cmp.Or(r.CommitEvery, time.Second))
 	}
 }
 
@@ -242,7 +242,7 @@ func (r *run) commit(work context.Context) error {
 		return fmt.Errorf("commit: %w", err)
 	}
 	r.moved = false
-	if !r.snapping && r.log.WantsSnapshot() {
+	if !r.snapping && r.log.WantsSnapshot(cmp.Or(r.SnapshotAfter, defaultSnapshotAfter)) {
 		return r.beginSnapshot(work)
 	}
 	return nil

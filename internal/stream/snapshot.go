@@ -8,12 +8,13 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// minSnapshotAfter keeps small partitions from being snapshot all the time.
-const minSnapshotAfter = 1 << 20
+// defaultSnapshotAfter keeps small partitions from being snapshot all the time.
+const defaultSnapshotAfter = 1 << 20
 
-// WantsSnapshot says whether the log has grown to twice its last snapshot.
-func (l *Log) WantsSnapshot() bool {
-	return l.size >= max(2*l.manifest.Size, minSnapshotAfter)
+// WantsSnapshot says whether the log has grown to twice its last snapshot, and
+// to atLeast bytes.
+func (l *Log) WantsSnapshot(atLeast int) bool {
+	return l.size >= max(2*l.manifest.Size, atLeast)
 }
 
 // pendingSnapshot is a snapshot whose parts are being written. It holds what

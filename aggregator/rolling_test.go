@@ -1,0 +1,98 @@
+package aggregator
+
+import (
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/window"
+)
+
+var rollingDay = window.Spec{Kind: window.Rolling, Days: 1}
+
+// TestUsageDatedAheadReachesTheLimitWhenItIsFolded: a sender's clock may run
+// ahead into the next hour.
+func TestUsageDatedAheadReachesTheLimitWhenItIsFolded(t *testing.T) {
+	f := newFold(t, oneGate(plan.Sum, rollingDay))
+	now := epoch.Add(59 * time.Minute)
+	f.batch(now, event("1", "use", 1, now))
+	f.wantTold("acme/g=1")
+	f.batch(now, event("2", "use", 9, now.Add(2*time.Minute)))
+	f.wantTold("acme/g=10")
+}
+
+// TestABlockIsToldWhenItsEndMoves: the enforcer ends a block of a rolling
+// window by the buckets that it knows, so it must know those that prolong it.
+func TestABlockIsToldWhenItsEndMoves(t *testing.T) {
+	f := newFold(t, oneGate(plan.Sum, rollingDay))
+	at := func(h int) time.Time { return epoch.Add(time.Duration(h) * time.Hour) }
+	f.batch(at(0), event("1", "use", 10, at(0)))
+	f.wantTold("acme/g=10")
+	f.batch(at(1), event("2", "use", 1, at(1))) // 1 is left when the first hour falls out: as told
+	f.wantTold()
+	f.batch(at(2), event("3", "use", 9, at(2))) // 10 are left
+	f.wantTold("acme/g=20")
+	f.batch(at(2), event("4", "use", 5, at(2))) // 15 are left, 14 once the second has fallen out
+	f.wantTold("acme/g=25")
+	f.batch(at(2), event("5", "use", 50, at(2))) // the block ends with this hour anyway
+	f.wantTold()
+}
+
+func TestABlockOfAMaximumIsToldWhenItsEndMoves(t *testing.T) {
+	f := newFold(t, oneGate(plan.Max, rollingDay))
+	f.batch(epoch, event("1", "use", 12, epoch))
+	f.wantTold("acme/g=12")
+	later := epoch.Add(5 * time.Hour)
+	f.batch(later, event("2", "use", 11, later))
+	f.wantTold("acme/g=12")
+	f.batch(later, event("3", "use", 9, later))
+	f.wantTold()
+}
+
+func TestABlockOfAUniqueCountIsToldWhenItsEndMoves(t *testing.T) {
+	f := newFold(t, oneGate(plan.Unique, rollingDay))
+	for i := range 10 {
+		f.batch(epoch, event(strconv.Itoa(i), "use", i, epoch))
+	}
+	f.told = nil
+	later := epoch.Add(5 * time.Hour)
+	f.batch(later, event("again", "use", 0, later)) // 9 are left when the first hour falls out: as told
+	f.wantTold()
+	for i := range 10 {
+		f.batch(later, event("later"+strconv.Itoa(i), "use", i, later))
+	}
+	f.wantTold("acme/g=10")
+}
+
+// TestMembersThatFellOutMakeRoomUnderTheCap: a cap of members bounds what is
+// counted now, not what was counted long ago.
+func TestMembersThatFellOutMakeRoomUnderTheCap(t *testing.T) {
+	c := oneGate(plan.Unique, rollingDay)
+	c.Gates[0].Meter.Cap = 3
+	f := newFold(t, c)
+	for i := range 5 {
+		f.batch(epoch, event(strconv.Itoa(i), "use", i, epoch))
+	}
+	f.wantTotal("acme", "g", "3")
+	later := epoch.Add(2 * day)
+	f.batch(later, event("5", "use", 5, later))
+	f.batch(later, event("6", "use", 6, later))
+	f.wantTotal("acme", "g", "2")
+}
+
+// TestALoudTotalStaysLoud: what an import or a correction adds before the next
+// flush must not swallow the mail of a crossing.
+func TestALoudTotalStaysLoud(t *testing.T) {
+	f := newFold(t, oneGate(plan.Sum, window.Spec{Kind: window.Anniversary, Days: 30}))
+	b := pack([]events.Event{event("1", "use", 10, epoch)})
+	f.sendBeforeFlush(epoch, events.BatchToken, b)
+	f.message(epoch, events.ImportToken, pack([]events.Event{event("2", "use", 1, epoch)}))
+	f.wantTold("acme/g=11")
+	f.imports(epoch, event("3", "use", 1, epoch))
+	f.wantTold()
+	ten := events.Count(100)
+	f.control(epoch, events.ControlOverride, "acme", "o", events.OverrideControl{Feature: "g", Override: &events.Override{Limit: &ten}})
+	f.wantTold("acme/g=12 silent")
+}
