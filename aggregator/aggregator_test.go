@@ -12,6 +12,7 @@ import (
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/plan"
 	"github.com/tidegate-io/tidegate/internal/stream"
+	"github.com/tidegate-io/tidegate/internal/testnats"
 )
 
 func used(t *testing.T, ws map[string]events.Window, feature string) string {
@@ -224,11 +225,10 @@ func TestACrashAnywhereChangesNothing(t *testing.T) {
 			}
 		}
 		for range rapid.IntRange(1, 5).Draw(rt, "crashes") {
-			f := &faulty{JetStream: b.env.JS}
-			f.left.Store(int64(rapid.IntRange(1, 12).Draw(rt, "publishes")))
+			f := testnats.NewFaulty(b.env.JS, rapid.IntRange(1, 12).Draw(rt, "publishes"))
 			stop, _ := b.run(t, f)
 			publish()
-			if err := stop(); err != nil && !stream.IsStop(err) && !errors.Is(err, errCrashed) {
+			if err := stop(); err != nil && !stream.IsStop(err) && !errors.Is(err, testnats.ErrCrashed) {
 				rt.Fatalf("owner: %v", err)
 			}
 		}

@@ -52,38 +52,6 @@ func (s *memory) all() map[string]events.Window {
 	return maps.Clone(s.docs)
 }
 
-// faulty is a JetStream that fails for good after a number of publishes, as a
-// process does that is killed between two steps.
-type faulty struct {
-	jetstream.JetStream
-	left  atomic.Int64
-	crash context.CancelFunc
-}
-
-var errCrashed = errors.New("crashed")
-
-func (f *faulty) spend() bool {
-	if f.left.Add(-1) < 0 {
-		f.crash()
-		return false
-	}
-	return true
-}
-
-func (f *faulty) Publish(ctx context.Context, subject string, data []byte, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
-	if !f.spend() {
-		return nil, errCrashed
-	}
-	return f.JetStream.Publish(ctx, subject, data, opts...)
-}
-
-func (f *faulty) PublishMsgAsync(m *nats.Msg, opts ...jetstream.PublishOpt) (jetstream.PubAckFuture, error) {
-	if !f.spend() {
-		return nil, errCrashed
-	}
-	return f.JetStream.PublishMsgAsync(m, opts...)
-}
-
 type bench struct {
 	env   stream.Env
 	srv   *testnats.Server
@@ -138,8 +106,8 @@ func (b *bench) run(t testing.TB, js jetstream.JetStream) (stop func() error, do
 	ctx, cancel := context.WithCancel(context.Background())
 	end, ended, ready := make(chan error, 1), make(chan struct{}), make(chan struct{})
 	lost := make(chan struct{})
-	if f, ok := js.(*faulty); ok {
-		f.crash = sync.OnceFunc(func() { close(lost) })
+	if f, ok := js.(*testnats.Faulty); ok {
+		f.Crash = sync.OnceFunc(func() { close(lost) })
 	}
 	go func() {
 		defer close(ended)

@@ -92,20 +92,35 @@ func (b *bench) clock() time.Time {
 
 func (b *bench) run(t testing.TB) (stop func() error, end chan error) {
 	t.Helper()
+	stop, end, err := b.try(t, b.env.JS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stop, end
+}
+
+// try is run on a JetStream that may fail.
+func (b *bench) try(t testing.TB, js jetstream.JetStream) (stop func() error, end chan error, err error) {
+	t.Helper()
+	env, lost := b.env, make(chan struct{})
+	env.JS = js
+	if f, ok := js.(*testnats.Faulty); ok {
+		f.Crash = sync.OnceFunc(func() { close(lost) })
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	end, ready, ended := make(chan error, 1), make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
 		p := New(Options{Partitions: 1, Store: b.store, Catalog: b.cat.Load, Now: b.clock})
-		end <- stream.Run(ctx, b.env, Spec(b.env.Names, 0), p, nil, func() { close(ready) })
+		end <- stream.Run(ctx, env, Spec(env.Names, 0), p, lost, func() { close(ready) })
 	}()
 	t.Cleanup(func() { cancel(); <-ended })
 	select {
 	case <-ready:
-	case err := <-end:
-		t.Fatal(err)
+	case err = <-end:
+		end <- err
 	}
-	return func() error { cancel(); return <-end }, end
+	return func() error { cancel(); return <-end }, end, err
 }
 
 func (b *bench) total(t testing.TB, w events.WindowTotal) {
