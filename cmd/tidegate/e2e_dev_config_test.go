@@ -128,7 +128,7 @@ func TestOverrides(t *testing.T) {
 	sees(t, app, "acme", false)
 	d.put("acme", `{"overrides":{"api":{"grant":5,"reason":"asked kindly"}}}`)
 	sees(t, app, "acme", true)
-	d.decides("acme", events.NearLimit, 10)
+	d.decides("acme", events.Overridden, 10)
 	if said := d.must("explain", "acme", "api"); !strings.Contains(said, "5 more: asked kindly") {
 		t.Errorf("explain says\n%s", said)
 	}
@@ -136,7 +136,7 @@ func TestOverrides(t *testing.T) {
 	sees(t, app, "acme", false)
 	d.put("acme", `{"plan":"paid"}`)
 	sees(t, app, "acme", true)
-	d.decides("acme", events.Unlimited, 10)
-	d.put("acme", `{"plan":null}`) // as Stripe says: free
-	sees(t, app, "acme", false)
+	d.decides("acme", events.Unlimited, 0) // a paid plan begins a window, and so does its end
+	d.put("acme", `{"plan":null}`)
+	d.decides("acme", events.WithinLimit, 0)
 }

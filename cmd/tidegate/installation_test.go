@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,7 +21,8 @@ import (
 
 // production is a configuration for few partitions, so that a test's processes
 // are soon ready.
-const production = "partitions: 4\nnamespace: t1\npublic_url: https://gate.acme.example\nfrom: Acme <billing@acme.example>\n" + small
+var production = "partitions: 4\nnamespace: t1\npublic_url: https://gate.acme.example\nfrom: Acme <billing@acme.example>\n" +
+	strings.Replace(small, "type: block", "type: block, upgrade_prompt: {type: email, provider: resend, template: upgrade_prompt}", 1)
 
 // installation is Tidegate in production: NATS, MongoDB and processes of roles.
 type installation struct {
