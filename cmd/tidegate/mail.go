@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"text/tabwriter"
@@ -83,6 +84,25 @@ func (a *app) sender() (notifier.Sender, error) {
 		a.log.Warn("mails_are_only_written_to_files", "dir", dir, "reason", "RESEND_API_KEY is not set")
 	}
 	return s, nil
+}
+
+// resendWebhook takes what Resend reports of mails; nil without a secret.
+func (a *app) resendWebhook() http.Handler {
+	if len(a.set.ResendSecrets) == 0 {
+		return nil
+	}
+	return &notifier.ResendWebhook{
+		Secrets: a.set.ResendSecrets, Find: a.store.Notification, Log: a.log,
+		Publish: func(ctx context.Context, id string, account *events.Account) error {
+			b, err := json.Marshal(account)
+			if err != nil {
+				return err
+			}
+			subject := a.names.Account(events.PartitionOf(account.Customer, a.partitions))
+			_, err = a.js.Publish(ctx, subject, b, jetstream.WithMsgID("resend/"+id))
+			return err
+		},
+	}
 }
 
 // newest reads decisions from the bucket itself.

@@ -34,6 +34,7 @@ type settings struct {
 	StripeSecrets []string
 	ResendKey     string
 	ResendBase    string
+	ResendSecrets []string // of its webhooks
 	Keys          ingest.Keys
 	Secret        []byte
 
@@ -71,10 +72,10 @@ func lookup(name string) (string, error) {
 
 // fromEnvironment fills in what only the environment says.
 func (s *settings) fromEnvironment() error {
-	var stripe, keys, secret string
+	var stripe, resend, keys, secret string
 	for name, to := range map[string]*string{
 		"NATS_CREDS": &s.NATSCreds, "MONGODB_URI": &s.MongoURI, "MONGODB_DATABASE": &s.MongoDatabase,
-		"STRIPE_WEBHOOK_SECRET": &stripe, "RESEND_API_KEY": &s.ResendKey, "RESEND_BASE_URL": &s.ResendBase,
+		"STRIPE_WEBHOOK_SECRET": &stripe, "RESEND_API_KEY": &s.ResendKey, "RESEND_BASE_URL": &s.ResendBase, "RESEND_WEBHOOK_SECRET": &resend,
 		"TIDEGATE_API_KEYS": &keys, "TIDEGATE_SECRET": &secret,
 	} {
 		v, err := lookup(name)
@@ -85,11 +86,7 @@ func (s *settings) fromEnvironment() error {
 			*to = v
 		}
 	}
-	for v := range strings.SplitSeq(stripe, ",") {
-		if v = strings.TrimSpace(v); v != "" {
-			s.StripeSecrets = append(s.StripeSecrets, v)
-		}
-	}
+	s.StripeSecrets, s.ResendSecrets = list(stripe), list(resend)
 	s.Secret = []byte(secret)
 	var err error
 	if s.Keys, err = ingest.ParseKeys(keys); err != nil {
@@ -101,6 +98,16 @@ func (s *settings) fromEnvironment() error {
 		}
 	}
 	return s.checkExposure()
+}
+
+// list splits at commas: a secret is being rotated while there are two.
+func list(s string) (vs []string) {
+	for v := range strings.SplitSeq(s, ",") {
+		if v = strings.TrimSpace(v); v != "" {
+			vs = append(vs, v)
+		}
+	}
+	return vs
 }
 
 // checkExposure refuses an API that strangers could use.
