@@ -52,12 +52,12 @@ type Client struct {
 	synced   chan struct{}
 	syncOnce sync.Once
 
-	room    *room
-	lobby   lobby
-	lanes   atomic.Pointer[[]lane] // by partition; nil until their number is known
-	ids     idMaker
-	repeats repeats
-	wake    wake
+	room      *room
+	lobby     lobby
+	lanes     atomic.Pointer[[]lane] // by partition; nil until their number is known
+	ids       idMaker
+	repeats   repeats
+	connected era
 
 	closing atomic.Bool
 	crew    crew

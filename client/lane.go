@@ -147,13 +147,17 @@ func (c *Client) send(ctx context.Context, l *lane) {
 // has ended.
 func (c *Client) deliver(ctx context.Context, subject string, p *pack) bool {
 	for wait := shortestWait; ; wait = min(2*wait, longestWait) {
-		woken := c.wake.wait()
-		err := c.publish(ctx, subject, events.ContentTypeBatch, p.body)
+		connected := c.connected.until(ctx)
+		err := c.publish(connected, subject, events.ContentTypeBatch, p.body)
 		if err == nil {
 			return true
 		}
 		if ctx.Err() != nil {
 			return false
+		}
+		if connected.Err() != nil { // the answer went with the connection
+			wait = shortestWait
+			continue
 		}
 		if !errors.Is(err, errAway) { // which the watch reports, once for all partitions
 			c.report("usage cannot be delivered now", fmt.Errorf("%d events: %w", p.events, err))
@@ -161,11 +165,38 @@ func (c *Client) deliver(ctx context.Context, subject string, p *pack) bool {
 		timer := time.NewTimer(wait + rand.N(wait/2))
 		select {
 		case <-timer.C:
-		case <-woken:
+		case <-connected.Done():
 			wait = shortestWait
-		case <-ctx.Done():
 		}
 		timer.Stop()
+	}
+}
+
+// era is the time from one connect to the next. The zero value is ready.
+type era struct {
+	mu  sync.Mutex
+	ctx context.Context
+	end context.CancelFunc
+}
+
+// until returns a context that ends with parent, or when the connection is made
+// anew. All callers give the same parent.
+func (e *era) until(parent context.Context) context.Context {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.ctx == nil {
+		e.ctx, e.end = context.WithCancel(parent)
+	}
+	return e.ctx
+}
+
+// next begins a new era.
+func (e *era) next() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.ctx != nil {
+		e.end()
+		e.ctx = nil
 	}
 }
 

@@ -17,8 +17,8 @@ type problem struct {
 	Feature    string            `json:"feature"`
 	Limit      *events.NullValue `json:"limit,omitempty"`
 	Used       *events.NullValue `json:"used,omitempty"`
-	UnblocksAt *time.Time        `json:"unblocks_at,omitempty"`
-	UpgradeURL string            `json:"upgrade_url,omitempty"`
+	UnblocksAt *time.Time        `json:"unblocks_at"`
+	UpgradeURL string            `json:"upgrade_url"`
 }
 
 // The types of problems.
@@ -38,6 +38,7 @@ func Blocked(w http.ResponseWriter, d events.Decision) {
 	case events.NotInPlan:
 		p.Type, p.Title, p.Status = typeNotInPlan, "Not in your plan", http.StatusForbidden
 		p.Detail = or(p.Detail, "Your plan does not include this feature.")
+		p.Limit, p.Used = &d.Limit, &d.Used
 	case events.NoDecision:
 		p.Type, p.Title, p.Status = typeUnknown, "Usage cannot be checked now", http.StatusServiceUnavailable
 		p.Detail = or(p.Detail, "Try again in a moment.")

@@ -14,6 +14,7 @@ import (
 
 const (
 	callTimeout  = 5 * time.Second  // one request to the servers
+	askTimeout   = 2 * time.Second  // one for the bucket, during which reconnects are not noticed
 	syncStalled  = 10 * time.Second // initial values that stop coming
 	probeEvery   = 2 * time.Second
 	tick         = 500 * time.Millisecond // of the coarse clock
@@ -60,7 +61,7 @@ func (c *Client) pause(ctx context.Context, status <-chan nats.Status, wait time
 		case <-timer.C:
 			return min(2*wait, longestWait)
 		case _, ok := <-status:
-			c.wake.broadcast()
+			c.connected.next()
 			if ok {
 				return shortestWait
 			}
@@ -88,7 +89,7 @@ func (c *Client) watchOnce(ctx context.Context, status <-chan nats.Status) (sync
 		case <-ctx.Done():
 			return in.live(), ctx.Err()
 		case _, ok := <-status:
-			c.wake.broadcast()
+			c.connected.next()
 			if ok && c.nc.Stats().Reconnects == reconnects {
 				continue // said before this watch began
 			}
@@ -101,7 +102,7 @@ func (c *Client) watchOnce(ctx context.Context, status <-chan nats.Status) (sync
 		case <-ticker.C:
 			switch {
 			case c.nc.Stats().Reconnects != reconnects:
-				c.wake.broadcast()
+				c.connected.next()
 				return in.live(), errReconnected
 			case !in.complete && c.now().Sub(in.progress) > syncStalled:
 				return false, fmt.Errorf("bucket %s: its values stopped coming", bucket)
@@ -114,7 +115,7 @@ func (c *Client) openWatch(ctx context.Context, bucket string) (jetstream.KeyWat
 	if !c.nc.IsConnected() {
 		return nil, errAway
 	}
-	asking, cancel := context.WithTimeout(ctx, callTimeout)
+	asking, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	kv, err := c.js.KeyValue(asking, bucket)
 	if err == nil {
@@ -132,7 +133,9 @@ func (c *Client) openWatch(ctx context.Context, bucket string) (jetstream.KeyWat
 // closeWatch ends a watch. Its callback may stand in the full channel, so what
 // is left must be read until the channel is closed.
 func closeWatch(w jetstream.KeyWatcher) {
-	_ = w.Stop() // fails when the connection is closed, which ends it too
+	// The channel closes at once; the rest of Stop, which tells the server, may
+	// take until its time-out when the server is away. Close must not.
+	go func() { _ = w.Stop() }() // fails when the connection is closed, which ends it too
 	end := time.NewTimer(callTimeout)
 	defer end.Stop()
 	for {
