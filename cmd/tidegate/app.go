@@ -228,6 +228,8 @@ func (a *app) devPartitions(ctx context.Context) int {
 // patiently tries until f works, ctx is done, or the error is one that waiting
 // does not mend.
 func (a *app) patiently(ctx context.Context, what string, f func(context.Context) error, final ...error) error {
+	slow := time.AfterFunc(time.Second, func() { a.log.Warn("waiting", "for", what) }) // a try may take longer
+	defer slow.Stop()
 	for told := false; ; told = true {
 		try, cancel := context.WithTimeout(ctx, 10*time.Second)
 		err := f(try)
@@ -244,6 +246,7 @@ func (a *app) patiently(ctx context.Context, what string, f func(context.Context
 			return fmt.Errorf("%s: %w", what, err)
 		}
 		if !told {
+			slow.Stop()
 			a.log.Warn("waiting", "for", what, "error", err)
 		}
 		select {

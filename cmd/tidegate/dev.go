@@ -55,6 +55,9 @@ func (c *devCmd) Run(e *env) error {
 	defer func() { srv.Shutdown(); srv.WaitForShutdown() }()
 	set.NATS = srv.ClientURL()
 	a, err := start(e.ctx, set, cfg, c.logger(e))
+	if err != nil && e.ctx.Err() != nil {
+		return nil // stopped while it waited
+	}
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -31,7 +33,9 @@ func TestDev(t *testing.T) {
 	if code, out, _ := d.command("", "check", "acme", "api"); code != exitBlocked || !strings.Contains(out, "limit_reached") {
 		t.Fatalf("check: exit %d: %s", code, out)
 	}
-	d.outbox(1, "ada@acme.example").hasLinks(t)
+	letter := d.outbox(1, "ada@acme.example")
+	letter.hasLinks(t)
+	follow(t, d, letter)
 
 	d.must("send", "--type", "api", "--customer", "globex", "--count", "100")
 	sees(t, app, "globex", false)
@@ -41,12 +45,13 @@ func TestDev(t *testing.T) {
 
 	d.must("send", "--type", "api", "--customer", "initech", "--count", "7")
 	upgrade(t, d, app)
+	unsubscribe(t, d)
 	if code := d.interrupt(); code != exitOK {
 		t.Fatalf("exit %d after Ctrl-C", code)
 	}
 	d.start()
 	remembers(t, d)
-	d.outbox(2, "ada@acme.example")
+	d.outbox(3, "ada@acme.example")
 	sees(t, app, "acme", true)
 	sees(t, app, "globex", true)
 }
@@ -85,13 +90,53 @@ func useInEveryWay(t *testing.T, d *development, nc *nats.Conn, app *client.Clie
 	}
 }
 
+var linkInText = regexp.MustCompile(`http://\S+/u/\S+`)
+
+// follow opens the mail's link in a browser, and later finds it in the funnel.
+func follow(t *testing.T, d *development, l letter) {
+	t.Helper()
+	req, err := http.NewRequest("GET", linkInText.FindString(l.text), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
+	resp, err := http.DefaultTransport.RoundTrip(req) // without where it leads to
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if to := resp.Header.Get("Location"); resp.StatusCode != http.StatusSeeOther || to != "https://acme.example/pricing" {
+		t.Errorf("the link leads to %s with %s", to, resp.Status)
+	}
+}
+
+// unsubscribe has a customer who wants no mail reach the limit.
+func unsubscribe(t *testing.T, d *development) {
+	t.Helper()
+	d.put("initech", `{"email":"eve@initech.example"}`)
+	d.must("send", "--type", "api", "--customer", "initech", "--count", "93")
+	link := strings.Trim(d.outbox(3, "eve@initech.example").Get("List-Unsubscribe"), "<>")
+	resp, err := http.Post(link, "application/x-www-form-urlencoded", strings.NewReader("List-Unsubscribe=One-Click"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Errorf("unsubscribing: %s", resp.Status)
+	}
+	d.put("initech", fmt.Sprintf(`{"anchor":%q}`, time.Now().Format(time.RFC3339))) // a new window
+	d.decides("initech", events.WithinLimit, 0)
+	d.must("send", "--type", "api", "--customer", "initech", "--count", "100")
+	d.decides("initech", events.LimitReached, 100)
+}
+
 // upgrade has both customers pay, and Stripe tell of it more than once.
 func upgrade(t *testing.T, d *development, app *client.Client) {
 	t.Helper()
 	d.must("dev", "upgrade", "acme", "--data", d.data())
 	sees(t, app, "acme", true)
 	d.decides("acme", events.Unlimited, 0) // the first payment begins a window
-	converts(t, d, 1, 2000)
+	converts(t, d, 2, 1, 2000)
 
 	hooks := billing.UpgradeEvents(billing.Upgrade{Customer: "globex", Amount: 500, Now: time.Now(),
 		Price: billing.Price{ID: "price_dev"}})
@@ -100,16 +145,16 @@ func upgrade(t *testing.T, d *development, app *client.Client) {
 	}
 	d.must("dev", "upgrade", "acme", "--data", d.data()) // pays already: no conversion
 	sees(t, app, "globex", true)
-	converts(t, d, 2, 2500)
+	converts(t, d, 2, 2, 2500)
 }
 
-// converts waits for the funnel of so many customers who all paid.
-func converts(t *testing.T, d *development, n int, cents int64) {
+// converts waits for the funnel of so many customers, of whom n paid.
+func converts(t *testing.T, d *development, mailed, n int, cents int64) {
 	t.Helper()
 	eventually(t, fmt.Sprintf("%d conversions", n), func() error {
 		var r funnel.Row
 		d.decoded(&r, "funnel")
-		if r.Reached != 2 || r.Mailed != 2 || r.Converted != n || r.Amounts["usd"] != cents {
+		if r.Reached != mailed || r.Mailed != mailed || r.Clicked != 1 || r.Converted != n || r.Amounts["usd"] != cents {
 			return fmt.Errorf("the funnel is %+v", r)
 		}
 		return nil
@@ -121,7 +166,7 @@ func remembers(t *testing.T, d *development) {
 	t.Helper()
 	var v customerView
 	d.decoded(&v, "usage", "initech")
-	if v.Plan != "free" || len(v.Usage) != 1 || v.Usage[0].Used != events.Count(7) {
+	if v.Plan != "free" || len(v.Usage) != 1 || v.Usage[0].Used != events.Count(100) {
 		t.Errorf("initech is now %+v", v)
 	}
 	if d.decoded(&v, "usage", "acme"); v.Plan != "paid" {
@@ -130,7 +175,7 @@ func remembers(t *testing.T, d *development) {
 	if decision, err := d.decision("globex"); err != nil || decision.Reason != events.Unlimited {
 		t.Errorf("globex is decided %+v %v", decision, err)
 	}
-	converts(t, d, 2, 2500)
+	converts(t, d, 3, 2, 2500)
 }
 
 // TestWindowEnds sees a block end with its window, without any event.

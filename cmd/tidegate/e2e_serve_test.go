@@ -7,6 +7,7 @@ import (
 	"net/mail"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -45,6 +46,7 @@ func TestServe(t *testing.T) {
 	sees(t, app, "acme", false)
 	in.decides("acme", events.LimitReached, 10)
 	isMailedOnce(t, in)
+	document(t, in.documents().Collection("notifications"), "acme", func(d bson.M) error { return has(d, bson.M{"state": "sent"}) })
 	running[roleNotifier].kill()
 	running[roleNotifier] = in.serve(roleNotifier)
 	usageIsDocumented(t, in)
@@ -136,24 +138,58 @@ func isDocumented(t *testing.T, in *installation) {
 	})
 }
 
-// TestNATSComesLater starts Tidegate before its NATS.
-func TestNATSComesLater(t *testing.T) {
+// TestServersComeLater starts Tidegate before its NATS and MongoDB.
+func TestServersComeLater(t *testing.T) {
 	t.Parallel()
-	in := newInstallation(t, testmongo.URI(t))
+	server := testmongo.StartServer(t)
+	server.Stop()
+	in := newInstallation(t, server.URI)
+	impatient := in.serve(roleAggregator)
+	impatient.says("for=NATS")
+	if code := impatient.interrupt(); code != exitOK {
+		t.Errorf("exit %d while waiting", code)
+	}
 	p := in.serve(strings.Join(allRoles, ","))
-	p.says("waiting")
+	p.says("for=NATS")
 	for path, want := range map[string]int{"/livez": http.StatusOK, "/readyz": http.StatusServiceUnavailable, "/v1/check": http.StatusServiceUnavailable} {
 		if status, answer, err := in.request("GET", path, "", ""); err != nil || status != want {
 			t.Errorf("%s: %d %s %v", path, status, answer, err)
 		}
 	}
 	in.startNATS()
+	p.says("for=MongoDB")
+	server.Restart(t)
 	in.ready()
 	in.post("application/x-ndjson", ndjson(eventsOf("acme", "use", 10)), 10)
 	in.decides("acme", events.LimitReached, 10)
 	if code := p.interrupt(); code != exitOK {
 		t.Errorf("exit %d", code)
 	}
+}
+
+// TestFrozenOwner stops the processes that own all partitions; they wake up
+// when others do. What they had read is counted once.
+func TestFrozenOwner(t *testing.T) {
+	t.Parallel()
+	in := newInstallation(t, testmongo.URI(t))
+	in.startNATS()
+	in.serve(roleIngest)
+	frozen := in.serve("aggregator,enforcer")
+	in.ready()
+	app := in.app(in.connect())
+	in.post("application/x-ndjson", ndjson(eventsOf("acme", "use", 4)), 4)
+	in.uses("acme", 4)
+	frozen.signal(syscall.SIGSTOP)
+	in.post("application/x-ndjson", ndjson(eventsOf("acme", "use", 10)), 10)
+	in.serve("aggregator,enforcer")
+	sees(t, app, "acme", false)
+	in.decides("acme", events.LimitReached, 10)
+	frozen.signal(syscall.SIGCONT)
+	in.post("application/x-ndjson", ndjson(eventsOf("acme", "more", 5)), 5)
+	in.uses("acme", 15)
+	in.put("acme", `{"overrides":{"api":{"limit":20}}}`)
+	sees(t, app, "acme", true)
+	in.must("verify")
 }
 
 // TestMongoDBGoesAway counts and blocks without the database; the documents

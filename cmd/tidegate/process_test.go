@@ -53,10 +53,15 @@ func (p *process) kill() {
 // interrupt is Ctrl-C; it returns the exit code, which must come in 5 s.
 func (p *process) interrupt() int {
 	p.t.Helper()
-	if err := p.cmd.Process.Signal(syscall.SIGINT); err != nil {
+	p.signal(syscall.SIGINT)
+	return p.exit(5 * time.Second)
+}
+
+func (p *process) signal(s os.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
 		p.t.Fatalf("%s: %v", p.name, err)
 	}
-	return p.exit(5 * time.Second)
 }
 
 // exit waits for the end of the process.

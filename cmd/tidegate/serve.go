@@ -51,6 +51,9 @@ func (c *serveCmd) Run(e *env) error {
 	}
 	log := c.logger(e)
 	a, err := start(e.ctx, set, cfg, log)
+	if err != nil && e.ctx.Err() != nil {
+		return nil // stopped while it waited
+	}
 	if err != nil {
 		return err
 	}
