@@ -305,7 +305,7 @@ class TestLife:
         app = build(gate)
         answers = run(app, "POST /api/features/x", "POST /reports", "GET /free")
         assert [r.status_code for r in answers] == [503] * 3
-        assert answers[0].headers["retry-after"] == "1" and answers[0].json()["type"].endswith("/no-decision")
+        assert answers[0].headers["retry-after"] == "1" and answers[0].json()["type"].endswith(":no-decision")
         assert statuses(app, "GET /free", customer=None) == [200]
 
     def test_without_a_lifespan_it_begins_with_the_first_request(self, server, gate):
