@@ -75,12 +75,20 @@ func (n Names) Snap(role string, p int) string {
 	return n.Subject("state." + role + "." + strconv.Itoa(p) + ".snap")
 }
 
-// Seen, Windows, Account, Limits and Dead are the subjects of a partition.
-func (n Names) Seen(p int) string    { return n.part("seen", p) }
+// Seen is the subject of a partition's fingerprints.
+func (n Names) Seen(p int) string { return n.part("seen", p) }
+
+// Windows is the subject of a partition's totals.
 func (n Names) Windows(p int) string { return n.part("windows", p) }
+
+// Account is the subject of what changes about a partition's customers.
 func (n Names) Account(p int) string { return n.part("account", p) }
-func (n Names) Limits(p int) string  { return n.part("limits", p) }
-func (n Names) Dead(p int) string    { return n.part("dead", p) }
+
+// Limits is the subject of limits that a partition's customers reach.
+func (n Names) Limits(p int) string { return n.part("limits", p) }
+
+// Dead is the subject of what a partition could not process.
+func (n Names) Dead(p int) string { return n.part("dead", p) }
 
 // Billing is the subject of one kind of record in BILLING; "*" means all.
 func (n Names) Billing(kind string) string { return n.Subject("billing." + kind) }

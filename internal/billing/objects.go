@@ -81,7 +81,7 @@ type priceObject struct {
 func (p *priceObject) UnmarshalJSON(b []byte) error {
 	type plain priceObject
 	var v plain
-	if json.Unmarshal(b, (*text)(&v.ID)) == nil && v.ID != "" {
+	if json.Unmarshal(b, &v.ID) == nil && v.ID != "" {
 		*p = priceObject(v)
 		return nil
 	}
