@@ -9,6 +9,7 @@ import (
 	"go/token"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
 	"slices"
@@ -258,6 +259,24 @@ func TestTestsWaitForSignals(t *testing.T) {
 				}
 				return true
 			})
+		}
+	}
+}
+
+// TestNothingLargeIsKept: a program that was built in the wrong place would
+// stay in the history for ever.
+func TestNothingLargeIsKept(t *testing.T) {
+	if _, err := os.Stat(filepath.Join(root, ".git")); err != nil {
+		return // an unpacked archive has nothing to keep
+	}
+	list, err := exec.Command("git", "-C", root, "ls-files", "-z").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const most = 512 << 10
+	for name := range strings.SplitSeq(strings.TrimSuffix(string(list), "\x00"), "\x00") {
+		if st, err := os.Stat(filepath.Join(root, name)); err == nil && st.Size() > most {
+			t.Errorf("%s has %d bytes, more than %d", name, st.Size(), most)
 		}
 	}
 }
