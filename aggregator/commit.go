@@ -21,7 +21,7 @@ const defaultChunk = 60_000
 
 // Commit implements stream.Processor.
 func (p *Processor) Commit() ([]byte, error) {
-	r := record{Documents: p.docs.Watermark(), Position: p.f.position, StoredAt: p.f.storedAt.UnixNano(), Hour: p.f.hour}
+	r := record{Documents: p.docs.Watermark(), Position: p.f.position, StoredAt: ns(p.f.storedAt), Hour: p.f.hour}
 	if p.flipped > p.saved.flipped && p.docs.Settled() {
 		p.saved.flipped = p.flipped
 	}

@@ -84,6 +84,7 @@ func sameThresholds(a, b *gate) bool {
 
 // retell tells the enforcer a window's total again, without a mail.
 func (f *folder) retell(c *customer, u *usage) {
+	f.settle(c, u, true)
 	f.touch(c, u, true)
 	u.silent = true
 }
@@ -105,6 +106,9 @@ func (f *folder) changePlan(c *customer, p events.PlanControl) {
 func (f *folder) cut(c *customer, from, anchor time.Time) {
 	c.changed = true
 	f.touched(c, nil)
+	for _, u := range c.windows {
+		f.settle(c, u, true)
+	}
 	if len(c.segments) == 0 { // nothing to cut yet
 		c.segments = window.First(anchor)
 		return
@@ -179,27 +183,10 @@ func (f *folder) dropBuckets(u *usage, oldest time.Time) (dropped bool) {
 	if g == nil || g.Window.Kind != window.Rolling {
 		return false
 	}
-	before := u.dropped
-	for len(u.buckets) > 0 && !g.Window.FallsOut(ms(u.buckets[0].Start)).After(oldest) {
-		u.dropBefore(u.buckets[0].Start + 1)
+	start := g.Window.Oldest(oldest).UnixMilli()
+	if len(u.buckets) == 0 || u.buckets[0].Start >= start {
+		return false
 	}
-	for _, at := range u.members {
-		if !g.Window.FallsOut(ms(at)).After(oldest) {
-			u.dropBefore(at + 1)
-		}
-	}
-	return u.dropped > before
-}
-
-// dropBefore forgets buckets that begin before start.
-func (u *usage) dropBefore(start int64) {
-	u.changed, u.dropped = true, max(u.dropped, start)
-	for len(u.buckets) > 0 && u.buckets[0].Start < start {
-		u.buckets = u.buckets[1:]
-	}
-	for m, at := range u.members {
-		if at < start {
-			delete(u.members, m)
-		}
-	}
+	u.dropBefore(start)
+	return true
 }

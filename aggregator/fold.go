@@ -25,6 +25,7 @@ type folder struct {
 	horizon               time.Duration
 	fixed                 bool                    // ignore the stream's configurations
 	touched               func(*customer, *usage) // a window, or with nil only the customer, changed
+	tell                  func(*customer, *usage) // what is to be told of a window must be told as it is now
 	reject                func(d events.Dead)     // an event cannot be counted
 	counted               func(fingerprint.Entry) // an event was counted
 	now                   time.Time               // storing time of the message
@@ -238,126 +239,23 @@ func (f *folder) enact(c *customer, ch *change, at time.Time) {
 		}
 		c.windows = append(c.windows, u)
 	}
-	before := u.total(g, c.segments, f.now)
-	bucketStart := ch.w.Start.UnixMilli()
+	f.settle(c, u, f.isImport)
+	before, ends := u.total(g, c.segments, f.now), f.blockEnds(c, u, g)
+	bucketStart := int64(0)
+	if g.Window.Kind == window.Rolling {
+		bucketStart = ch.w.Start.UnixMilli()
+	}
 	switch g.Meter.Aggregate {
 	case plan.Unique:
-		u.addMember(g, ch.member, bucketStart)
+		u.addMember(g, ch.member, bucketStart, f.now)
 	case plan.Max:
 		u.used = u.used.Max(ch.total)
-		u.addBucket(g, bucketStart, func(v events.Value) events.Value { return v.Max(ch.value) })
+		u.addBucket(g, bucketStart, ch.value)
 	default:
 		u.used = ch.total
-		u.addBucket(g, bucketStart, func(v events.Value) events.Value { sum, _ := v.Add(ch.value); return sum })
+		u.addBucket(g, bucketStart, ch.value)
 	}
 	u.events++
 	u.firstAt, u.lastAt = min(u.firstAt, at.UnixMilli()), max(u.lastAt, at.UnixMilli())
-	f.touch(c, u, opened || f.matters(c, g, before, u.total(g, c.segments, f.now)))
-}
-
-func (u *usage) addMember(g *gate, member uint64, bucketStart int64) {
-	if g.Window.Kind != window.Rolling {
-		bucketStart = 0
-	}
-	limit := g.Meter.Cap
-	if limit == 0 {
-		limit = plan.DefaultUniqueCap
-	}
-	old, known := u.members[member]
-	if known && old >= bucketStart || !known && len(u.members) >= limit {
-		return
-	}
-	if u.members == nil {
-		u.members = map[uint64]int64{}
-	}
-	if u.newMembers == nil {
-		u.newMembers = map[uint64]struct{}{}
-	}
-	u.members[member] = bucketStart
-	u.newMembers[member] = struct{}{}
-	u.used = events.Count(int64(len(u.members)))
-}
-
-func (u *usage) addBucket(g *gate, start int64, f func(events.Value) events.Value) {
-	if g.Window.Kind != window.Rolling {
-		return
-	}
-	i := len(u.buckets)
-	for i > 0 && u.buckets[i-1].Start > start { // new usage goes to the end
-		i--
-	}
-	if i == 0 || u.buckets[i-1].Start != start {
-		u.buckets = append(u.buckets, bucket{})
-		copy(u.buckets[i+1:], u.buckets[i:])
-		u.buckets[i] = bucket{Start: start}
-		i++
-	}
-	u.buckets[i-1].Used = f(u.buckets[i-1].Used)
-	if u.newBuckets == nil {
-		u.newBuckets = map[int64]struct{}{}
-	}
-	u.newBuckets[start] = struct{}{}
-}
-
-// touch notes that a window changed.
-func (f *folder) touch(c *customer, u *usage, emit bool) {
-	u.seq, u.storedAt, u.changed = f.seq, f.now.UnixMilli(), true
-	u.index = f.changes
-	f.changes++
-	if emit && !u.closed && (u.end == 0 || u.end > f.now.UnixMilli()) {
-		u.emit, u.silent = true, f.isImport
-	}
-	f.touched(c, u)
-}
-
-// matters says whether a change of the total can change a decision: it passed
-// a threshold, or lies near a limit.
-func (f *folder) matters(c *customer, g *gate, before, after events.Value) bool {
-	if before == after {
-		return false
-	}
-	for _, t := range g.thresholds {
-		if before.Cmp(t) < 0 && after.Cmp(t) >= 0 {
-			return true
-		}
-	}
-	for _, l := range g.Limits {
-		if !l.Unlimited && !l.None && before.Cmp(l.Value) < 0 && after.Cmp(g.Near(l.Value)) >= 0 {
-			return true
-		}
-	}
-	o, ok := c.overrides[g.Feature]
-	return ok && (o.Limit != nil || o.Grant != nil) && overrideMatters(g, &o, before, after)
-}
-
-// overrideMatters is matters for a customer's own limit: from the near level
-// on, every change counts until the limit is passed.
-func overrideMatters(g *gate, o *events.Override, before, after events.Value) bool {
-	for _, l := range overrideLimits(g, o) {
-		if before.Cmp(l) < 0 && after.Cmp(g.Near(l)) >= 0 {
-			return true
-		}
-	}
-	return false
-}
-
-func overrideLimits(g *gate, o *events.Override) []events.Value {
-	var ls []events.Value
-	if o.Limit != nil {
-		ls = append(ls, *o.Limit)
-	} else {
-		for _, l := range g.Limits {
-			if !l.Unlimited {
-				ls = append(ls, l.Value)
-			}
-		}
-	}
-	if o.Grant != nil {
-		for i := range ls {
-			if sum, err := ls[i].Add(*o.Grant); err == nil {
-				ls[i] = sum
-			}
-		}
-	}
-	return ls
+	f.touch(c, u, opened || f.matters(c, g, before, u.total(g, c.segments, f.now)) || f.blockEnds(c, u, g) != ends)
 }

@@ -41,6 +41,7 @@ func newFold(t testing.TB, c plan.Catalog) *fold {
 				f.emit[u] = c
 			}
 		},
+		tell:    f.flush,
 		reject:  func(d events.Dead) { f.dead = append(f.dead, d) },
 		counted: func(fingerprint.Entry) {},
 	}
@@ -55,14 +56,20 @@ func (f *fold) sendBeforeFlush(at time.Time, last string, data []byte) {
 func (f *fold) message(at time.Time, last string, data []byte) {
 	f.sendBeforeFlush(at, last, data)
 	for u, c := range f.emit {
-		quiet := ""
-		if u.silent {
-			quiet = " silent"
+		if u.emit {
+			f.flush(c, u)
 		}
-		f.told = append(f.told, fmt.Sprintf("%s/%s=%s%s", c.id, u.feature, u.total(f.byFeature[u.feature], c.segments, at), quiet))
 		u.emit = false
 	}
 	clear(f.emit)
+}
+
+func (f *fold) flush(c *customer, u *usage) {
+	quiet := ""
+	if u.silent {
+		quiet = " silent"
+	}
+	f.told = append(f.told, fmt.Sprintf("%s/%s=%s%s", c.id, u.feature, u.total(f.byFeature[u.feature], c.segments, f.now), quiet))
 }
 
 func (f *fold) batch(at time.Time, es ...events.Event) { f.message(at, events.BatchToken, pack(es)) }

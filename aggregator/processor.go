@@ -56,6 +56,7 @@ type Processor struct {
 	docs *writeback.Writer[events.Window]
 
 	emits     []emission
+	totals    []events.WindowTotal // to be told before them
 	dead      []events.Dead
 	dirty     map[*customer]struct{}
 	newSeen   []fingerprint.Entry // since the last commit
@@ -86,6 +87,7 @@ func New(opt Options, partition int) *Processor {
 	p := &Processor{opt: opt, dirty: map[*customer]struct{}{}, chunkSize: defaultChunk}
 	p.f = folder{state: newState(), partition: partition, partitions: opt.Partitions, horizon: opt.Horizon,
 		touched: p.touched,
+		tell:    func(c *customer, u *usage) { p.totals = append(p.totals, p.total(c, u)) },
 		reject:  func(d events.Dead) { p.dead = append(p.dead, d) },
 		counted: func(e fingerprint.Entry) { p.newSeen = append(p.newSeen, e) },
 	}
@@ -187,8 +189,8 @@ func (p *Processor) Flush() error {
 		}
 	}
 	p.dead = p.dead[:0]
-	var totals []events.WindowTotal
-	size := 0
+	totals, size := p.totals, 0
+	p.totals = nil
 	for _, e := range p.emits {
 		if !e.u.emit {
 			continue // told by a later change of the same run
@@ -222,7 +224,7 @@ func (p *Processor) total(c *customer, u *usage) events.WindowTotal {
 	t := events.WindowTotal{Customer: c.id, Feature: u.feature, Generation: 1, Position: u.seq, Index: u.index,
 		Start: ms(u.start), End: ms(u.end), Used: u.used, StoredAt: ms(u.storedAt), Silent: u.silent}
 	if g := p.f.byFeature[u.feature]; g != nil && u.end == 0 {
-		t.Used, t.Buckets = events.Value{}, u.rolling(g)
+		t.Used, t.Buckets = events.Value{}, u.rolling()
 		t.Start = lastCut(c.segments, p.f.storedAt)
 	}
 	return t
@@ -302,7 +304,7 @@ func (s *state) window(c *customer, u *usage, partition int, now time.Time) even
 		return w
 	}
 	if u.end == 0 {
-		w.Buckets, w.Used, w.Current = u.rolling(g), u.total(g, c.segments, now), true
+		w.Buckets, w.Used, w.Current = u.rolling(), u.total(g, c.segments, now), true
 		w.End = now.UTC().Truncate(time.Millisecond)
 	} else {
 		w.Current = u.start <= now.UnixMilli() && now.UnixMilli() < u.end

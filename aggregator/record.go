@@ -3,6 +3,7 @@ package aggregator
 import (
 	"encoding/json"
 	"slices"
+	"time"
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/fingerprint"
@@ -129,8 +130,19 @@ func (s *state) apply(b []byte) (r record, seen []fingerprint.Entry, err error) 
 		s.seen.Add(e.FP, e.Hour)
 		seen = append(seen, e)
 	})
-	s.position, s.storedAt, s.hour = r.Position, ms(r.StoredAt/1e6), r.Hour
+	s.position, s.storedAt, s.hour = r.Position, time.Time{}, r.Hour
+	if r.StoredAt != 0 {
+		s.storedAt = time.Unix(0, r.StoredAt).UTC()
+	}
 	return r, seen, err
+}
+
+// ns is t in nanoseconds since 1970; 0 when nothing was stored yet.
+func ns(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
 }
 
 func (s *state) applyWindow(r *windowRec) {
@@ -180,7 +192,7 @@ func (s *state) snapshot() (record, error) {
 	if err != nil {
 		return record{}, err
 	}
-	r := record{Base: base, Catalog: catalog, Position: s.position, StoredAt: s.storedAt.UnixNano(), Hour: s.hour}
+	r := record{Base: base, Catalog: catalog, Position: s.position, StoredAt: ns(s.storedAt), Hour: s.hour}
 	for _, c := range s.sortedCustomers() {
 		r.Customers = append(r.Customers, c.record())
 		for _, u := range c.sortedWindows() {

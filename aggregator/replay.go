@@ -132,7 +132,7 @@ func (r *Replay) derive(ctx context.Context, partition int, live *state, last ui
 	}
 	s.setCatalog(s.base)
 	f := folder{state: s, partition: partition, partitions: r.Partitions, horizon: r.Horizon, fixed: r.Catalog != nil,
-		touched: func(*customer, *usage) {}, reject: func(events.Dead) {}, counted: func(fingerprint.Entry) {}}
+		touched: func(*customer, *usage) {}, tell: func(*customer, *usage) {}, reject: func(events.Dead) {}, counted: func(fingerprint.Entry) {}}
 	n := 0
 	err := stream.Read(ctx, r.JS, r.Names, Spec(r.Names, partition).Inputs[0], last, func(m *stream.Message) error {
 		f.fold(m)

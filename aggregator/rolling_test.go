@@ -82,17 +82,15 @@ func TestMembersThatFellOutMakeRoomUnderTheCap(t *testing.T) {
 	f.wantTotal("acme", "g", "2")
 }
 
-// TestALoudTotalStaysLoud: what an import or a correction adds before the next
-// flush must not swallow the mail of a crossing.
+// TestALoudTotalStaysLoud: what an import or a correction changes before the
+// next flush must not swallow the mail of a crossing.
 func TestALoudTotalStaysLoud(t *testing.T) {
 	f := newFold(t, oneGate(plan.Sum, window.Spec{Kind: window.Anniversary, Days: 30}))
-	b := pack([]events.Event{event("1", "use", 10, epoch)})
-	f.sendBeforeFlush(epoch, events.BatchToken, b)
-	f.message(epoch, events.ImportToken, pack([]events.Event{event("2", "use", 1, epoch)}))
-	f.wantTold("acme/g=11")
-	f.imports(epoch, event("3", "use", 1, epoch))
-	f.wantTold()
-	ten := events.Count(100)
-	f.control(epoch, events.ControlOverride, "acme", "o", events.OverrideControl{Feature: "g", Override: &events.Override{Limit: &ten}})
-	f.wantTold("acme/g=12 silent")
+	f.sendBeforeFlush(epoch, events.BatchToken, pack([]events.Event{event("1", "use", 10, epoch)}))
+	hundred := events.Count(100)
+	f.control(epoch, events.ControlOverride, "acme", "o", events.OverrideControl{Feature: "g", Override: &events.Override{Limit: &hundred}})
+	f.wantTold("acme/g=10", "acme/g=10 silent")
+	f.sendBeforeFlush(epoch, events.BatchToken, pack([]events.Event{event("2", "use", 80, epoch)}))
+	f.imports(epoch, event("3", "use", 10, epoch))
+	f.wantTold("acme/g=90", "acme/g=100 silent")
 }

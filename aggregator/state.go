@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
@@ -53,7 +54,7 @@ type usage struct {
 	firstAt, lastAt int64
 	seq             uint64           // sequence of the message of its last change
 	storedAt        int64            // when that was stored
-	buckets         []bucket         // rolling, sorted by start
+	buckets         []bucket         // rolling, sorted by start; unique: how many values are newest there
 	members         map[uint64]int64 // unique: hash of a value → start of its newest bucket (0 unless rolling)
 
 	closed     bool // too old to change; kept until its document is written
@@ -95,6 +96,7 @@ func digest(c plan.Catalog) string {
 func (s *state) customer(id string) *customer {
 	c := s.customers[id]
 	if c == nil {
+		id = strings.Clone(id) // it is a part of its message
 		c = &customer{id: id, changed: true}
 		s.customers[id] = c
 	}
@@ -108,47 +110,6 @@ func (c *customer) find(feature string, start int64) *usage {
 		}
 	}
 	return nil
-}
-
-// total is the window's total at a moment; only a rolling one depends on it.
-func (u *usage) total(g *gate, segments []window.Segment, now time.Time) events.Value {
-	if g == nil || g.Window.Kind != window.Rolling {
-		return u.used
-	}
-	return plan.RollingTotal(g.Window, u.rolling(g), g.Meter.Aggregate, lastCut(segments, now), now)
-}
-
-// rolling is a rolling window's buckets as the enforcer needs them.
-func (u *usage) rolling(g *gate) []events.Bucket {
-	if g.Meter.Aggregate != plan.Unique {
-		bs := make([]events.Bucket, len(u.buckets))
-		for i, b := range u.buckets {
-			bs[i] = events.Bucket{Start: ms(b.Start), Used: b.Used}
-		}
-		return bs
-	}
-	// A value counts in its newest bucket only.
-	counts := map[int64]int64{}
-	for _, at := range u.members {
-		counts[at]++
-	}
-	bs := make([]events.Bucket, 0, len(counts))
-	for at, n := range counts {
-		bs = append(bs, events.Bucket{Start: ms(at), Used: events.Count(n)})
-	}
-	slices.SortFunc(bs, func(a, b events.Bucket) int { return a.Start.Compare(b.Start) })
-	return bs
-}
-
-// lastCut is when the newest window began by a cut, for a rolling window does
-// not reach behind it.
-func lastCut(segments []window.Segment, now time.Time) time.Time {
-	for _, s := range slices.Backward(segments) {
-		if !s.From.After(now) {
-			return s.From
-		}
-	}
-	return time.Time{}
 }
 
 func (s *state) sortedCustomers() []*customer {

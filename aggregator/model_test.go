@@ -1,0 +1,262 @@
+package aggregator
+
+import (
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/window"
+)
+
+// counted is an event that was counted, as a naive model remembers it.
+type counted struct {
+	at time.Time
+	n  int64
+}
+
+// naive is a total by the definition: of the events of the window that contains
+// now, or of the hours that ended at most the period ago.
+func naive(g *plan.Gate, anchor, now time.Time, es []counted) int64 {
+	var n int64
+	members := map[int64]bool{}
+	w := g.Window.At(window.First(anchor), now)
+	for _, e := range es {
+		if g.Window.Kind == window.Rolling {
+			if !e.at.Truncate(time.Hour).Add(time.Hour + g.Window.Length()).After(now) {
+				continue
+			}
+		} else if !w.Contains(e.at) {
+			continue
+		}
+		switch g.Meter.Aggregate {
+		case plan.Count:
+			n++
+		case plan.Sum:
+			n += e.n
+		case plan.Max:
+			n = max(n, e.n)
+		case plan.Unique:
+			members[e.n] = true
+		}
+	}
+	return n + int64(len(members))
+}
+
+// TestTotalsAreThoseOfANaiveModel counts events of all ages, some twice, and
+// asks for every gate after each.
+func TestTotalsAreThoseOfANaiveModel(t *testing.T) {
+	cat := everyGate()
+	for i := range cat.Gates {
+		cat.Gates[i].Meter.Cap = 0
+	}
+	rapid.Check(t, func(rt *rapid.T) {
+		f := newFold(t, cat)
+		now, anchor := epoch, time.Time{}
+		var es []counted
+		seen := map[string]time.Time{}
+		for range rapid.IntRange(1, 40).Draw(rt, "events") {
+			now = now.Add(time.Duration(rapid.Int64Range(0, int64(3*day)).Draw(rt, "later")))
+			at := now.Add(4*time.Minute - time.Duration(rapid.Int64Range(0, int64(34*day)).Draw(rt, "age")))
+			id := strconv.Itoa(rapid.IntRange(0, 30).Draw(rt, "id"))
+			n := rapid.Int64Range(0, 5).Draw(rt, "n")
+			f.batch(now, event(id, "use", int(n), at))
+			last, known := seen[id]
+			// Hours are what fingerprints know of time.
+			again := known && last.Unix()/3600 >= now.Unix()/3600-int64(horizon/time.Hour)
+			if now.Sub(at) <= horizon && !again {
+				if anchor.IsZero() {
+					anchor = at
+				}
+				seen[id], es = now, append(es, counted{at, n})
+			}
+			for i := range cat.Gates {
+				g := &cat.Gates[i]
+				if got, want := f.current(g.Feature), naive(g, anchor, now, es); got != want {
+					rt.Fatalf("%s at %s: %d, want %d of %v", g.Feature, now, got, want, es)
+				}
+			}
+		}
+	})
+}
+
+// current is acme's total in the window that contains now.
+func (f *fold) current(feature string) int64 {
+	c := f.customers["acme"]
+	if c == nil {
+		return 0
+	}
+	for _, u := range c.windows {
+		if u.feature == feature && (u.end == 0 || u.start <= f.now.UnixMilli() && f.now.UnixMilli() < u.end) {
+			return u.total(f.byFeature[feature], c.segments, f.now).Units
+		}
+	}
+	return 0
+}
+
+func TestDuplicatesAreFoundForTheHorizon(t *testing.T) {
+	f := newFold(t, oneGate(plan.Count, window.Spec{Kind: window.Calendar}))
+	f.catalog.Gates[0].Window = window.Spec{Kind: window.Anniversary, Days: 3660}
+	f.setCatalog(f.catalog)
+	e := event("1", "use", 1, time.Time{})
+	send := func(after time.Duration, last string) {
+		m := e
+		if last == "" {
+			f.message(epoch.Add(after), "acme", m.AppendJSON(nil))
+		} else {
+			m.Time = epoch.Add(after)
+			f.message(epoch.Add(after), last, pack([]events.Event{m}))
+		}
+	}
+	for _, after := range []time.Duration{0, 0, time.Minute, 12 * time.Hour, 10 * day, horizon - time.Hour, horizon} {
+		send(after, "") // without a time
+		send(after, events.BatchToken)
+		f.wantTotal("acme", "g", "1")
+	}
+	send(horizon+time.Hour, "")
+	f.wantTotal("acme", "g", "2")
+	send(horizon+2*time.Hour, events.BatchToken)
+	f.wantTotal("acme", "g", "2")
+	other := e
+	other.Source = "another"
+	f.batch(epoch.Add(horizon+2*time.Hour), other)
+	f.wantTotal("acme", "g", "3")
+	if len(f.dead) != 0 {
+		t.Errorf("duplicates are dead letters: %v", f.dead)
+	}
+}
+
+func TestALateEventCorrectsItsOwnWindow(t *testing.T) {
+	f := newFold(t, oneGate(plan.Sum, window.Spec{Kind: window.Anniversary, Days: 30}))
+	f.batch(epoch, event("1", "use", 4, epoch))
+	now := epoch.Add(40 * day)
+	f.batch(now, event("2", "use", 1, now))
+	f.told = nil
+	f.batch(now, event("3", "use", 9, epoch.Add(20*day)))
+	f.wantTold() // a window that is over can block nobody
+	f.wantTotal("acme", "g", "1")
+	if old := f.customers["acme"].sortedWindows()[0]; old.used != events.Count(13) || old.start != epoch.UnixMilli() {
+		t.Errorf("the first window is %+v", old)
+	}
+}
+
+func TestAWindowClosesForGoodAHorizonAfterItsEnd(t *testing.T) {
+	f := newFold(t, oneGate(plan.Sum, window.Spec{Kind: window.Anniversary, Days: 30}))
+	f.batch(epoch, event("1", "use", 4, epoch))
+	for n, c := range []struct {
+		after  time.Duration
+		counts bool
+	}{{30*day + horizon - time.Hour, true}, {30*day + 2*horizon, false}} {
+		now := epoch.Add(c.after)
+		f.batch(now, event("now"+strconv.Itoa(n), "use", 0, now))
+		dead := len(f.dead)
+		f.imports(now, event("late"+strconv.Itoa(n), "use", 1, epoch.Add(29*day)))
+		if (len(f.dead) == dead) != c.counts {
+			t.Errorf("%s after its beginning: %v", c.after, f.dead)
+		}
+	}
+	if !strings.Contains(f.dead[0].Reason, "closed for good: correct it with `tidegate adjust`") {
+		t.Error(f.dead[0].Reason)
+	}
+}
+
+func TestAPlanCutEndsTheWindowAndBeginsOne(t *testing.T) {
+	f := newFold(t, oneGate(plan.Sum, window.Spec{Kind: window.Anniversary, Days: 30}))
+	f.batch(epoch, event("1", "use", 10, epoch))
+	f.told = nil
+	cut := epoch.Add(5*day + 30*time.Minute)
+	f.control(cut, events.ControlPlan, "acme", "c", events.PlanControl{Plan: "free", From: cut, Cut: true})
+	f.wantTold("acme/g=10 silent")
+	f.control(cut, events.ControlPlan, "acme", "c", events.PlanControl{Plan: "paid", From: cut.Add(1), Cut: true}) // a repetition
+	f.wantTold()
+	f.batch(cut.Add(time.Minute), event("2", "use", 3, cut), event("3", "use", 2, cut.Add(-time.Second)))
+	ws := f.customers["acme"].sortedWindows()
+	if len(ws) != 2 || ws[0].used != events.Count(12) || ws[0].end != cut.UnixMilli() || ws[1].start != cut.UnixMilli() || ws[1].used != events.Count(3) {
+		t.Errorf("%+v %+v", ws[0], ws[1])
+	}
+	if p := f.customers["acme"].plan; p != "free" {
+		t.Errorf("plan %q", p)
+	}
+}
+
+func TestARollingWindowDoesNotReachBehindACut(t *testing.T) {
+	f := newFold(t, oneGate(plan.Sum, rollingDay))
+	f.batch(epoch, event("1", "use", 10, epoch))
+	f.told = nil
+	cut := epoch.Add(30 * time.Minute) // within the hour
+	f.control(cut, events.ControlAnchor, "acme", "c", events.AnchorControl{From: cut, Anchor: cut})
+	f.wantTold("acme/g=0 silent")
+	f.batch(cut, event("2", "use", 3, cut.Add(-time.Second)), event("3", "use", 2, cut))
+	f.wantTotal("acme", "g", "2")
+}
+
+func TestANewConfigurationTellsWhatItsLimitsChange(t *testing.T) {
+	c := oneGate(plan.Sum, window.Spec{Kind: window.Anniversary, Days: 30})
+	f := newFold(t, c)
+	f.batch(epoch, event("1", "use", 5, epoch))
+	f.told = nil
+	f.control(epoch, events.ControlConfig, "", "same", c)
+	f.wantTold()
+	next := oneGate(plan.Sum, window.Spec{Kind: window.Anniversary, Days: 30})
+	next.Gates[0].Limits["free"] = plan.Limit{Value: events.Count(5)}
+	f.control(epoch, events.ControlConfig, "", "lower", next)
+	f.wantTold("acme/g=5 silent")
+	f.control(epoch, "tidegate.other", "acme", "x", nil)
+	f.control(epoch, events.ControlPlan, "acme", "y", "no object")
+	if len(f.dead) != 2 {
+		t.Errorf("dead letters: %v", f.dead)
+	}
+}
+
+func TestAUniqueCountStaysAtItsCap(t *testing.T) {
+	c := oneGate(plan.Unique, window.Spec{Kind: window.Anniversary, Days: 30})
+	c.Gates[0].Meter.Cap = 3
+	f := newFold(t, c)
+	for i := range 9 {
+		f.batch(epoch, event(strconv.Itoa(i), "use", i%5, epoch))
+	}
+	f.wantTotal("acme", "g", "3")
+	if u := f.customers["acme"].windows[0]; u.events != 9 || len(u.members) != 3 {
+		t.Errorf("%d events, %d members", u.events, len(u.members))
+	}
+}
+
+func TestFoldingAllocatesLittle(t *testing.T) {
+	f := newFold(t, oneGate(plan.Count, window.Spec{Kind: window.Anniversary, Days: 30}))
+	f.batch(epoch, event("0", "use", 1, epoch))
+	msgs := make([][]byte, 0, 200)
+	for i := range cap(msgs) {
+		msgs = append(msgs, pack([]events.Event{event("n"+strconv.Itoa(i), "use", 1, epoch)}))
+	}
+	i := 0
+	n := testing.AllocsPerRun(100, func() { f.sendBeforeFlush(epoch, events.BatchToken, msgs[i]); i++ })
+	if n > 6 {
+		t.Errorf("%v allocations a message of one event", n)
+	}
+}
+
+// TestACustomerDoesNotKeepItsMessage: names live as long as the partition, the
+// messages that they came in must not.
+func TestACustomerDoesNotKeepItsMessage(t *testing.T) {
+	f := newFold(t, oneGate(plan.Count, window.Spec{Kind: window.Anniversary, Days: 30}))
+	large := event("0", "use", 1, epoch)
+	large.Data = []byte(`{"s":"` + strings.Repeat("x", 60_000) + `"}`)
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for i := range 500 {
+		large.ID, large.Subject = strconv.Itoa(i), benchCustomer(i)
+		f.batch(epoch, large)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 5<<20 {
+		t.Errorf("500 customers keep %d bytes", grown)
+	}
+	runtime.KeepAlive(f)
+}

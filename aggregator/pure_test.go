@@ -1,0 +1,214 @@
+package aggregator
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/stream"
+)
+
+// plain is every window without what says which message changed it last.
+func (f *fold) plain() []byte {
+	var ws []windowRec
+	for _, c := range f.sortedCustomers() {
+		for _, u := range c.sortedWindows() {
+			r := u.record(c.id, true)
+			r.Seq = 0
+			ws = append(ws, r)
+		}
+	}
+	return marshal(f.t, ws)
+}
+
+// TestPackingChangesNoWindow: the same events in the same order, cut into
+// messages in another way.
+func TestPackingChangesNoWindow(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		packed, single := newFold(t, everyGate()), newFold(t, everyGate())
+		var sent []events.Event
+		now := epoch
+		for range rapid.IntRange(1, 12).Draw(rt, "messages") {
+			now = now.Add(rapid.SampledFrom([]time.Duration{0, time.Hour, 3 * day, 40 * day}).Draw(rt, "later"))
+			var es []events.Event
+			for range rapid.IntRange(0, 6).Draw(rt, "events") {
+				es = append(es, usageEvent(rt, rapid.SampledFrom(customers).Draw(rt, "customer"), now, 40*day, &sent))
+			}
+			packed.batch(now, es...)
+			for i := range es {
+				if rapid.Bool().Draw(rt, "as JSON") {
+					single.message(now, events.Token(es[i].Subject), es[i].AppendJSON(nil))
+				} else {
+					single.batch(now, es[i])
+				}
+			}
+			if len(es) == 0 {
+				single.batch(now) // time has passed there as well
+			}
+		}
+		if !bytes.Equal(packed.plain(), single.plain()) {
+			rt.Fatalf("packed %x\nsingle %x", packed.plain(), single.plain())
+		}
+		if len(packed.dead) != len(single.dead) {
+			rt.Fatalf("%d dead packed, %d single", len(packed.dead), len(single.dead))
+		}
+	})
+}
+
+// TestFoldingAMessageAgainChangesNothing: a client's retry of what it has sent.
+func TestFoldingAMessageAgainChangesNothing(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		once, twice := newFold(t, everyGate()), newFold(t, everyGate())
+		for _, m := range script(rt) {
+			once.play([]message{m})
+			twice.play([]message{m})
+			if m.last == events.BatchToken { // what was too old is refused again
+				twice.play([]message{m})
+			}
+		}
+		if !bytes.Equal(once.plain(), twice.plain()) {
+			rt.Fatal("the windows differ")
+		}
+	})
+}
+
+// TestTheLogGivesTheState commits and takes over at random moments, refolding
+// what was not committed, and compares with the plain fold of all messages.
+func TestTheLogGivesTheState(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		ms := script(rt)
+		want := newFold(t, everyGate())
+		want.play(ms)
+
+		now := epoch
+		clock := func() time.Time { return now }
+		var log [][]byte
+		var committed uint64
+		p := offline(everyGate(), clock)
+		p.begin()
+		for i := 0; i < len(ms); i++ {
+			now = ms[i].at
+			if err := p.Handle(&stream.Message{Subject: "usage.p.0." + ms[i].last, Data: ms[i].data, Seq: uint64(i) + 1, Time: now}); err != nil {
+				rt.Fatal(err)
+			}
+			p.dead, p.emits, p.totals = nil, nil, nil // flushed
+			if rapid.IntRange(0, 2).Draw(rt, "commit") == 0 || i == len(ms)-1 {
+				b, err := p.Commit()
+				if err != nil {
+					rt.Fatal(err)
+				}
+				log, committed = append(log, b), p.f.position
+			}
+			if rapid.IntRange(0, 5).Draw(rt, "snapshot") == 0 && len(log) > 0 && committed == p.f.position {
+				b, err := p.Snapshot()
+				if err != nil {
+					rt.Fatal(err)
+				}
+				log = [][]byte{b}
+			}
+			if rapid.IntRange(0, 3).Draw(rt, "crash") == 0 || i == len(ms)-1 {
+				p = offline(everyGate(), clock)
+				restore(rt, p, log)
+				p.begin()
+				i = int(p.f.position) - 1
+			}
+		}
+		if d := difference(rt, p.f.state, want.state); d != "" {
+			rt.Fatal(d)
+		}
+	})
+}
+
+// difference says in what two states differ; closed windows leave the live one
+// once they are written.
+func difference(t failer, got, want *state) string {
+	a, err := got.snapshot()
+	b, err2 := want.snapshot()
+	if err != nil || err2 != nil {
+		t.Fatal(err, err2)
+	}
+	closed := func(w windowRec) bool { return w.Closed }
+	a.Windows, b.Windows = slices.DeleteFunc(a.Windows, closed), slices.DeleteFunc(b.Windows, closed)
+	for i := range a.Windows {
+		if i < len(b.Windows) && !bytes.Equal(marshal(t, a.Windows[i]), marshal(t, b.Windows[i])) {
+			return fmt.Sprintf("window\n%+v, want\n%+v", a.Windows[i], b.Windows[i])
+		}
+	}
+	for i := range a.Customers {
+		if i < len(b.Customers) && !bytes.Equal(marshal(t, a.Customers[i]), marshal(t, b.Customers[i])) {
+			return fmt.Sprintf("customer\n%+v, want\n%+v", a.Customers[i], b.Customers[i])
+		}
+	}
+	if !bytes.Equal(marshal(t, &a), marshal(t, &b)) {
+		return fmt.Sprintf("%d windows, %d customers at %d %d %d; want %d, %d, %d %d %d", len(a.Windows), len(a.Customers), a.Position, a.StoredAt, a.Hour,
+			len(b.Windows), len(b.Customers), b.Position, b.StoredAt, b.Hour)
+	}
+	return ""
+}
+
+// TestForgottenBucketsStayForgotten: what an import adds behind them counts for
+// nothing, neither here nor for who reads the log.
+func TestForgottenBucketsStayForgotten(t *testing.T) {
+	for _, how := range []plan.Aggregate{plan.Sum, plan.Unique} {
+		p := offline(oneGate(how, rollingDay), func() time.Time { return epoch })
+		p.begin()
+		later := epoch.Add(40 * day)
+		for i, m := range []message{
+			{epoch, events.BatchToken, pack([]events.Event{event("1", "use", 1, epoch)})},
+			{later, events.BatchToken, pack([]events.Event{event("2", "use", 2, later)})}, // forgets the first bucket
+			{later, events.ImportToken, pack([]events.Event{event("3", "use", 3, epoch.Add(time.Hour))})},
+		} {
+			if err := p.Handle(&stream.Message{Subject: "usage.p.0." + m.last, Data: m.data, Seq: uint64(i) + 1, Time: m.at}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b, err := p.Commit()
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := offline(oneGate(how, rollingDay), func() time.Time { return epoch })
+		if err := q.Restore(b); err != nil {
+			t.Fatal(err)
+		}
+		if d := difference(t, q.f.state, p.f.state); d != "" {
+			t.Error(how, d)
+		}
+	}
+}
+
+// TestACommitBeforeTheFirstMessage has no storing time.
+func TestACommitBeforeTheFirstMessage(t *testing.T) {
+	p := offline(oneGate(plan.Sum, rollingDay), func() time.Time { return epoch })
+	p.begin()
+	b, err := p.Commit()
+	if err != nil || b == nil {
+		t.Fatal(b, err)
+	}
+	q := offline(plan.Catalog{}, func() time.Time { return epoch })
+	if err := q.Restore(b); err != nil || !q.f.storedAt.IsZero() || len(q.f.catalog.Gates) != 1 {
+		t.Fatal(q.f.storedAt, q.f.catalog, err)
+	}
+	if b, err := p.Commit(); b != nil || err != nil {
+		t.Fatalf("a commit of nothing: %x, %v", b, err)
+	}
+}
+
+func restore(t *rapid.T, p *Processor, log [][]byte) {
+	if err := p.Restore(nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range log {
+		if b == nil {
+			continue // nothing had changed
+		}
+		if err := p.Apply(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
