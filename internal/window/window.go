@@ -43,7 +43,7 @@ func ParseSpec(period, kind string) (Spec, error) {
 		return Spec{Kind: Calendar, Month: period == "month"}, nil
 	}
 	n, err := strconv.Atoi(strings.TrimSuffix(period, "d"))
-	if err != nil || !strings.HasSuffix(period, "d") || n < 1 || n > 3660 {
+	if err != nil || period != strconv.Itoa(n)+"d" || n < 1 || n > 3660 {
 		return Spec{}, fmt.Errorf("period %q is none of: month, day, or a number of days from 1d to 3660d", period)
 	}
 	switch Kind(kind) {
