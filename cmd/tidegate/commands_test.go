@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/tidegate-io/tidegate/events"
 )
 
 // command runs the command in this process.
@@ -22,7 +25,7 @@ func command(t testing.TB, stdin string, args ...string) (code int, stdout, stde
 // commands are all, each with arguments that a running dev answers well.
 var commands = []string{
 	"dev", "dev upgrade", "dev downgrade", "serve", "init", "config check", "send", "check", "usage", "top", "funnel",
-	"gate off", "gate on", "import", "import customers", "replay", "verify", "explain", "dead", "doctor",
+	"gate off", "gate on", "import", "import customers", "replay", "verify", "explain", "dead", "mail preview", "doctor",
 }
 
 func TestHelp(t *testing.T) {
@@ -176,9 +179,10 @@ func TestCommands(t *testing.T) {
 	answers(t, "init", "config check", "send usage.csv", "import customers customers.ndjson", "import history.ndjson")
 	(&gateway{t: t, http: state.HTTP}).uses("acme", 2)
 	answers(t, "check acme api", "usage acme", "top", "funnel", "funnel --by plan", "funnel --by feature", "funnel --by week",
-		"explain acme api", "replay", "replay --customer acme --dry-run", "verify", "dead", "doctor",
+		"explain acme api", "replay", "replay --customer acme --dry-run", "verify", "dead", "mail preview", "doctor",
 		"gate off api", "gate on api", "dev upgrade acme", "dev downgrade acme", "send --type api --customer acme --id 7 --data {\"tokens\":3}")
 	checks(t)
+	watches(t)
 }
 
 // answers runs commands for tables and for JSON.
@@ -222,5 +226,35 @@ func checks(t *testing.T) {
 	code, stdout, stderr := command(t, lines+"not JSON\n"+`{"type":"api"}`+"\n", "send", "-")
 	if code != exitFailed || stdout != "accepted 100 events\n" || !strings.Contains(stderr, "line 101: ") || !strings.Contains(stderr, "line 102: ") {
 		t.Errorf("send of bad lines: exit %d: %s%s", code, stdout, stderr)
+	}
+}
+
+// watches follows a customer until it is interrupted.
+func watches(t *testing.T) {
+	t.Helper()
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	var stdout, stderr output
+	ended := make(chan int, 1)
+	go func() {
+		ended <- run(ctx, []string{"--output", "json", "usage", "hooli", "--watch"}, nil, &stdout, &stderr)
+	}()
+	for used := int64(100); used <= 101; used++ {
+		eventually(t, "the use is shown", func() error {
+			for line := range strings.Lines(stdout.String()) {
+				var v customerView
+				if err := json.Unmarshal([]byte(line), &v); err == nil && len(v.Usage) == 1 && v.Usage[0].Used == events.Count(used) {
+					return nil
+				}
+			}
+			return errors.New(stdout.String() + stderr.String())
+		})
+		if code, _, said := command(t, "", "send", "--type", "api", "--customer", "hooli"); code != exitOK {
+			t.Fatalf("send: exit %d: %s", code, said)
+		}
+	}
+	interrupt()
+	if code := <-ended; code != exitOK {
+		t.Errorf("usage --watch: exit %d: %s", code, stderr.String())
 	}
 }

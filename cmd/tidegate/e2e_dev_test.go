@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -192,49 +191,4 @@ func TestWindowEnds(t *testing.T) {
 	}
 	sees(t, app, "acme", true)
 	d.decides("acme", events.WithinLimit, 0)
-}
-
-// TestKilledWhileSending kills the process between acknowledgements; what is
-// sent again is not counted again, and what was acknowledged is there.
-func TestKilledWhileSending(t *testing.T) {
-	t.Parallel()
-	d := newDevelopment(t, "")
-	const batches, each = 60, 5
-	acknowledged := make(chan struct{}, batches)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	sent := make(chan int)
-	go func() {
-		n := 0
-		for ; n < batches && ctx.Err() == nil; n++ {
-			status, _, err := d.request("POST", "/v1/events", "application/json", array(eventsOf("acme", fmt.Sprint("b", n), each)))
-			if err != nil || status != 202 {
-				break
-			}
-			acknowledged <- struct{}{}
-		}
-		sent <- n
-	}()
-	for range 20 {
-		<-acknowledged
-	}
-	d.kill()
-	n := <-sent
-	d.start()
-	eventually(t, "what was acknowledged is counted", func() error {
-		if used := d.used("acme"); used < int64(n*each) { // what was under way may be there too
-			return fmt.Errorf("%d of %d", used, n*each)
-		}
-		return nil
-	})
-	for i := range batches {
-		d.post("application/json", array(eventsOf("acme", fmt.Sprint("b", i), each)), each)
-	}
-	d.uses("acme", batches*each)
-	d.must("verify")
-	var v customerView
-	d.decoded(&v, "usage", "acme")
-	if v.Usage[0].Used != events.Count(batches*each) {
-		t.Errorf("usage is %+v", v.Usage)
-	}
 }

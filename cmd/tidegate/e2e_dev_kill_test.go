@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/tidegate-io/tidegate/client"
+	"github.com/tidegate-io/tidegate/events"
+)
+
+// TestKilledWhileSending kills the process between acknowledgements; what is
+// sent again is not counted again, and what was acknowledged is there.
+func TestKilledWhileSending(t *testing.T) {
+	t.Parallel()
+	d := newDevelopment(t, "")
+	const batches, each = 60, 5
+	acknowledged := make(chan struct{}, batches)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	sent := make(chan int)
+	go func() {
+		n := 0
+		for ; n < batches && ctx.Err() == nil; n++ {
+			status, _, err := d.request("POST", "/v1/events", "application/json", array(eventsOf("acme", fmt.Sprint("b", n), each)))
+			if err != nil || status != 202 {
+				break
+			}
+			acknowledged <- struct{}{}
+		}
+		sent <- n
+	}()
+	for range 20 {
+		<-acknowledged
+	}
+	d.kill()
+	n := <-sent
+	d.start()
+	eventually(t, "what was acknowledged is counted", func() error {
+		if used := d.used("acme"); used < int64(n*each) { // what was under way may be there too
+			return fmt.Errorf("%d of %d", used, n*each)
+		}
+		return nil
+	})
+	for i := range batches {
+		d.post("application/json", array(eventsOf("acme", fmt.Sprint("b", i), each)), each)
+	}
+	d.uses("acme", batches*each)
+	d.must("verify")
+	var v customerView
+	d.decoded(&v, "usage", "acme")
+	if v.Usage[0].Used != events.Count(batches*each) {
+		t.Errorf("usage is %+v", v.Usage)
+	}
+}
+
+// TestAppOutlivesTidegate records uses without ids of their own while the
+// process is killed and started again.
+func TestAppOutlivesTidegate(t *testing.T) {
+	t.Parallel()
+	d := newDevelopment(t, "")
+	app := d.app(d.connect())
+	const uses = 3000
+	recorded := make(chan error, uses)
+	go func() {
+		for range uses {
+			recorded <- app.Record(t.Context(), client.Usage{Customer: "acme", Event: "api"})
+		}
+	}()
+	for i := range uses {
+		if err := <-recorded; err != nil {
+			t.Fatalf("use %d: %v", i, err)
+		}
+		if i == uses/3 {
+			d.kill()
+			if decision := app.Check("globex", "api"); !decision.Allowed {
+				t.Errorf("without Tidegate the app decides %+v", decision)
+			}
+			d.start()
+		}
+	}
+	if err := app.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	d.uses("acme", uses)
+	sees(t, app, "acme", false)
+	d.must("verify")
+}
