@@ -6,6 +6,7 @@
 package fingerprint
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -75,15 +76,7 @@ type Entry struct {
 // Encode packs entries: for every hour its number, how many follow, and those,
 // 8 bytes each. It sorts entries.
 func Encode(entries []Entry) []byte {
-	slices.SortFunc(entries, func(a, b Entry) int {
-		if a.Hour != b.Hour {
-			return int(a.Hour) - int(b.Hour)
-		}
-		if a.FP < b.FP {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(entries, compare)
 	b := make([]byte, 0, 8*len(entries)+16)
 	for i := 0; i < len(entries); {
 		j := i
@@ -97,6 +90,10 @@ func Encode(entries []Entry) []byte {
 		}
 	}
 	return b
+}
+
+func compare(a, b Entry) int {
+	return cmp.Or(cmp.Compare(a.Hour, b.Hour), cmp.Compare(a.FP, b.FP))
 }
 
 // Decode hands the packed entries to f.

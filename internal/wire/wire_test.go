@@ -1,0 +1,113 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/hex"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/tidegate-io/tidegate/events"
+)
+
+func totals() *rapid.Generator[[]events.WindowTotal] {
+	moment := rapid.Custom(func(t *rapid.T) time.Time {
+		if rapid.Bool().Draw(t, "zero") {
+			return time.Time{}
+		}
+		return time.Unix(rapid.Int64Range(-62135596799, 253402300799).Draw(t, "sec"), rapid.Int64Range(0, 999_999_999).Draw(t, "ns")).UTC()
+	})
+	value := rapid.Custom(func(t *rapid.T) events.Value {
+		return events.Value{Units: rapid.Int64().Draw(t, "units"), Nanos: rapid.Int32Range(0, 999_999_999).Draw(t, "nanos")}
+	})
+	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) events.WindowTotal {
+		w := events.WindowTotal{Customer: rapid.String().Draw(t, "customer"), Feature: rapid.String().Draw(t, "feature"),
+			Generation: rapid.Uint64().Draw(t, "generation"), Position: rapid.Uint64().Draw(t, "position"), Index: rapid.IntRange(0, 1000).Draw(t, "index"),
+			Start: moment.Draw(t, "start"), End: moment.Draw(t, "end"), Used: value.Draw(t, "used"), StoredAt: moment.Draw(t, "stored"),
+			Silent: rapid.Bool().Draw(t, "silent")}
+		for range rapid.IntRange(0, 3).Draw(t, "buckets") {
+			w.Buckets = append(w.Buckets, events.Bucket{Start: moment.Draw(t, "bucket"), Used: value.Draw(t, "used")})
+		}
+		return w
+	}), 1, 5)
+}
+
+func TestTotalsSurvive(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want := totals().Draw(t, "totals")
+		b, err := Totals(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := ParseTotals(b)
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Fatalf("%+v, %v; want %+v", got, err, want)
+		}
+		if again, err := Totals(got); err != nil || !bytes.Equal(again, b) {
+			t.Fatalf("other bytes for the same totals: %v", err)
+		}
+		if cut := rapid.IntRange(0, len(b)-1).Draw(t, "cut"); true {
+			if got, err := ParseTotals(b[:cut]); err == nil {
+				t.Fatalf("%d of %d bytes give %+v", cut, len(b), got)
+			}
+		}
+	})
+}
+
+// TestBytesAreForEver: a later version reads what this one has stored.
+func TestBytesAreForEver(t *testing.T) {
+	noon := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+	b, err := Totals([]events.WindowTotal{{Customer: "acme", Feature: "api", Generation: 1, Position: 7, Index: 2, Start: noon, Used: events.Value{Units: 1, Nanos: 5}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "818b" + "6461636d65" + "63617069" + "01" + "07" + "02" + // customer, feature, generation, position, index
+		"74" + hex.EncodeToString([]byte("2026-07-01T12:00:00Z")) + "f6" + // start; no end
+		"820105" + "f6" + "f6" + "f4" // used, no buckets, no time, not silent
+	if got := hex.EncodeToString(b); got != want {
+		t.Errorf("\ngot  %s\nwant %s", got, want)
+	}
+}
+
+func TestEqualMapsAreEqualBytes(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := rapid.MapOf(rapid.String(), rapid.Int64()).Draw(t, "m")
+		other := map[string]int64{}
+		for k, v := range m {
+			other[k] = v
+		}
+		a, err := Marshal(m)
+		b, err2 := Marshal(other)
+		if err != nil || err2 != nil || !bytes.Equal(a, b) {
+			t.Fatalf("%x and %x, %v, %v", a, b, err, err2)
+		}
+	})
+}
+
+func TestWhatThisVersionCannotRead(t *testing.T) {
+	for _, b := range [][]byte{nil, {0xff}, []byte(`[{"customer":"acme"}]`), {0x81, 0x82, 0x01, 0x02}, bytes.Repeat([]byte{0x81}, 100)} {
+		if _, err := ParseTotals(b); err == nil || !strings.HasPrefix(err.Error(), "a record that this version cannot read: ") {
+			t.Errorf("%x: %v", b, err)
+		}
+	}
+}
+
+func FuzzParseTotals(f *testing.F) {
+	b, err := Totals([]events.WindowTotal{{Customer: "acme", Feature: "api", Start: time.Unix(1, 2).UTC(), Buckets: []events.Bucket{{Used: events.Count(1)}}}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		ts, err := ParseTotals(b)
+		if err != nil {
+			return
+		}
+		if _, err := Totals(ts); err != nil {
+			t.Fatalf("%+v cannot be written: %v", ts, err)
+		}
+	})
+}

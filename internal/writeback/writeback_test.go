@@ -1,0 +1,264 @@
+package writeback
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+type doc struct {
+	id string
+	n  int
+}
+
+// store keeps what it is given, unless it is away.
+type store struct {
+	mu     sync.Mutex
+	docs   map[string]int
+	writes int
+	away   error
+	slow   time.Duration
+	most   int // documents it takes before it fails; 0: all
+}
+
+func (s *store) write(ctx context.Context, docs []doc) error {
+	if s.slow > 0 {
+		select {
+		case <-time.After(s.slow):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writes++
+	if s.away != nil {
+		return s.away
+	}
+	for i, d := range docs {
+		if s.most > 0 && i == s.most {
+			return errors.New("failed in the middle")
+		}
+		s.docs[d.id] = d.n
+	}
+	return nil
+}
+
+func (s *store) set(away error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.away = away
+}
+
+func (s *store) state() (map[string]int, int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.docs), s.writes
+}
+
+type lines struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func start(t *testing.T, s *store) (*Writer[doc], *lines) {
+	s.docs = map[string]int{}
+	log := &lines{}
+	w := New(func(d *doc) string { return d.id }, s.write, slog.New(slog.NewTextHandler(log, nil)))
+	go w.Run(t.Context())
+	return w, log
+}
+
+func TestOnlyTheNewestIsWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &store{}
+		w, _ := start(t, s)
+		w.Add([]doc{{"a", 1}, {"b", 1}}, 1)
+		w.Add([]doc{{"a", 2}}, 2)
+		synctest.Wait()
+		if docs, _ := s.state(); docs["a"] != 2 || docs["b"] != 1 || !w.Settled() || w.Watermark() != 2 {
+			t.Errorf("%v, settled %t, up to %d", docs, w.Settled(), w.Watermark())
+		}
+		for n := range 500 {
+			w.Add([]doc{{"a", n}}, uint64(3+n))
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(every)
+		synctest.Wait()
+		if docs, writes := s.state(); docs["a"] != 499 || writes > 3 {
+			t.Errorf("%v after %d writes", docs, writes)
+		}
+	})
+}
+
+func TestTheStoreIsTriedUntilItIsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &store{away: errors.New("away")}
+		w, log := start(t, s)
+		w.Add([]doc{{"a", 1}}, 7)
+		time.Sleep(5 * every)
+		synctest.Wait()
+		if w.Watermark() != 0 || w.Settled() {
+			t.Errorf("nothing is written, but settled %t up to %d", w.Settled(), w.Watermark())
+		}
+		w.Add([]doc{{"a", 2}, {"b", 1}}, 9) // newer than what waits
+		s.set(nil)
+		time.Sleep(2 * every)
+		synctest.Wait()
+		if docs, _ := s.state(); docs["a"] != 2 || docs["b"] != 1 || w.Watermark() != 9 || !w.Settled() {
+			t.Errorf("%v, settled %t, up to %d", docs, w.Settled(), w.Watermark())
+		}
+		if n := strings.Count(log.b.String(), "documents_wait_for_the_store"); n != 1 {
+			t.Errorf("%d warnings of one outage:\n%s", n, log.b.String())
+		}
+	})
+}
+
+func TestAWriteThatHangsIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &store{slow: time.Hour}
+		w, _ := start(t, s)
+		w.Add([]doc{{"a", 1}}, 1)
+		time.Sleep(limit / 2)
+		if w.Settled() {
+			t.Error("settled while it is being written")
+		}
+		w.Add([]doc{{"a", 2}}, 2) // while the other is on its way
+		s.mu.Lock()
+		s.slow = 0
+		s.mu.Unlock()
+		time.Sleep(limit + 2*every)
+		synctest.Wait()
+		if docs, _ := s.state(); docs["a"] != 2 || w.Watermark() != 2 {
+			t.Errorf("%v up to %d", docs, w.Watermark())
+		}
+	})
+}
+
+func TestALargeBacklogIsWrittenInBatches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &store{}
+		w, _ := start(t, s)
+		docs := make([]doc, 2*batch+1)
+		for i := range docs {
+			docs[i] = doc{strconv.Itoa(i), i}
+		}
+		w.Add(docs, 1)
+		synctest.Wait()
+		if got, writes := s.state(); len(got) != len(docs) || writes != 3 || !w.Settled() {
+			t.Errorf("%d documents in %d writes", len(got), writes)
+		}
+	})
+}
+
+func TestPositionsWithoutDocumentsPass(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &store{away: errors.New("away")}
+		w, _ := start(t, s)
+		w.Add(nil, 5) // nothing to wait for
+		if w.Watermark() != 5 || !w.Settled() {
+			t.Errorf("up to %d", w.Watermark())
+		}
+		w.Add([]doc{{"a", 1}}, 6)
+		w.Add(nil, 7)
+		time.Sleep(3 * every)
+		synctest.Wait()
+		if w.Watermark() != 5 {
+			t.Errorf("up to %d, but the document of 6 is not written", w.Watermark())
+		}
+		s.set(nil)
+		time.Sleep(2 * every)
+		synctest.Wait()
+		if w.Watermark() != 7 {
+			t.Errorf("up to %d", w.Watermark())
+		}
+	})
+}
+
+func TestRunEndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &store{docs: map[string]int{}, slow: time.Hour}
+		w := New(func(d *doc) string { return d.id }, s.write, slog.New(slog.DiscardHandler))
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { w.Run(ctx); close(done) }()
+		w.Add([]doc{{"a", 1}}, 1)
+		synctest.Wait()
+		cancel()
+		<-done
+		if w.Settled() || w.Watermark() != 0 {
+			t.Error("what was not written is taken for written")
+		}
+	})
+}
+
+// TestTheWatermarkNeverPassesWhatIsNotWritten adds, fails and recovers in any
+// order; every change up to the watermark is in the store, at least as new.
+func TestTheWatermarkNeverPassesWhatIsNotWritten(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		steps := rapid.SliceOfN(rapid.IntRange(0, 9), 1, 40).Draw(rt, "steps")
+		synctest.Test(t, func(t *testing.T) {
+			s := &store{}
+			w, _ := start(t, s)
+			changed := map[string]int{} // key → position of its newest change
+			behind := map[uint64]map[string]int{}
+			for i, step := range steps {
+				pos := uint64(i + 1)
+				switch step {
+				case 0:
+					s.set(errors.New("away"))
+				case 1:
+					s.set(nil)
+				case 2, 3:
+					time.Sleep(every / 3)
+				case 4:
+					time.Sleep(every)
+				case 5:
+					s.mu.Lock()
+					s.most = 1 - s.most
+					s.mu.Unlock()
+				case 6:
+					w.Add(nil, pos)
+				default:
+					var docs []doc
+					for k := range step - 6 {
+						docs = append(docs, doc{strconv.Itoa(k), i + 1})
+						changed[docs[k].id] = i + 1
+					}
+					w.Add(docs, pos)
+				}
+				synctest.Wait()
+				behind[pos] = maps.Clone(changed)
+				stored, _ := s.state()
+				for id, at := range behind[w.Watermark()] {
+					if stored[id] < at {
+						t.Fatalf("up to %d: %s has %d, want %d", w.Watermark(), id, stored[id], at)
+					}
+				}
+			}
+			s.mu.Lock()
+			s.away, s.most = nil, 0
+			s.mu.Unlock()
+			time.Sleep(3 * every)
+			synctest.Wait()
+			if stored, _ := s.state(); !maps.Equal(stored, changed) || !w.Settled() {
+				t.Fatalf("at last %v, want %v", stored, changed)
+			}
+		})
+	})
+}
