@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"embed"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -71,6 +72,15 @@ func (s *Server) livez(w http.ResponseWriter, _ *http.Request) error {
 // readyTimeout bounds each check of readiness.
 const readyTimeout = 2 * time.Second
 
+// Degraded is an error of a readiness check that is told, but for which no
+// request is refused: a load balancer should go on sending them.
+type Degraded struct{ Err error }
+
+func (d Degraded) Error() string { return d.Err.Error() }
+
+// Unwrap gives the reason.
+func (d Degraded) Unwrap() error { return d.Err }
+
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) error {
 	checks := maps.Clone(s.Ready)
 	if checks == nil {
@@ -85,20 +95,29 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) error {
 		wg     sync.WaitGroup
 		mu     sync.Mutex
 		failed = map[string]string{}
+		weak   = map[string]string{}
 	)
 	for name, check := range checks {
 		wg.Go(func() {
 			if err := check(ctx); err != nil {
 				mu.Lock()
-				failed[name] = err.Error()
-				mu.Unlock()
+				defer mu.Unlock()
+				if errors.As(err, new(Degraded)) {
+					weak[name] = err.Error()
+				} else {
+					failed[name] = err.Error()
+				}
 			}
 		})
 	}
 	wg.Wait()
 	if len(failed) == 0 {
+		if len(weak) > 0 {
+			return writeJSON(w, http.StatusOK, map[string]any{"status": "degraded", "not_ready": weak})
+		}
 		return writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 	}
+	maps.Copy(failed, weak)
 	names := slices.Sorted(maps.Keys(failed))
 	// Written here: not being ready yet is no refusal to count or log.
 	(&problem{Status: http.StatusServiceUnavailable, Detail: "not ready: " + strings.Join(names, ", "), Retry: 1,

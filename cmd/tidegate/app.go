@@ -48,9 +48,11 @@ type app struct {
 
 	handler     atomic.Pointer[http.Handler] // nil while starting
 	public      atomic.Pointer[http.Handler]
+	probe       atomic.Pointer[http.Handler]
 	HTTPAddr    string // as bound
 	reconfigure []func(*config.Config)
 
+	started   atomic.Bool
 	closers   []closer
 	listeners []closer // bound first, but stopped before what they need
 }
@@ -102,6 +104,7 @@ func (a *app) run(ctx context.Context) error {
 	if err := a.startRoles(ctx); err != nil {
 		return err
 	}
+	a.started.Store(true)
 	if a.set.has(roleIngest) {
 		return a.startIngest()
 	}
@@ -116,6 +119,13 @@ func holder() string {
 // listen binds the addresses first: a busy one must be told before anything
 // else is started.
 func (a *app) listen() error {
+	if a.set.Probes != "" {
+		h := a.probes()
+		a.probe.Store(&h)
+		if _, err := a.serveHTTP("--probes", a.set.Probes, &a.probe); err != nil {
+			return err
+		}
+	}
 	if !a.set.has(roleIngest) {
 		return nil
 	}

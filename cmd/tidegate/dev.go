@@ -145,7 +145,7 @@ func readState(data string) (s devState, err error) {
 // waitReady returns once every partition is owned and decisions are known.
 func (a *app) waitReady(ctx context.Context) error {
 	for {
-		err := a.supervisor.Ready()
+		err := a.supervisor.Owning()
 		if err == nil && a.cache.Ready() {
 			return nil
 		}

@@ -139,8 +139,13 @@ func (a *app) verifyStripe() func([]byte, string) (string, string, error) {
 // readiness is what /readyz asks.
 func (a *app) readiness() map[string]func(context.Context) error {
 	return map[string]func(context.Context) error{
-		"nats":       func(ctx context.Context) error { return a.nc.FlushWithContext(ctx) },
-		"store":      func(ctx context.Context) error { return a.store.Ping(ctx) },
+		"nats": func(ctx context.Context) error { return a.nc.FlushWithContext(ctx) },
+		"store": func(ctx context.Context) error {
+			if err := a.store.Ping(ctx); err != nil {
+				return ingest.Degraded{Err: err} // events are counted and decided without it
+			}
+			return nil
+		},
 		"partitions": func(context.Context) error { return a.supervisor.Ready() },
 		"decisions": func(context.Context) error {
 			if !a.cache.Ready() {

@@ -19,6 +19,7 @@ type listenFlags struct {
 
 type serveCmd struct {
 	listenFlags
+	Probes     string   `help:"Address with only /livez, /readyz and /metrics, for a process without the role ingest." env:"TIDEGATE_PROBES" placeholder:"HOST:PORT"`
 	Roles      []string `help:"Roles of this process." default:"ingest,aggregator,enforcer,notifier" env:"TIDEGATE_ROLES"`
 	Data       string   `help:"Where mails are written when RESEND_API_KEY is not set." default:"./.tidegate" env:"TIDEGATE_DATA" placeholder:"DIR"`
 	NATS       string   `name:"nats" help:"URL of NATS." env:"NATS_URL" placeholder:"URL"`
@@ -28,7 +29,7 @@ type serveCmd struct {
 }
 
 func (c *serveCmd) Run(e *env) error {
-	set := settings{Data: c.Data, HTTP: c.HTTP, Public: c.Public, Roles: c.Roles, Config: e.Config, NATS: c.NATS, Replicas: c.Replicas, UsageBytes: c.UsageBytes, MongoBulk: c.MongoBulk}
+	set := settings{Probes: c.Probes, Data: c.Data, HTTP: c.HTTP, Public: c.Public, Roles: c.Roles, Config: e.Config, NATS: c.NATS, Replicas: c.Replicas, UsageBytes: c.UsageBytes, MongoBulk: c.MongoBulk}
 	url, err := lookup("NATS_URL")
 	if err != nil {
 		return err

@@ -20,6 +20,7 @@ import (
 type settings struct {
 	HTTP       string
 	Public     string
+	Probes     string
 	Roles      []string
 	Config     string // path; may not exist in dev
 	NATS       string // serve: URL; dev: the embedded server's address

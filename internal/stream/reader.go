@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -118,7 +119,7 @@ func startReader(ctx context.Context, js jetstream.JetStream, name string, in In
 // newest is the sequence of the last message stored for the input.
 func (r *reader) newest(ctx context.Context) (uint64, error) {
 	raw, err := r.stream.GetLastMsgForSubject(ctx, r.filter)
-	if err == jetstream.ErrMsgNotFound {
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return 0, nil
 	}
 	if err != nil {

@@ -66,7 +66,7 @@ func (s *Supervisor) own(ctx context.Context, key string, spec Spec, p Processor
 	if err != nil {
 		return fmt.Errorf("leases: %w", err)
 	}
-	s.set(key, "waiting for the lease")
+	s.set(key, standby)
 	lease, err := Acquire(ctx, s.env.JS, kv, key, s.env.Holder, s.env.LeaseTTL)
 	if err != nil {
 		return err
@@ -90,14 +90,22 @@ func (s *Supervisor) set(key, state string) {
 	s.states[key] = state
 }
 
-// Ready is nil when every partition is owned and running; else the error names
-// those that are not, and why.
-func (s *Supervisor) Ready() error {
+// standby is the state of a partition that another process owns.
+const standby = "waiting for the lease"
+
+// Ready is nil when every partition is owned and running here or, as far as is
+// known, elsewhere; else the error names those that are not, and why.
+func (s *Supervisor) Ready() error { return s.report(standby) }
+
+// Owning is nil when every partition is owned and running here.
+func (s *Supervisor) Owning() error { return s.report("") }
+
+func (s *Supervisor) report(fine string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var waiting []string
 	for key, state := range s.states {
-		if state != "" {
+		if state != "" && state != fine {
 			waiting = append(waiting, key+": "+state)
 		}
 	}
