@@ -62,10 +62,15 @@ func (f *folder) configure(c plan.Catalog) {
 	for _, cu := range f.customers {
 		for _, u := range cu.windows {
 			g, before := f.byFeature[u.feature], old[u.feature]
-			if g == nil || before != nil && sameThresholds(before, g) {
+			if g == nil {
 				continue
 			}
-			f.retell(cu, u)
+			if before != nil && before.Window != g.Window && u.end > f.now.UnixMilli() {
+				f.replace(cu, u, g)
+			}
+			if before == nil || !sameThresholds(before, g) {
+				f.retell(cu, u)
+			}
 		}
 	}
 }
@@ -114,17 +119,54 @@ func (f *folder) cut(c *customer, from, anchor time.Time) {
 		return
 	}
 	c.segments = window.Cut(c.segments, from, anchor)
-	at := from.UnixMilli()
+	at := from.UTC().Truncate(time.Millisecond).UnixMilli()
 	for _, u := range c.windows {
-		if u.end == 0 && !u.closed {
+		switch {
+		case u.closed:
+		case u.end == 0:
 			f.retell(c, u)
-		} else if u.start < at && at < u.end {
-			u.end = at
-			f.touch(c, u, false)
-			u.emit, u.silent = true, true // the enforcer must know that it has ended
-			f.touched(c, u)
+		case u.start < at && at < u.end:
+			f.endAt(c, u, at)
+		case u.start >= at:
+			f.retile(c, u)
 		}
 	}
+}
+
+// retile ends a window behind a cut that the cut leaves no room for: the
+// control event came after usage had opened it. What was counted there stays
+// there, in a window without extent.
+func (f *folder) retile(c *customer, u *usage) {
+	end := u.start
+	if g := f.byFeature[u.feature]; g != nil {
+		if w := g.Window.At(c.segments, ms(u.start)); w.Start.UnixMilli() == u.start {
+			end = w.End.UnixMilli()
+		}
+	}
+	if end != u.end {
+		f.endAt(c, u, end)
+	}
+}
+
+// replace ends a window where that of another period begins which is the
+// running one now.
+func (f *folder) replace(c *customer, u *usage, g *gate) {
+	w, end := g.Window.At(c.segments, f.now), u.end
+	if w.Start.UnixMilli() == u.start {
+		end = w.End.UnixMilli()
+	} else {
+		end = max(u.start, min(end, w.Start.UnixMilli()))
+	}
+	f.settle(c, u, true)
+	f.endAt(c, u, end)
+}
+
+// endAt moves the end of a window, which the enforcer must know of.
+func (f *folder) endAt(c *customer, u *usage, at int64) {
+	u.end = at
+	f.touch(c, u, false)
+	u.emit, u.silent = true, true
+	f.touched(c, u)
 }
 
 func (f *folder) override(c *customer, o events.OverrideControl) {

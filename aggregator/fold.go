@@ -145,9 +145,11 @@ func (f *folder) count(e *events.Event, c *customer, at time.Time) error {
 	if len(gates) == 0 {
 		return nil
 	}
-	segments := window.First(at)
+	var segments []window.Segment
 	if c != nil && len(c.segments) > 0 {
 		segments = c.segments
+	} else {
+		segments = window.First(at)
 	}
 	var buf [4]change
 	changes := buf[:0]
@@ -180,7 +182,7 @@ func (f *folder) plan(e *events.Event, c *customer, g *gate, segments []window.S
 	if c != nil {
 		ch.u = c.find(g.Feature, start)
 		if ch.u != nil && ch.u.closed || ch.u == nil && start != 0 && start < c.closed[g.Feature] {
-			return ch, fmt.Errorf("%w: the window of %s that began at %s is closed for good: correct it with `tidegate adjust`",
+			return ch, fmt.Errorf("%w: the window of %s that began at %s is closed for good",
 				events.ErrInvalid, g.Feature, ch.w.Start.Format(time.RFC3339))
 		}
 	}
@@ -216,7 +218,7 @@ func valueOf(e *events.Event, g *gate) (events.Value, error) {
 		return v, fmt.Errorf("%w: %s: $.%s of `data` is %w", events.ErrInvalid, g.Feature, g.Meter.Value, err)
 	}
 	if v.Sign() < 0 {
-		return v, fmt.Errorf("%w: %s: $.%s of `data` is negative: correct usage with `tidegate adjust`", events.ErrInvalid, g.Feature, g.Meter.Value)
+		return v, fmt.Errorf("%w: %s: $.%s of `data` is negative", events.ErrInvalid, g.Feature, g.Meter.Value)
 	}
 	return v, nil
 }
@@ -240,6 +242,10 @@ func (f *folder) enact(c *customer, ch *change, at time.Time) {
 		c.windows = append(c.windows, u)
 	}
 	f.settle(c, u, f.isImport)
+	moved := u.end != 0 && u.end != ch.w.End.UnixMilli() // there was no room for it, and is again
+	if moved {
+		u.end = ch.w.End.UnixMilli()
+	}
 	before, ends := u.total(g, c.segments, f.now), f.blockEnds(c, u, g)
 	bucketStart := int64(0)
 	if g.Window.Kind == window.Rolling {
@@ -257,5 +263,5 @@ func (f *folder) enact(c *customer, ch *change, at time.Time) {
 	}
 	u.events++
 	u.firstAt, u.lastAt = min(u.firstAt, at.UnixMilli()), max(u.lastAt, at.UnixMilli())
-	f.touch(c, u, opened || f.matters(c, g, before, u.total(g, c.segments, f.now)) || f.blockEnds(c, u, g) != ends)
+	f.touch(c, u, opened || moved || f.matters(c, g, before, u.total(g, c.segments, f.now)) || f.blockEnds(c, u, g) != ends)
 }

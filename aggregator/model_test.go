@@ -160,7 +160,7 @@ func TestAWindowClosesForGoodAHorizonAfterItsEnd(t *testing.T) {
 			t.Errorf("%s after its beginning: %v", c.after, f.dead)
 		}
 	}
-	if !strings.Contains(f.dead[0].Reason, "closed for good: correct it with `tidegate adjust`") {
+	if !strings.Contains(f.dead[0].Reason, "closed for good") {
 		t.Error(f.dead[0].Reason)
 	}
 }
@@ -210,6 +210,43 @@ func TestANewConfigurationTellsWhatItsLimitsChange(t *testing.T) {
 	f.control(epoch, events.ControlPlan, "acme", "y", "no object")
 	if len(f.dead) != 2 {
 		t.Errorf("dead letters: %v", f.dead)
+	}
+}
+
+// TestAnotherPeriodEndsTheRunningWindow: two windows must not both be current.
+func TestAnotherPeriodEndsTheRunningWindow(t *testing.T) {
+	f := newFold(t, oneGate(plan.Sum, window.Spec{Kind: window.Anniversary, Days: 30}))
+	f.batch(epoch, event("1", "use", 10, epoch))
+	now := epoch.Add(10 * day)
+	f.told = nil
+	f.control(now, events.ControlConfig, "", "shorter", oneGate(plan.Sum, window.Spec{Kind: window.Anniversary, Days: 7}))
+	f.wantTold("acme/g=10 silent")
+	f.batch(now, event("2", "use", 3, now))
+	ws := f.customers["acme"].sortedWindows()
+	if second := epoch.Add(7 * day).UnixMilli(); len(ws) != 2 || ws[0].end != second || ws[1].start != second || ws[1].used != events.Count(3) {
+		t.Errorf("%+v", ws)
+	}
+}
+
+// TestACutThatComesLateLeavesOneWindow: a sender's clock ran ahead, or the
+// enforcer was away, and usage had opened a window behind the cut.
+func TestACutThatComesLateLeavesOneWindow(t *testing.T) {
+	f := newFold(t, oneGate(plan.Sum, window.Spec{Kind: window.Anniversary, Days: 30}))
+	f.batch(epoch, event("1", "use", 10, epoch))
+	now := epoch.Add(31 * day)
+	f.batch(now, event("2", "use", 10, now))
+	f.told = nil
+	f.control(now, events.ControlPlan, "acme", "c", events.PlanControl{Plan: "paid", From: epoch.Add(29 * day), Cut: true})
+	f.wantTold("acme/g=10 silent", "acme/g=10 silent")
+	f.batch(now, event("3", "use", 3, now))
+	current := 0
+	for _, u := range f.customers["acme"].windows {
+		if u.start <= now.UnixMilli() && now.UnixMilli() < u.end {
+			current++
+		}
+	}
+	if got := f.current("g"); got != 3 || current != 1 {
+		t.Errorf("used %d in %d windows", got, current)
 	}
 }
 

@@ -78,6 +78,26 @@ func TestFoldingAMessageAgainChangesNothing(t *testing.T) {
 	})
 }
 
+// TestWindowsOfAFeatureNeverOverlap, however late the control event comes that
+// cuts them.
+func TestWindowsOfAFeatureNeverOverlap(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		f := newFold(t, everyGate())
+		for _, m := range script(rt) {
+			f.play([]message{m})
+			for _, c := range f.customers {
+				ws := c.sortedWindows()
+				ws = slices.DeleteFunc(ws, func(u *usage) bool { return u.end != 0 && u.end == u.start })
+				for i := 1; i < len(ws); i++ {
+					if ws[i].feature == ws[i-1].feature && ws[i].end != 0 && ws[i-1].end > ws[i].start {
+						rt.Fatalf("%s: %s to %s, and from %s", ws[i].feature, ms(ws[i-1].start), ms(ws[i-1].end), ms(ws[i].start))
+					}
+				}
+			}
+		}
+	})
+}
+
 // TestTheLogGivesTheState commits and takes over at random moments, refolding
 // what was not committed, and compares with the plain fold of all messages.
 func TestTheLogGivesTheState(t *testing.T) {

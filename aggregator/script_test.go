@@ -53,13 +53,14 @@ func script(t *rapid.T) (ms []message) {
 		now = now.Add(rapid.SampledFrom([]time.Duration{0, time.Second, 20 * time.Minute, 3 * time.Hour, 2 * day, 20 * day, 40 * day}).Draw(t, "later"))
 		customer := rapid.SampledFrom(customers).Draw(t, "customer")
 		id := strconv.Itoa(len(ms))
+		from := now.Add(-rapid.SampledFrom([]time.Duration{0, time.Second, 5 * time.Hour, 3 * day}).Draw(t, "since")) // the enforcer may have been away
 		switch kind := rapid.IntRange(0, 11).Draw(t, "kind"); kind {
 		case 0, 1:
-			p := events.PlanControl{Plan: rapid.SampledFrom([]string{"", "free", "paid"}).Draw(t, "plan"), From: now, Cut: kind == 1}
+			p := events.PlanControl{Plan: rapid.SampledFrom([]string{"", "free", "paid"}).Draw(t, "plan"), From: from, Cut: kind == 1}
 			ms = append(ms, control(now, events.ControlPlan, customer, id, p))
 		case 2:
 			ago := time.Duration(rapid.IntRange(0, 300).Draw(t, "ago")) * time.Hour
-			ms = append(ms, control(now, events.ControlAnchor, customer, id, events.AnchorControl{From: now, Anchor: now.Add(-ago)}))
+			ms = append(ms, control(now, events.ControlAnchor, customer, id, events.AnchorControl{From: from, Anchor: now.Add(-ago)}))
 		case 3:
 			o := &events.Override{Limit: new(events.Value), At: &now}
 			o.Limit.Units = rapid.Int64Range(0, 40).Draw(t, "limit")
