@@ -48,6 +48,14 @@ func (c *devCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
+	release, err := hold(c.Data)
+	if errors.Is(err, errHeld) {
+		return fmt.Errorf("--data %s: another `tidegate dev` uses it: stop that one, or choose another folder with --data", c.Data)
+	}
+	if err != nil {
+		return fmt.Errorf("--data: %w", err)
+	}
+	defer release()
 	srv, err := embeddedNATS(c.NATS, c.Data)
 	if err != nil {
 		return err

@@ -99,6 +99,17 @@ func TestBusyPorts(t *testing.T) {
 	}
 }
 
+// TestDataInUse refuses a second process on the same store.
+func TestDataInUse(t *testing.T) {
+	t.Parallel()
+	d := newDevelopment(t, "")
+	p := startProcess(t, "second dev", binary(t), nil, "dev", "--data", d.data(), "--http", "127.0.0.1:0", "--nats", "127.0.0.1:-1")
+	if code := p.exit(patience); code != exitFailed || !strings.Contains(p.stderr.String(), "another folder with --data") {
+		t.Errorf("exit %d: %s", code, p.stderr.String())
+	}
+	d.post("application/json", event("acme", "1"), 1)
+}
+
 // TestExposedAPI refuses to serve strangers.
 func TestExposedAPI(t *testing.T) {
 	t.Parallel()

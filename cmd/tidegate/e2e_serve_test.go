@@ -7,7 +7,6 @@ import (
 	"net/mail"
 	"regexp"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -165,31 +164,6 @@ func TestServersComeLater(t *testing.T) {
 	if code := p.interrupt(); code != exitOK {
 		t.Errorf("exit %d", code)
 	}
-}
-
-// TestFrozenOwner stops the processes that own all partitions; they wake up
-// when others do. What they had read is counted once.
-func TestFrozenOwner(t *testing.T) {
-	t.Parallel()
-	in := newInstallation(t, testmongo.URI(t))
-	in.startNATS()
-	in.serve(roleIngest)
-	frozen := in.serve("aggregator,enforcer")
-	in.ready()
-	app := in.app(in.connect())
-	in.post("application/x-ndjson", ndjson(eventsOf("acme", "use", 4)), 4)
-	in.uses("acme", 4)
-	frozen.signal(syscall.SIGSTOP)
-	in.post("application/x-ndjson", ndjson(eventsOf("acme", "use", 10)), 10)
-	in.serve("aggregator,enforcer")
-	sees(t, app, "acme", false)
-	in.decides("acme", events.LimitReached, 10)
-	frozen.signal(syscall.SIGCONT)
-	in.post("application/x-ndjson", ndjson(eventsOf("acme", "more", 5)), 5)
-	in.uses("acme", 15)
-	in.put("acme", `{"overrides":{"api":{"limit":20}}}`)
-	sees(t, app, "acme", true)
-	in.must("verify")
 }
 
 // TestMongoDBGoesAway counts and blocks without the database; the documents
