@@ -3,6 +3,7 @@ package enforcer
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -85,10 +86,13 @@ func (c *customer) describe(a *events.Account, m *stream.Message) {
 }
 
 func (p *Processor) setOverrides(c *customer, a *events.Account, m *stream.Message) error {
-	for feature, o := range a.Overrides {
+	if len(a.Overrides) > 0 { // the old ones may just be being written
+		c.doc.Overrides = maps.Clone(c.doc.Overrides)
 		if c.doc.Overrides == nil {
 			c.doc.Overrides = map[string]events.Override{}
 		}
+	}
+	for feature, o := range a.Overrides {
 		if o == nil {
 			delete(c.doc.Overrides, feature)
 		} else {
@@ -123,8 +127,11 @@ func (p *Processor) planChanged(c *customer, before string, m *stream.Message) e
 }
 
 func (c *customer) cut(from time.Time) {
+	c.cutAt = from.UTC().Truncate(time.Millisecond)
 	for _, e := range c.features {
-		e.cut(from.UTC().Truncate(time.Millisecond))
+		for i := range e.Windows {
+			cut(&e.Windows[i], c.cutAt)
+		}
 	}
 }
 

@@ -27,6 +27,11 @@ func (p *Processor) evaluate(c *customer, feature string, byUsage bool) error {
 	}
 	now := p.opt.Now()
 	d, w := p.decide(c, g, e, now)
+	if e.Published != nil && !e.Published.Allowed && d.Allowed {
+		if err := p.limit(limitOf(events.LimitKindUnblocked, e.Published, e.Reached, d.DecidedAt)); err != nil {
+			return err
+		}
+	}
 	if err := p.report(c, g, e, &d, w, byUsage); err != nil {
 		return err
 	}
@@ -90,14 +95,22 @@ func sameTime(a, b *time.Time) bool {
 	return a == b || a != nil && b != nil && a.Equal(*b)
 }
 
-// withdraw removes the decision of a gate that is no longer configured.
+// withdraw removes the decision of a gate that is not configured. Its totals
+// stay as long as they may count: they are told once, perhaps before the
+// configuration that knows the gate has come here.
 func (p *Processor) withdraw(c *customer, feature string, e *entitlement) error {
 	if e == nil {
 		return nil
 	}
-	delete(c.features, feature)
+	published := e.Published
+	e.Published = nil
 	p.changed(c)
-	if e.Published == nil {
+	now := p.opt.Now()
+	e.Windows = slices.DeleteFunc(e.Windows, func(w events.WindowTotal) bool { return !w.End.IsZero() && !w.End.After(now) })
+	if len(e.Windows) == 0 {
+		delete(c.features, feature)
+	}
+	if published == nil {
 		return nil
 	}
 	return p.putDecision(events.DecisionKey(c.doc.ID, feature), nil, nats.Header{"KV-Operation": {"DEL"}})
@@ -118,25 +131,27 @@ func (p *Processor) nextPosition() int64 {
 	return int64(p.o.Epoch)<<32 | p.counter
 }
 
+// notice is for how long a crossing of a rolling window is not reported again.
+const notice = 30 * 24 * time.Hour
+
+// noticeStart is the window that a crossing is reported of: w, or for a rolling
+// one the notice period, which began at last or begins with w.
+func noticeStart(g *plan.Gate, w *events.WindowTotal, last time.Time) time.Time {
+	switch {
+	case g.Window.Kind != window.Rolling:
+		return w.Start
+	case w.StoredAt.Before(last.Add(notice)):
+		return last
+	}
+	return w.StoredAt.Truncate(time.Millisecond)
+}
+
 // report publishes the crossings that d shows and that were not reported yet.
 func (p *Processor) report(c *customer, g *plan.Gate, e *entitlement, d *events.Decision, w *events.WindowTotal, byUsage bool) error {
-	blockedBefore := e.Published != nil && !e.Published.Allowed
-	if blockedBefore && d.Allowed {
-		if err := p.limit(limitOf(events.LimitKindUnblocked, e.Published, e.Reached, d.DecidedAt)); err != nil {
-			return err
-		}
-	}
 	if w == nil || !d.Limit.Valid || d.Reason == events.NotInPlan || d.Limit.Sign() <= 0 {
 		return nil
 	}
-	start := w.Start
-	rolling := g.Window.Kind == window.Rolling
-	if rolling { // the notice period begins with the first crossing
-		start = w.StoredAt.Truncate(time.Millisecond)
-		if start.Before(e.Notice) {
-			start = e.Reached
-		}
-	}
+	start := noticeStart(g, w, e.WarnedIn)
 	silent := !byUsage || w.Silent
 	for _, percent := range g.WarnAt {
 		level := d.Limit.Percent(percent)
@@ -154,13 +169,10 @@ func (p *Processor) report(c *customer, g *plan.Gate, e *entitlement, d *events.
 			return err
 		}
 	}
-	if d.Used.Cmp(d.Limit.Value) < 0 || e.Reached.Equal(start) {
+	if start = noticeStart(g, w, e.Reached); d.Used.Cmp(d.Limit.Value) < 0 || e.Reached.Equal(start) {
 		return nil
 	}
 	e.Reached = start
-	if rolling {
-		e.Notice = start.Add(30 * 24 * time.Hour)
-	}
 	p.keep(c, g.Feature, e)
 	l := limitOf(events.LimitKindReached, d, start, w.StoredAt)
 	l.Percent, l.Silent = 100, silent

@@ -6,18 +6,15 @@ package enforcer
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
-
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/plan"
 	"github.com/tidegate-io/tidegate/internal/stream"
+	"github.com/tidegate-io/tidegate/internal/window"
 	"github.com/tidegate-io/tidegate/internal/wire"
 	"github.com/tidegate-io/tidegate/internal/writeback"
 )
@@ -72,7 +69,9 @@ type Processor struct {
 	documents    []*customer            // whose document changed
 	position     uint64                 // in ACCOUNT
 	savedDocs    uint64
+	put          uint64 // revision of the decisions bucket, as the state was committed
 	gatesChanged bool
+	backlog      backlog
 }
 
 type mark struct {
@@ -103,8 +102,8 @@ func (p *Processor) Restore(snapshot []byte) error {
 
 // Apply implements stream.Processor.
 func (p *Processor) Apply(commit []byte) error {
-	documents, err := p.apply(commit)
-	p.savedDocs = max(p.savedDocs, documents)
+	r, err := p.apply(commit)
+	p.savedDocs, p.put = max(p.savedDocs, r.Documents), max(p.put, r.Put)
 	return err
 }
 
@@ -113,6 +112,9 @@ func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 	p.o, p.catalog = o, p.opt.Catalog()
 	p.position = o.Inputs[inputAccount].Position
 	if err := p.takeFence(ctx); err != nil {
+		return err
+	}
+	if err := p.takeOver(ctx); err != nil {
 		return err
 	}
 	p.docs = writeback.New(func(c *events.Customer) string { return c.ID }, p.opt.Store.WriteCustomers, o.Log)
@@ -128,35 +130,6 @@ func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 		go p.askForAll(ctx)
 	}
 	return p.publishGates()
-}
-
-// takeFence makes the partition's key in the decisions bucket ours: from then
-// on the former owner's puts are refused.
-func (p *Processor) takeFence(ctx context.Context) error {
-	kv, err := p.o.JS.KeyValue(ctx, p.o.Names.Bucket(events.BucketDecisions))
-	if err != nil {
-		return fmt.Errorf("decisions: %w", err)
-	}
-	key, value := events.FenceKey(p.o.Partition), []byte(strconv.FormatUint(p.o.Epoch, 10))
-	for {
-		e, err := kv.Get(ctx, key)
-		switch {
-		case errors.Is(err, jetstream.ErrKeyNotFound):
-			p.fence, err = kv.Create(ctx, key, value)
-		case err != nil:
-		default:
-			if theirs, _ := strconv.ParseUint(string(e.Value()), 10, 64); theirs > p.o.Epoch {
-				return fmt.Errorf("%w: the decisions bucket is at epoch %d, this is %d", stream.ErrFenced, theirs, p.o.Epoch)
-			}
-			p.fence, err = kv.Update(ctx, key, value, e.Revision())
-		}
-		if err == nil {
-			return nil
-		}
-		if !errors.Is(err, jetstream.ErrKeyExists) { // somebody was faster: look again
-			return fmt.Errorf("fence of decisions: %w", err)
-		}
-	}
 }
 
 // askForAll has the aggregator tell all open windows again.
@@ -177,6 +150,7 @@ func (p *Processor) askForAll(ctx context.Context) {
 
 // Handle implements stream.Processor.
 func (p *Processor) Handle(m *stream.Message) error {
+	p.backlog.handled[m.Input] = m.Seq
 	if m.Input == inputAccount {
 		p.position = m.Seq
 		return p.account(m)
@@ -189,9 +163,19 @@ func (p *Processor) Handle(m *stream.Message) error {
 	for i := range totals {
 		t := &totals[i]
 		c := p.customer(t.Customer)
-		if c.feature(t.Feature).learn(t, now) {
-			p.changed(c)
-			p.mark(c, t.Feature, true)
+		e := c.feature(t.Feature)
+		if !e.learn(t, c.cutAt, now) {
+			continue
+		}
+		p.changed(c)
+		p.mark(c, t.Feature, true)
+		// The notice period begins with the total that crossed the limit, not
+		// with the last one of those that came together.
+		if g, ok := p.catalog.Gate(t.Feature); ok && g.Window.Kind == window.Rolling {
+			d, w := p.decide(c, g, e, now)
+			if err := p.report(c, g, e, &d, w, true); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -199,6 +183,9 @@ func (p *Processor) Handle(m *stream.Message) error {
 
 // Flush implements stream.Processor.
 func (p *Processor) Flush() error {
+	if p.backlog.waits(p.opt.Now()) {
+		return nil
+	}
 	for len(p.marked) > 0 {
 		marked := p.marked
 		p.marked = map[mark]bool{}
@@ -257,6 +244,8 @@ func (p *Processor) Commit() ([]byte, error) {
 	p.documents = nil
 	p.docs.Add(docs, p.position)
 	r := record{Documents: p.docs.Watermark(), Gates: p.gatesChanged}
+	p.put = max(p.put, p.fence, p.o.Acked("KV_"+p.o.Names.Bucket(events.BucketDecisions)))
+	r.Put = p.put
 	if len(p.dirty) == 0 && !p.gatesChanged && r.Documents == p.savedDocs {
 		return nil, nil
 	}
@@ -278,7 +267,7 @@ func sortRecords(rs []customerRec) {
 
 // Snapshot implements stream.Processor.
 func (p *Processor) Snapshot() ([]byte, error) {
-	r := record{Documents: p.savedDocs, Gates: true, GatesOff: p.gatesOff}
+	r := record{Documents: p.savedDocs, Gates: true, GatesOff: p.gatesOff, Put: p.put}
 	for _, c := range p.customers {
 		r.Customers = append(r.Customers, c.record())
 	}

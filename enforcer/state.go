@@ -18,8 +18,9 @@ type state struct {
 type customer struct {
 	doc      events.Customer
 	stripe   events.PlanState
-	everPaid bool // the first paid plan moves the anchor, later ones do not
-	known    bool // by ACCOUNT, not only by usage
+	everPaid bool      // the first paid plan moves the anchor, later ones do not
+	known    bool      // by ACCOUNT, not only by usage
+	cutAt    time.Time // when the running windows were last ended; zero: never
 	features map[string]*entitlement
 }
 
@@ -28,10 +29,9 @@ type entitlement struct {
 	_         struct{}             `cbor:",toarray"`
 	Windows   []events.WindowTotal // by start; those that have ended are dropped
 	Published *events.Decision     // what the decisions bucket holds; nil: nothing
-	Reached   time.Time            // start of the window (rolling: of the notice period) whose limit was reached
-	Notice    time.Time            // rolling: end of the notice period
+	Reached   time.Time            // start of the window whose limit was reached; rolling: that moment
 	Warned    []int                // percents passed in the window WarnedIn
-	WarnedIn  time.Time
+	WarnedIn  time.Time            // rolling: the moment of the first one
 
 	wake time.Time // when the decision may change by itself
 }
@@ -42,6 +42,7 @@ type record struct {
 	GatesOff  map[string]bool `cbor:"2,keyasint,omitempty"`
 	Gates     bool            `cbor:"3,keyasint,omitempty"` // GatesOff is meant
 	Documents uint64          `cbor:"4,keyasint,omitempty"` // customers changed up to here in ACCOUNT are written
+	Put       uint64          `cbor:"5,keyasint,omitempty"` // revision of the decisions bucket up to which the state knows what it put
 }
 
 type customerRec struct {
@@ -50,6 +51,7 @@ type customerRec struct {
 	Stripe   events.PlanState
 	EverPaid bool
 	Known    bool
+	CutAt    time.Time
 	Features map[string]*entitlement
 }
 
@@ -66,13 +68,12 @@ func (s *state) customer(id string) *customer {
 	return c
 }
 
-func (s *state) apply(b []byte) (documents uint64, err error) {
-	var r record
+func (s *state) apply(b []byte) (r record, err error) {
 	if err := wire.Unmarshal(b, &r); err != nil {
-		return 0, err
+		return r, err
 	}
 	for _, cr := range r.Customers {
-		c := &customer{doc: cr.Doc, stripe: cr.Stripe, everPaid: cr.EverPaid, known: cr.Known, features: cr.Features}
+		c := &customer{doc: cr.Doc, stripe: cr.Stripe, everPaid: cr.EverPaid, known: cr.Known, cutAt: cr.CutAt, features: cr.Features}
 		if c.features == nil {
 			c.features = map[string]*entitlement{}
 		}
@@ -84,11 +85,11 @@ func (s *state) apply(b []byte) (documents uint64, err error) {
 			s.gatesOff[f] = off
 		}
 	}
-	return r.Documents, nil
+	return r, nil
 }
 
 func (c *customer) record() customerRec {
-	return customerRec{Doc: c.doc, Stripe: c.stripe, EverPaid: c.everPaid, Known: c.known, Features: c.features}
+	return customerRec{Doc: c.doc, Stripe: c.stripe, EverPaid: c.everPaid, Known: c.known, CutAt: c.cutAt, Features: c.features}
 }
 
 func (c *customer) feature(name string) *entitlement {
@@ -116,8 +117,10 @@ func (c *customer) override(feature string) *events.Override {
 	return nil
 }
 
-// learn takes a total over, unless a newer one of the same window is known.
-func (e *entitlement) learn(t *events.WindowTotal, now time.Time) bool {
+// learn takes a total over, unless a newer one of the same window is known. One
+// that was told before the aggregator knew of the last cut is cut as well.
+func (e *entitlement) learn(t *events.WindowTotal, cutAt, now time.Time) bool {
+	cut(t, cutAt)
 	kept := e.Windows[:0]
 	known := false
 	for _, w := range e.Windows {
@@ -162,17 +165,16 @@ func (e *entitlement) current(g *plan.Gate, now time.Time) *events.WindowTotal {
 	return nil
 }
 
-// cut ends what is known of the running windows at from. The aggregator says
-// the same a moment later; until then nobody must be blocked by old usage.
-func (e *entitlement) cut(from time.Time) {
-	for i := range e.Windows {
-		w := &e.Windows[i]
-		switch {
-		case w.End.IsZero():
-			w.Start = from // of a rolling window: before it nothing counts
-		case w.Start.Before(from) && from.Before(w.End):
-			w.End = from
+// cut ends a window that runs at from. The aggregator says the same a moment
+// later; until then nobody must be blocked by old usage.
+func cut(w *events.WindowTotal, from time.Time) {
+	switch {
+	case w.End.IsZero():
+		if w.Start.Before(from) { // of a rolling window: before it nothing counts
+			w.Start = from
 		}
+	case w.Start.Before(from) && from.Before(w.End):
+		w.End = from
 	}
 }
 

@@ -19,8 +19,9 @@ type outbox struct {
 	mu      sync.Mutex
 	wake    sync.Cond // on mu: queue or open changed
 	queue   []*sent
-	open    int              // published and not acknowledged
-	newest  map[string]*sent // of subjects where only the latest message matters
+	open    int               // published and not acknowledged
+	acked   map[string]uint64 // by stream: newest sequence acknowledged
+	newest  map[string]*sent  // of subjects where only the latest message matters
 	stopped bool
 }
 
@@ -32,7 +33,7 @@ type sent struct {
 }
 
 func newOutbox(ctx context.Context, js jetstream.JetStream, fail func(error)) *outbox {
-	o := &outbox{ctx: ctx, js: js, fail: fail, newest: map[string]*sent{}}
+	o := &outbox{ctx: ctx, js: js, fail: fail, newest: map[string]*sent{}, acked: map[string]uint64{}}
 	o.wake.L = &o.mu
 	go o.watch()
 	context.AfterFunc(ctx, func() {
@@ -113,7 +114,10 @@ func (o *outbox) settle(s *sent) bool {
 		select {
 		case <-o.ctx.Done():
 			return false
-		case <-s.future.Ok():
+		case ack := <-s.future.Ok():
+			o.mu.Lock()
+			o.acked[ack.Stream] = max(o.acked[ack.Stream], ack.Sequence)
+			o.mu.Unlock()
 			return true
 		case err = <-s.future.Err():
 		}

@@ -37,6 +37,15 @@ func (o *Owner) Publish(m *nats.Msg, opts ...jetstream.PublishOpt) error {
 	return o.out.publish(m, opts, false)
 }
 
+// Acked is the sequence of the newest message in a stream that Publish has had
+// acknowledged; 0 when there was none. Before a Commit that is of everything
+// published.
+func (o *Owner) Acked(stream string) uint64 {
+	o.out.mu.Lock()
+	defer o.out.mu.Unlock()
+	return o.out.acked[stream]
+}
+
 // PublishLatest is Publish to a subject where only the newest message counts:
 // one that has to be repeated gives way to a newer one.
 func (o *Owner) PublishLatest(m *nats.Msg, opts ...jetstream.PublishOpt) error {
