@@ -116,6 +116,7 @@ func (a *app) startIngest() error {
 		Keys: a.set.Keys, Now: a.now, Log: a.log, Metrics: a.metrics,
 		Verify: a.verifyStripe(), LinkSecret: a.set.Secret, UpgradeURL: func() string { return a.config.Load().Upgrade.URL },
 		Funnel: funnel.Answer,
+		Resend: a.resendWebhook(),
 		Ready:  a.readiness(),
 	})
 	a.closers, a.listeners = append(a.closers, a.listeners...), nil
