@@ -1,6 +1,9 @@
 package events
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // WindowTotal is what the aggregator tells the enforcer of one window. A
 // newer one of the same window has a greater (Generation, Position).
@@ -150,4 +153,16 @@ type Dead struct {
 	Reason string    `json:"reason"`
 	At     time.Time `json:"at"` // when the original was stored
 	Body   []byte    `json:"body"`
+	// Truncated says that Body is only the beginning; Origin has all of it.
+	Truncated bool `json:"truncated,omitempty"`
+}
+
+// MarshalJSON keeps d small enough for a message: JSON makes the body a third
+// longer, and a letter that can't be sent would stop its partition.
+func (d Dead) MarshalJSON() ([]byte, error) {
+	if len(d.Body) > MaxBatchBytes {
+		d.Body, d.Truncated = d.Body[:MaxBatchBytes], true
+	}
+	type plain Dead
+	return json.Marshal(plain(d))
 }

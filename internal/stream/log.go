@@ -196,7 +196,7 @@ func (l *Log) landed(ctx context.Context, m meta) (seq uint64, landed bool, err 
 	if err != nil {
 		return 0, false, temporary{err}
 	}
-	if raw.Sequence == l.last {
+	if raw.Sequence <= l.last { // less: from a replica that lags behind
 		return 0, false, nil
 	}
 	got, _, err := decodeRecord(raw.Data)

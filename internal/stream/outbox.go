@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -15,6 +16,8 @@ type outbox struct {
 	ctx  context.Context
 	js   jetstream.JetStream
 	fail func(error) // called once a publish can never succeed
+
+	sending sync.Mutex // held while a message of a subject with a newest one is sent
 
 	mu      sync.Mutex
 	wake    sync.Cond // on mu: queue or open changed
@@ -46,37 +49,56 @@ func newOutbox(ctx context.Context, js jetstream.JetStream, fail func(error)) *o
 }
 
 func (o *outbox) publish(m *nats.Msg, opts []jetstream.PublishOpt, latest bool) error {
-	s := &sent{msg: m, opts: opts, latest: latest}
-	if err := o.send(s); err != nil {
+	// The library would repeat a message by itself, behind newer ones.
+	s := &sent{msg: m, opts: append(opts[:len(opts):len(opts)], jetstream.WithRetryAttempts(0)), latest: latest}
+	if latest {
+		o.mu.Lock()
+		o.newest[m.Subject] = s
+		o.mu.Unlock()
+	}
+	if _, err := o.send(s); err != nil {
 		return err
 	}
 	o.mu.Lock()
 	o.queue = append(o.queue, s)
 	o.open++
-	if latest {
-		o.newest[m.Subject] = s
-	}
 	o.mu.Unlock()
 	o.wake.Broadcast()
 	return nil
 }
 
-// send hands s to the connection. It waits while too many are in flight.
-func (o *outbox) send(s *sent) error {
+// send hands s to the connection, unless it is overtaken. It waits while too
+// many are in flight.
+func (o *outbox) send(s *sent) (done bool, err error) {
 	for {
-		// The library sets the reply subject of the message it is given.
-		m := *s.msg
-		f, err := o.js.PublishMsgAsync(&m, s.opts...)
-		if err == nil {
-			s.future = f
-			return nil
+		done, err := o.trySend(s)
+		switch {
+		case err == nil:
+			return done, nil
+		case errors.Is(err, nats.ErrMaxPayload):
+			return false, fmt.Errorf("publishing %d bytes to %s: %w", len(s.msg.Data), s.msg.Subject, err)
 		}
 		select {
 		case <-o.ctx.Done():
-			return fmt.Errorf("publishing to %s: %w", s.msg.Subject, o.ctx.Err())
+			return false, fmt.Errorf("publishing to %s: %w", s.msg.Subject, o.ctx.Err())
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+}
+
+// trySend looks and sends in one step: a newer message can't come in between.
+func (o *outbox) trySend(s *sent) (done bool, err error) {
+	if s.latest {
+		o.sending.Lock()
+		defer o.sending.Unlock()
+		if o.overtaken(s) {
+			return true, nil
+		}
+	}
+	// The library sets the reply subject of the message it is given.
+	m := *s.msg
+	s.future, err = o.js.PublishMsgAsync(&m, s.opts...)
+	return false, err
 }
 
 // watch waits for the acknowledgements in the order of publishing, and repeats
@@ -125,19 +147,18 @@ func (o *outbox) settle(s *sent) bool {
 			o.fail(fmt.Errorf("%w: a guarded publish to %s was refused", ErrFenced, s.msg.Subject))
 			return false
 		}
-		if o.overtaken(s) {
-			return true // to repeat it now would put an old value over a newer one
-		}
 		select {
 		case <-o.ctx.Done():
 			return false
 		case <-time.After(100 * time.Millisecond):
 		}
-		if o.overtaken(s) {
-			return true
-		}
-		if err := o.send(s); err != nil {
+		done, err := o.send(s) // to repeat one that is overtaken would put an old value over a newer one
+		if err != nil {
+			o.fail(err)
 			return false
+		}
+		if done {
+			return true
 		}
 	}
 }

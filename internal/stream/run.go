@@ -92,7 +92,12 @@ func Run(ctx context.Context, env Env, spec Spec, proc Processor, lost <-chan st
 		}
 	}()
 	defer r.stopReading()
-	if err := r.open(ctx, work, cancel); err != nil {
+	opening := context.AfterFunc(ctx, func() { cancel(context.Canceled) })
+	err := r.open(ctx, work, cancel)
+	if !opening() {
+		return nil // stopped while it loaded: there is nothing to commit
+	}
+	if err != nil {
 		return cause(work, err)
 	}
 	defer context.AfterFunc(ctx, func() { // a clean stop must not hang on a broker that is away
