@@ -189,7 +189,7 @@ func TestPlanControlCutsTheWindow(t *testing.T) {
 		t.Fatalf("windows: %v, then %v", before, after)
 	}
 	for id, w := range after {
-		if _, old := before[id]; old && (!w.End.Equal(from) || w.Used != events.Count(1)) || !old && (!w.Start.Equal(from) || w.Plan != "paid") {
+		if _, old := before[id]; old && (!w.End.Equal(from) || w.Used != events.Count(1) || w.Plan != "free" || !w.Limit.Valid) || !old && (!w.Start.Equal(from) || w.Plan != "paid") {
 			t.Errorf("%s: %+v", id, w)
 		}
 	}

@@ -95,13 +95,19 @@ func (f *folder) retell(c *customer, u *usage) {
 }
 
 func (f *folder) changePlan(c *customer, p events.PlanControl) {
+	before := f.catalog.Plan(c.plan).Name
 	c.plan, c.changed = p.Plan, true
 	f.touched(c, nil)
 	if p.Cut {
 		f.cut(c, p.From, p.From)
 	}
 	for _, u := range c.windows { // their documents name plan and limit
-		if !u.closed && (u.end == 0 || u.end > f.now.UnixMilli()) {
+		switch {
+		case u.closed:
+		case u.end == 0 || u.end > p.From.UnixMilli():
+			f.touch(c, u, false)
+		case u.plan == "":
+			u.plan = before
 			f.touch(c, u, false)
 		}
 	}

@@ -5,6 +5,7 @@
 package aggregator
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -296,7 +297,8 @@ func (p *Processor) document(c *customer, u *usage, now time.Time) events.Window
 
 // window is a window as others see it at now, without the epoch.
 func (s *state) window(c *customer, u *usage, partition int, now time.Time) events.Window {
-	w := events.Window{Customer: c.id, Feature: u.feature, Plan: s.catalog.Plan(c.plan).Name,
+	name := cmp.Or(u.plan, c.plan)
+	w := events.Window{Customer: c.id, Feature: u.feature, Plan: s.catalog.Plan(name).Name,
 		Start: ms(u.start), End: ms(u.end), Used: u.used, Events: u.events, FirstAt: ms(u.firstAt), LastAt: ms(u.lastAt),
 		Partition: partition, Seq: u.seq}
 	g := s.byFeature[u.feature]
@@ -313,7 +315,7 @@ func (s *state) window(c *customer, u *usage, partition int, now time.Time) even
 	if own, ok := c.overrides[u.feature]; ok {
 		o = &own
 	}
-	w.Limit = plan.Decide(&s.catalog, g.Gate, c.id, c.plan, o, plan.Usage{Start: w.Start, End: w.End}, now).Limit
+	w.Limit = plan.Decide(&s.catalog, g.Gate, c.id, name, o, plan.Usage{Start: w.Start, End: w.End}, now).Limit
 	return w
 }
 

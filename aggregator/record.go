@@ -52,6 +52,7 @@ type windowRec struct {
 	Dropped         int64
 	Buckets         []bucket
 	Members         []member
+	Plan            string
 }
 
 type member struct {
@@ -75,7 +76,7 @@ func (c *customer) record() customerRec {
 // record is the window; whole takes all buckets and members.
 func (u *usage) record(customer string, whole bool) windowRec {
 	r := windowRec{Customer: customer, Feature: u.feature, Start: u.start, End: u.end, Used: u.used, Events: u.events,
-		FirstAt: u.firstAt, LastAt: u.lastAt, Seq: u.seq, StoredAt: u.storedAt, Closed: u.closed, Dropped: u.dropped}
+		FirstAt: u.firstAt, LastAt: u.lastAt, Seq: u.seq, StoredAt: u.storedAt, Closed: u.closed, Dropped: u.dropped, Plan: u.plan}
 	for _, b := range u.buckets {
 		if _, isNew := u.newBuckets[b.Start]; whole || isNew {
 			r.Buckets = append(r.Buckets, b)
@@ -158,7 +159,7 @@ func (s *state) applyWindow(r *windowRec) {
 		c.windows = append(c.windows, u)
 	}
 	u.end, u.used, u.events, u.firstAt, u.lastAt = r.End, r.Used, r.Events, r.FirstAt, r.LastAt
-	u.seq, u.storedAt, u.closed = r.Seq, r.StoredAt, r.Closed
+	u.seq, u.storedAt, u.closed, u.plan = r.Seq, r.StoredAt, r.Closed, r.Plan
 	for _, b := range r.Buckets {
 		u.setBucket(b)
 	}

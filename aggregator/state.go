@@ -57,8 +57,9 @@ type usage struct {
 	buckets         []bucket         // rolling, sorted by start; unique: how many values are newest there
 	members         map[uint64]int64 // unique: hash of a value → start of its newest bucket (0 unless rolling)
 
-	closed     bool // too old to change; kept until its document is written
-	changed    bool // since the last commit
+	plan       string // in force when it ended; "": the customer's
+	closed     bool   // too old to change; kept until its document is written
+	changed    bool   // since the last commit
 	newBuckets map[int64]struct{}
 	newMembers map[uint64]struct{}
 	dropped    int64 // rolling: buckets that begin before were forgotten
