@@ -2,7 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"os"
 	"text/tabwriter"
@@ -75,14 +77,19 @@ func (c *usageCmd) Run(e *env) error {
 	last := ""
 	for {
 		var raw json.RawMessage
-		if err := a.get(e.ctx, "/v1/customers/"+url.PathEscape(c.Customer), nil, &raw); err != nil {
+		err := a.get(e.ctx, "/v1/customers/"+url.PathEscape(c.Customer), nil, &raw)
+		var status *statusError
+		unknown := errors.As(err, &status) && status.status == http.StatusNotFound
+		if err != nil && !(unknown && c.Watch) {
 			return err
 		}
 		var v customerView
-		if err := json.Unmarshal(raw, &v); err != nil {
-			return err
+		if err == nil {
+			if err := json.Unmarshal(raw, &v); err != nil {
+				return err
+			}
 		}
-		if shown := v.digest(); shown != last {
+		if shown := v.digest(); err == nil && shown != last {
 			last = shown
 			if err := e.print(raw, v.table); err != nil {
 				return err
