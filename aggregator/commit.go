@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/fingerprint"
+	"github.com/tidegate-io/tidegate/internal/stream"
 	"github.com/tidegate-io/tidegate/internal/wire"
 )
 
@@ -126,23 +128,55 @@ func (p *Processor) writeChunks(entries []fingerprint.Entry) ([]chunk, error) {
 	return chunks, nil
 }
 
-// loadChunks reads the chunks that the state names; others do not count.
-func (p *Processor) loadChunks(ctx context.Context) error {
+// wantedChunks are the chunks that the state names and that still count.
+func (p *Processor) wantedChunks(ctx context.Context) (map[uint64]bool, error) {
 	p.f.now = p.f.storedAt
 	wanted := map[uint64]bool{}
-	last := uint64(0)
+	s, err := p.o.JS.Stream(ctx, p.o.Names.Stream(events.StreamSeen))
+	if err != nil {
+		return nil, err
+	}
+	first, expired, lost := s.CachedInfo().State.FirstSeq, 0, 0
+	// The stream's time stands still while nobody uses the partition.
+	needed := fingerprint.Hour(p.opt.Now().Add(-p.opt.Horizon))
 	for _, c := range p.chunks {
-		if c.Hour >= p.f.oldest() {
+		switch {
+		case c.Hour < p.f.oldest():
+		case c.Seq >= first:
 			wanted[c.Seq] = true
-			last = max(last, c.Seq)
+		case c.Hour < needed:
+			expired++
+		default:
+			lost++
 		}
 	}
-	if len(wanted) == 0 {
-		return nil
+	if lost > 0 {
+		return nil, p.chunksAreGone(lost)
 	}
-	first := last
-	for seq := range wanted {
-		first = min(first, seq)
+	if expired > 0 {
+		p.o.Log.Info("fingerprints_have_expired", "chunks", expired)
+	}
+	return wanted, nil
+}
+
+func (p *Processor) chunksAreGone(n int) error {
+	return fmt.Errorf("%d chunks of the stream %s are gone before their time: was it purged?", n, p.o.Names.Stream(events.StreamSeen))
+}
+
+// loadChunks reads the chunks that the state names; others do not count.
+func (p *Processor) loadChunks(ctx context.Context) error {
+	wanted, err := p.wantedChunks(ctx)
+	if err != nil || len(wanted) == 0 {
+		return err
+	}
+	seqs := slices.Sorted(maps.Keys(wanted))
+	first, last := seqs[0], seqs[len(seqs)-1]
+	newest, err := stream.Newest(ctx, p.o.JS, p.o.Names, stream.Input{Stream: events.StreamSeen, Filter: p.o.Names.Seen(p.o.Partition)})
+	if err != nil {
+		return err
+	}
+	if newest < last { // reading would wait for it
+		return p.chunksAreGone(len(wanted))
 	}
 	cons, err := p.o.JS.OrderedConsumer(ctx, p.o.Names.Stream(events.StreamSeen), jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{p.o.Names.Seen(p.o.Partition)},
@@ -176,8 +210,7 @@ func (p *Processor) loadChunks(ctx context.Context) error {
 		}
 	}
 	if len(wanted) > 0 {
-		return fmt.Errorf("%d chunks of the stream %s are gone before their time: was it purged?",
-			len(wanted), p.o.Names.Stream(events.StreamSeen))
+		return p.chunksAreGone(len(wanted))
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -68,6 +69,8 @@ type Processor struct {
 	saved     saved               // what the log knows
 
 	configured *plan.Catalog // the configuration that the state has, or was told
+	recheck    bool          // the state may have got another one since
+	announced  time.Time     // when it was last told
 	nextEnd    int64         // when the next window ends (ms), 0: unknown
 	flipped    int64         // documents of windows that ended up to here say so (ms)
 }
@@ -170,6 +173,8 @@ func (p *Processor) rewriteDocuments() {
 // Handle implements stream.Processor.
 func (p *Processor) Handle(m *stream.Message) error {
 	p.f.fold(m)
+	// It may have been a configuration, of a former owner or by now an old one.
+	p.recheck = p.recheck || strings.HasSuffix(m.Subject, "."+events.ControlToken)
 	return nil
 }
 
@@ -233,7 +238,7 @@ func (p *Processor) total(c *customer, u *usage) events.WindowTotal {
 
 // Tick implements stream.Processor.
 func (p *Processor) Tick(now time.Time) (time.Time, error) {
-	if err := p.announce(); err != nil {
+	if err := p.announce(now); err != nil {
 		return time.Time{}, err
 	}
 	if p.nextEnd != 0 && p.nextEnd <= now.UnixMilli() {
@@ -247,17 +252,22 @@ func (p *Processor) Tick(now time.Time) (time.Time, error) {
 	return next, nil
 }
 
+// announceEvery keeps two owners that do not know of each other yet from
+// overruling each other all the time.
+const announceEvery = time.Second
+
 // announce puts a configuration that the state does not have into the stream,
 // for the order there decides what it applies to.
-func (p *Processor) announce() error {
+func (p *Processor) announce(now time.Time) error {
 	c := p.opt.Catalog()
-	if c == p.configured {
+	if c == p.configured && (!p.recheck || now.Before(p.announced.Add(announceEvery))) {
 		return nil
 	}
-	p.configured = c
+	p.configured, p.recheck = c, false
 	if digest(*c) == digest(p.f.catalog) {
 		return nil
 	}
+	p.announced = now
 	id := fmt.Sprintf("config/%d/%d/%d", p.o.Partition, p.o.Epoch, p.f.position)
 	b, err := events.Control(events.ControlConfig, "", id, c)
 	if err != nil {
