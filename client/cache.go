@@ -49,10 +49,14 @@ type entry struct {
 	value []byte
 }
 
+// isFence says whether a key is none that apps read. A customer's key may begin
+// with "=" as well, but no token with "=own".
+func isFence(key string) bool { return strings.HasPrefix(key, "=own.") }
+
 // load takes an initial value into a draft.
 func (c *cache) load(to *draft, e entry) error {
 	switch {
-	case strings.HasPrefix(e.key, "="):
+	case isFence(e.key):
 		return nil
 	case e.value == nil:
 		return nil
@@ -93,7 +97,7 @@ func (c *cache) publish(from *draft, now time.Time) {
 func (c *cache) apply(e entry, now time.Time) error {
 	v := c.view.Load()
 	switch {
-	case strings.HasPrefix(e.key, "="):
+	case isFence(e.key):
 		return nil
 	case e.key == events.GatesKey && e.value == nil:
 		return nil // nobody deletes the gates; keep them

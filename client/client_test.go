@@ -53,6 +53,24 @@ func TestChecksAndRecords(t *testing.T) {
 	}
 }
 
+func TestDecisionsAboutAnyCustomerArrive(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "", apiGate(100))
+	ids := []string{"+4915112345", "@ada", "ünï", "=own", "{1}"} // their keys begin with "="
+	s.decide(blocked(ids[0], time.Now().Add(time.Hour)))
+	c := s.synced()
+	for i, id := range ids {
+		if i > 0 {
+			came := arrival(t, c, id, func(d events.Decision) bool { return !d.Allowed })
+			s.decide(blocked(id, time.Now().Add(time.Hour)))
+			within(t, came)
+		}
+		if c.Check(id, "api").Allowed {
+			t.Errorf("%s is blocked and the block does not count", id)
+		}
+	}
+}
+
 func TestDecisionsArrive(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "", apiGate(100))
