@@ -115,7 +115,7 @@ func (f *folder) changePlan(c *customer, p events.PlanControl) {
 
 // cut ends the running windows at from, where new ones begin.
 func (f *folder) cut(c *customer, from, anchor time.Time) {
-	c.changed = true
+	c.changed, c.cutAt = true, max(c.cutAt, from.UnixMilli())
 	f.touched(c, nil)
 	for _, u := range c.windows {
 		f.settle(c, u, true)

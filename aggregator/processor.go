@@ -228,7 +228,7 @@ func (p *Processor) tell(totals []events.WindowTotal) error {
 
 func (p *Processor) total(c *customer, u *usage) events.WindowTotal {
 	t := events.WindowTotal{Customer: c.id, Feature: u.feature, Generation: 1, Position: u.seq, Index: u.index,
-		Start: ms(u.start), End: ms(u.end), Used: u.used, StoredAt: ms(u.storedAt), Silent: u.silent}
+		Start: ms(u.start), End: ms(u.end), Used: u.used, StoredAt: ms(u.storedAt), Silent: u.silent, Cut: ms(c.cutAt)}
 	if g := p.f.byFeature[u.feature]; g != nil && u.end == 0 {
 		t.Used, t.Buckets = events.Value{}, u.rolling()
 		t.Start = lastCut(c.segments, p.f.storedAt)

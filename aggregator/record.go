@@ -36,6 +36,7 @@ type customerRec struct {
 	Plan      string
 	Overrides map[string]events.Override
 	Closed    map[string]int64
+	CutAt     int64
 }
 
 type windowRec struct {
@@ -70,7 +71,7 @@ type chunk struct {
 }
 
 func (c *customer) record() customerRec {
-	return customerRec{ID: c.id, Segments: c.segments, Plan: c.plan, Overrides: c.overrides, Closed: c.closed}
+	return customerRec{ID: c.id, Segments: c.segments, Plan: c.plan, Overrides: c.overrides, Closed: c.closed, CutAt: c.cutAt}
 }
 
 // record is the window; whole takes all buckets and members.
@@ -122,7 +123,7 @@ func (s *state) apply(b []byte) (r record, seen []fingerprint.Entry, err error) 
 	}
 	for _, cr := range r.Customers {
 		c := s.customer(cr.ID)
-		c.segments, c.plan, c.overrides, c.closed, c.changed = cr.Segments, cr.Plan, cr.Overrides, cr.Closed, false
+		c.segments, c.plan, c.overrides, c.closed, c.cutAt, c.changed = cr.Segments, cr.Plan, cr.Overrides, cr.Closed, cr.CutAt, false
 	}
 	for i := range r.Windows {
 		s.applyWindow(&r.Windows[i])

@@ -41,6 +41,7 @@ type customer struct {
 	plan      string // "": the default one
 	overrides map[string]events.Override
 	closed    map[string]int64 // by feature: end (ms) of the newest window that was closed for good
+	cutAt     int64            // newest moment (ms) at which windows were cut, or would have been had there been any
 	windows   []*usage
 	changed   bool // anything but windows, since the last commit
 }

@@ -120,7 +120,9 @@ func (c *customer) override(feature string) *events.Override {
 // learn takes a total over, unless a newer one of the same window is known. One
 // that was told before the aggregator knew of the last cut is cut as well.
 func (e *entitlement) learn(t *events.WindowTotal, cutAt, now time.Time) bool {
-	cut(t, cutAt)
+	if t.Cut.Before(cutAt) {
+		cut(t, cutAt)
+	}
 	kept := e.Windows[:0]
 	known := false
 	for _, w := range e.Windows {

@@ -183,6 +183,19 @@ func TestATotalFromBeforeACutDoesNotUndoIt(t *testing.T) {
 	}
 }
 
+// TestAnAnchorBeforeTheFirstUseCutsNothing: the window reaches back behind the
+// moment at which the anchor was set, and the aggregator knows of it.
+func TestAnAnchorBeforeTheFirstUseCutsNothing(t *testing.T) {
+	b := newBench(t)
+	b.run(t)
+	w := openWindow(10)
+	b.account(t, events.Account{Customer: "acme", Anchor: &w.Start})
+	b.fresh(t, "acme")
+	w.Cut = time.Now().UTC()
+	b.total(t, w)
+	b.bucket(t, "acme.api", blocked)
+}
+
 // uncommitted runs an owner that is killed before its first commit.
 func (b *bench) uncommitted(t testing.TB) (kill func()) {
 	t.Helper()

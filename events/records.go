@@ -20,6 +20,7 @@ type WindowTotal struct {
 	Buckets    []Bucket  // rolling only, by start
 	StoredAt   time.Time // of that message
 	Silent     bool      // made by an import or a new configuration: no mail for what it blocks
+	Cut        time.Time // the newest cut that the aggregator knew of when it told this; zero: none
 }
 
 // Bucket is an hour (or the rest of one after a cut) of a rolling window.

@@ -53,7 +53,7 @@ func TestValueArithmeticIsExact(t *testing.T) {
 			t.Fatalf("%v + %v = %v, %v; want %v (fits: %t)", a, b, sum, err, want, fits)
 		}
 		want, fits = fromNanos(new(big.Int).Sub(nanos(a), nanos(b)))
-		if !fits && a.Sign() > 0 {
+		if !fits && a.Sign() >= 0 {
 			want = Value{Units: math.MaxInt64}
 		} else if !fits {
 			want = Value{Units: math.MinInt64}
