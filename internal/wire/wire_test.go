@@ -64,9 +64,9 @@ func TestBytesAreForEver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "818b" + "6461636d65" + "63617069" + "01" + "07" + "02" + // customer, feature, generation, position, index
+	want := "818c" + "6461636d65" + "63617069" + "01" + "07" + "02" + // customer, feature, generation, position, index
 		"74" + hex.EncodeToString([]byte("2026-07-01T12:00:00Z")) + "f6" + // start; no end
-		"820105" + "f6" + "f6" + "f4" // used, no buckets, no time, not silent
+		"820105" + "f6" + "f6" + "f4" + "f6" // used, no buckets, no time, not silent, no cut
 	if got := hex.EncodeToString(b); got != want {
 		t.Errorf("\ngot  %s\nwant %s", got, want)
 	}
