@@ -136,3 +136,14 @@ func TestARepetitionNeverOvertakesANewerMessage(t *testing.T) {
 		t.Errorf("last is %s, %v", m.Data, err)
 	}
 }
+
+func TestARecordThatNoServerTakesIsNoReasonToWait(t *testing.T) {
+	b := newBench(t)
+	l := b.open(t, newTally())
+	m := l.record(kindCommit, func(m *meta) { m.Number++; m.Last = true })
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	if _, err := l.publish(ctx, m, make([]byte, 2<<20)); !errors.Is(err, nats.ErrMaxPayload) {
+		t.Errorf("got %v", err)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
 )
@@ -168,6 +169,9 @@ func (l *Log) publish(ctx context.Context, m meta, payload []byte) (uint64, erro
 		cancel()
 		if err == nil {
 			return ack.Sequence, nil
+		}
+		if errors.Is(err, nats.ErrMaxPayload) {
+			return 0, fmt.Errorf("a record of %d bytes: %w: raise max_payload to 1 MB", len(data), err)
 		}
 		seq, landed, err := l.landed(ctx, m)
 		if landed || err != nil && !isTemporary(err) {
