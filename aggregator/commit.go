@@ -111,7 +111,7 @@ func (p *Processor) commitSeen(r *record) {
 }
 
 func (p *Processor) writeChunks(entries []fingerprint.Entry) ([]chunk, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(p.owned, time.Second)
 	defer cancel()
 	var chunks []chunk
 	for part := range slices.Chunk(slices.Clone(entries), p.chunkSize) {

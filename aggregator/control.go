@@ -96,11 +96,14 @@ func (f *folder) retell(c *customer, u *usage) {
 
 func (f *folder) changePlan(c *customer, p events.PlanControl) {
 	before := f.catalog.Plan(c.plan).Name
-	c.plan, c.changed = p.Plan, true
-	f.touched(c, nil)
 	if p.Cut {
 		f.cut(c, p.From, p.From)
 	}
+	if !c.newest("plan", p.Position) {
+		return
+	}
+	c.plan, c.changed = p.Plan, true
+	f.touched(c, nil)
 	for _, u := range c.windows { // their documents name plan and limit
 		switch {
 		case u.closed:
@@ -111,6 +114,19 @@ func (f *folder) changePlan(c *customer, p events.PlanControl) {
 			f.touch(c, u, false)
 		}
 	}
+}
+
+// newest says whether a control event is not older than the one that set the
+// same before: a retry may have put it behind a newer one.
+func (c *customer) newest(what string, position uint64) bool {
+	if position < c.controls[what] {
+		return false
+	}
+	if c.controls == nil {
+		c.controls = map[string]uint64{}
+	}
+	c.controls[what] = position
+	return true
 }
 
 // cut ends the running windows at from, where new ones begin.
@@ -176,6 +192,9 @@ func (f *folder) endAt(c *customer, u *usage, at int64) {
 }
 
 func (f *folder) override(c *customer, o events.OverrideControl) {
+	if !c.newest("override/"+o.Feature, o.Position) {
+		return
+	}
 	if o.Override == nil {
 		delete(c.overrides, o.Feature)
 	} else {

@@ -52,10 +52,11 @@ func Spec(n events.Names, partition int) stream.Spec {
 
 // Processor folds one partition.
 type Processor struct {
-	opt  Options
-	o    *stream.Owner
-	f    folder
-	docs *writeback.Writer[events.Window]
+	opt   Options
+	o     *stream.Owner
+	owned context.Context // until the ownership ends
+	f     folder
+	docs  *writeback.Writer[events.Window]
 
 	emits     []emission
 	totals    []events.WindowTotal // to be told before them
@@ -88,7 +89,7 @@ type emission struct {
 
 // New is a processor for one ownership of a partition.
 func New(opt Options, partition int) *Processor {
-	p := &Processor{opt: opt, dirty: map[*customer]struct{}{}, chunkSize: defaultChunk}
+	p := &Processor{opt: opt, dirty: map[*customer]struct{}{}, chunkSize: defaultChunk, owned: context.Background()}
 	p.f = folder{state: newState(), partition: partition, partitions: opt.Partitions, horizon: opt.Horizon,
 		touched: p.touched,
 		tell:    func(c *customer, u *usage) { p.totals = append(p.totals, p.total(c, u)) },
@@ -138,7 +139,7 @@ func (p *Processor) Apply(commit []byte) error {
 
 // Start implements stream.Processor.
 func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
-	p.o = o
+	p.o, p.owned = o, ctx
 	if !p.f.hasBase {
 		p.f.base, p.f.hasBase, p.baseNew = *p.opt.Catalog(), true, true
 		p.f.setCatalog(p.f.base)

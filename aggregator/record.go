@@ -37,6 +37,7 @@ type customerRec struct {
 	Overrides map[string]events.Override
 	Closed    map[string]int64
 	CutAt     int64
+	Controls  map[string]uint64
 }
 
 type windowRec struct {
@@ -71,7 +72,7 @@ type chunk struct {
 }
 
 func (c *customer) record() customerRec {
-	return customerRec{ID: c.id, Segments: c.segments, Plan: c.plan, Overrides: c.overrides, Closed: c.closed, CutAt: c.cutAt}
+	return customerRec{ID: c.id, Segments: c.segments, Plan: c.plan, Overrides: c.overrides, Closed: c.closed, CutAt: c.cutAt, Controls: c.controls}
 }
 
 // record is the window; whole takes all buckets and members.
@@ -123,7 +124,8 @@ func (s *state) apply(b []byte) (r record, seen []fingerprint.Entry, err error) 
 	}
 	for _, cr := range r.Customers {
 		c := s.customer(cr.ID)
-		c.segments, c.plan, c.overrides, c.closed, c.cutAt, c.changed = cr.Segments, cr.Plan, cr.Overrides, cr.Closed, cr.CutAt, false
+		c.segments, c.plan, c.overrides, c.closed = cr.Segments, cr.Plan, cr.Overrides, cr.Closed
+		c.cutAt, c.controls, c.changed = cr.CutAt, cr.Controls, false
 	}
 	for i := range r.Windows {
 		s.applyWindow(&r.Windows[i])

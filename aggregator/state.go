@@ -40,8 +40,9 @@ type customer struct {
 	segments  []window.Segment
 	plan      string // "": the default one
 	overrides map[string]events.Override
-	closed    map[string]int64 // by feature: end (ms) of the newest window that was closed for good
-	cutAt     int64            // newest moment (ms) at which windows were cut, or would have been had there been any
+	controls  map[string]uint64 // by what was set (plan, or override/<feature>): the newest position in ACCOUNT
+	closed    map[string]int64  // by feature: end (ms) of the newest window that was closed for good
+	cutAt     int64             // newest moment (ms) at which windows were cut, or would have been had there been any
 	windows   []*usage
 	changed   bool // anything but windows, since the last commit
 }

@@ -100,7 +100,7 @@ func (p *Processor) setOverrides(c *customer, a *events.Account, m *stream.Messa
 			o.At = &at
 			c.doc.Overrides[feature] = *o
 		}
-		err := p.control(m, events.ControlOverride, c.doc.ID, "override/"+feature, events.OverrideControl{Feature: feature, Override: o})
+		err := p.control(m, events.ControlOverride, c.doc.ID, "override/"+feature, events.OverrideControl{Feature: feature, Override: o, Position: m.Seq})
 		if err != nil {
 			return err
 		}
@@ -123,7 +123,7 @@ func (p *Processor) planChanged(c *customer, before string, m *stream.Message) e
 	if cut {
 		c.cut(m.Time)
 	}
-	return p.control(m, events.ControlPlan, c.doc.ID, "plan", events.PlanControl{Plan: after, From: m.Time, Cut: cut})
+	return p.control(m, events.ControlPlan, c.doc.ID, "plan", events.PlanControl{Plan: after, From: m.Time, Cut: cut, Position: m.Seq})
 }
 
 func (c *customer) cut(from time.Time) {

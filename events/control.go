@@ -24,6 +24,9 @@ type PlanControl struct {
 	Plan string    `json:"plan"`
 	From time.Time `json:"from"`
 	Cut  bool      `json:"cut,omitempty"`
+	// Position is the sequence in ACCOUNT of what caused it: one that a retry
+	// has put behind a newer one is older all the same.
+	Position uint64 `json:"position,omitempty"`
 }
 
 // AnchorControl begins a new window at From; windows follow from Anchor.
@@ -36,6 +39,7 @@ type AnchorControl struct {
 type OverrideControl struct {
 	Feature  string    `json:"feature"`
 	Override *Override `json:"override"`
+	Position uint64    `json:"position,omitempty"` // as in PlanControl
 }
 
 // Control is the JSON of a control event.

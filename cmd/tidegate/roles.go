@@ -65,8 +65,12 @@ func (a *app) startRoles(ctx context.Context) error {
 func (a *app) startBilling(ctx context.Context) {
 	spec := stream.Spec{Role: billing.Role, Inputs: []stream.Input{billing.Input(a.names)}}
 	a.supervisor.Go(ctx, spec, func() stream.Processor {
-		p := billing.NewProcessor(billingConfig(a.config.Load()), a.partitions, a.store)
+		cfg := a.config.Load()
+		p := billing.NewProcessor(billingConfig(cfg), a.partitions, a.store)
 		a.billing.Store(p)
+		if now := a.config.Load(); now != cfg { // edited in between
+			p.Configure(billingConfig(now))
+		}
 		return p
 	})
 	a.reconfigure = append(a.reconfigure, func(c *config.Config) {

@@ -31,9 +31,12 @@ type store struct {
 }
 
 func (s *store) write(ctx context.Context, docs []doc) error {
-	if s.slow > 0 {
+	s.mu.Lock()
+	slow := s.slow
+	s.mu.Unlock()
+	if slow > 0 {
 		select {
-		case <-time.After(s.slow):
+		case <-time.After(slow):
 		case <-ctx.Done():
 			return ctx.Err()
 		}
