@@ -136,7 +136,11 @@ func embeddedNATS(addr, data string) (*server.Server, error) {
 
 func writeState(data string, s devState) error {
 	b, _ := json.Marshal(s) // cannot fail: plain fields
-	return os.WriteFile(filepath.Join(data, devStateFile), append(b, '\n'), 0o600)
+	path := filepath.Join(data, devStateFile)
+	if err := os.WriteFile(path+".new", append(b, '\n'), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path) // whoever reads it finds all of it
 }
 
 func readState(data string) (s devState, err error) {
