@@ -62,6 +62,9 @@ func (c *devCmd) Run(e *env) error {
 	}
 	defer func() { srv.Shutdown(); srv.WaitForShutdown() }()
 	set.NATS = srv.ClientURL()
+	// Usage gets half of the space, so that a disk full of it still takes the
+	// commits that say how far it was read.
+	set.UsageBytes = srv.JetStreamConfig().MaxStore / 2
 	a, err := start(e.ctx, set, cfg, c.logger(e))
 	if err != nil && e.ctx.Err() != nil {
 		return nil // stopped while it waited
