@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -183,18 +184,17 @@ func rawLatency(b *testing.B, rate int) {
 		b.Fatal(err)
 	}
 	defer func() { _ = w.Stop() }()
+	var current atomic.Pointer[arrivals]
+	go func() {
+		for e := range w.Updates() {
+			if e != nil {
+				current.Load().arrived(e.Key())
+			}
+		}
+	}()
 	for b.Loop() {
 		run := newArrivals(latencyEvents)
-		go func() {
-			for e := range w.Updates() {
-				if e != nil {
-					run.arrived(e.Key())
-				}
-				if len(run.done) > 0 {
-					return
-				}
-			}
-		}()
+		current.Store(run)
 		prefix := fmt.Sprint(time.Now().UnixNano())
 		paced(b, js, latencyEvents, rate, func(i int) *nats.Msg {
 			id := fmt.Sprintf("%s-%d", prefix, i)
