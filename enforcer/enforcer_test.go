@@ -225,9 +225,12 @@ func (b *bench) limits(t testing.TB) (ls []events.Limit) {
 func blocked(d events.Decision) bool { return !d.Allowed }
 func allowed(d events.Decision) bool { return d.Allowed }
 
+// windowStart is the same for all windows of a test run: two that differ by a
+// second would both contain now.
+var windowStart = time.Now().UTC().Truncate(time.Second).Add(-time.Hour)
+
 func openWindow(used int64) events.WindowTotal {
-	start := time.Now().UTC().Truncate(time.Second).Add(-time.Hour)
-	return events.WindowTotal{Customer: "acme", Feature: "api", Start: start, End: start.AddDate(0, 0, 30), Used: events.Count(used)}
+	return events.WindowTotal{Customer: "acme", Feature: "api", Start: windowStart, End: windowStart.AddDate(0, 0, 30), Used: events.Count(used)}
 }
 
 func TestLimitReachedBlocksAndIsReportedOnce(t *testing.T) {
