@@ -14,14 +14,18 @@ import (
 	"github.com/tidegate-io/tidegate/events"
 )
 
-// Supervisor owns partitions for a process: it takes the lease of each, runs
-// its processor, and begins again after whatever ended it.
+// Supervisor owns partitions for a process: those that fall to it among the
+// processes that are there. It takes the lease of each, runs its processor, and
+// begins again after whatever ended it.
 type Supervisor struct {
-	env Env
-	wg  sync.WaitGroup
+	env     Env
+	wg      sync.WaitGroup
+	members *members
 
-	mu     sync.Mutex
-	states map[string]string // by <role>.<partition>; "" is owned and running
+	mu         sync.Mutex
+	states     map[string]string // by <role>.<partition>; "" is owned and running
+	partitions map[string]int    // by role
+	follow     sync.Once
 }
 
 // NewSupervisor returns a supervisor that owns nothing yet.
@@ -29,36 +33,135 @@ func NewSupervisor(env Env) *Supervisor {
 	if env.LeaseTTL == 0 {
 		env.LeaseTTL = DefaultLeaseTTL
 	}
-	return &Supervisor{env: env, states: map[string]string{}}
+	return &Supervisor{env: env, states: map[string]string{}, partitions: map[string]int{}, members: newMembers()}
 }
 
-// Go owns the partition of spec until ctx is done, with a new processor for
-// every ownership.
+// Go runs the partition of spec whenever it falls to this process, until ctx is
+// done, with a new processor for every ownership. A role's partitions are
+// numbered from 0, and all of them must be given to Go.
 func (s *Supervisor) Go(ctx context.Context, spec Spec, processor func() Processor) {
 	key := fmt.Sprintf("%s.%d", spec.Role, spec.Partition)
-	s.set(key, "starting")
+	s.mu.Lock()
+	s.states[key] = "starting"
+	first := s.partitions[spec.Role] == 0
+	s.partitions[spec.Role] = max(s.partitions[spec.Role], spec.Partition+1)
+	s.mu.Unlock()
+	s.follow.Do(func() { s.wg.Go(func() { s.members.follow(ctx, s.env) }) })
+	if first {
+		s.wg.Go(func() { s.attend(ctx, spec.Role) })
+	}
 	s.wg.Go(func() {
-		for {
-			err := s.own(ctx, key, spec, processor())
-			if ctx.Err() != nil {
-				if err != nil {
-					s.env.Log.Warn("partition_stopped_uncleanly", "key", key, "error", err)
-				}
+		for ctx.Err() == nil {
+			if !s.untilMine(ctx, key, spec) {
 				return
 			}
-			s.set(key, err.Error())
-			wait := 200 * time.Millisecond
-			if !IsStop(err) {
-				wait = 2 * time.Second
-				s.env.Log.Error("partition_failed", "key", key, "error", err)
-			}
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(wait):
-			}
+			s.ownOnce(ctx, key, spec, processor)
 		}
 	})
+}
+
+// ownOnce owns the partition until it ends, and waits a moment when that was
+// not because it falls to another.
+func (s *Supervisor) ownOnce(ctx context.Context, key string, spec Spec, processor func() Processor) {
+	mine, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go s.untilTheirs(mine, spec, cancel)
+	err := s.own(mine, key, spec, processor())
+	if ctx.Err() != nil {
+		if err != nil && !errors.Is(err, context.Canceled) {
+			s.env.Log.Warn("partition_stopped_uncleanly", "key", key, "error", err)
+		}
+		return
+	}
+	if mine.Err() != nil {
+		s.set(key, standby)
+		return
+	}
+	s.set(key, err.Error())
+	wait := 200 * time.Millisecond
+	if !IsStop(err) {
+		wait = 2 * time.Second
+		s.env.Log.Error("partition_failed", "key", key, "error", err)
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(wait):
+	}
+}
+
+// attend says for as long as ctx is not done that this process is there.
+func (s *Supervisor) attend(ctx context.Context, role string) {
+	for ctx.Err() == nil {
+		kv, err := s.env.JS.KeyValue(ctx, s.env.Names.Bucket(events.BucketOwners))
+		if err == nil {
+			var l *Lease
+			if l, err = Acquire(ctx, s.env.JS, kv, memberPrefix+role+"."+s.holder(), s.env.Holder, s.env.LeaseTTL); err == nil {
+				select {
+				case <-ctx.Done():
+				case <-l.Lost():
+				}
+				release(ctx, l)
+				continue
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(memberSettle):
+		}
+	}
+}
+
+// holder is this process in keys.
+func (s *Supervisor) holder() string { return events.Token(s.env.Holder) }
+
+func (s *Supervisor) owner(spec Spec) (holder string, changed <-chan struct{}) {
+	list, changed := s.members.of(spec.Role)
+	s.mu.Lock()
+	n := s.partitions[spec.Role]
+	s.mu.Unlock()
+	return Assign(spec.Role, n, list)[spec.Partition], changed
+}
+
+// untilMine waits until the partition falls to this process; false when ctx is
+// done.
+func (s *Supervisor) untilMine(ctx context.Context, key string, spec Spec) bool {
+	for {
+		holder, changed := s.owner(spec)
+		if holder == s.holder() {
+			return true
+		}
+		if holder != "" {
+			s.set(key, standby)
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-changed:
+		}
+	}
+}
+
+// untilTheirs calls cancel once the partition has fallen to another for a
+// while.
+func (s *Supervisor) untilTheirs(ctx context.Context, spec Spec, cancel func()) {
+	var settled <-chan time.Time
+	for {
+		holder, changed := s.owner(spec)
+		switch {
+		case holder == s.holder() || holder == "":
+			settled = nil
+		case settled == nil:
+			settled = time.After(memberSettle)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		case <-settled:
+			cancel()
+			return
+		}
+	}
 }
 
 func (s *Supervisor) own(ctx context.Context, key string, spec Spec, p Processor) error {
@@ -66,22 +169,24 @@ func (s *Supervisor) own(ctx context.Context, key string, spec Spec, p Processor
 	if err != nil {
 		return fmt.Errorf("leases: %w", err)
 	}
-	s.set(key, standby)
+	s.set(key, "waiting for the lease")
 	lease, err := Acquire(ctx, s.env.JS, kv, key, s.env.Holder, s.env.LeaseTTL)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		release, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		lease.Release(release)
-	}()
+	defer release(ctx, lease)
 	s.set(key, "loading")
 	err = Run(ctx, s.env, spec, p, lease.Lost(), func() { s.set(key, "") })
 	if err == nil && ctx.Err() == nil {
 		err = errors.New("stopped without a reason")
 	}
 	return err
+}
+
+func release(ctx context.Context, l *Lease) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	l.Release(ctx)
 }
 
 func (s *Supervisor) set(key, state string) {
@@ -91,7 +196,7 @@ func (s *Supervisor) set(key, state string) {
 }
 
 // standby is the state of a partition that another process owns.
-const standby = "waiting for the lease"
+const standby = "owned by another process"
 
 // Ready is nil when every partition is owned and running here or, as far as is
 // known, elsewhere; else the error names those that are not, and why.
@@ -136,7 +241,9 @@ func Owners(ctx context.Context, js jetstream.JetStream, n events.Names) (map[st
 		if e == nil {
 			return owners, nil
 		}
-		owners[e.Key()] = string(e.Value())
+		if !strings.HasPrefix(e.Key(), memberPrefix) {
+			owners[e.Key()] = string(e.Value())
+		}
 	}
 	return owners, ctx.Err()
 }

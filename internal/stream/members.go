@@ -1,0 +1,185 @@
+package stream
+
+import (
+	"cmp"
+	"context"
+	"hash/fnv"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidegate-io/tidegate/events"
+)
+
+// memberPrefix begins the keys in the owners bucket that say who is there:
+// member.<role>.<holder's token>. Like leases, they expire with their process.
+const memberPrefix = "member."
+
+const (
+	// memberRefresh is how often the view of the members is read anew: a watch
+	// can stay blind for a while after its server was restarted.
+	memberRefresh = 5 * time.Second
+	// memberSettle is how long another must be the one to own a partition
+	// before it is handed over, so that a short absence moves nothing twice.
+	memberSettle = 500 * time.Millisecond
+)
+
+// Assign spreads partitions over members: by rendezvous hashing, so that few
+// move when a member comes or goes, and with no member owning more than its
+// even share, rounded up. Everybody who sees the same members comes to the same
+// result. It is empty without members.
+func Assign(role string, partitions int, members []string) []string {
+	owners := make([]string, partitions)
+	if len(members) == 0 {
+		return owners
+	}
+	members = slices.Sorted(slices.Values(members))
+	share := (partitions + len(members) - 1) / len(members)
+	load := map[string]int{}
+	for p := range owners {
+		ranked := slices.Clone(members)
+		weight := map[string]uint64{}
+		for _, m := range ranked {
+			h := fnv.New64a()
+			_, _ = h.Write([]byte(m + "\x00" + role + "\x00" + strconv.Itoa(p)))
+			weight[m] = mix(h.Sum64())
+		}
+		slices.SortFunc(ranked, func(a, b string) int { return cmp.Compare(weight[b], weight[a]) })
+		for _, m := range ranked {
+			if load[m] < share {
+				owners[p], load[m] = m, load[m]+1
+				break
+			}
+		}
+	}
+	return owners
+}
+
+// mix spreads what FNV leaves alike in the upper bits of similar texts.
+func mix(h uint64) uint64 {
+	h ^= h >> 33
+	h *= 0xff51afd7ed558ccd
+	h ^= h >> 33
+	h *= 0xc4ceb9fe1a85ec53
+	return h ^ h>>33
+}
+
+// members is who is there, as far as this process knows.
+type members struct {
+	mu      sync.Mutex
+	known   bool // a whole view has been read
+	roles   map[string]map[string]bool
+	changed chan struct{} // closed and replaced at every change
+}
+
+func newMembers() *members {
+	return &members{roles: map[string]map[string]bool{}, changed: make(chan struct{})}
+}
+
+// of returns the members of a role, and a channel that is closed when they have
+// changed. Before the first view there are none.
+func (m *members) of(role string) ([]string, <-chan struct{}) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Collect(maps.Keys(m.roles[role])), m.changed
+}
+
+func (m *members) set(key string, present bool) {
+	role, holder, ok := strings.Cut(strings.TrimPrefix(key, memberPrefix), ".")
+	if !ok {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.roles[role][holder] == present {
+		return
+	}
+	if m.roles[role] == nil {
+		m.roles[role] = map[string]bool{}
+	}
+	if present {
+		m.roles[role][holder] = true
+	} else {
+		delete(m.roles[role], holder)
+	}
+	m.announce()
+}
+
+// replace takes a whole view over.
+func (m *members) replace(keys map[string]bool) {
+	roles := map[string]map[string]bool{}
+	for key := range keys {
+		if role, holder, ok := strings.Cut(strings.TrimPrefix(key, memberPrefix), "."); ok {
+			if roles[role] == nil {
+				roles[role] = map[string]bool{}
+			}
+			roles[role][holder] = true
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	same := m.known && maps.EqualFunc(m.roles, roles, func(a, b map[string]bool) bool { return maps.Equal(a, b) })
+	m.known, m.roles = true, roles
+	if !same {
+		m.announce()
+	}
+}
+
+func (m *members) announce() {
+	close(m.changed)
+	m.changed = make(chan struct{})
+}
+
+// follow keeps the view current until ctx is done. While the servers are away
+// the last one stays.
+func (m *members) follow(ctx context.Context, env Env) {
+	for ctx.Err() == nil {
+		if err := m.read(ctx, env); err != nil {
+			select {
+			case <-ctx.Done():
+			case <-time.After(memberSettle):
+			}
+		}
+	}
+}
+
+// read takes a view and its changes for as long as memberRefresh.
+func (m *members) read(ctx context.Context, env Env) error {
+	ctx, cancel := context.WithTimeout(ctx, memberRefresh)
+	defer cancel()
+	kv, err := env.JS.KeyValue(ctx, env.Names.Bucket(events.BucketOwners))
+	if err != nil {
+		return err
+	}
+	w, err := kv.Watch(ctx, memberPrefix+">")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = w.Stop() }()
+	first := map[string]bool{}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case e, ok := <-w.Updates():
+			switch {
+			case !ok:
+				return nil
+			case e == nil:
+				m.replace(first)
+				first = nil
+			case first != nil && e.Operation() == jetstream.KeyValuePut:
+				first[e.Key()] = true
+			case first != nil:
+				delete(first, e.Key())
+			default:
+				m.set(e.Key(), e.Operation() == jetstream.KeyValuePut)
+			}
+		}
+	}
+}
