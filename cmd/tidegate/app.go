@@ -101,6 +101,7 @@ func (a *app) run(ctx context.Context) error {
 		return err
 	}
 	a.supervisor = stream.NewSupervisor(stream.Env{NC: a.nc, JS: a.js, Names: a.names, Holder: holder(), Log: a.log, Now: a.now})
+	a.metrics.RegisterMetricsWriter(a.writeProgress)
 	if err := a.startRoles(ctx); err != nil {
 		return err
 	}

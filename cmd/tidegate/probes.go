@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"time"
 
@@ -38,4 +39,16 @@ func (a *app) working(ctx context.Context) error {
 		return fmt.Errorf("nats: %w", err)
 	}
 	return a.supervisor.Ready()
+}
+
+// writeProgress writes what this process owns and how far it has come.
+func (a *app) writeProgress(w io.Writer) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	for _, p := range a.supervisor.Progress(ctx) {
+		labels := fmt.Sprintf("{role=%q,partition=\"%d\"}", p.Role, p.Partition)
+		metrics.WriteGaugeUint64(w, "tidegate_partition_epoch"+labels, p.Epoch)
+		metrics.WriteGaugeUint64(w, "tidegate_partition_pending"+labels, p.Pending)
+		metrics.WriteGaugeFloat64(w, "tidegate_partition_lag_seconds"+labels, p.Lag.Seconds())
+	}
 }

@@ -63,6 +63,12 @@ func (b *inbox) take(empty []Message) []Message {
 	return q
 }
 
+func (b *inbox) len() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.queue)
+}
+
 func (b *inbox) close() {
 	b.mu.Lock()
 	b.done = true
@@ -75,6 +81,7 @@ type reader struct {
 	input  int
 	stream jetstream.Stream
 	filter string
+	cons   jetstream.Consumer
 	stop   func()
 }
 
@@ -113,7 +120,7 @@ func startReader(ctx context.Context, js jetstream.JetStream, name string, in In
 	if err != nil {
 		return nil, state, fmt.Errorf("reading %s: %w", name, err)
 	}
-	return &reader{input: index, stream: s, filter: in.Filter, stop: func() { cc.Stop(); <-cc.Closed() }}, state, nil
+	return &reader{input: index, stream: s, filter: in.Filter, cons: cons, stop: func() { cc.Stop(); <-cc.Closed() }}, state, nil
 }
 
 // newest is the sequence of the last message stored for the input.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -34,6 +35,9 @@ type Env struct {
 	// SnapshotAfter is how many bytes of commits a snapshot is made after at the
 	// earliest; 0 is 1 MiB.
 	SnapshotAfter int
+	// Observe, when set, is given a function that tells how a partition that has
+	// just been taken over goes on; it may be called at any time.
+	Observe func(Spec, func(context.Context) Progress)
 	// LeaseTTL is DefaultLeaseTTL unless set.
 	LeaseTTL time.Duration
 }
@@ -62,6 +66,7 @@ type run struct {
 	commitAt <-chan time.Time
 	tickAt   *time.Timer
 	onReady  func()
+	handled  atomic.Int64 // storing time of the last message handled, Unix ns
 }
 
 type query struct {
@@ -142,6 +147,9 @@ func (r *run) open(ctx, work context.Context, cancel context.CancelCauseFunc) er
 		return err
 	}
 	context.AfterFunc(work, func() { _ = sub.Unsubscribe() })
+	if r.Observe != nil {
+		r.Observe(r.Spec, r.progress)
+	}
 	r.onReady()
 	return r.afterWork()
 }
@@ -190,6 +198,9 @@ func (r *run) handle(work context.Context) error {
 			return fmt.Errorf("%s/%d: %w", r.Inputs[m.Input].Stream, m.Seq, err)
 		}
 		r.pos[m.Input].Seq = m.Seq
+	}
+	if n := len(batch); n > 0 {
+		r.handled.Store(batch[n-1].Time.UnixNano())
 	}
 	clear(batch)
 	r.spare = batch

@@ -25,6 +25,7 @@ type Supervisor struct {
 	mu         sync.Mutex
 	states     map[string]string // by <role>.<partition>; "" is owned and running
 	partitions map[string]int    // by role
+	observed   map[string]func(context.Context) Progress
 	follow     sync.Once
 }
 
@@ -33,14 +34,22 @@ func NewSupervisor(env Env) *Supervisor {
 	if env.LeaseTTL == 0 {
 		env.LeaseTTL = DefaultLeaseTTL
 	}
-	return &Supervisor{env: env, states: map[string]string{}, partitions: map[string]int{}, members: newMembers()}
+	s := &Supervisor{states: map[string]string{}, partitions: map[string]int{}, members: newMembers(),
+		observed: map[string]func(context.Context) Progress{}}
+	env.Observe = func(spec Spec, f func(context.Context) Progress) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.observed[spec.key()] = f
+	}
+	s.env = env
+	return s
 }
 
 // Go runs the partition of spec whenever it falls to this process, until ctx is
 // done, with a new processor for every ownership. A role's partitions are
 // numbered from 0, and all of them must be given to Go.
 func (s *Supervisor) Go(ctx context.Context, spec Spec, processor func() Processor) {
-	key := fmt.Sprintf("%s.%d", spec.Role, spec.Partition)
+	key := spec.key()
 	s.mu.Lock()
 	s.states[key] = "starting"
 	first := s.partitions[spec.Role] == 0
@@ -59,6 +68,8 @@ func (s *Supervisor) Go(ctx context.Context, spec Spec, processor func() Process
 		}
 	})
 }
+
+func (s Spec) key() string { return fmt.Sprintf("%s.%d", s.Role, s.Partition) }
 
 // ownOnce owns the partition until it ends, and waits a moment when that was
 // not because it falls to another.
