@@ -30,8 +30,8 @@ const (
 )
 
 // Assign spreads partitions over members: by rendezvous hashing, so that few
-// move when a member comes or goes, and with no member owning more than its
-// even share, rounded up. Everybody who sees the same members comes to the same
+// move when a member comes or goes, but evenly: no two members differ by more
+// than one. Everybody who sees the same members comes to the same
 // result. It is empty without members.
 func Assign(role string, partitions int, members []string) []string {
 	owners := make([]string, partitions)
@@ -39,7 +39,7 @@ func Assign(role string, partitions int, members []string) []string {
 		return owners
 	}
 	members = slices.Sorted(slices.Values(members))
-	share := (partitions + len(members) - 1) / len(members)
+	share, extra := partitions/len(members), partitions%len(members)
 	load := map[string]int{}
 	for p := range owners {
 		ranked := slices.Clone(members)
@@ -51,10 +51,14 @@ func Assign(role string, partitions int, members []string) []string {
 		}
 		slices.SortFunc(ranked, func(a, b string) int { return cmp.Compare(weight[b], weight[a]) })
 		for _, m := range ranked {
-			if load[m] < share {
-				owners[p], load[m] = m, load[m]+1
-				break
+			if load[m] > share || load[m] == share && extra == 0 {
+				continue
 			}
+			if load[m] == share {
+				extra--
+			}
+			owners[p], load[m] = m, load[m]+1
+			break
 		}
 	}
 	return owners
