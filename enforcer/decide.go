@@ -6,10 +6,10 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/stream"
 	"github.com/tidegate-io/tidegate/internal/window"
 )
 
@@ -119,9 +119,10 @@ func (p *Processor) withdraw(c *customer, feature string, e *entitlement) error 
 // putDecision writes a key of the decisions bucket, guarded by the fence: what
 // a stale owner puts is refused.
 func (p *Processor) putDecision(key string, value []byte, h nats.Header) error {
-	prefix := "$KV." + p.o.Names.Bucket(events.BucketDecisions) + "."
-	return p.o.PublishLatest(&nats.Msg{Subject: prefix + key, Data: value, Header: h},
-		jetstream.WithExpectLastSequenceForSubject(p.fence, prefix+events.FenceKey(p.o.Partition)))
+	bucket := p.o.Names.Bucket(events.BucketDecisions)
+	prefix := "$KV." + bucket + "."
+	return p.o.PublishFenced(&nats.Msg{Subject: prefix + key, Data: value, Header: h},
+		stream.Fence{Stream: "KV_" + bucket, Subject: prefix + events.FenceKey(p.o.Partition), Seq: p.fence})
 }
 
 // nextPosition numbers decisions: by epoch, so that no owner repeats what a

@@ -121,7 +121,7 @@ func TestARepetitionNeverOvertakesANewerMessage(t *testing.T) {
 		if i == 1 {
 			<-js.repeating
 		}
-		if err := o.publish(&nats.Msg{Subject: "limits.0", Data: []byte(text)}, nil, true); err != nil {
+		if err := o.publishFenced(&nats.Msg{Subject: "limits.0", Data: []byte(text)}, Fence{Stream: "LIMITS", Subject: "limits.1"}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -25,6 +25,8 @@ type outbox struct {
 	open    int               // published and not acknowledged
 	acked   map[string]uint64 // by stream: newest sequence acknowledged
 	newest  map[string]*sent  // of subjects where only the latest message matters
+	fenced  int               // guarded ones not acknowledged
+	serial  bool              // one guarded publish at a time: a replicated stream refuses a second
 	stopped bool
 }
 
@@ -32,7 +34,7 @@ type sent struct {
 	msg    *nats.Msg
 	opts   []jetstream.PublishOpt
 	future jetstream.PubAckFuture
-	latest bool
+	fence  *Fence // of a message of which only the newest of its subject matters
 }
 
 func newOutbox(ctx context.Context, js jetstream.JetStream, fail func(error)) *outbox {
@@ -48,14 +50,25 @@ func newOutbox(ctx context.Context, js jetstream.JetStream, fail func(error)) *o
 	return o
 }
 
-func (o *outbox) publish(m *nats.Msg, opts []jetstream.PublishOpt, latest bool) error {
-	// The library would repeat a message by itself, behind newer ones.
-	s := &sent{msg: m, opts: append(opts[:len(opts):len(opts)], jetstream.WithRetryAttempts(0)), latest: latest}
-	if latest {
-		o.mu.Lock()
-		o.newest[m.Subject] = s
-		o.mu.Unlock()
+func (o *outbox) publish(m *nats.Msg, opts []jetstream.PublishOpt) error {
+	return o.enqueue(&sent{msg: m, opts: opts})
+}
+
+func (o *outbox) publishFenced(m *nats.Msg, f Fence) error {
+	s := &sent{msg: m, fence: &f, opts: []jetstream.PublishOpt{jetstream.WithExpectLastSequenceForSubject(f.Seq, f.Subject)}}
+	o.mu.Lock()
+	for o.serial && o.fenced > 0 && !o.stopped {
+		o.wake.Wait()
 	}
+	o.fenced++
+	o.newest[m.Subject] = s
+	o.mu.Unlock()
+	return o.enqueue(s)
+}
+
+func (o *outbox) enqueue(s *sent) error {
+	// The library would repeat a message by itself, behind newer ones.
+	s.opts = append(s.opts[:len(s.opts):len(s.opts)], jetstream.WithRetryAttempts(0))
 	if _, err := o.send(s); err != nil {
 		return err
 	}
@@ -88,7 +101,7 @@ func (o *outbox) send(s *sent) (done bool, err error) {
 
 // trySend looks and sends in one step: a newer message can't come in between.
 func (o *outbox) trySend(s *sent) (done bool, err error) {
-	if s.latest {
+	if s.fence != nil {
 		o.sending.Lock()
 		defer o.sending.Unlock()
 		if o.overtaken(s) {
@@ -122,6 +135,9 @@ func (o *outbox) watch() {
 		}
 		o.mu.Lock()
 		o.open--
+		if s.fence != nil {
+			o.fenced--
+		}
 		if o.newest[s.msg.Subject] == s {
 			delete(o.newest, s.msg.Subject)
 		}
@@ -143,7 +159,7 @@ func (o *outbox) settle(s *sent) bool {
 			return true
 		case err = <-s.future.Err():
 		}
-		if isFenced(err) {
+		if isFenced(err) && !o.holds(s.fence) {
 			o.fail(fmt.Errorf("%w: a guarded publish to %s was refused", ErrFenced, s.msg.Subject))
 			return false
 		}
@@ -163,10 +179,26 @@ func (o *outbox) settle(s *sent) bool {
 	}
 }
 
+// holds says whether the fence is still ours: a replicated stream refuses a
+// publish also while an earlier one, whose answer was lost, is on its way.
+func (o *outbox) holds(f *Fence) bool {
+	if f == nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(o.ctx, 5*time.Second)
+	defer cancel()
+	s, err := o.js.Stream(ctx, f.Stream)
+	if err != nil {
+		return true // not known: the repetition will tell
+	}
+	last, err := s.GetLastMsgForSubject(ctx, f.Subject)
+	return err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && last.Sequence == f.Seq
+}
+
 func (o *outbox) overtaken(s *sent) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return s.latest && o.newest[s.msg.Subject] != s
+	return s.fence != nil && o.newest[s.msg.Subject] != s
 }
 
 // drain waits until everything published is acknowledged.

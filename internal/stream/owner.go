@@ -34,7 +34,7 @@ func (s InputState) Gap() bool { return s.First > s.Position+1 }
 // acknowledged, and acknowledged before the next commit; a refusal by a fence
 // (error 10071) stops the partition with ErrFenced.
 func (o *Owner) Publish(m *nats.Msg, opts ...jetstream.PublishOpt) error {
-	return o.out.publish(m, opts, false)
+	return o.out.publish(m, opts)
 }
 
 // Acked is the sequence of the newest message in a stream that Publish has had
@@ -46,8 +46,16 @@ func (o *Owner) Acked(stream string) uint64 {
 	return o.out.acked[stream]
 }
 
-// PublishLatest is Publish to a subject where only the newest message counts:
-// one that has to be repeated gives way to a newer one.
-func (o *Owner) PublishLatest(m *nats.Msg, opts ...jetstream.PublishOpt) error {
-	return o.out.publish(m, opts, true)
+// Fence guards publishes to a stream by the last sequence of one subject in it:
+// whoever writes that subject next fences those who do not know of it.
+type Fence struct {
+	Stream  string // name
+	Subject string
+	Seq     uint64
+}
+
+// PublishFenced is Publish to a subject where only the newest message counts,
+// guarded by a fence. One that has to be repeated gives way to a newer one.
+func (o *Owner) PublishFenced(m *nats.Msg, f Fence) error {
+	return o.out.publishFenced(m, f)
 }

@@ -83,6 +83,8 @@ type reader struct {
 	filter string
 	cons   jetstream.Consumer
 	stop   func()
+
+	replicated bool // the stream has more than one replica
 }
 
 // startReader begins behind position, which must belong to the stream.
@@ -120,7 +122,7 @@ func startReader(ctx context.Context, js jetstream.JetStream, name string, in In
 	if err != nil {
 		return nil, state, fmt.Errorf("reading %s: %w", name, err)
 	}
-	return &reader{input: index, stream: s, filter: in.Filter, cons: cons, stop: func() { cc.Stop(); <-cc.Closed() }}, state, nil
+	return &reader{input: index, stream: s, filter: in.Filter, cons: cons, replicated: info.Config.Replicas > 1, stop: func() { cc.Stop(); <-cc.Closed() }}, state, nil
 }
 
 // newest is the sequence of the last message stored for the input.

@@ -137,6 +137,7 @@ func (r *run) open(ctx, work context.Context, cancel context.CancelCauseFunc) er
 			return err
 		}
 		r.readers = append(r.readers, rd)
+		r.out.serial = r.out.serial || rd.replicated
 		owner.Inputs = append(owner.Inputs, state)
 	}
 	if err := r.proc.Start(work, owner); err != nil {
