@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -119,10 +122,6 @@ func (c *doctorCmd) owners(e *env, ctx context.Context) (string, string) {
 		return stateFailed, err.Error()
 	}
 	var missing []string
-	holders := map[string]bool{}
-	for _, h := range owners {
-		holders[h] = true
-	}
 	for _, role := range []string{roleAggregator, roleEnforcer} {
 		for p := range l.partitions {
 			if key := fmt.Sprintf("%s.%d", role, p); owners[key] == "" {
@@ -133,7 +132,34 @@ func (c *doctorCmd) owners(e *env, ctx context.Context) (string, string) {
 	if len(missing) > 0 {
 		return stateFailed, "nobody owns " + strings.Join(missing, ", ") + ": start processes with these roles"
 	}
-	return stateOK, fmt.Sprintf("%d leases in %d processes", len(owners), len(holders))
+	return stateOK, ownership(owners)
+}
+
+// ownership says which process owns which partitions.
+func ownership(owners map[string]string) string {
+	byHolder := map[string]map[string][]int{}
+	for key, holder := range owners {
+		role, p, _ := strings.Cut(key, ".")
+		n, err := strconv.Atoi(p)
+		if err != nil {
+			continue
+		}
+		if byHolder[holder] == nil {
+			byHolder[holder] = map[string][]int{}
+		}
+		byHolder[holder][role] = append(byHolder[holder][role], n)
+	}
+	var parts []string
+	for _, holder := range slices.Sorted(maps.Keys(byHolder)) {
+		text := holder + " has"
+		for _, role := range slices.Sorted(maps.Keys(byHolder[holder])) {
+			ps := byHolder[holder][role]
+			slices.Sort(ps)
+			text += fmt.Sprintf(" %s %s", role, strings.Trim(strings.ReplaceAll(fmt.Sprint(ps), " ", ","), "[]"))
+		}
+		parts = append(parts, text)
+	}
+	return strings.Join(parts, "; ")
 }
 
 func (c *doctorCmd) mongodb(_ *env, ctx context.Context) (string, string) {
