@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/fingerprint"
 	"github.com/tidegate-io/tidegate/internal/plan"
 	"github.com/tidegate-io/tidegate/internal/stream"
 	"github.com/tidegate-io/tidegate/internal/testnats"
@@ -202,7 +203,7 @@ func TestPlanControlCutsTheWindow(t *testing.T) {
 func TestACrashAnywhereChangesNothing(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		b := newBench(t)
-		b.chunk = rapid.SampledFrom([]int{1, 3, defaultChunk}).Draw(rt, "chunk")
+		b.sizes = rapid.SampledFrom([]fingerprint.Sizes{{}, {Chunk: 1, Page: 1, Fanout: 2}, {Chunk: 2, Page: 3, Fanout: 2, Cache: 2}, {Chunk: 3, Page: 2, Fanout: 3}}).Draw(rt, "sizes")
 		b.env.SnapshotAfter = rapid.SampledFrom([]int{1, 2000, 1 << 20}).Draw(rt, "snapshot")
 		customers := []string{"acme", "a@b.c", "ünï"}
 		id := 0
@@ -248,7 +249,7 @@ func TestACrashAnywhereChangesNothing(t *testing.T) {
 
 func TestManyFingerprintsAreKeptInChunks(t *testing.T) {
 	b := newBench(t)
-	b.chunk = 1000
+	b.sizes = fingerprint.Sizes{Chunk: 1000, Page: 300, Fanout: 3, Cache: 4}
 	stop, _ := b.run(t, b.env.JS)
 	var batches [][]byte
 	for i := range 5000 {
