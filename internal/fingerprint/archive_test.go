@@ -176,8 +176,7 @@ func TestAnArchiveAnswersLikeASet(t *testing.T) {
 			case 3:
 				b := NewArchive(store, sizes)
 				for _, r := range a.Runs() {
-					r.filters = nil
-					b.Add(r)
+					b.Add(r.Bare())
 				}
 				if err := b.Load(ctx); err != nil {
 					rt.Fatal(err)
@@ -295,9 +294,8 @@ func TestAnArchiveDoesNotGuess(t *testing.T) {
 	if known, err := a.Has(t.Context(), 1, 0); known || !errors.Is(err, gone) {
 		t.Errorf("%t, %v", known, err)
 	}
-	run.filters = nil
 	b := NewArchive(store, Sizes{})
-	b.Add(run)
+	b.Add(run.Bare())
 	if err := b.Load(t.Context()); !errors.Is(err, gone) {
 		t.Error(err)
 	}

@@ -50,6 +50,12 @@ func (r *Run) Len() (n int) {
 	return n
 }
 
+// Bare is the run as who reads a commit gets it: without its filters.
+func (r Run) Bare() Run {
+	r.filters = nil
+	return r
+}
+
 // Messages are the numbers of all messages of the run.
 func (r *Run) Messages() []uint64 {
 	list := make([]uint64, 0, len(r.Pages)+len(r.Filters))
