@@ -10,12 +10,12 @@ type Sizes struct {
 	Chunk  int // entries that make a run of their own; 60,000
 	Page   int // entries in a page; 16,384
 	Fanout int // runs of about the same size that are merged; 8
-	Cache  int // pages that are kept in memory; 32
+	Cache  int // pages that are kept in memory; 16
 }
 
 func (s Sizes) orDefault() Sizes {
 	if s == (Sizes{}) {
-		return Sizes{Chunk: 60_000, Page: 1 << 14, Fanout: 8, Cache: 32}
+		return Sizes{Chunk: 60_000, Page: 1 << 14, Fanout: 8, Cache: 16}
 	}
 	return s
 }
@@ -160,7 +160,11 @@ func (a *Archive) Mergeable(span uint32) []Run {
 	levels := map[int][]Run{}
 	for _, r := range a.runs {
 		level := a.level(r.Len())
-		list := append(levels[level], r)
+		list := levels[level]
+		if len(list) >= max(a.fanout()/2, 2) && r.Hour-min(oldestOf(list), r.From) > span {
+			return list // there will be no more
+		}
+		list = append(list, r)
 		for len(list) > 0 && r.Hour-oldestOf(list) > span {
 			list = list[1:]
 		}

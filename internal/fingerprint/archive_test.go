@@ -279,6 +279,12 @@ func TestRunsThatSpanTooMuchAreNotMerged(t *testing.T) {
 	if runs := a.Mergeable(10); len(runs) != 2 || runs[0].Hour != 0 || runs[1].Hour != 10 {
 		t.Errorf("%+v", runs)
 	}
+	a.Fanout = 8
+	for span, want := range map[uint32]int{29: 0, 30: 4, 69: 7, 70: 8, 1000: 8} { // four are worth it when no more will come
+		if runs := a.Mergeable(span); len(runs) != want {
+			t.Errorf("%d runs of at most %d hours are merged, want %d", len(runs), span, want)
+		}
+	}
 }
 
 // TestAnArchiveDoesNotGuess: who cannot look gets no answer.
