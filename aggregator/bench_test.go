@@ -59,6 +59,7 @@ type bench struct {
 	store *memory
 	cat   atomic.Pointer[plan.Catalog]
 	sizes fingerprint.Sizes // of SEEN
+	keep  time.Duration     // keepMerged
 }
 
 func catalog() *plan.Catalog {
@@ -113,7 +114,7 @@ func (b *bench) run(t testing.TB, js jetstream.JetStream) (stop func() error, do
 	go func() {
 		defer close(ended)
 		p := New(b.options(), 0)
-		p.archive = fingerprint.NewArchive(&p.store, b.sizes)
+		p.archive, p.keepMerged = fingerprint.NewArchive(&p.store, b.sizes), b.keep
 		end <- stream.Run(ctx, env, Spec(env.Names, 0), p, lost, sync.OnceFunc(func() { close(ready) }))
 	}()
 	select {

@@ -86,6 +86,7 @@ func (p *Processor) Snapshot() ([]byte, error) {
 		return nil, err
 	}
 	r.Seen, r.Chunks = fingerprint.Encode(slices.Clone(p.unchunked)), p.archive.Runs()
+	r.Obsolete = slices.Concat(p.deletable, p.obsolete)
 	r.Documents, r.Flipped = p.saved.documents, p.saved.flipped
 	return wire.Marshal(&r)
 }

@@ -58,19 +58,22 @@ type Processor struct {
 	f     folder
 	docs  *writeback.Writer[events.Window]
 
-	emits     []emission
-	totals    []events.WindowTotal // to be told before them
-	dead      []events.Dead
-	dirty     map[*customer]struct{}
-	newSeen   []fingerprint.Entry // since the last commit
-	unchunked []fingerprint.Entry // in no run of SEEN yet
-	store     seenStore           // SEEN
-	archive   *fingerprint.Archive
-	merged    chan merged // buffered: a merge has ended
-	merging   bool
-	obsolete  []uint64 // messages of SEEN that no commit names any more once the next one counts
-	baseNew   bool     // the base is in no commit yet
-	saved     saved    // what the log knows
+	emits      []emission
+	totals     []events.WindowTotal // to be told before them
+	dead       []events.Dead
+	dirty      map[*customer]struct{}
+	newSeen    []fingerprint.Entry // since the last commit
+	unchunked  []fingerprint.Entry // in no run of SEEN yet
+	store      seenStore           // SEEN
+	archive    *fingerprint.Archive
+	merged     chan merged // buffered: a merge has ended
+	merging    bool
+	obsolete   []uint64  // messages of SEEN that nobody needs once the newest commit counts
+	deletable  []uint64  // those that have been it for long
+	forgot     time.Time // when they last became it
+	keepMerged time.Duration
+	baseNew    bool  // the base is in no commit yet
+	saved      saved // what the log knows
 
 	configured *plan.Catalog // the configuration that the state has, or was told
 	recheck    bool          // the state may have got another one since
@@ -92,7 +95,7 @@ type emission struct {
 
 // New is a processor for one ownership of a partition.
 func New(opt Options, partition int) *Processor {
-	p := &Processor{opt: opt, dirty: map[*customer]struct{}{}, owned: context.Background(), merged: make(chan merged, 1)}
+	p := &Processor{opt: opt, dirty: map[*customer]struct{}{}, owned: context.Background(), merged: make(chan merged, 1), keepMerged: keepMerged}
 	p.archive = fingerprint.NewArchive(&p.store, fingerprint.Sizes{})
 	p.f = folder{state: newState(), partition: partition, partitions: opt.Partitions, horizon: opt.Horizon,
 		touched: p.touched,
@@ -121,6 +124,7 @@ func (p *Processor) touched(c *customer, u *usage) {
 func (p *Processor) Restore(snapshot []byte) error {
 	p.f.state = newState()
 	p.archive, p.unchunked = fingerprint.NewArchive(&p.store, p.archive.Sizes), nil
+	p.deletable, p.obsolete = nil, nil
 	if snapshot == nil {
 		return nil
 	}

@@ -29,6 +29,7 @@ type record struct {
 	Flipped   int64             `cbor:"11,keyasint,omitempty"` // documents of windows that ended up to here (ms) say so
 	Gone      []uint64          `cbor:"12,keyasint,omitempty"` // runs that were merged
 	Merged    []fingerprint.Run `cbor:"13,keyasint,omitempty"` // what they became
+	Obsolete  []uint64          `cbor:"14,keyasint,omitempty"` // snapshots: messages in SEEN of runs that were merged
 }
 
 type customerRec struct {

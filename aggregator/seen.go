@@ -49,7 +49,10 @@ func (p *Processor) commitSeen(r *record) {
 
 // applySeen is what commitSeen and commitMerge have done.
 func (p *Processor) applySeen(r *record, seen []fingerprint.Entry) {
-	p.archive.Remove(r.Gone)
+	p.obsolete = append(p.obsolete, r.Obsolete...)
+	for _, run := range p.archive.Remove(r.Gone) { // its owner may not have come to it
+		p.obsolete = append(p.obsolete, run.Messages()...)
+	}
 	p.archive.Add(r.Merged...)
 	if len(r.Chunks) > 0 {
 		p.archive.Add(r.Chunks...)
@@ -81,8 +84,8 @@ func (p *Processor) merge() {
 	}()
 }
 
-// commitMerge takes down a merge that has ended. Only from the next commit on,
-// when this one surely counts, nobody needs the messages of what was merged.
+// commitMerge takes down a merge that has ended. Nobody needs the messages of
+// what was merged once this commit surely counts, at the next one.
 func (p *Processor) commitMerge(r *record) {
 	p.forget()
 	var m merged
@@ -100,7 +103,7 @@ func (p *Processor) commitMerge(r *record) {
 		r.Gone = append(r.Gone, m.from[i].ID())
 		p.obsolete = append(p.obsolete, m.from[i].Messages()...)
 	}
-	p.archive.Remove(r.Gone)
+	p.archive.Remove(r.Gone) // one may have expired
 	if len(m.to.Pages) > 0 { // not everything has expired
 		r.Merged = []fingerprint.Run{m.to}
 		p.archive.Add(m.to)
@@ -108,15 +111,21 @@ func (p *Processor) commitMerge(r *record) {
 	p.merge()
 }
 
-// forget deletes messages that no state names. What stays for lack of time
-// expires.
+// keepMerged is for how long at least the messages of merged runs stay, so that
+// a backup of STATE has what it names in one of SEEN that was taken later.
+const keepMerged = 10 * time.Minute
+
+// forget deletes messages that no state has named for a while. What stays all
+// the same expires.
 func (p *Processor) forget() {
-	if len(p.obsolete) == 0 {
+	now := p.opt.Now()
+	if now.Sub(p.forgot) < p.keepMerged {
 		return
 	}
-	numbers := p.obsolete
-	p.obsolete = nil
-	go p.store.remove(p.owned, numbers)
+	if numbers := p.deletable; len(numbers) > 0 {
+		go p.store.remove(p.owned, numbers)
+	}
+	p.deletable, p.obsolete, p.forgot = p.obsolete, nil, now
 }
 
 // loadSeen makes ready the runs that the state names; others do not count.
@@ -204,13 +213,16 @@ func (s *seenStore) Get(ctx context.Context, number uint64) ([]byte, error) {
 	}
 }
 
-// remove deletes messages.
+// remove deletes messages that may be there.
 func (s *seenStore) remove(ctx context.Context, numbers []uint64) {
 	for _, number := range numbers {
-		if err := s.stream.DeleteMsg(ctx, number); err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
-			if ctx.Err() == nil {
-				s.o.Log.Warn("fingerprints_not_deleted", "error", err)
-			}
+		err := s.stream.DeleteMsg(ctx, number)
+		switch {
+		case err == nil || errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful): // a former owner was here
+		case ctx.Err() != nil:
+			return
+		default:
+			s.o.Log.Warn("fingerprints_not_deleted", "error", err)
 			return
 		}
 	}

@@ -86,43 +86,47 @@ func TestAnEventWaitsForItsFingerprint(t *testing.T) {
 	}
 }
 
-// TestMergedFingerprintsAreDeleted once the commit counts that names what they
-// became, and nothing else is.
+// TestMergedFingerprintsAreDeleted by the next owner if theirs did not come to
+// it, and nothing else is.
 func TestMergedFingerprintsAreDeleted(t *testing.T) {
 	b := newBench(t)
-	b.sizes = fingerprint.Sizes{Chunk: 3, Page: 4, Fanout: 2, Cache: 2}
+	b.sizes, b.keep = fingerprint.Sizes{Chunk: 3, Page: 4, Fanout: 2, Cache: 2}, time.Hour
 	stop, _ := b.run(t, b.env.JS)
-	n := 0
-	for range 30 {
-		b.use(t, fmt.Sprint(n, "-"), 4)
+	const rounds, each = 30, 4
+	for i := range rounds {
+		b.use(t, fmt.Sprint(i, "-"), each)
 		b.windows(t, "acme")
-		n += 4
 	}
-	wanted := func() (messages uint64, runs int) {
+	// state is what the log names, how many messages there are for it, and
+	// whether there is more to merge.
+	state := func() (named, there uint64, mergeable bool) {
 		live := New(b.options(), 0)
+		live.archive = fingerprint.NewArchive(&live.store, b.sizes)
 		if _, err := stream.ReadLog(t.Context(), b.env.JS, b.env.Names, Role, 0, live); err != nil {
 			t.Fatal(err)
 		}
 		for _, r := range live.archive.Runs() {
-			messages += uint64(len(r.Messages()))
-			runs++
+			named += uint64(len(r.Messages()))
 		}
-		return messages, runs
+		there, _ = b.seenState(t)
+		return named, there, len(live.archive.Runs()) == 0 || live.archive.Mergeable(96) != nil
 	}
-	eventually(t, func() bool {
-		messages, runs := wanted()
-		there, _ := b.seenState(t)
-		return there == messages && 0 < runs && runs < 10
-	})
+	eventually(t, func() bool { _, _, mergeable := state(); return !mergeable })
 	if err := stop(); err != nil {
 		t.Fatal(err)
 	}
-	b.run(t, b.env.JS)
-	for i := 0; i < n; i += 4 {
-		b.use(t, fmt.Sprint(i, "-"), 4)
+	if named, there, _ := state(); there < 2*named {
+		t.Fatalf("%d messages for %d that the log names: they were deleted at once", there, named)
 	}
-	if got := used(t, b.windows(t, "acme"), "api"); got != fmt.Sprint(n) {
-		t.Errorf("used %s, want %d", got, n)
+	b.keep = 0
+	b.run(t, b.env.JS)
+	b.use(t, "last", 1) // so that there is something to commit
+	eventually(t, func() bool { named, there, mergeable := state(); return there == named && !mergeable })
+	for i := range rounds {
+		b.use(t, fmt.Sprint(i, "-"), each)
+	}
+	if got, want := used(t, b.windows(t, "acme"), "api"), fmt.Sprint(rounds*each+1); got != want {
+		t.Errorf("used %s, want %s", got, want)
 	}
 }
 
