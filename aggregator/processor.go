@@ -96,6 +96,7 @@ type emission struct {
 // New is a processor for one ownership of a partition.
 func New(opt Options, partition int) *Processor {
 	p := &Processor{opt: opt, dirty: map[*customer]struct{}{}, owned: context.Background(), merged: make(chan merged, 1), keepMerged: keepMerged}
+	p.store.tries = seenTries
 	p.archive = fingerprint.NewArchive(&p.store, fingerprint.Sizes{})
 	p.f = folder{state: newState(), partition: partition, partitions: opt.Partitions, horizon: opt.Horizon,
 		touched: p.touched,

@@ -172,6 +172,7 @@ func (p *Processor) checkSeen(state jetstream.StreamState) error {
 type seenStore struct {
 	o      *stream.Owner
 	stream jetstream.Stream
+	tries  int // after which a message that is not there is gone
 }
 
 // Put implements fingerprint.Store.
@@ -185,7 +186,7 @@ func (s *seenStore) Put(ctx context.Context, data []byte) (uint64, error) {
 
 const (
 	seenPause = 100 * time.Millisecond // between tries
-	seenTries = 50                     // after which a message that is not there is gone
+	seenTries = 50
 )
 
 // Get implements fingerprint.Store: it returns the message, or waits until ctx
@@ -199,7 +200,7 @@ func (s *seenStore) Get(ctx context.Context, number uint64) ([]byte, error) {
 		}
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			// A replica may be behind the one that took the message.
-			if missing++; missing == seenTries {
+			if missing++; missing >= s.tries {
 				return nil, fmt.Errorf("message %d of %s is gone: %w", number, s.o.Names.Stream(events.StreamSeen), err)
 			}
 		} else if tries == 0 {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -26,7 +27,7 @@ func (b *bench) holder(t testing.TB, ctx context.Context, epoch uint64) *Process
 	return p
 }
 
-// seenMessages is how many messages SEEN has.
+// seenState is how many messages and bytes SEEN has.
 func (b *bench) seenState(t testing.TB) (messages, bytes uint64) {
 	t.Helper()
 	s, err := b.env.JS.Stream(context.Background(), events.StreamSeen)
@@ -83,6 +84,48 @@ func TestAnEventWaitsForItsFingerprint(t *testing.T) {
 	cancel()
 	if err := <-done; err == nil {
 		t.Error("the ownership has ended, and it went on")
+	}
+}
+
+// TestAPageThatIsGoneStopsThePartition, for it cannot count exactly.
+func TestAPageThatIsGoneStopsThePartition(t *testing.T) {
+	b := newBench(t)
+	b.sizes = fingerprint.Sizes{Chunk: 1, Page: 1, Fanout: 100}
+	stop, _ := b.run(t, b.env.JS)
+	b.use(t, "", 1)
+	b.windows(t, "acme")
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	p := b.holder(t, t.Context(), 2)
+	p.store.tries = 2
+	if _, err := stream.ReadLog(t.Context(), b.env.JS, b.env.Names, Role, 0, p); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.loadSeen(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	run := p.archive.Runs()[0]
+	if err := p.store.stream.DeleteMsg(t.Context(), run.ID()); err != nil {
+		t.Fatal(err)
+	}
+	e := events.Event{ID: "0", Type: "api", Subject: "acme"}
+	err := p.Handle(&stream.Message{Subject: "usage.p.0.acme", Data: e.AppendJSON(nil), Seq: p.f.position + 1, Time: time.Now()})
+	if err == nil || !strings.Contains(err.Error(), "is gone") {
+		t.Errorf("got %v", err)
+	}
+	if len(p.dead) != 0 || p.f.customers["acme"].windows[0].used != events.Count(1) {
+		t.Error("it was counted or rejected")
+	}
+	if err := p.store.stream.DeleteMsg(t.Context(), run.Filters[0]); err != nil {
+		t.Fatal(err)
+	}
+	q := b.holder(t, t.Context(), 3)
+	q.store.tries = 2
+	q.archive.Add(run.Bare())
+	q.f.storedAt = time.Now()
+	if err := q.loadSeen(t.Context()); err == nil {
+		t.Error("a run without filters was loaded")
 	}
 }
 
