@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -228,6 +229,14 @@ func TestAMergeThatWasNotCommittedCountsForNothing(t *testing.T) {
 	}
 }
 
+func heapInUse() float64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return float64(m.HeapAlloc)
+}
+
 // BenchmarkFingerprints says what -fingerprints=n remembered events cost.
 func BenchmarkFingerprints(b *testing.B) {
 	bench := newBench(b)
@@ -267,6 +276,7 @@ func BenchmarkFingerprints(b *testing.B) {
 	written := time.Since(began)
 	_, stored := bench.seenState(b)
 
+	heap := heapInUse()
 	began = time.Now()
 	q := bench.holder(b, b.Context(), 2)
 	q.f.storedAt = began
@@ -277,6 +287,7 @@ func BenchmarkFingerprints(b *testing.B) {
 		b.Fatal(err)
 	}
 	loaded := time.Since(began)
+	heap = heapInUse() - heap // with what the server, in this process too, keeps or lets go
 	s := q.archive.Stats()
 	oldest := hour - 768
 	b.Run("new", func(b *testing.B) {
@@ -289,6 +300,7 @@ func BenchmarkFingerprints(b *testing.B) {
 		b.ReportMetric(float64(q.archive.Stats().Gets-gets)/float64(b.N), "gets/op")
 		b.ReportMetric(float64(s.Runs), "runs")
 		b.ReportMetric(float64(s.Memory)/float64(n), "memory-B/event")
+		b.ReportMetric(heap/float64(n), "heap-B/event")
 		b.ReportMetric(float64(stored)/float64(n), "SEEN-B/event")
 		b.ReportMetric(loaded.Seconds(), "takeover-s")
 		b.ReportMetric(float64(n)/written.Seconds(), "written/s")
