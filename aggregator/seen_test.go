@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -229,25 +228,10 @@ func TestAMergeThatWasNotCommittedCountsForNothing(t *testing.T) {
 	}
 }
 
-func heapInUse() float64 {
-	runtime.GC()
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return float64(m.HeapAlloc)
-}
-
-// BenchmarkFingerprints says what -fingerprints=n remembered events cost.
-func BenchmarkFingerprints(b *testing.B) {
-	bench := newBench(b)
-	p := bench.holder(b, b.Context(), 1)
-	if err := p.loadSeen(b.Context()); err != nil {
-		b.Fatal(err)
-	}
-	began := time.Now()
-	hour := fingerprint.Hour(began)
+// remember fills SEEN with n fingerprints as the commits of 32 days up to an
+// hour do, and returns one in a hundred.
+func (p *Processor) remember(t testing.TB, n int, hour uint32) (sample []uint64) {
 	r := rand.New(rand.NewPCG(1, 1))
-	n, sample := *many, []uint64(nil)
 	for i := 0; i < n; i += p.archive.Chunk {
 		es := make([]fingerprint.Entry, min(p.archive.Chunk, n-i))
 		for k := range es {
@@ -256,27 +240,40 @@ func BenchmarkFingerprints(b *testing.B) {
 		for k := i * 7 % 100; k < len(es); k += 100 {
 			sample = append(sample, es[k].FP)
 		}
-		run, err := p.archive.Write(b.Context(), es)
+		run, err := p.archive.Write(t.Context(), es)
 		if err != nil {
-			b.Fatal(err)
+			t.Fatal(err)
 		}
 		p.archive.Add(run)
 		for runs := p.archive.Mergeable(96); runs != nil; runs = p.archive.Mergeable(96) {
-			to, err := p.archive.Merge(b.Context(), runs, 0)
+			to, err := p.archive.Merge(t.Context(), runs, 0)
 			if err != nil {
-				b.Fatal(err)
+				t.Fatal(err)
 			}
 			for _, r := range runs {
 				p.archive.Remove([]uint64{r.ID()})
-				p.store.remove(b.Context(), r.Messages())
+				p.store.remove(t.Context(), r.Messages())
 			}
 			p.archive.Add(to)
 		}
 	}
+	return sample
+}
+
+// BenchmarkFingerprints says what -fingerprints=n remembered events cost: what
+// is asked of new ones and of repeated ones, in order and in no order.
+func BenchmarkFingerprints(b *testing.B) {
+	bench := newBench(b)
+	p := bench.holder(b, b.Context(), 1)
+	if err := p.loadSeen(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	began, n := time.Now(), *many
+	hour := fingerprint.Hour(began)
+	sample := p.remember(b, n, hour)
 	written := time.Since(began)
 	_, stored := bench.seenState(b)
 
-	heap := heapInUse()
 	began = time.Now()
 	q := bench.holder(b, b.Context(), 2)
 	q.f.storedAt = began
@@ -286,37 +283,28 @@ func BenchmarkFingerprints(b *testing.B) {
 	if err := q.loadSeen(b.Context()); err != nil {
 		b.Fatal(err)
 	}
-	loaded := time.Since(began)
-	heap = heapInUse() - heap // with what the server, in this process too, keeps or lets go
-	s := q.archive.Stats()
-	oldest := hour - 768
-	b.Run("new", func(b *testing.B) {
-		gets := q.archive.Stats().Gets
-		for b.Loop() {
-			if known, err := q.archive.Has(b.Context(), r.Uint64(), oldest); known || err != nil {
-				b.Fatal(known, err)
+	loaded, s := time.Since(began), q.archive.Stats()
+	ask := func(known bool, fp func(i int) uint64) func(*testing.B) {
+		return func(b *testing.B) {
+			gets := q.archive.Stats().Gets
+			for i := 0; b.Loop(); i++ {
+				if is, err := q.archive.Has(b.Context(), fp(i), hour-768); is != known || err != nil {
+					b.Fatal(is, err)
+				}
 			}
+			b.ReportMetric(float64(q.archive.Stats().Gets-gets)/float64(b.N), "gets/op")
+			b.ReportMetric(float64(s.Runs), "runs")
+			b.ReportMetric(float64(s.Memory)/float64(n), "memory-B/event")
+			b.ReportMetric(float64(stored)/float64(n), "SEEN-B/event")
+			b.ReportMetric(loaded.Seconds(), "takeover-s")
+			b.ReportMetric(float64(n)/written.Seconds(), "written/s")
 		}
-		b.ReportMetric(float64(q.archive.Stats().Gets-gets)/float64(b.N), "gets/op")
-		b.ReportMetric(float64(s.Runs), "runs")
-		b.ReportMetric(float64(s.Memory)/float64(n), "memory-B/event")
-		b.ReportMetric(heap/float64(n), "heap-B/event")
-		b.ReportMetric(float64(stored)/float64(n), "SEEN-B/event")
-		b.ReportMetric(loaded.Seconds(), "takeover-s")
-		b.ReportMetric(float64(n)/written.Seconds(), "written/s")
-	})
-	repeated := func(b *testing.B) {
-		gets := q.archive.Stats().Gets
-		for i := 0; b.Loop(); i++ {
-			if known, err := q.archive.Has(b.Context(), sample[i%len(sample)], oldest); !known || err != nil {
-				b.Fatal(known, err)
-			}
-		}
-		b.ReportMetric(float64(q.archive.Stats().Gets-gets)/float64(b.N), "gets/op")
 	}
-	b.Run("repeated", repeated) // in order
+	r := rand.New(rand.NewPCG(2, 2))
+	b.Run("new", ask(false, func(int) uint64 { return r.Uint64() }))
+	b.Run("repeated", ask(true, func(i int) uint64 { return sample[i%len(sample)] }))
 	r.Shuffle(len(sample), func(i, k int) { sample[i], sample[k] = sample[k], sample[i] })
-	b.Run("repeated-anywhere", repeated)
+	b.Run("repeated-anywhere", ask(true, func(i int) uint64 { return sample[i%len(sample)] }))
 	b.Run("add", func(b *testing.B) {
 		var recent fingerprint.Set
 		for i := 0; b.Loop(); i++ {
