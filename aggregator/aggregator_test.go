@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/fingerprint"
 	"github.com/tidegate-io/tidegate/internal/plan"
 	"github.com/tidegate-io/tidegate/internal/stream"
 	"github.com/tidegate-io/tidegate/internal/testnats"
@@ -196,14 +197,16 @@ func TestPlanControlCutsTheWindow(t *testing.T) {
 }
 
 // TestACrashAnywhereChangesNothing kills the owner at a random publish (between
-// outputs, fingerprints, parts of a commit, documents) again and again, lets a
-// new one go on each time, and compares what is live at the end with the plain
-// fold of the stream, byte by byte.
+// outputs, fingerprints, their merging, parts of a commit, documents) again and
+// again, lets a new one go on each time, and compares what is live at the end
+// with the plain fold of the stream, byte by byte.
 func TestACrashAnywhereChangesNothing(t *testing.T) {
+	merges := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		b := newBench(t)
-		b.chunk = rapid.SampledFrom([]int{1, 3, defaultChunk}).Draw(rt, "chunk")
+		b.sizes = rapid.SampledFrom([]fingerprint.Sizes{{}, {Chunk: 1, Page: 1, Fanout: 2}, {Chunk: 2, Page: 3, Fanout: 2, Cache: 2}, {Chunk: 3, Page: 2, Fanout: 3}}).Draw(rt, "sizes")
 		b.env.SnapshotAfter = rapid.SampledFrom([]int{1, 2000, 1 << 20}).Draw(rt, "snapshot")
+		b.env.CommitEvery = time.Millisecond
 		customers := []string{"acme", "a@b.c", "ünï"}
 		id := 0
 		publish := func() {
@@ -225,10 +228,26 @@ func TestACrashAnywhereChangesNothing(t *testing.T) {
 			}
 		}
 		for range rapid.IntRange(1, 5).Draw(rt, "crashes") {
-			f := testnats.NewFaulty(b.env.JS, rapid.IntRange(1, 12).Draw(rt, "publishes"))
-			stop, _ := b.run(t, f)
+			f := testnats.NewFaulty(b.env.JS, rapid.SampledFrom([]int{1, 2, 4, 8, 15, 30, 60, 100, 150, 250}).Draw(rt, "publishes"))
+			stop, done := b.run(t, f)
 			publish()
-			if err := stop(); err != nil && !stream.IsStop(err) && !errors.Is(err, testnats.ErrCrashed) {
+			var err error
+			ended := false
+			for range rapid.SampledFrom([]int{0, 3, 10, 20}).Draw(rt, "rounds") {
+				select {
+				case err = <-done:
+					ended = true
+				case <-time.After(time.Duration(rapid.SampledFrom([]int{2, 4, 8}).Draw(rt, "lull")) * time.Millisecond): // time to merge
+				}
+				publish()
+				if ended {
+					break
+				}
+			}
+			if !ended {
+				err = stop()
+			}
+			if err != nil && !stream.IsStop(err) && !errors.Is(err, testnats.ErrCrashed) {
 				rt.Fatalf("owner: %v", err)
 			}
 		}
@@ -242,13 +261,21 @@ func TestACrashAnywhereChangesNothing(t *testing.T) {
 		if len(res.Differences) != 0 {
 			rt.Fatalf("replay: %+v", res)
 		}
+		live := New(b.options(), 0)
+		if _, err := stream.ReadLog(t.Context(), b.env.JS, b.env.Names, Role, 0, live); err != nil {
+			rt.Fatal(err)
+		}
+		merges += len(live.obsolete)
 		b.srv.Stop()
 	})
+	if merges == 0 {
+		t.Error("nothing was ever merged")
+	}
 }
 
 func TestManyFingerprintsAreKeptInChunks(t *testing.T) {
 	b := newBench(t)
-	b.chunk = 1000
+	b.sizes = fingerprint.Sizes{Chunk: 1000, Page: 300, Fanout: 3, Cache: 4}
 	stop, _ := b.run(t, b.env.JS)
 	var batches [][]byte
 	for i := range 5000 {

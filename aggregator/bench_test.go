@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/fingerprint"
 	"github.com/tidegate-io/tidegate/internal/plan"
 	"github.com/tidegate-io/tidegate/internal/stream"
 	"github.com/tidegate-io/tidegate/internal/testnats"
@@ -57,7 +58,8 @@ type bench struct {
 	srv   *testnats.Server
 	store *memory
 	cat   atomic.Pointer[plan.Catalog]
-	chunk int // fingerprints in a chunk of SEEN; 0: the default
+	sizes fingerprint.Sizes // of SEEN
+	keep  time.Duration     // keepMerged
 }
 
 func catalog() *plan.Catalog {
@@ -112,9 +114,7 @@ func (b *bench) run(t testing.TB, js jetstream.JetStream) (stop func() error, do
 	go func() {
 		defer close(ended)
 		p := New(b.options(), 0)
-		if b.chunk > 0 {
-			p.chunkSize = b.chunk
-		}
+		p.archive, p.keepMerged = fingerprint.NewArchive(&p.store, b.sizes), b.keep
 		end <- stream.Run(ctx, env, Spec(env.Names, 0), p, lost, sync.OnceFunc(func() { close(ready) }))
 	}()
 	select {

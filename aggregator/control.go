@@ -19,8 +19,8 @@ func (f *folder) control(data []byte) error {
 		return err
 	}
 	fp, hour := fingerprint.Of(e.Subject, e.Source, e.ID), fingerprint.Hour(f.now)
-	if f.seen.Has(fp, f.oldest()) {
-		return errDuplicate
+	if err := f.isNew(fp); err != nil {
+		return err
 	}
 	switch e.Type {
 	case events.ControlConfig:

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/fingerprint"
 	"github.com/tidegate-io/tidegate/internal/plan"
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
@@ -37,7 +38,7 @@ func TestAMessageOfAnySizeGoesToTheDeadLetters(t *testing.T) {
 // long has named chunks in SEEN that have expired since.
 func TestFingerprintsThatNothingNeedsMayBeGone(t *testing.T) {
 	b := newBench(t)
-	b.chunk = 2
+	b.sizes = fingerprint.Sizes{Chunk: 2, Page: 2, Fanout: 100}
 	stop, _ := b.run(t, b.env.JS)
 	b.use(t, "a", 5)
 	b.windows(t, "acme")

@@ -28,6 +28,8 @@ type folder struct {
 	tell                  func(*customer, *usage) // what is to be told of a window must be told as it is now
 	reject                func(d events.Dead)     // an event cannot be counted
 	counted               func(fingerprint.Entry) // an event was counted
+	older                 older                   // fingerprints that left the state; nil: none did
+	failed                error                   // the state is worth nothing any more
 	now                   time.Time               // storing time of the message
 	seq                   uint64
 	changes               int // of windows, by the message so far
@@ -36,8 +38,13 @@ type folder struct {
 
 var errDuplicate = errors.New("duplicate")
 
-// fold processes one message of USAGE.
-func (f *folder) fold(m *stream.Message) {
+// older says whether a fingerprint was added from the hour oldest on and has
+// left memory since. After an error the fold cannot go on.
+type older func(fp uint64, oldest uint32) (bool, error)
+
+// fold processes one message of USAGE. After an error, which only older gives,
+// the state is to be thrown away.
+func (f *folder) fold(m *stream.Message) error {
 	f.now, f.seq, f.changes = m.Time, m.Seq, 0
 	f.sweep()
 	last := m.Subject[strings.LastIndexByte(m.Subject, '.')+1:]
@@ -60,10 +67,11 @@ func (f *folder) fold(m *stream.Message) {
 		f.outcome(0, m.Data, f.single(last, m.Header, m.Data))
 	}
 	f.position, f.storedAt = m.Seq, m.Time
+	return f.failed
 }
 
 func (f *folder) outcome(index int, raw []byte, err error) {
-	if err == nil || errors.Is(err, errDuplicate) {
+	if err == nil || errors.Is(err, errDuplicate) || f.failed != nil {
 		return
 	}
 	f.reject(events.Dead{
@@ -113,8 +121,8 @@ func (f *folder) event(e *events.Event) error {
 	}
 	fp := fingerprint.Of(e.Subject, e.Source, e.ID)
 	hour := fingerprint.Hour(f.now)
-	if f.seen.Has(fp, f.oldest()) {
-		return errDuplicate
+	if err := f.isNew(fp); err != nil {
+		return err
 	}
 	if err := f.count(e, c, at); err != nil {
 		return err
@@ -122,6 +130,21 @@ func (f *folder) event(e *events.Event) error {
 	f.seen.Add(fp, hour)
 	f.counted(fingerprint.Entry{FP: fp, Hour: hour})
 	return nil
+}
+
+// isNew is nil for a fingerprint that was not added within the horizon.
+func (f *folder) isNew(fp uint64) error {
+	if f.failed != nil {
+		return f.failed
+	}
+	known := f.seen.Has(fp, f.oldest())
+	if !known && f.older != nil {
+		known, f.failed = f.older(fp, f.oldest())
+	}
+	if known {
+		return errDuplicate
+	}
+	return f.failed
 }
 
 // oldest is the first hour whose fingerprints count.

@@ -49,7 +49,9 @@ func newFold(t testing.TB, c plan.Catalog) *fold {
 }
 
 func (f *fold) sendBeforeFlush(at time.Time, last string, data []byte) {
-	f.fold(&stream.Message{Subject: "usage.p.0." + last, Data: data, Seq: f.position + 1, Time: at})
+	if err := f.fold(&stream.Message{Subject: "usage.p.0." + last, Data: data, Seq: f.position + 1, Time: at}); err != nil {
+		f.t.Fatal(err)
+	}
 }
 
 // message folds one message and notes what a flush after it would tell.

@@ -58,16 +58,22 @@ type Processor struct {
 	f     folder
 	docs  *writeback.Writer[events.Window]
 
-	emits     []emission
-	totals    []events.WindowTotal // to be told before them
-	dead      []events.Dead
-	dirty     map[*customer]struct{}
-	newSeen   []fingerprint.Entry // since the last commit
-	unchunked []fingerprint.Entry // in no chunk of SEEN yet
-	chunks    []chunk             // that belong to the state
-	chunkSize int                 // fingerprints
-	baseNew   bool                // the base is in no commit yet
-	saved     saved               // what the log knows
+	emits      []emission
+	totals     []events.WindowTotal // to be told before them
+	dead       []events.Dead
+	dirty      map[*customer]struct{}
+	newSeen    []fingerprint.Entry // since the last commit
+	unchunked  []fingerprint.Entry // in no run of SEEN yet
+	store      seenStore           // SEEN
+	archive    *fingerprint.Archive
+	merged     chan merged // buffered: a merge has ended
+	merging    bool
+	obsolete   []uint64  // messages of SEEN that nobody needs once the newest commit counts
+	deletable  []uint64  // those that have been it for long
+	forgot     time.Time // when they last became it
+	keepMerged time.Duration
+	baseNew    bool  // the base is in no commit yet
+	saved      saved // what the log knows
 
 	configured *plan.Catalog // the configuration that the state has, or was told
 	recheck    bool          // the state may have got another one since
@@ -89,12 +95,15 @@ type emission struct {
 
 // New is a processor for one ownership of a partition.
 func New(opt Options, partition int) *Processor {
-	p := &Processor{opt: opt, dirty: map[*customer]struct{}{}, chunkSize: defaultChunk, owned: context.Background()}
+	p := &Processor{opt: opt, dirty: map[*customer]struct{}{}, owned: context.Background(), merged: make(chan merged, 1), keepMerged: keepMerged}
+	p.store.tries = seenTries
+	p.archive = fingerprint.NewArchive(&p.store, fingerprint.Sizes{})
 	p.f = folder{state: newState(), partition: partition, partitions: opt.Partitions, horizon: opt.Horizon,
 		touched: p.touched,
 		tell:    func(c *customer, u *usage) { p.totals = append(p.totals, p.total(c, u)) },
 		reject:  func(d events.Dead) { p.dead = append(p.dead, d) },
 		counted: func(e fingerprint.Entry) { p.newSeen = append(p.newSeen, e) },
+		older:   func(fp uint64, oldest uint32) (bool, error) { return p.archive.Has(p.owned, fp, oldest) },
 	}
 	return p
 }
@@ -115,7 +124,8 @@ func (p *Processor) touched(c *customer, u *usage) {
 // Restore implements stream.Processor.
 func (p *Processor) Restore(snapshot []byte) error {
 	p.f.state = newState()
-	p.chunks, p.unchunked = nil, nil
+	p.archive, p.unchunked = fingerprint.NewArchive(&p.store, p.archive.Sizes), nil
+	p.deletable, p.obsolete = nil, nil
 	if snapshot == nil {
 		return nil
 	}
@@ -128,10 +138,7 @@ func (p *Processor) Apply(commit []byte) error {
 	if err != nil {
 		return err
 	}
-	if len(r.Chunks) > 0 {
-		p.chunks, p.unchunked = append(p.chunks, r.Chunks...), nil
-	}
-	p.unchunked = append(p.unchunked, seen...)
+	p.applySeen(&r, seen)
 	p.saved.documents = max(p.saved.documents, r.Documents)
 	p.saved.flipped = max(p.saved.flipped, r.Flipped)
 	return nil
@@ -139,20 +146,25 @@ func (p *Processor) Apply(commit []byte) error {
 
 // Start implements stream.Processor.
 func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
-	p.o, p.owned = o, ctx
+	p.own(ctx, o)
 	if !p.f.hasBase {
 		p.f.base, p.f.hasBase, p.baseNew = *p.opt.Catalog(), true, true
 		p.f.setCatalog(p.f.base)
 		p.configured = p.opt.Catalog()
 	}
 	p.saved.catalog = digest(p.f.catalog)
-	if err := p.loadChunks(ctx); err != nil {
+	if err := p.loadSeen(ctx); err != nil {
 		return fmt.Errorf("fingerprints: %w", err)
 	}
 	p.docs = writeback.New((*events.Window).ID, p.opt.Store.WriteUsage, o.Log)
 	go p.docs.Run(ctx)
 	p.rewriteDocuments()
 	return nil
+}
+
+func (p *Processor) own(ctx context.Context, o *stream.Owner) {
+	p.o, p.owned = o, ctx
+	p.store.o = o
 }
 
 // rewriteDocuments writes again what the former owner may not have written.
@@ -173,7 +185,9 @@ func (p *Processor) rewriteDocuments() {
 
 // Handle implements stream.Processor.
 func (p *Processor) Handle(m *stream.Message) error {
-	p.f.fold(m)
+	if err := p.f.fold(m); err != nil {
+		return fmt.Errorf("fingerprints: %w", err)
+	}
 	// It may have been a configuration, of a former owner or by now an old one.
 	p.recheck = p.recheck || strings.HasSuffix(m.Subject, "."+events.ControlToken)
 	return nil

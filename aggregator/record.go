@@ -16,17 +16,20 @@ import (
 // records of a log in order gives the state; customers and windows are in full,
 // buckets and members of a set as far as they changed.
 type record struct {
-	Base      []byte        `cbor:"1,keyasint,omitempty"` // catalog as JSON; once
-	Catalog   []byte        `cbor:"2,keyasint,omitempty"` // when it changed
-	Customers []customerRec `cbor:"3,keyasint,omitempty"`
-	Windows   []windowRec   `cbor:"4,keyasint,omitempty"`
-	Seen      []byte        `cbor:"5,keyasint,omitempty"` // fingerprints that are in no chunk yet
-	Chunks    []chunk       `cbor:"6,keyasint,omitempty"` // new chunks in SEEN, which hold all before
-	Documents uint64        `cbor:"7,keyasint,omitempty"` // every window changed up to here is written
-	Position  uint64        `cbor:"8,keyasint,omitempty"`
-	StoredAt  int64         `cbor:"9,keyasint,omitempty"` // ns
-	Hour      uint32        `cbor:"10,keyasint,omitempty"`
-	Flipped   int64         `cbor:"11,keyasint,omitempty"` // documents of windows that ended up to here (ms) say so
+	Base      []byte            `cbor:"1,keyasint,omitempty"` // catalog as JSON; once
+	Catalog   []byte            `cbor:"2,keyasint,omitempty"` // when it changed
+	Customers []customerRec     `cbor:"3,keyasint,omitempty"`
+	Windows   []windowRec       `cbor:"4,keyasint,omitempty"`
+	Seen      []byte            `cbor:"5,keyasint,omitempty"` // fingerprints that are in no chunk yet
+	Chunks    []fingerprint.Run `cbor:"6,keyasint,omitempty"` // new runs in SEEN, which hold all fingerprints before
+	Documents uint64            `cbor:"7,keyasint,omitempty"` // every window changed up to here is written
+	Position  uint64            `cbor:"8,keyasint,omitempty"`
+	StoredAt  int64             `cbor:"9,keyasint,omitempty"` // ns
+	Hour      uint32            `cbor:"10,keyasint,omitempty"`
+	Flipped   int64             `cbor:"11,keyasint,omitempty"` // documents of windows that ended up to here (ms) say so
+	Gone      []uint64          `cbor:"12,keyasint,omitempty"` // runs that were merged
+	Merged    []fingerprint.Run `cbor:"13,keyasint,omitempty"` // what they became
+	Obsolete  []uint64          `cbor:"14,keyasint,omitempty"` // snapshots: messages in SEEN of runs that were merged
 }
 
 type customerRec struct {
@@ -61,14 +64,6 @@ type member struct {
 	_     struct{} `cbor:",toarray"`
 	Hash  uint64
 	Start int64
-}
-
-// chunk is a message of SEEN that belongs to the state. Chunks that no record
-// names were written by an owner that did not commit, and count for nothing.
-type chunk struct {
-	_    struct{} `cbor:",toarray"`
-	Seq  uint64
-	Hour uint32 // of its newest fingerprint
 }
 
 func (c *customer) record() customerRec {

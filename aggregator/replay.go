@@ -135,9 +135,8 @@ func (r *Replay) derive(ctx context.Context, partition int, live *state, last ui
 		touched: func(*customer, *usage) {}, tell: func(*customer, *usage) {}, reject: func(events.Dead) {}, counted: func(fingerprint.Entry) {}}
 	n := 0
 	err := stream.Read(ctx, r.JS, r.Names, Spec(r.Names, partition).Inputs[0], last, func(m *stream.Message) error {
-		f.fold(m)
 		n++
-		return nil
+		return f.fold(m)
 	})
 	return s, n, err
 }

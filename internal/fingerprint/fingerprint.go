@@ -1,5 +1,6 @@
 // Package fingerprint remembers which events were counted: 64 bits of a hash of
-// subject, source and id, with the hour in which the event was stored.
+// subject, source and id, with the hour in which the event was stored. A Set
+// holds them in memory, an Archive in a store, behind filters.
 //
 // Two different events share a fingerprint with a probability of n / 2^64 for n
 // remembered ones: with a billion in a partition, once in 18 billion events.
@@ -30,7 +31,7 @@ func Of(subject, source, id string) uint64 {
 // Hour is the hour of a moment, counted from 1970.
 func Hour(t time.Time) uint32 { return uint32(t.Unix() / 3600) }
 
-// Set is the fingerprints of one partition. The zero value is empty. An entry
+// Set is fingerprints of one partition in memory. The zero value is empty. An entry
 // counts until the horizon after its hour has passed, whenever it is removed.
 type Set struct {
 	hours map[uint64]uint32

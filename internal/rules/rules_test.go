@@ -113,7 +113,7 @@ var allowed = map[string][]string{
 	"internal/plan":        {"events", "internal/window"},
 	"internal/link":        {},
 	"internal/funnel":      {"events"},
-	"internal/fingerprint": {"github.com/cespare/xxhash/v2"},
+	"internal/fingerprint": {"github.com/cespare/xxhash/v2", "github.com/FastFilter/xorfilter"},
 	"internal/wire":        {"events", "github.com/fxamacker/cbor/v2"},
 	"internal/writeback":   {"events"},
 	"internal/config":      {"events", "internal/plan", "internal/window", "go.yaml.in/yaml/v3"},

@@ -141,7 +141,9 @@ func (l Layout) streams() []jetstream.StreamConfig {
 		list[i].Name = n.Stream(list[i].Name)
 		list[i].Retention = jetstream.LimitsPolicy
 		list[i].Discard = jetstream.DiscardNew
-		list[i].Compression = jetstream.S2Compression
+		if list[i].Name != n.Stream(events.StreamSeen) { // hashes cannot be compressed, only read more slowly
+			list[i].Compression = jetstream.S2Compression
+		}
 		list[i].Replicas = max(l.Replicas, 1)
 		list[i].AllowDirect = true
 		list[i].Metadata = map[string]string{partitionsKey: strconv.Itoa(l.Partitions)}

@@ -1,0 +1,217 @@
+package fingerprint
+
+import (
+	"context"
+	"slices"
+)
+
+// Sizes are how an Archive cuts and merges. The zero value is the default.
+type Sizes struct {
+	Chunk  int // entries that make a run of their own; 60,000
+	Page   int // entries in a page; 16,384
+	Fanout int // runs of about the same size that are merged; 8
+	Cache  int // pages that are kept in memory; 16
+}
+
+func (s Sizes) orDefault() Sizes {
+	if s == (Sizes{}) {
+		return Sizes{Chunk: 60_000, Page: 1 << 14, Fanout: 8, Cache: 16}
+	}
+	return s
+}
+
+// Archive is the older fingerprints of a partition: exact in a store, and in
+// memory a filter of each page. What it gives is exact; the filters make it
+// rare that the store is asked about a fingerprint that is not there. It is for
+// one goroutine.
+type Archive struct {
+	Sizes
+	store Store
+	runs  []Run
+	cache []cached // the most recently used last
+	gets  int
+}
+
+type cached struct {
+	number uint64
+	page   page
+}
+
+// NewArchive is an archive without runs.
+func NewArchive(s Store, sizes Sizes) *Archive { return &Archive{store: s, Sizes: sizes.orDefault()} }
+
+// Has says whether fp was added in one of the hours from oldest on.
+func (a *Archive) Has(ctx context.Context, fp uint64, oldest uint32) (bool, error) {
+	for i := len(a.runs) - 1; i >= 0; i-- { // most repetitions follow soon
+		r := &a.runs[i]
+		if r.Hour < oldest {
+			continue
+		}
+		number, may := r.mayHave(fp)
+		if !may {
+			continue
+		}
+		p, err := a.page(ctx, number)
+		if err != nil {
+			return false, err
+		}
+		if hour, found := p.find(fp); found && hour >= oldest {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// page is a page of the store or the cache.
+func (a *Archive) page(ctx context.Context, number uint64) (page, error) {
+	for i := len(a.cache) - 1; i >= 0; i-- {
+		if c := a.cache[i]; c.number == number {
+			copy(a.cache[i:], a.cache[i+1:])
+			a.cache[len(a.cache)-1] = c
+			return c.page, nil
+		}
+	}
+	a.gets++
+	b, err := a.store.Get(ctx, number)
+	if err != nil {
+		return page{}, err
+	}
+	p, err := parsePage(b)
+	if err != nil {
+		return page{}, err
+	}
+	if len(a.cache) >= max(a.Cache, 1) {
+		a.cache = slices.Delete(a.cache, 0, 1)
+	}
+	a.cache = append(a.cache, cached{number, p})
+	return p, nil
+}
+
+// Write stores entries as a new run, and leaves it to the caller to Add it.
+func (a *Archive) Write(ctx context.Context, entries []Entry) (Run, error) {
+	w := newWriter(a.store, a.Page)
+	for _, e := range distinct(slices.Clone(entries)) {
+		if err := w.add(ctx, e); err != nil {
+			return Run{}, err
+		}
+	}
+	return w.finish(ctx)
+}
+
+// Merge is the function of the same name with the archive's store. Other
+// goroutines may call it.
+func (a *Archive) Merge(ctx context.Context, runs []Run, oldest uint32) (Run, error) {
+	return Merge(ctx, a.store, a.Page, runs, oldest)
+}
+
+// Runs are what the archive consists of.
+func (a *Archive) Runs() []Run { return a.runs }
+
+// Add makes runs a part of the archive. Those that were not written here are
+// to be loaded before Has is asked.
+func (a *Archive) Add(runs ...Run) {
+	for _, r := range runs {
+		if len(r.Pages) > 0 {
+			a.runs = append(a.runs, r)
+		}
+	}
+	slices.SortStableFunc(a.runs, func(x, y Run) int { return int(int64(x.Hour) - int64(y.Hour)) })
+}
+
+// Remove takes the runs with these IDs out and returns them.
+func (a *Archive) Remove(ids []uint64) (removed []Run) {
+	return a.remove(func(r *Run) bool { return slices.Contains(ids, r.ID()) })
+}
+
+// Expire takes out the runs whose entries are all older than oldest.
+func (a *Archive) Expire(oldest uint32) { a.remove(func(r *Run) bool { return r.Hour < oldest }) }
+
+func (a *Archive) remove(is func(*Run) bool) (removed []Run) {
+	// A new slice: a snapshot or a merge may have the old one.
+	kept := make([]Run, 0, len(a.runs))
+	for i := range a.runs {
+		if is(&a.runs[i]) {
+			removed = append(removed, a.runs[i])
+		} else {
+			kept = append(kept, a.runs[i])
+		}
+	}
+	a.runs = kept
+	return removed
+}
+
+// Load reads the filters of runs that have none yet.
+func (a *Archive) Load(ctx context.Context) error {
+	for i := range a.runs {
+		if a.runs[i].filters != nil {
+			continue
+		}
+		if err := a.runs[i].load(ctx, a.store); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Mergeable are runs to be merged, if there are any: neighbours in time of about
+// the same size. Together they span at most so many hours, for what has expired
+// of a run stays until all of it has.
+func (a *Archive) Mergeable(span uint32) []Run {
+	levels := map[int][]Run{}
+	for _, r := range a.runs {
+		level := a.level(r.Len())
+		list := levels[level]
+		if len(list) >= max(a.fanout()/2, 2) && r.Hour-min(oldestOf(list), r.From) > span {
+			return list // there will be no more
+		}
+		list = append(list, r)
+		for len(list) > 0 && r.Hour-oldestOf(list) > span {
+			list = list[1:]
+		}
+		if len(list) >= a.fanout() {
+			return list
+		}
+		levels[level] = list
+	}
+	return nil
+}
+
+func oldestOf(runs []Run) uint32 {
+	oldest := runs[0].From
+	for _, r := range runs {
+		oldest = min(oldest, r.From)
+	}
+	return oldest
+}
+
+func (a *Archive) fanout() int { return max(a.Fanout, 2) }
+
+// level is how often a run of n entries has been merged, by its size.
+func (a *Archive) level(n int) (level int) {
+	for n /= max(a.Chunk*a.fanout()/2, 1); n > 0; n /= a.fanout() {
+		level++
+	}
+	return level
+}
+
+// Stats are the size of the archive.
+type Stats struct {
+	Runs, Pages, Entries int
+	Memory               int // bytes of filters and of what finds pages
+	Gets                 int // pages that were asked of the store
+}
+
+// Stats returns the size of the archive.
+func (a *Archive) Stats() Stats {
+	s := Stats{Runs: len(a.runs), Gets: a.gets}
+	for i := range a.runs {
+		r := &a.runs[i]
+		s.Entries += r.Len()
+		s.Pages += len(r.Pages)
+		for k := range r.filters {
+			s.Memory += cap(r.filters[k].slots)
+		}
+		s.Memory += (24+40)*len(r.Pages) + 8*len(r.Filters)
+	}
+	return s
+}
