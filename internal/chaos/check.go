@@ -49,11 +49,13 @@ type Mail struct{ Key, To string }
 // Observed is what a run finds when all is quiet.
 type Observed struct {
 	Now       time.Time
-	Stored    map[string]int  // by event id: how often it is in USAGE
-	Windows   []events.Window // as their owners say
-	Documents []events.Window // as they are in the database
-	Puts      []Put           // in the order of the stream
-	Mails     []Mail          // one per idempotency key
+	Stored    map[string]int    // by event id: how often it is in USAGE
+	Windows   []events.Window   // as their owners say
+	Documents []events.Window   // as they are in the database
+	Puts      []Put             // in the order of the stream
+	Checks    []events.Decision // of an app's client
+	Mails     []Mail            // one per idempotency key
+	Wrong     []string          // requests to the mail provider that must not come
 	Dead      []events.Dead
 }
 
@@ -228,12 +230,20 @@ func (c *checker) blocked() map[bucket]bool {
 
 // decisions compares the newest of each key with what the windows lead to. An
 // absent one allows.
+// Apps must see the same.
 func (c *checker) decisions() {
 	newest := map[bucket]events.Decision{}
 	for _, p := range c.o.Puts {
 		newest[bucket{customer: p.Decision.Customer, feature: p.Decision.Feature}] = p.Decision
 	}
-	for b, blocked := range c.blocked() {
+	blocked := c.blocked()
+	for i := range c.o.Checks {
+		d := &c.o.Checks[i]
+		if is := blocked[bucket{customer: d.Customer, feature: d.Feature}]; d.Allowed == is {
+			c.differ("check in an app", d.Customer, d.Feature, "allowed is %v, reason %s, position %d", d.Allowed, d.Reason, d.Position)
+		}
+	}
+	for b, blocked := range blocked {
 		d, there := newest[b]
 		if allowed := !there || d.Allowed; allowed == blocked {
 			c.differ("decision", b.customer, b.feature, "allowed is %v (put: %v, used %s, reason %s, position %d)", allowed, there, d.Used.Value, d.Reason, d.Position)

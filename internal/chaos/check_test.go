@@ -92,7 +92,10 @@ func TestCheckFinds(t *testing.T) {
 		"a mail that is missing": {"mails", func(_ []Sent, o *Observed) { o.Mails = nil }},
 		"a mail too many":        {"mails", func(_ []Sent, o *Observed) { o.Mails = append(o.Mails, Mail{"limit-reached/2", "acme@example.com"}) }},
 		"a mail to the wrong":    {"mails", func(_ []Sent, o *Observed) { o.Mails = append(o.Mails, Mail{"limit-reached/2", "bolt@example.com"}) }},
-		"a dead letter":          {"dead letter", func(_ []Sent, o *Observed) { o.Dead = []events.Dead{{Origin: "USAGE/1/0", Reason: "x"}} }},
+		"an app that is behind": {"check in an app", func(_ []Sent, o *Observed) {
+			o.Checks = []events.Decision{{Customer: "acme", Feature: "api", Allowed: true}}
+		}},
+		"a dead letter": {"dead letter", func(_ []Sent, o *Observed) { o.Dead = []events.Dead{{Origin: "USAGE/1/0", Reason: "x"}} }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			sent, o := quiet()

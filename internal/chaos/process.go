@@ -63,6 +63,11 @@ func (p *process) kill() {
 	<-p.done
 }
 
+// freeze stops it where it is until wake.
+func (p *process) freeze() { p.signal(syscall.SIGSTOP) }
+
+func (p *process) wake() { p.signal(syscall.SIGCONT) }
+
 // stop ends it as an operator does; false means that it had to be killed.
 func (p *process) stop(within time.Duration) bool {
 	p.signal(syscall.SIGTERM)
@@ -89,7 +94,7 @@ func (p *process) ended() error {
 
 func (p *process) close() {
 	if p.cmd != nil {
-		p.signal(syscall.SIGCONT)
+		p.wake()
 		p.kill()
 	}
 	_ = p.log.Close()
