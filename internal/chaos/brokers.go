@@ -79,13 +79,17 @@ func getOK(ctx context.Context, url string) error {
 // eventually waits until f returns nil, and returns its last error when ctx
 // ends first.
 func eventually(ctx context.Context, what string, f func() error) error {
+	var last error
 	for {
 		err := f()
 		if err == nil {
 			return nil
 		}
+		if ctx.Err() == nil || last == nil { // not one that only says that the time is over
+			last = err
+		}
 		if !pause(ctx, 50*time.Millisecond) {
-			return fmt.Errorf("%s: not in time: %w", what, err)
+			return fmt.Errorf("%s: not in time: %w", what, last)
 		}
 	}
 }

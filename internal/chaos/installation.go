@@ -263,7 +263,7 @@ func (in *installation) startApp(ctx context.Context) (err error) {
 		return err
 	}
 	cfg := s.CachedInfo().Config
-	cfg.MaxMsgsPerSubject = -1
+	cfg.MaxMsgsPerSubject = 1 << 20
 	_, err = in.js.UpdateStream(ctx, cfg)
 	return err
 }

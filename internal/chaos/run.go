@@ -99,10 +99,12 @@ func (in *installation) settle(ctx context.Context, s *senders, customers []Cust
 	sent := s.ledger.All()
 	var o *Observed
 	var found []Difference
-	look := func() (err error) {
-		if o, err = in.observe(ctx, customers); err != nil {
+	look := func() error {
+		now, err := in.observe(ctx, customers)
+		if err != nil {
 			return err
 		}
+		o = now
 		found = Check(gates, customers, sent, o)
 		if len(found) > 0 {
 			return fmt.Errorf("%d differences, such as %s", len(found), found[0])
