@@ -1,11 +1,13 @@
 package chaos
 
 import (
+	"context"
 	"flag"
 	"math/rand/v2"
 	"os"
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/tidegate-io/tidegate/internal/testmongo"
 )
@@ -27,7 +29,13 @@ func TestShortOrLong(t *testing.T) {
 	} else if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	r, err := Run(t.Context(), Options{
+	ctx := t.Context()
+	if deadline, ok := t.Deadline(); ok { // in time to end what was started
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-20*time.Second))
+		defer cancel()
+	}
+	r, err := Run(ctx, Options{
 		Dir: dir, Seed: *seed, Faults: *faults, Brokers: *brokers, Processes: *processes, Race: *race,
 		Database: &database{t, testmongo.StartServer(t)}, Log: t.Logf,
 	})

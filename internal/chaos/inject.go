@@ -37,7 +37,7 @@ func (j *injector) run(ctx context.Context, faults []Fault) {
 		j.mu.Lock()
 		j.injected[f.Kind]++
 		j.mu.Unlock()
-		j.Log("%s fault %d: %s", time.Now().UTC().Format("15:04:05.000"), i+1, f)
+		j.note("fault %d: %s", i+1, f)
 		j.wg.Go(func() {
 			defer func() { <-lock }()
 			if err := j.inject(ctx, f); err != nil {

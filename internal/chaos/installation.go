@@ -213,7 +213,8 @@ func (in *installation) newGateway(i int) (*gateway, error) {
 		args = append(args, "--probes", addr)
 	}
 	g.process, err = newProcess(in.Dir, fmt.Sprintf("tidegate-%d", i), in.tidegate, []string{
-		"NATS_URL=" + l.url(), "MONGODB_URI=" + in.Database.URI(), "MONGODB_DATABASE=chaos", "TIDEGATE_MONGODB_BULK=5", fmt.Sprintf("TIDEGATE_REPLICAS=%d", in.Brokers),
+		"NATS_URL=" + l.url(), "MONGODB_URI=" + in.Database.URI(), "MONGODB_DATABASE=chaos", "TIDEGATE_MONGODB_BULK=5",
+		"TIDEGATE_SNAPSHOT_BYTES=16384", fmt.Sprintf("TIDEGATE_REPLICAS=%d", in.Brokers),
 		"TIDEGATE_API_KEYS=" + apiKey, "TIDEGATE_SECRET=links are signed with this", "RESEND_API_KEY=re_chaos", "RESEND_BASE_URL=" + in.mails.url,
 	}, args...)
 	return g, err

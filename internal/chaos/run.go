@@ -93,6 +93,7 @@ func (in *installation) settle(ctx context.Context, s *senders, customers []Cust
 	if err := in.ready(ctx); err != nil {
 		r.Found = append(r.Found, Difference{What: "process", Detail: err.Error()})
 	}
+	in.note("the faults are over, and all APIs ready")
 	if err := s.flush(ctx); err != nil {
 		r.Found = append(r.Found, Difference{What: "client", Detail: err.Error()})
 	}
@@ -111,8 +112,10 @@ func (in *installation) settle(ctx context.Context, s *senders, customers []Cust
 		}
 		return nil
 	}
+	in.note("everything is sent")
 	err := look()
 	for err != nil && pause(ctx, time.Second) { // not faster: a look is work for everyone
+		in.note("not quiet: %.300s", err)
 		err = look()
 	}
 	if err == nil {
@@ -138,6 +141,10 @@ func (in *installation) settle(ctx context.Context, s *senders, customers []Cust
 	in.inspectLogs(r)
 	r.count(sent, o)
 	return nil
+}
+
+func (in *installation) note(format string, args ...any) {
+	in.Log("%s "+format, append([]any{time.Now().UTC().Format("15:04:05.000")}, args...)...)
 }
 
 // inspectLogs looks for what must never be in them.
