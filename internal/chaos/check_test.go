@@ -63,6 +63,27 @@ func TestCheckFindsNothingInAGoodRun(t *testing.T) {
 	}
 }
 
+func TestCheckKnowsWhatAChangeDoes(t *testing.T) {
+	sent, o := quiet()
+	paid := slices.Clone(testCustomers)
+	paid[0].Paid, paid[0].Upgraded = true, true
+	o.Puts[1].Decision.Allowed = true
+	if found := Check(testGates, paid, sent, o); len(found) > 0 { // with the mail that went out before
+		t.Error(found)
+	}
+	o.Mails = append(o.Mails, Mail{"limit-reached/2", "acme@example.com"})
+	if found := Check(testGates, paid, sent, o); len(found) != 1 {
+		t.Errorf("of two mails it says %v", found)
+	}
+	g := Gate{Feature: overridden, Limit: 3}
+	if got := g.limit(&Customer{Override: 7}); got != events.Count(7) {
+		t.Errorf("the limit is %s", got)
+	}
+	if got := testGates[0].limit(&Customer{Override: 7}); got != events.Count(3) {
+		t.Errorf("the limit of another feature is %s", got)
+	}
+}
+
 // TestCheckFinds breaks the good run in one place at a time.
 func TestCheckFinds(t *testing.T) {
 	for name, c := range map[string]struct {

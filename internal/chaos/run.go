@@ -59,7 +59,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	r := &Report{Options: o}
 	start := time.Now()
 	j := newInjector(in)
-	s.during(ctx, rng, func() { j.run(ctx, Plan(rng, o.Faults, o.Processes, o.Brokers)) })
+	customers = s.during(ctx, rng, customers, func() { j.run(ctx, Plan(rng, o.Faults, o.Processes, o.Brokers)) })
 	last := time.Now()
 	for _, failure := range j.failures {
 		r.Found = append(r.Found, Difference{What: "process", Detail: failure})
@@ -71,17 +71,21 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	return r, ctx.Err()
 }
 
-// during sends load while f runs, and a moment before and after.
-func (s *senders) during(ctx context.Context, rng *rand.Rand, f func()) {
+// during sends load while f runs, and a moment before and after. It returns what
+// has become of the customers.
+func (s *senders) during(ctx context.Context, rng *rand.Rand, customers []Customer, f func()) []Customer {
 	sending, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	own := rand.New(rand.NewPCG(rng.Uint64(), rng.Uint64()))
+	changes := rand.New(rand.NewPCG(rng.Uint64(), rng.Uint64()))
 	wg.Go(func() { s.run(sending, own) })
+	wg.Go(func() { customers = s.change(sending, changes, customers) })
 	pause(ctx, 500*time.Millisecond)
 	f()
 	pause(ctx, 500*time.Millisecond)
 	stop()
 	wg.Wait()
+	return customers
 }
 
 // settle waits until nothing differs, and looks once more after that: what is

@@ -84,6 +84,14 @@ func post(c *http.Client, url string, body []byte) (status int, answer []byte, e
 	if err != nil {
 		return 0, nil, err
 	}
+	return do(c, req)
+}
+
+func (s *senders) do(req *http.Request) (status int, answer []byte, err error) {
+	return do(s.http, req)
+}
+
+func do(c *http.Client, req *http.Request) (status int, answer []byte, err error) {
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Authorization", "Bearer "+apiKey)
 	resp, err := c.Do(req)
