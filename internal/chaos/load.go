@@ -12,7 +12,7 @@ import (
 // gates of a run. Limits are such that about half of the customers reach them.
 var gates = []Gate{
 	{Feature: "api", Aggregate: Count, Limit: 30, Mails: true},
-	{Feature: "search", Aggregate: Count, Limit: 15},
+	{Feature: "search", Aggregate: Count, Limit: 15, Rolling: true},
 	{Feature: "tokens", Aggregate: Sum, Limit: 300, Daily: true},
 	{Feature: "seats", Aggregate: Unique, Limit: 6},
 }
