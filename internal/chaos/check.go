@@ -291,6 +291,11 @@ func (c *checker) mails() {
 			}
 			delete(got, to)
 		}
+		for _, who := range c.customers {
+			if who.Upgraded && len(got[who.Email]) == 1 { // blocked before, and nothing used since
+				delete(got, who.Email)
+			}
+		}
 		for to := range got {
 			c.differ("mails", to, c.gates[i].Feature, "a mail to someone who has used nothing")
 		}

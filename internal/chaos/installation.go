@@ -97,7 +97,8 @@ type installation struct {
 	mails    *provider
 	appLink  link
 	appConn  *nats.Conn
-	app      *client.Client
+	app      *client.Client // records
+	reader   *client.Client // only checks: it counts nothing down by itself
 	direct   *nats.Conn // past all proxies, for what is observed
 	js       jetstream.JetStream
 	closers  []func()
@@ -251,14 +252,16 @@ func (in *installation) startApp(ctx context.Context) (err error) {
 		return err
 	}
 	in.onClose(in.appConn.Close)
-	if in.app, err = client.New(in.appConn, client.Source("other"), client.Namespace(in.names.Namespace)); err != nil {
-		return err
+	for _, c := range []**client.Client{&in.app, &in.reader} {
+		if *c, err = client.New(in.appConn, client.Source("other"), client.Namespace(in.names.Namespace)); err != nil {
+			return err
+		}
+		in.onClose(func() {
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel() // what it could not deliver is reported
+			_ = (*c).Close(ctx)
+		})
 	}
-	in.onClose(func() {
-		ctx, cancel := context.WithCancel(context.Background())
-		cancel()
-		_ = in.app.Close(ctx)
-	})
 	s, err := in.js.Stream(ctx, "KV_"+in.names.Bucket(events.BucketDecisions))
 	if err != nil {
 		return err

@@ -34,7 +34,7 @@ func (in *installation) observe(ctx context.Context, customers []Customer) (*Obs
 	}
 	for _, c := range customers {
 		for _, g := range gates {
-			o.Checks = append(o.Checks, in.app.Check(c.ID, g.Feature))
+			o.Checks = append(o.Checks, in.reader.Check(c.ID, g.Feature))
 		}
 	}
 	return o, nil

@@ -112,7 +112,7 @@ func (in *installation) settle(ctx context.Context, s *senders, customers []Cust
 		o = now
 		found = Check(gates, customers, sent, o)
 		if len(found) > 0 {
-			return fmt.Errorf("%d differences, such as %s", len(found), found[0])
+			return fmt.Errorf("%d differences, such as %s, and %s", len(found), found[0], found[len(found)-1])
 		}
 		return nil
 	}
