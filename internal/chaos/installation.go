@@ -99,7 +99,7 @@ type installation struct {
 	appConn  *nats.Conn
 	app      *client.Client // records
 	reader   *client.Client // only checks: it counts nothing down by itself
-	direct   *nats.Conn // past all proxies, for what is observed
+	direct   *nats.Conn     // past all proxies, for what is observed
 	js       jetstream.JetStream
 	closers  []func()
 }
