@@ -69,6 +69,7 @@ type Observed struct {
 	Mails     []Mail            // one per idempotency key
 	Wrong     []string          // requests to the mail provider that must not come
 	Dead      []events.Dead
+	Snapshots int // that the logs of all partitions still have
 }
 
 // Difference is something that is not as it must be.

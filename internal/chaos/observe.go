@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -27,6 +28,7 @@ func (in *installation) observe(ctx context.Context, customers []Customer) (*Obs
 		func() error { return in.observeDecisions(ctx, o) },
 		func() error { return in.observeDead(ctx, o) },
 		func() error { return in.observeMails(o) },
+		func() error { return in.observeSnapshots(ctx, o) },
 	} {
 		if err := look(); err != nil {
 			return nil, err
@@ -179,4 +181,13 @@ func (in *installation) observeDead(ctx context.Context, o *Observed) error {
 func (in *installation) observeMails(o *Observed) (err error) {
 	o.Mails, o.Wrong, err = in.mails.mails()
 	return err
+}
+
+func (in *installation) observeSnapshots(ctx context.Context, o *Observed) error {
+	return in.read(ctx, in.names.Stream(events.StreamState), func(m jetstream.Msg, _ uint64) error {
+		if line, _, _ := bytes.Cut(m.Data(), []byte{'\n'}); strings.HasSuffix(m.Subject(), ".log") && bytes.Contains(line, []byte(`"kind":"manifest"`)) {
+			o.Snapshots++
+		}
+		return nil
+	})
 }

@@ -25,6 +25,7 @@ type Report struct {
 	Blocked    int // decisions that block
 	Decisions  int // puts
 	Mails      int
+	Snapshots  int
 	Took       time.Duration // from the first fault until all was quiet
 	Quiet      time.Duration // of that, after the last
 	Found      []Difference
@@ -186,7 +187,7 @@ func (r *Report) count(sent []Sent, o *Observed) {
 			r.Blocked++
 		}
 	}
-	r.Decisions, r.Mails = len(o.Puts), len(o.Mails)
+	r.Decisions, r.Mails, r.Snapshots = len(o.Puts), len(o.Mails), o.Snapshots
 }
 
 // String is a table.
@@ -215,6 +216,7 @@ func (r *Report) String() string {
 	row("decisions put", r.Decisions)
 	row("customers and features blocked", r.Blocked)
 	row("mails", r.Mails)
+	row("snapshots in the logs", r.Snapshots)
 	row("took", r.Took.Round(time.Millisecond))
 	row("quiet after", r.Quiet.Round(time.Millisecond))
 	row("differences", len(r.Found))
