@@ -12,13 +12,18 @@ LINT         := bin/golangci-lint-$(LINT_VERSION)
 
 FUZZTIME ?= 10s
 
+# Of `make chaos`: how many faults, how many NATS servers, and what both are drawn from.
+FAULTS  ?= 200
+BROKERS ?= 1
+SEED    ?= $(shell date +%s)
+
 # Where goroutines meet: tested with the race detector. The others are pure or
 # only wait for a server, and run without it, which is several times faster.
 RACE  := $(addprefix ./,client/... ingest aggregator enforcer notifier internal/stream internal/billing internal/kvstore internal/writeback)
 PLAIN  = $(shell $(GO) list ./... | grep -v -x -F "$$($(GO) list $(RACE))")
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-go test-python race lint fuzz bench fmt clean
+.PHONY: help build test test-go test-python race lint fuzz chaos bench fmt clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +59,9 @@ fuzz: ## Run every fuzz test for FUZZTIME (10s)
 	  echo "$$name in $$(dirname "$$file")"; \
 	  $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" || exit 1; \
 	done
+
+chaos: ## Kill, freeze and cut off real processes FAULTS (200) times, and count after them (BROKERS=3, SEED=n)
+	$(GO) test ./internal/chaos -count 1 -v -run Long -timeout 60m -chaos.faults $(FAULTS) -chaos.brokers $(BROKERS) -chaos.seed $(SEED)
 
 bench: ## Run the benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...

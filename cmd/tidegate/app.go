@@ -100,7 +100,8 @@ func (a *app) run(ctx context.Context) error {
 	if err := a.openStore(ctx); err != nil {
 		return err
 	}
-	a.supervisor = stream.NewSupervisor(stream.Env{NC: a.nc, JS: a.js, Names: a.names, Holder: holder(), Log: a.log, Now: a.now})
+	a.supervisor = stream.NewSupervisor(stream.Env{NC: a.nc, JS: a.js, Names: a.names, Holder: holder(), Log: a.log, Now: a.now,
+		SnapshotAfter: a.set.SnapshotBytes})
 	a.metrics.RegisterMetricsWriter(a.writeProgress)
 	if err := a.startRoles(ctx); err != nil {
 		return err

@@ -26,10 +26,11 @@ type serveCmd struct {
 	Replicas   int      `help:"Replicas of streams that are made." default:"1" env:"TIDEGATE_REPLICAS"`
 	UsageBytes int64    `help:"Space for usage, in bytes, when its stream is made; a full one refuses (0: unlimited)." default:"0" env:"TIDEGATE_USAGE_BYTES"`
 	MongoBulk  int      `help:"Documents that one write command holds at most (0: what suits the server)." default:"0" env:"TIDEGATE_MONGODB_BULK"`
+	Snapshot   int      `name:"snapshot-bytes" help:"How much a partition's log grows at least before it is summed up (0: 1 MiB)." default:"0" env:"TIDEGATE_SNAPSHOT_BYTES"`
 }
 
 func (c *serveCmd) Run(e *env) error {
-	set := settings{Probes: c.Probes, Data: c.Data, HTTP: c.HTTP, Public: c.Public, Roles: c.Roles, Config: e.Config, NATS: c.NATS, Replicas: c.Replicas, UsageBytes: c.UsageBytes, MongoBulk: c.MongoBulk}
+	set := settings{Probes: c.Probes, Data: c.Data, HTTP: c.HTTP, Public: c.Public, Roles: c.Roles, Config: e.Config, NATS: c.NATS, Replicas: c.Replicas, UsageBytes: c.UsageBytes, MongoBulk: c.MongoBulk, SnapshotBytes: c.Snapshot}
 	url, err := lookup("NATS_URL")
 	if err != nil {
 		return err

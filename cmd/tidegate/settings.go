@@ -18,15 +18,16 @@ import (
 
 // settings are what flags and the environment say of a running Tidegate.
 type settings struct {
-	HTTP       string
-	Public     string
-	Probes     string
-	Roles      []string
-	Config     string // path; may not exist in dev
-	NATS       string // serve: URL; dev: the embedded server's address
-	NATSCreds  string
-	Replicas   int
-	UsageBytes int64 // space of the stream USAGE; 0: unlimited
+	HTTP          string
+	Public        string
+	Probes        string
+	Roles         []string
+	Config        string // path; may not exist in dev
+	NATS          string // serve: URL; dev: the embedded server's address
+	NATSCreds     string
+	Replicas      int
+	UsageBytes    int64 // space of the stream USAGE; 0: unlimited
+	SnapshotBytes int   // growth of a log before it is summed up; 0: 1 MiB
 
 	MongoURI      string
 	MongoDatabase string

@@ -1,0 +1,84 @@
+package chaos
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// Kind is a kind of fault.
+type Kind string
+
+// The kinds of faults.
+const (
+	KillProcess     Kind = "kill -9 of a process"
+	FreezeProcess   Kind = "freeze of a process"
+	StopProcess     Kind = "SIGTERM of a process"
+	CutLink         Kind = "cut connections"
+	StallLink       Kind = "stalled connections"
+	DelayLink       Kind = "slow connections"
+	KillBroker      Kind = "kill -9 of a broker"
+	StopBroker      Kind = "SIGTERM of a broker"
+	FreezeBroker    Kind = "freeze of a broker"
+	RestartStore    Kind = "kill -9 of the database"
+	longestHold          = 5 * time.Second
+	longestGap           = 800 * time.Millisecond
+	leaseAndABit         = 2500 * time.Millisecond
+	shortestHolding      = 50 * time.Millisecond
+)
+
+// deck is how often each kind comes in as many draws as it has cards.
+var deck = []Kind{
+	KillProcess, KillProcess, KillProcess, KillProcess, FreezeProcess, FreezeProcess, FreezeProcess, StopProcess,
+	CutLink, CutLink, StallLink, StallLink, DelayLink, KillBroker, KillBroker, StopBroker, FreezeBroker, RestartStore,
+}
+
+// Fault is one fault to inject.
+type Fault struct {
+	Kind   Kind
+	Target int           // which process, link or broker
+	After  time.Duration // since the fault before
+	Hold   time.Duration // how long it lasts, or how long what was ended stays away
+}
+
+func (f Fault) String() string {
+	return fmt.Sprintf("%s %d for %v", f.Kind, f.Target, f.Hold.Round(time.Millisecond))
+}
+
+// Plan draws n faults for so many processes and brokers; each process has a
+// link, and one more is the app's.
+func Plan(rng *rand.Rand, n, processes, brokers int) []Fault {
+	faults := make([]Fault, 0, n)
+	var left []Kind
+	for range n {
+		if len(left) == 0 {
+			left = append(left, deck...)
+			rng.Shuffle(len(left), func(i, j int) { left[i], left[j] = left[j], left[i] })
+		}
+		f := Fault{Kind: left[0], After: time.Duration(rng.Int64N(int64(longestGap)))}
+		left = left[1:]
+		switch f.Kind {
+		case KillProcess, FreezeProcess, StopProcess:
+			f.Target = rng.IntN(processes)
+		case CutLink, StallLink, DelayLink:
+			f.Target = rng.IntN(processes + 1)
+		case KillBroker, StopBroker, FreezeBroker:
+			f.Target = rng.IntN(brokers)
+		}
+		f.Hold = hold(rng, f.Kind)
+		faults = append(faults, f)
+	}
+	return faults
+}
+
+// hold is mostly short, and often longer than a lease where that matters.
+func hold(rng *rand.Rand, k Kind) time.Duration {
+	d := shortestHolding + time.Duration(rng.Int64N(int64(time.Second)))
+	switch k {
+	case FreezeProcess, StallLink, CutLink, FreezeBroker:
+		if rng.IntN(2) == 0 {
+			d = leaseAndABit + time.Duration(rng.Int64N(int64(longestHold-leaseAndABit)))
+		}
+	}
+	return d
+}

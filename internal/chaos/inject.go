@@ -1,0 +1,134 @@
+package chaos
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// injector lets faults happen. Faults of different targets overlap; those of
+// one target follow each other, and one broker is away at a time.
+type injector struct {
+	*installation
+	wg    sync.WaitGroup
+	locks map[string]chan struct{} // by kind of target, and number
+
+	mu       sync.Mutex
+	injected map[Kind]int
+	failures []string
+}
+
+func newInjector(in *installation) *injector {
+	return &injector{installation: in, locks: map[string]chan struct{}{}, injected: map[Kind]int{}}
+}
+
+// run injects the faults and returns when the last is over.
+func (j *injector) run(ctx context.Context, faults []Fault) {
+	for i, f := range faults {
+		if !pause(ctx, f.After) {
+			break
+		}
+		lock := j.lock(f)
+		select {
+		case lock <- struct{}{}:
+		case <-ctx.Done():
+			continue
+		}
+		j.mu.Lock()
+		j.injected[f.Kind]++
+		j.mu.Unlock()
+		j.note("fault %d: %s", i+1, f)
+		j.wg.Go(func() {
+			defer func() { <-lock }()
+			if err := j.inject(ctx, f); err != nil {
+				j.fail(f.String() + ": " + err.Error())
+			}
+		})
+	}
+	j.wg.Wait()
+}
+
+func (j *injector) fail(what string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.failures = append(j.failures, what)
+}
+
+func (j *injector) lock(f Fault) chan struct{} {
+	name := "broker"
+	switch f.Kind {
+	case KillProcess, FreezeProcess, StopProcess:
+		name = "process" + string(rune('0'+f.Target))
+	case CutLink, StallLink, DelayLink:
+		name = "link" + string(rune('0'+f.Target))
+	case RestartStore:
+		name = "database"
+	}
+	if j.locks[name] == nil {
+		j.locks[name] = make(chan struct{}, 1)
+	}
+	return j.locks[name]
+}
+
+func (j *injector) inject(ctx context.Context, f Fault) error {
+	switch f.Kind {
+	case KillProcess, FreezeProcess, StopProcess:
+		return j.process(ctx, j.gateways[f.Target].process, f)
+	case KillBroker, StopBroker, FreezeBroker:
+		b := j.brokers[f.Target]
+		if err := j.process(ctx, b.process, f); err != nil {
+			return err
+		}
+		healthy, cancel := context.WithTimeout(ctx, 30*time.Second)
+		defer cancel()
+		return b.healthy(healthy)
+	case CutLink, StallLink, DelayLink:
+		j.link(ctx, f)
+		return nil
+	}
+	j.Database.Stop()
+	pause(ctx, f.Hold)
+	return j.Database.Restart()
+}
+
+// stopTime is how long a process that is asked to end may take.
+const stopTime = 8 * time.Second
+
+func (j *injector) process(ctx context.Context, p *process, f Fault) error {
+	if err := p.ended(); err != nil {
+		j.fail(err.Error())
+		return p.start()
+	}
+	switch f.Kind {
+	case FreezeProcess, FreezeBroker:
+		p.freeze()
+		pause(ctx, f.Hold)
+		p.wake()
+		return nil
+	case StopProcess, StopBroker:
+		if !p.stop(stopTime) && f.Kind == StopProcess {
+			j.fail(p.name + " had not ended 8 s after SIGTERM")
+		}
+	default:
+		p.kill()
+	}
+	pause(ctx, f.Hold)
+	return p.start()
+}
+
+func (j *injector) link(ctx context.Context, f Fault) {
+	l := j.appLink
+	if f.Target < len(j.gateways) {
+		l = j.gateways[f.Target].link
+	}
+	switch f.Kind {
+	case CutLink:
+		l.each((*Proxy).Cut)
+	case StallLink:
+		l.each((*Proxy).Stall)
+	default:
+		l.each(func(p *Proxy) { p.Delay(time.Duration(20+f.Hold.Milliseconds()%80) * time.Millisecond) })
+	}
+	pause(ctx, f.Hold)
+	l.each((*Proxy).Mend)
+}

@@ -1,0 +1,99 @@
+package chaos
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tidegate-io/tidegate/events"
+)
+
+// Source is the source of every event that a run sends.
+const Source = "chaos"
+
+// Event is one use as the run means it.
+type Event struct {
+	ID       string
+	Customer string
+	Type     string
+	Time     time.Time    // zero: when it is stored
+	Amount   events.Value // of a sum; zero: the event has none
+	Member   string       // of a unique count; "": the event has none
+}
+
+// Outcome is what the sender of an event knows about it.
+type Outcome int
+
+// The outcomes, each stronger than the one before.
+const (
+	Unknown  Outcome = iota // sent, but no answer came: it may count once, or not at all
+	Accepted                // acknowledged: it counts once
+)
+
+// Sent is an event with what became of it.
+type Sent struct {
+	Event
+	Outcome Outcome
+	Times   int      // how often it was sent
+	Via     []string // on which ways
+}
+
+// Ledger is what the run has sent. It is safe for concurrent use.
+type Ledger struct {
+	mu   sync.Mutex
+	sent map[string]*Sent // by id
+}
+
+// NewLedger returns an empty ledger.
+func NewLedger() *Ledger { return &Ledger{sent: map[string]*Sent{}} }
+
+// Send notes that events are about to be sent on a way.
+func (l *Ledger) Send(via string, list ...Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range list {
+		s := l.sent[e.ID]
+		if s == nil {
+			s = &Sent{Event: e}
+			l.sent[e.ID] = s
+		}
+		s.Times++
+		s.Via = append(s.Via, via)
+	}
+}
+
+// Accept notes that events were acknowledged.
+func (l *Ledger) Accept(list ...Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range list {
+		l.sent[e.ID].Outcome = Accepted
+	}
+}
+
+// All is a copy of everything sent, by id.
+func (l *Ledger) All() []Sent {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := make([]Sent, 0, len(l.sent))
+	for _, s := range l.sent {
+		c := *s
+		c.Via = slices.Clone(s.Via)
+		all = append(all, c)
+	}
+	slices.SortFunc(all, func(a, b Sent) int { return cmpID(a.ID, b.ID) })
+	return all
+}
+
+func cmpID(a, b string) int {
+	if len(a) != len(b) {
+		return len(a) - len(b) // e-9 before e-10
+	}
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,193 @@
+package chaos
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.mongodb.org/mongo-driver/bson"
+	"go.mongodb.org/mongo-driver/mongo"
+	"go.mongodb.org/mongo-driver/mongo/options"
+
+	"github.com/tidegate-io/tidegate/events"
+)
+
+// observe finds out what there is now.
+func (in *installation) observe(ctx context.Context, customers []Customer) (*Observed, error) {
+	o := &Observed{Now: time.Now(), Stored: map[string]int{}}
+	for _, look := range []func() error{
+		func() error { return in.observeUsage(ctx, o) },
+		func() error { return in.observeWindows(ctx, o, customers) },
+		func() error { return in.observeDocuments(ctx, o) },
+		func() error { return in.observeDecisions(ctx, o) },
+		func() error { return in.observeDead(ctx, o) },
+		func() error { return in.observeMails(o) },
+		func() error { return in.observeSnapshots(ctx, o) },
+	} {
+		if err := look(); err != nil {
+			return nil, err
+		}
+	}
+	for _, c := range customers {
+		for _, g := range gates {
+			o.Checks = append(o.Checks, in.reader.Check(c.ID, g.Feature))
+		}
+	}
+	return o, nil
+}
+
+// read hands every message of a stream to f.
+func (in *installation) read(ctx context.Context, name string, f func(jetstream.Msg, uint64) error) error {
+	s, err := in.js.Stream(ctx, name)
+	if err != nil {
+		return err
+	}
+	state := s.CachedInfo().State
+	if state.Msgs == 0 {
+		return nil
+	}
+	c, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{})
+	if err != nil {
+		return err
+	}
+	it, err := c.Messages()
+	if err != nil {
+		return err
+	}
+	defer it.Stop()
+	for {
+		m, err := it.Next(jetstream.NextMaxWait(10 * time.Second))
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		meta, err := m.Metadata()
+		if err != nil {
+			return err
+		}
+		if err := f(m, meta.Sequence.Stream); err != nil {
+			return err
+		}
+		if meta.Sequence.Stream >= state.LastSeq {
+			return nil
+		}
+	}
+}
+
+func (in *installation) observeUsage(ctx context.Context, o *Observed) error {
+	return in.read(ctx, in.names.Stream(events.StreamUsage), func(m jetstream.Msg, _ uint64) error {
+		if strings.HasSuffix(m.Subject(), "."+events.ControlToken) {
+			return nil
+		}
+		if m.Headers().Get(events.ContentTypeHeader) == events.ContentTypeBatch {
+			return events.EachInBatch(m.Data(), func(_ int, e events.Event, _ []byte, _ error) { o.Stored[e.ID]++ })
+		}
+		e, err := events.Decode(m.Data())
+		o.Stored[e.ID]++
+		return err
+	})
+}
+
+// ask puts a question about a customer to the owner of its partition, who has
+// to take in first what was stored before.
+func (in *installation) ask(ctx context.Context, role, customer string, answer any) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	m := nats.NewMsg(in.names.Query(role, events.PartitionOf(customer, partitions)))
+	m.Header.Set("Fresh", "1")
+	m.Data, _ = json.Marshal(map[string]string{"customer": customer}) // a string always encodes
+	reply, err := in.direct.RequestMsgWithContext(ctx, m)
+	if err != nil {
+		return fmt.Errorf("asking the %s of %s: %w", role, m.Subject, err)
+	}
+	if why := reply.Header.Get("Error"); why != "" {
+		return errors.New(why)
+	}
+	return json.Unmarshal(reply.Data, answer)
+}
+
+func (in *installation) observeWindows(ctx context.Context, o *Observed, customers []Customer) error {
+	for _, c := range customers {
+		var answer struct {
+			Windows []events.Window `json:"windows"`
+		}
+		if err := in.ask(ctx, "aggregator", c.ID, &answer); err != nil {
+			return err
+		}
+		o.Windows = append(o.Windows, answer.Windows...)
+	}
+	return nil
+}
+
+func (in *installation) observeDocuments(ctx context.Context, o *Observed) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	c, err := mongo.Connect(ctx, options.Client().ApplyURI(in.Database.URI()).SetServerSelectionTimeout(5*time.Second))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Disconnect(context.WithoutCancel(ctx)) }()
+	cursor, err := c.Database("chaos").Collection("usage").Find(ctx, bson.M{})
+	if err != nil {
+		return err
+	}
+	var docs []struct {
+		Customer string    `bson:"customer"`
+		Feature  string    `bson:"feature"`
+		Start    time.Time `bson:"window_start"`
+		Used     any       `bson:"used"`
+	}
+	if err := cursor.All(ctx, &docs); err != nil {
+		return err
+	}
+	for _, d := range docs {
+		used, err := events.ParseValue(fmt.Sprint(d.Used))
+		if err != nil {
+			return fmt.Errorf("document of %s: used %v: %w", d.Customer, d.Used, err)
+		}
+		o.Documents = append(o.Documents, events.Window{Customer: d.Customer, Feature: d.Feature, Start: d.Start, Used: used})
+	}
+	return nil
+}
+
+func (in *installation) observeDecisions(ctx context.Context, o *Observed) error {
+	prefix := "$KV." + in.names.Bucket(events.BucketDecisions) + "."
+	return in.read(ctx, "KV_"+in.names.Bucket(events.BucketDecisions), func(m jetstream.Msg, seq uint64) error {
+		key := strings.TrimPrefix(m.Subject(), prefix)
+		if key == events.GatesKey || strings.HasPrefix(key, "=own.") {
+			return nil
+		}
+		p := Put{Seq: seq, Key: key}
+		err := json.Unmarshal(m.Data(), &p.Decision)
+		o.Puts = append(o.Puts, p)
+		return err
+	})
+}
+
+func (in *installation) observeDead(ctx context.Context, o *Observed) error {
+	return in.read(ctx, in.names.Stream(events.StreamDead), func(m jetstream.Msg, _ uint64) error {
+		var d events.Dead
+		err := json.Unmarshal(m.Data(), &d)
+		o.Dead = append(o.Dead, d)
+		return err
+	})
+}
+
+func (in *installation) observeMails(o *Observed) (err error) {
+	o.Mails, o.Wrong, err = in.mails.mails()
+	return err
+}
+
+func (in *installation) observeSnapshots(ctx context.Context, o *Observed) error {
+	return in.read(ctx, in.names.Stream(events.StreamState), func(m jetstream.Msg, _ uint64) error {
+		if line, _, _ := bytes.Cut(m.Data(), []byte{'\n'}); strings.HasSuffix(m.Subject(), ".log") && bytes.Contains(line, []byte(`"kind":"manifest"`)) {
+			o.Snapshots++
+		}
+		return nil
+	})
+}

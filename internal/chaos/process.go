@@ -1,0 +1,154 @@
+package chaos
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// process is a program that can be killed, frozen and started again. What it
+// prints goes to a file. Its methods are called from one goroutine at a time.
+type process struct {
+	name string
+	path string
+	args []string
+	env  []string
+	log  *os.File
+
+	cmd  *exec.Cmd
+	done chan struct{} // closed when it has ended
+}
+
+// newProcess starts nothing yet.
+func newProcess(dir, name, path string, env []string, args ...string) (*process, error) {
+	log, err := os.OpenFile(filepath.Join(dir, name+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	return &process{name: name, path: path, args: args, env: env, log: log}, err
+}
+
+func (p *process) start() error {
+	p.note("started")
+	cmd := exec.Command(p.path, p.args...)
+	cmd.Env = append(os.Environ(), p.env...)
+	cmd.Stdout, cmd.Stderr = p.log, p.log
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("%s: %w", p.name, err)
+	}
+	done := make(chan struct{})
+	p.cmd, p.done = cmd, done
+	go func() { _ = cmd.Wait(); close(done) }()
+	return nil
+}
+
+// note writes into the process' log what was done to it.
+func (p *process) note(what string) {
+	_, _ = fmt.Fprintf(p.log, "----- %s %s\n", time.Now().UTC().Format("15:04:05.000"), what)
+}
+
+func (p *process) signal(s syscall.Signal) {
+	p.note(s.String())
+	_ = p.cmd.Process.Signal(s)
+}
+
+// kill ends it at once.
+func (p *process) kill() {
+	p.signal(syscall.SIGKILL)
+	<-p.done
+}
+
+// freeze stops it where it is until wake.
+func (p *process) freeze() { p.signal(syscall.SIGSTOP) }
+
+func (p *process) wake() { p.signal(syscall.SIGCONT) }
+
+// stop ends it as an operator does; false means that it had to be killed.
+func (p *process) stop(within time.Duration) bool {
+	p.signal(syscall.SIGTERM)
+	late := time.NewTimer(within)
+	defer late.Stop()
+	select {
+	case <-p.done:
+		return true
+	case <-late.C:
+		p.kill()
+		return false
+	}
+}
+
+// ended says how a process ended that nobody ended, or nil.
+func (p *process) ended() error {
+	select {
+	case <-p.done:
+		return errors.New(p.name + " ended by itself: " + p.cmd.ProcessState.String())
+	default:
+		return nil
+	}
+}
+
+func (p *process) close() {
+	if p.cmd != nil {
+		p.wake()
+		p.kill()
+	}
+	_ = p.log.Close()
+}
+
+// ports gives out free ports that the system does not give to others
+// meanwhile: a server that is started again must find its own free.
+var ports struct {
+	sync.Mutex
+	given map[int]bool
+}
+
+func freePort() (int, error) {
+	ports.Lock()
+	defer ports.Unlock()
+	for range 1000 {
+		port := 20000 + rand.IntN(12000) // below those of outgoing connections
+		if ports.given[port] {
+			continue
+		}
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			continue
+		}
+		_ = l.Close()
+		if ports.given == nil {
+			ports.given = map[int]bool{}
+		}
+		ports.given[port] = true
+		return port, nil
+	}
+	return 0, errors.New("no port is free")
+}
+
+// build builds a command of this module or of one that it requires.
+func build(dir, name, pkg string, flags ...string) (string, error) {
+	path := filepath.Join(dir, name)
+	cmd := exec.Command("go", append(append([]string{"build"}, flags...), "-o", path, pkg)...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build %s: %w\n%s", pkg, err, out)
+	}
+	return path, nil
+}
+
+// lastLines are the end of a file.
+func lastLines(path string, bytes int64) string {
+	f, err := os.Open(path)
+	if err != nil {
+		return err.Error()
+	}
+	defer func() { _ = f.Close() }()
+	if st, err := f.Stat(); err == nil && st.Size() > bytes {
+		_, _ = f.Seek(-bytes, io.SeekEnd)
+	}
+	b, _ := io.ReadAll(f)
+	return string(b)
+}

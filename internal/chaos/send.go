@@ -1,0 +1,155 @@
+package chaos
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidegate-io/tidegate/client"
+	"github.com/tidegate-io/tidegate/events"
+)
+
+func jetStream(nc *nats.Conn) (jetstream.JetStream, error) { return jetstream.New(nc) }
+
+func number(v events.Value) json.Number { return json.Number(v.String()) }
+
+// senders send the load until they are told to stop.
+type senders struct {
+	load   *load
+	ledger *Ledger
+	names  events.Names
+	js     jetstream.JetStream // of the app's connection
+	app    *client.Client
+	bases  []string // of the HTTP APIs
+	http   *http.Client
+
+	mu       sync.Mutex
+	recorded []Event // given to the client, which owes their delivery
+	wrong    []string
+}
+
+const apiKey = "tgk_chaos"
+
+// run sends on every way until ctx ends. Requests under way are finished.
+func (s *senders) run(ctx context.Context, rng *rand.Rand) {
+	var wg sync.WaitGroup
+	for _, way := range []func([]Event, *rand.Rand){s.overHTTP, s.overHTTP, s.byClient, s.raw, s.raw} {
+		own := rand.New(rand.NewPCG(rng.Uint64(), rng.Uint64()))
+		wg.Go(func() {
+			for pause(ctx, time.Duration(20+own.IntN(60))*time.Millisecond) {
+				way(s.load.take(6), own)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func (s *senders) fail(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wrong = append(s.wrong, fmt.Sprintf(format, args...))
+}
+
+// overHTTP posts a batch, or a single event.
+func (s *senders) overHTTP(list []Event, rng *rand.Rand) {
+	s.ledger.Send("HTTP", list...)
+	elements := make([]map[string]any, len(list))
+	for i := range list {
+		elements[i] = list[i].usage()
+	}
+	body, _ := json.Marshal(elements) // plain values
+	status, answer, err := post(s.http, s.bases[rng.IntN(len(s.bases))]+"/v1/events", body)
+	var receipt struct{ Accepted int }
+	switch {
+	case err != nil || status == http.StatusServiceUnavailable:
+		s.load.unknown(list)
+	case status == http.StatusAccepted && json.Unmarshal(answer, &receipt) == nil && receipt.Accepted == len(list):
+		s.ledger.Accept(list...)
+	default:
+		s.fail("POST /v1/events of %d events: %d %s", len(list), status, answer)
+	}
+}
+
+func post(c *http.Client, url string, body []byte) (status int, answer []byte, err error) {
+	req, err := http.NewRequest(http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return 0, nil, err
+	}
+	return do(c, req)
+}
+
+func (s *senders) do(req *http.Request) (status int, answer []byte, err error) {
+	return do(s.http, req)
+}
+
+func do(c *http.Client, req *http.Request) (status int, answer []byte, err error) {
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", "Bearer "+apiKey)
+	resp, err := c.Do(req)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	answer, err = io.ReadAll(resp.Body)
+	return resp.StatusCode, answer, err
+}
+
+// byClient records with the Go client.
+func (s *senders) byClient(list []Event, _ *rand.Rand) {
+	s.ledger.Send("client", list...)
+	for _, e := range list {
+		u := client.Usage{Customer: e.Customer, Event: e.Type, ID: e.ID, Source: Source, Time: e.Time, Properties: e.properties()}
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		err := s.app.Record(ctx, u)
+		cancel()
+		if err != nil {
+			s.fail("Record %s: %v", e.ID, err)
+			continue
+		}
+		s.mu.Lock()
+		s.recorded = append(s.recorded, e)
+		s.mu.Unlock()
+	}
+}
+
+// flush waits until the client has delivered everything.
+func (s *senders) flush(ctx context.Context) error {
+	if err := s.app.Flush(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ledger.Accept(s.recorded...)
+	s.recorded = nil
+	return nil
+}
+
+// raw publishes as an app does that has nothing of ours.
+func (s *senders) raw(list []Event, rng *rand.Rand) {
+	for _, e := range list {
+		s.ledger.Send("NATS", e)
+		body, _ := json.Marshal(e.usage()) // plain values
+		m := nats.NewMsg(s.names.UsageIn(e.Customer))
+		m.Data = body
+		if rng.IntN(2) == 0 {
+			m.Header.Set(jetstream.MsgIDHeader, Source+"/"+e.ID)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+		_, err := s.js.PublishMsg(ctx, m)
+		cancel()
+		if err != nil {
+			s.load.unknown([]Event{e})
+			continue
+		}
+		s.ledger.Accept(e)
+	}
+}
