@@ -77,6 +77,15 @@ func TestAFilterPassesAllOfItsOwnAndFewOthers(t *testing.T) {
 	}
 }
 
+func TestFiltersOfAllSmallSizes(t *testing.T) {
+	var b xorfilter.BinaryFuseBuilder
+	for n := 1; n < 700; n++ {
+		if _, err := newFilter(&b, random(uint64(n), n)); err != nil { // it checks itself
+			t.Fatal(n, err)
+		}
+	}
+}
+
 // TestFiltersAreForEver: they stand in streams, whatever the library becomes.
 func TestFiltersAreForEver(t *testing.T) {
 	f := Filter{seed: 0x910a2dec89025cc1, segment: 4, first: 4, slots: make([]byte, 18)}

@@ -29,9 +29,6 @@ const filterBits = 12
 
 // newFilter builds the filter of distinct fingerprints, at least one.
 func newFilter(b *xorfilter.BinaryFuseBuilder, fps []uint64) (Filter, error) {
-	if len(fps) == 1 { // the library needs room for its segments
-		fps = append(fps[:1:1], ^fps[0])
-	}
 	fuse, err := xorfilter.BuildBinaryFuse[uint16](b, fps)
 	if err != nil {
 		return Filter{}, fmt.Errorf("filter of %d fingerprints: %w", len(fps), err)
