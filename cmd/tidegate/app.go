@@ -211,7 +211,11 @@ func (a *app) connect(ctx context.Context) error {
 	}
 	a.nc = nc
 	if !nc.IsConnected() {
-		a.log.Warn("waiting", "for", "NATS", "error", nc.LastError())
+		why := nc.LastError()
+		if why == nil {
+			why = errors.New("no answer yet")
+		}
+		a.log.Warn("waiting", "for", "NATS", "error", why)
 	}
 	a.onStop("nats", func(context.Context) error { nc.Close(); return nil })
 	if a.js, err = stream.JetStream(nc); err != nil {

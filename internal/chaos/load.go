@@ -45,10 +45,7 @@ gates:
 
 // Customers come in generations: a run of any length always has some that near
 // their limits, and many that have passed them.
-const (
-	perGeneration    = 6
-	eventsGeneration = 400
-)
+const perGeneration = 6
 
 // newCustomers makes those of so many generations.
 func newCustomers(generations int) []Customer {
@@ -68,12 +65,13 @@ func newCustomers(generations int) []Customer {
 
 // load makes the events of a run. It is safe for concurrent use.
 type load struct {
-	mu        sync.Mutex
-	rng       *rand.Rand
-	customers []Customer
-	made      int
-	now       func() time.Time
-	again     []Event // to be sent once more
+	mu         sync.Mutex
+	rng        *rand.Rand
+	customers  []Customer
+	generation int // after how many events the next one comes
+	made       int
+	now        func() time.Time
+	again      []Event // to be sent once more
 }
 
 // take returns 1 to most events to send, some of them for another time.
@@ -137,7 +135,7 @@ func (l *load) event() Event {
 // customer is most often one of the newest generation, the later ones more
 // often.
 func (l *load) customer() string {
-	newest := min(l.made/eventsGeneration, len(l.customers)/perGeneration-1)
+	newest := min(l.made/l.generation, len(l.customers)/perGeneration-1)
 	generation := newest
 	if newest > 0 {
 		switch l.rng.IntN(10) {

@@ -3,6 +3,7 @@ package chaos
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"path/filepath"
@@ -31,7 +32,7 @@ type Report struct {
 	Found      []Difference
 }
 
-// patience is how long a run may take to become quiet. A mail whose sender was
+// patience is how long a run may take to come nearer to being quiet. A mail whose sender was
 // killed in the middle is tried again after 90 s.
 const patience = 150 * time.Second
 
@@ -46,12 +47,12 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		return nil, err
 	}
 	defer in.close()
-	customers := newCustomers(4 + o.Faults/3)
+	customers := newCustomers(5 + o.Faults/5)
 	if err := in.introduce(starting, customers); err != nil {
 		return nil, err
 	}
 	s := &senders{
-		load:   &load{rng: rand.New(rand.NewPCG(o.Seed, 2)), customers: customers, now: time.Now},
+		load:   &load{rng: rand.New(rand.NewPCG(o.Seed, 2)), customers: customers, generation: 300 + 4*o.Faults, now: time.Now},
 		ledger: NewLedger(), names: in.names, app: in.app, bases: in.bases(), http: &http.Client{Timeout: 12 * time.Second},
 	}
 	if s.js, err = jetStream(in.appConn); err != nil {
@@ -93,45 +94,20 @@ func (s *senders) during(ctx context.Context, rng *rand.Rand, customers []Custom
 // counted or mailed too often may come late. What still differs at the end of
 // the patience is reported.
 func (in *installation) settle(ctx context.Context, s *senders, customers []Customer, r *Report) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ending, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if err := in.ready(ctx); err != nil {
+	if err := in.ready(ending); err != nil {
 		r.Found = append(r.Found, Difference{What: "process", Detail: err.Error()})
 	}
 	in.note("the faults are over, and all APIs ready")
-	if err := s.flush(ctx); err != nil {
+	if err := s.flush(ending); err != nil {
 		r.Found = append(r.Found, Difference{What: "client", Detail: err.Error()})
 	}
 	sent := s.ledger.All()
-	var o *Observed
-	var found []Difference
-	look := func() error {
-		now, err := in.observe(ctx, customers)
-		if err != nil {
-			return err
-		}
-		o = now
-		found = Check(gates, customers, sent, o)
-		if len(found) > 0 {
-			return fmt.Errorf("%d differences, such as %s, and %s", len(found), found[0], found[len(found)-1])
-		}
-		return nil
-	}
 	in.note("everything is sent")
-	err := look()
-	for err != nil && pause(ctx, time.Second) { // not faster: a look is work for everyone
-		in.note("not quiet: %.300s", err)
-		err = look()
-	}
-	if err == nil {
-		pause(ctx, 1500*time.Millisecond)
-		err = look()
-	}
+	o, found, err := in.agreement(ctx, customers, sent)
 	if o == nil {
 		return err
-	}
-	if err != nil && len(found) == 0 {
-		found = []Difference{{What: "observation", Detail: err.Error()}}
 	}
 	r.Found = append(r.Found, found...)
 	for _, wrong := range append(s.wrong, o.Wrong...) {
@@ -146,6 +122,52 @@ func (in *installation) settle(ctx context.Context, s *senders, customers []Cust
 	in.inspectLogs(r)
 	r.count(sent, o)
 	return nil
+}
+
+// agreement waits until nothing differs, and returns what was seen last, and
+// what differed then.
+func (in *installation) agreement(ctx context.Context, customers []Customer, sent []Sent) (o *Observed, found []Difference, err error) {
+	look := func() (left int, err error) {
+		now, err := in.observe(ctx, customers)
+		if err != nil {
+			in.note("cannot look: %v", err)
+			found = []Difference{{What: "observation", Detail: err.Error()}}
+			return math.MaxInt, err
+		}
+		o, found = now, Check(gates, customers, sent, now)
+		if len(found) == 0 {
+			return 0, nil
+		}
+		err = fmt.Errorf("%d differences, such as %s, and %s", len(found), found[0], found[len(found)-1])
+		in.note("not quiet: %.300s", err)
+		return len(found), err
+	}
+	if err = patiently(ctx, look); err == nil {
+		pause(ctx, 1500*time.Millisecond)
+		_, err = look()
+	}
+	return o, found, err
+}
+
+// patiently looks until nothing is left to wait for, or until what is left has
+// not become less for as long as patience lasts: the test's database can be far
+// behind after a long run. It does not look all the time, for a look is work
+// for everyone.
+func patiently(ctx context.Context, look func() (left int, err error)) error {
+	fewest, progress := math.MaxInt, time.Now()
+	for {
+		start := time.Now()
+		left, err := look()
+		if err == nil {
+			return nil
+		}
+		if left < fewest {
+			fewest, progress = left, start
+		}
+		if time.Since(progress) > patience || !pause(ctx, max(time.Second, 2*time.Since(start))) {
+			return err
+		}
+	}
 }
 
 func (in *installation) note(format string, args ...any) {

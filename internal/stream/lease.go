@@ -29,6 +29,7 @@ type Lease struct {
 // Acquire waits until key is free and takes it for holder, a name that no
 // other process has.
 func Acquire(ctx context.Context, js jetstream.JetStream, kv jetstream.KeyValue, key, holder string, ttl time.Duration) (*Lease, error) {
+	var found held
 	for {
 		rev, err := kv.Create(ctx, key, []byte(holder), jetstream.KeyTTL(ttl))
 		if err == nil {
@@ -41,10 +42,37 @@ func Acquire(ctx context.Context, js jetstream.JetStream, kv jetstream.KeyValue,
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
+		if found.outlived(ctx, kv, key, ttl) {
+			continue
+		}
 		if err := waitFree(ctx, kv, key, ttl); err != nil {
 			return nil, err
 		}
 	}
+}
+
+// held is a lease of another as it was last seen.
+type held struct {
+	rev   uint64
+	since time.Time // that it has been seen so
+}
+
+// outlived removes a lease that was not renewed for twice its life: a server
+// that is restarted twice in short order can forget that a key was to expire,
+// and nobody would ever own the partition. A holder that is only slow is
+// fenced as always.
+func (h *held) outlived(ctx context.Context, kv jetstream.KeyValue, key string, ttl time.Duration) bool {
+	e, err := kv.Get(ctx, key)
+	switch {
+	case err != nil:
+		return false
+	case e.Revision() != h.rev:
+		*h = held{e.Revision(), time.Now()}
+		return false
+	case time.Since(h.since) < 2*ttl:
+		return false
+	}
+	return kv.Delete(ctx, key, jetstream.LastRevision(h.rev)) == nil
 }
 
 // waitFree returns when the key was deleted or expired, and after ttl anyway:
