@@ -79,10 +79,20 @@ type members struct {
 	known   bool // a whole view has been read
 	roles   map[string]map[string]bool
 	changed chan struct{} // closed and replaced at every change
+
+	// Only follow uses these.
+	signs map[string]sign // of life, by key
+	heard time.Time       // when the last one came
+}
+
+// sign is the newest renewal of a presence key, and when it was seen first.
+type sign struct {
+	revision uint64
+	at       time.Time
 }
 
 func newMembers() *members {
-	return &members{roles: map[string]map[string]bool{}, changed: make(chan struct{})}
+	return &members{roles: map[string]map[string]bool{}, changed: make(chan struct{}), signs: map[string]sign{}}
 }
 
 // of returns the members of a role, and a channel that is closed when they have
@@ -165,11 +175,15 @@ func (m *members) read(ctx context.Context, env Env) error {
 		return err
 	}
 	defer func() { _ = w.Stop() }()
+	look := time.NewTicker(env.LeaseTTL / 2)
+	defer look.Stop()
 	first := map[string]bool{}
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-look.C:
+			m.bury(ctx, kv, env.LeaseTTL)
 		case e, ok := <-w.Updates():
 			switch {
 			case !ok:
@@ -177,13 +191,44 @@ func (m *members) read(ctx context.Context, env Env) error {
 			case e == nil:
 				m.replace(first)
 				first = nil
-			case first != nil && e.Operation() == jetstream.KeyValuePut:
-				first[e.Key()] = true
-			case first != nil:
-				delete(first, e.Key())
 			default:
-				m.set(e.Key(), e.Operation() == jetstream.KeyValuePut)
+				present := m.note(e, env.LeaseTTL)
+				if first == nil {
+					m.set(e.Key(), present)
+				} else if present {
+					first[e.Key()] = true
+				}
 			}
+		}
+	}
+}
+
+// note takes a change of a key down, and says whether its process is there.
+func (m *members) note(e jetstream.KeyValueEntry, ttl time.Duration) bool {
+	if e.Operation() != jetstream.KeyValuePut {
+		delete(m.signs, e.Key())
+		return false
+	}
+	m.heard = time.Now()
+	if s, known := m.signs[e.Key()]; known && s.revision == e.Revision() {
+		return m.heard.Sub(s.at) <= 2*ttl
+	}
+	m.signs[e.Key()] = sign{e.Revision(), m.heard}
+	return true
+}
+
+// bury removes keys that were not renewed for twice their time: a server may
+// forget to expire them when it is killed. While nothing at all is heard it is
+// the server that is away, and nobody is taken for dead.
+func (m *members) bury(ctx context.Context, kv jetstream.KeyValue, ttl time.Duration) {
+	now := time.Now()
+	if now.Sub(m.heard) > ttl {
+		return
+	}
+	for key, s := range m.signs {
+		if now.Sub(s.at) > 2*ttl {
+			m.set(key, false)
+			_ = kv.Delete(ctx, key, jetstream.LastRevision(s.revision)) // one that was renewed stays
 		}
 	}
 }

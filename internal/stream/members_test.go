@@ -118,3 +118,23 @@ func TestPartitionsSpreadOverProcesses(t *testing.T) {
 		}
 	}
 }
+
+// TestADeadMemberWhoseKeyStaysOwnsNothing: a server that is killed may forget
+// when a key expires.
+func TestADeadMemberWhoseKeyStaysOwnsNothing(t *testing.T) {
+	b := newBench(t)
+	b.env.LeaseTTL = time.Second // the least that a server knows
+	kv, err := b.env.JS.KeyValue(t.Context(), "owners")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := kv.Put(t.Context(), memberPrefix+"tally.ghost", []byte("ghost")); err != nil {
+		t.Fatal(err)
+	}
+	f := &fleet{b: b, stop: map[string]func(){}}
+	f.start(t, "a")
+	f.spread(t, map[string]int{"a": 8})
+	if _, err := kv.Get(t.Context(), memberPrefix+"tally.ghost"); err == nil {
+		t.Error("its key is still there")
+	}
+}
