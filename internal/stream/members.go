@@ -137,7 +137,7 @@ func (m *members) replace(keys map[string]bool) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	same := m.known && maps.EqualFunc(m.roles, roles, func(a, b map[string]bool) bool { return maps.Equal(a, b) })
+	same := m.known && maps.EqualFunc(m.roles, roles, maps.Equal)
 	m.known, m.roles = true, roles
 	if !same {
 		m.announce()
