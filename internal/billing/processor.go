@@ -15,6 +15,7 @@ import (
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/stream"
+	"github.com/tidegate-io/tidegate/internal/writeback"
 )
 
 // Role is the name under which the fold holds its lease; it has one partition.
@@ -30,7 +31,8 @@ type Processor struct {
 	state   *State
 	applied *Config // what state was last derived with
 	written uint64  // as restored
-	writer  *writer
+	writer  *writeback.Writer[events.Subscription]
+	done    chan struct{} // closed when the writer has ended
 	out     publisher
 	names   events.Names
 	log     *slog.Logger
@@ -43,6 +45,16 @@ type publisher interface {
 }
 
 var _ stream.Processor = (*Processor)(nil)
+
+// Store is where subscription documents are written. One processor writes at a
+// time, from one goroutine.
+type Store interface {
+	// WriteSubscriptions puts each document, of different customers, in place
+	// of the customer's older one, which is one with a position not above its
+	// own: a timer changes a document without a new position. When it returns
+	// an error it is called again with at least the same customers.
+	WriteSubscriptions(ctx context.Context, docs []events.Subscription) error
+}
 
 // NewProcessor returns a processor that publishes to ACCOUNT's partitions and
 // writes to store.
@@ -89,12 +101,21 @@ func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 func (p *Processor) start(ctx context.Context, names events.Names, log *slog.Logger, out publisher) {
 	p.names, p.log, p.out = names, log, out
 	p.state.open()
-	p.writer = newWriter(p.store, log, p.state.facts.Documents)
+	p.writer = writeback.New(func(s *events.Subscription) string { return s.Customer }, p.store.WriteSubscriptions, log)
+	p.done = make(chan struct{})
+	var docs []events.Subscription
 	for _, c := range p.state.documentsAfter(p.written) {
-		p.writer.put(c.Document, *c.Subscription)
+		docs = append(docs, *c.Subscription)
 	}
-	go p.writer.run(ctx)
+	p.writer.Add(docs, p.state.facts.Documents)
+	go func() {
+		defer close(p.done)
+		p.writer.Run(ctx)
+	}()
 }
+
+// documented is the number up to which all documents are written.
+func (p *Processor) documented() uint64 { return max(p.written, p.writer.Watermark()) }
 
 // Handle implements stream.Processor.
 func (p *Processor) Handle(m *stream.Message) error {
@@ -119,7 +140,7 @@ func (p *Processor) Handle(m *stream.Message) error {
 func (p *Processor) say(changes []Change) error {
 	for _, c := range changes {
 		if c.Subscription != nil {
-			p.writer.put(c.Document, *c.Subscription)
+			p.writer.Add([]events.Subscription{*c.Subscription}, c.Document)
 		}
 		for _, price := range c.UnknownPrices {
 			p.log.Warn("a stripe price leads to no plan", "price", price)
@@ -167,10 +188,10 @@ func (p *Processor) Tick(now time.Time) (time.Time, error) {
 }
 
 // Commit implements stream.Processor.
-func (p *Processor) Commit() ([]byte, error) { return p.state.Delta(p.writer.written()) }
+func (p *Processor) Commit() ([]byte, error) { return p.state.Delta(p.documented()) }
 
 // Snapshot implements stream.Processor.
-func (p *Processor) Snapshot() ([]byte, error) { return p.state.Snapshot(p.writer.written()) }
+func (p *Processor) Snapshot() ([]byte, error) { return p.state.Snapshot(p.documented()) }
 
 // query is a request to the processor; one of its fields is set.
 type query struct {

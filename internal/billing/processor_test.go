@@ -243,7 +243,7 @@ func TestNewOwnerWritesWhatTheOldOneCouldNot(t *testing.T) {
 			}
 		}
 		p.start(ctx, events.Names{}, log, out)
-		return p, func() { cancel(); <-p.writer.done }
+		return p, func() { cancel(); <-p.done }
 	}
 	handle := func(p *Processor, seq uint64, customer string) {
 		for _, w := range UpgradeEvents(devUpgrade(customer, t0)) {
@@ -292,7 +292,7 @@ func TestProcessorTicksGraceAndConfiguration(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.start(ctx, events.Names{}, slog.New(slog.DiscardHandler), out)
-	defer func() { cancel(); <-p.writer.done }()
+	defer func() { cancel(); <-p.done }()
 	sh := newShop("cus_1", "acme").buy("sub_1", "price_pro").wait(time.Hour).update("sub_1", fields{"status": "past_due"})
 	for i, b := range sh.evs {
 		if err := p.Handle(&stream.Message{Subject: "billing.stripe", Data: b, Seq: uint64(i + 1), Time: sh.at}); err != nil {

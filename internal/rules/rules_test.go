@@ -120,7 +120,7 @@ var allowed = map[string][]string{
 
 	// The plumbing, and what runs on it.
 	"internal/stream": {"events", nats, "github.com/nats-io/nuid"},
-	"internal/billing": {"events", "internal/plan", "internal/stream", nats,
+	"internal/billing": {"events", "internal/plan", "internal/stream", "internal/writeback", nats,
 		"github.com/fxamacker/cbor/v2", "github.com/stripe/stripe-go/v76"},
 
 	// The roles: never each other, never a store.

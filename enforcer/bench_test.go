@@ -1,0 +1,232 @@
+package enforcer
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/goleak"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/stream"
+	"github.com/tidegate-io/tidegate/internal/testnats"
+	"github.com/tidegate-io/tidegate/internal/window"
+	"github.com/tidegate-io/tidegate/internal/wire"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+type memory struct {
+	mu   sync.Mutex
+	docs map[string]events.Customer
+}
+
+func (s *memory) WriteCustomers(_ context.Context, docs []events.Customer) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, d := range docs {
+		s.docs[d.ID] = d
+	}
+	return nil
+}
+
+type bench struct {
+	env   stream.Env
+	kv    jetstream.KeyValue
+	store *memory
+	cat   atomic.Pointer[plan.Catalog]
+	now   atomic.Pointer[time.Time] // nil: the clock
+	pos   uint64
+}
+
+func catalog() *plan.Catalog {
+	return &plan.Catalog{
+		Plans: []plan.Plan{{Name: "free", Default: true}, {Name: "pro", Paid: true}},
+		Gates: []plan.Gate{
+			{Feature: "api", Meter: plan.Meter{Event: "api", Aggregate: plan.Count}, Message: "Upgrade.", WarnAt: []int{80},
+				Limits: map[string]plan.Limit{"free": {Value: events.Count(10)}, "pro": {Unlimited: true}},
+				Window: window.Spec{Kind: window.Anniversary, Days: 30}},
+			{Feature: "tokens", Meter: plan.Meter{Event: "tokens", Aggregate: plan.Sum},
+				Limits: map[string]plan.Limit{"free": {Value: events.Count(100)}, "pro": {Unlimited: true}},
+				Window: window.Spec{Kind: window.Rolling, Days: 7}},
+			{Feature: "export", Limits: map[string]plan.Limit{"free": {None: true}}, Window: window.Spec{Kind: window.Calendar, Month: true}},
+		},
+	}
+}
+
+func newBench(t testing.TB) *bench {
+	t.Helper()
+	s := testnats.Start(t)
+	nc := s.Connect(t)
+	js, err := stream.JetStream(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Ensure(t.Context(), js, stream.Layout{Partitions: 1}); err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{store: &memory{docs: map[string]events.Customer{}}}
+	b.env = stream.Env{NC: nc, JS: js, Holder: "test", Log: slog.New(slog.DiscardHandler), Now: b.clock, CommitEvery: 5 * time.Millisecond}
+	if b.kv, err = js.KeyValue(t.Context(), "decisions"); err != nil {
+		t.Fatal(err)
+	}
+	b.cat.Store(catalog())
+	return b
+}
+
+func (b *bench) clock() time.Time {
+	if t := b.now.Load(); t != nil {
+		return *t
+	}
+	return time.Now()
+}
+
+func (b *bench) run(t testing.TB) (stop func() error, end chan error) {
+	t.Helper()
+	stop, end, err := b.try(t, b.env.JS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stop, end
+}
+
+// try is run on a JetStream that may fail.
+func (b *bench) try(t testing.TB, js jetstream.JetStream) (stop func() error, end chan error, err error) {
+	t.Helper()
+	env, lost := b.env, make(chan struct{})
+	env.JS = js
+	if f, ok := js.(*testnats.Faulty); ok {
+		f.Crash = sync.OnceFunc(func() { close(lost) })
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	end, ready, ended := make(chan error, 1), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		p := New(Options{Partitions: 1, Store: b.store, Catalog: b.cat.Load, Now: b.clock})
+		end <- stream.Run(ctx, env, Spec(env.Names, 0), p, lost, func() { close(ready) })
+	}()
+	t.Cleanup(func() { cancel(); <-ended })
+	select {
+	case <-ready:
+	case err = <-end:
+		end <- err
+	}
+	return func() error { cancel(); return <-end }, end, err
+}
+
+func (b *bench) total(t testing.TB, w events.WindowTotal) {
+	t.Helper()
+	b.pos++
+	w.Generation, w.Position, w.StoredAt = 1, b.pos, time.Now().UTC()
+	data, err := wire.Totals([]events.WindowTotal{w})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.publish(t, "windows.0", data)
+}
+
+func (b *bench) account(t testing.TB, a events.Account) {
+	t.Helper()
+	data, err := json.Marshal(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.publish(t, "account.0", data)
+}
+
+func (b *bench) publish(t testing.TB, subject string, data []byte) {
+	t.Helper()
+	if _, err := b.env.JS.Publish(context.Background(), subject, data); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// fresh asks the owner once it has seen everything stored.
+func (b *bench) fresh(t testing.TB, customer string) (events.Customer, map[string]events.Decision) {
+	t.Helper()
+	m := nats.NewMsg("query.enforcer.0")
+	m.Header.Set(stream.FreshHeader, "1")
+	m.Data, _ = json.Marshal(map[string]string{"customer": customer})
+	reply, err := b.env.NC.RequestMsg(m, 10*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var a struct {
+		Customer  events.Customer
+		Decisions []events.Decision
+	}
+	if err := json.Unmarshal(reply.Data, &a); err != nil {
+		t.Fatal(err)
+	}
+	ds := map[string]events.Decision{}
+	for _, d := range a.Decisions {
+		ds[d.Feature] = d
+	}
+	return a.Customer, ds
+}
+
+// bucket is the decision that apps see, once it is as wanted.
+func (b *bench) bucket(t testing.TB, key string, want func(events.Decision) bool) (d events.Decision) {
+	t.Helper()
+	b.watch(t, key, func(value []byte) bool {
+		d = events.Decision{}
+		if err := json.Unmarshal(value, &d); err != nil {
+			t.Fatal(err)
+		}
+		return want(d)
+	})
+	return d
+}
+
+func (b *bench) watch(t testing.TB, key string, want func([]byte) bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	w, err := b.kv.Watch(ctx, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = w.Stop() }()
+	for {
+		select {
+		case e := <-w.Updates():
+			if e != nil && e.Operation() == jetstream.KeyValuePut && want(e.Value()) {
+				return
+			}
+		case <-ctx.Done():
+			t.Fatalf("%s never came to be as wanted", key)
+		}
+	}
+}
+
+func (b *bench) limits(t testing.TB) (ls []events.Limit) {
+	t.Helper()
+	err := stream.Read(context.Background(), b.env.JS, b.env.Names, stream.Input{Stream: events.StreamLimits, Filter: "limits.0"}, ^uint64(0), func(m *stream.Message) error {
+		var l events.Limit
+		err := json.Unmarshal(m.Data, &l)
+		ls = append(ls, l)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ls
+}
+
+func blocked(d events.Decision) bool { return !d.Allowed }
+func allowed(d events.Decision) bool { return d.Allowed }
+
+// windowStart is the same for all windows of a test run: two that differ by a
+// second would both contain now.
+var windowStart = time.Now().UTC().Truncate(time.Second).Add(-time.Hour)
+
+func openWindow(used int64) events.WindowTotal {
+	return events.WindowTotal{Customer: "acme", Feature: "api", Start: windowStart, End: windowStart.AddDate(0, 0, 30), Used: events.Count(used)}
+}
