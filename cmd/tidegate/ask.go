@@ -6,12 +6,10 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
 	"text/tabwriter"
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/config"
 	"github.com/tidegate-io/tidegate/internal/funnel"
 )
 
@@ -239,35 +237,6 @@ func switchGate(e *env, feature string, off bool) error {
 			state = "off: everybody is allowed"
 		}
 		row(w, feature, state)
-		return nil
-	})
-}
-
-type initCmd struct {
-	Force bool `help:"Overwrite a file that is there."`
-}
-
-func (c *initCmd) Run(e *env) error {
-	flags := os.O_WRONLY | os.O_CREATE | os.O_EXCL
-	if c.Force {
-		flags = os.O_WRONLY | os.O_CREATE | os.O_TRUNC
-	}
-	f, err := os.OpenFile(e.Config, flags, 0o644)
-	if os.IsExist(err) {
-		return fmt.Errorf("%s is there already: remove it, name another with --config, or use --force", e.Config)
-	}
-	if err != nil {
-		return err
-	}
-	if _, err = f.WriteString(config.ExampleYAML); err != nil {
-		_ = f.Close()
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return e.printAny(map[string]string{"file": e.Config}, func(w *tabwriter.Writer) error {
-		row(w, fmt.Sprintf("wrote %s: edit it, check it with `tidegate config check`, try it with `tidegate dev`", e.Config))
 		return nil
 	})
 }

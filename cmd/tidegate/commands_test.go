@@ -5,6 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/config"
 )
 
 // command runs the command in this process.
@@ -142,6 +146,37 @@ func TestInit(t *testing.T) {
 	}
 	if b, err := os.ReadFile("tidegate.yaml"); err != nil || string(b) != small {
 		t.Errorf("the file was changed: %v", err)
+	}
+}
+
+func TestInitFromWhatAnAppHas(t *testing.T) {
+	t.Chdir(t.TempDir())
+	const document = `{"openapi":"3.1.0","paths":{"/api/features/{name}":{"post":{"summary":"Feature"}}}}`
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/openapi.json" {
+			http.NotFound(w, r)
+			return
+		}
+		_, _ = io.WriteString(w, document)
+	}))
+	defer app.Close()
+	write(t, "app.json", document)
+	write(t, "skene.config.ts", "export default defineLoop({\n  trigger: {type: 'api', endpoint: '/api/features/*', method: 'POST'},\n"+
+		"  condition: {type: 'usage', limit: {free: 100, paid: Infinity}, period: '30d'},\n  action: {type: 'block', message: 'You've had enough'},\n})\n")
+	for _, args := range [][]string{{"--openapi", app.URL}, {"--openapi", app.URL + "/openapi.json"}, {"--openapi", "app.json"}, {"--from", "skene.config.ts"}} {
+		code, stdout, stderr := command(t, "", append([]string{"init", "--force"}, args...)...)
+		if code != exitOK || args[0] == "--from" && !strings.Contains(stdout, "line 4: ") {
+			t.Fatalf("%v: exit %d: %s%s", args, code, stdout, stderr)
+		}
+		c, err := config.Load("tidegate.yaml", os.LookupEnv)
+		if err != nil || len(c.Gates) != 1 || c.Gates[0].Endpoint != "/api/features/*" || c.Gates[0].Method != "POST" {
+			t.Errorf("%v: gates %+v: %v", args, c, err)
+		}
+	}
+	for _, args := range [][]string{{"--openapi", app.URL + "/docs"}, {"--openapi", "none.json"}, {"--from", "none.ts"}, {"--from", "app.json"}} {
+		if code, _, stderr := command(t, "", append([]string{"init", "--force"}, args...)...); code != exitFailed || !strings.Contains(stderr, args[1]) {
+			t.Errorf("%v: exit %d: %s", args, code, stderr)
+		}
 	}
 }
 

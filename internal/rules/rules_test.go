@@ -116,6 +116,7 @@ var allowed = map[string][]string{
 	"internal/fingerprint": {"github.com/cespare/xxhash/v2", "github.com/FastFilter/xorfilter"},
 	"internal/wire":        {"events", "github.com/fxamacker/cbor/v2"},
 	"internal/writeback":   {"events"},
+	"internal/propose":     {"internal/config", "go.yaml.in/yaml/v3"},
 	"internal/config":      {"events", "internal/plan", "internal/window", "go.yaml.in/yaml/v3"},
 
 	// The plumbing, and what runs on it.

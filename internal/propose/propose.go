@@ -1,0 +1,145 @@
+// Package propose writes a first configuration from what an app already has:
+// the routes in its OpenAPI document, or a growth loop in TypeScript. What it
+// writes is valid; which of it is wanted is for its reader to say.
+package propose
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/tidegate-io/tidegate/internal/config"
+)
+
+// Proposal is what a configuration is written from.
+type Proposal struct {
+	Plans   []Plan
+	Gates   []Gate
+	LeftOut []string // routes that are better not gated, with the reasons
+	Notes   []string // what was read otherwise than it stands there, with lines
+}
+
+// Plan is a plan of the proposal.
+type Plan struct {
+	Name    string
+	Default bool
+}
+
+// Gate is a gate of the proposal. What is empty is left to the defaults.
+type Gate struct {
+	Feature, Opinion  string
+	Endpoint, Method  string
+	Limits            []Limit // in the order of the plans; empty: 100 for the default one
+	Period, Window    string
+	Shadow            bool
+	Message, Template string
+	Comments          []string // above the gate
+}
+
+// Limit is a plan's limit: a number, unlimited or none.
+type Limit struct{ Plan, Value string }
+
+var freemium = []Plan{{Name: "free", Default: true}, {Name: "paid"}}
+
+// YAML is the configuration, which is valid: an error says what of the source
+// can't be a configuration.
+func (p *Proposal) YAML() (string, error) {
+	head, _, _ := strings.Cut(config.ExampleYAML, "# Plans.")
+	var b strings.Builder
+	b.WriteString(head)
+	b.WriteString("# Plans. One is the default: that of customers who don't pay.\nplans:\n")
+	for _, plan := range p.Plans {
+		b.WriteString("  " + plan.line() + "\n")
+	}
+	b.WriteString("\n# Gates. Each limits one feature.\ngates:\n")
+	for i := range p.Gates {
+		p.Gates[i].write(&b)
+	}
+	if len(p.LeftOut) > 0 {
+		b.WriteString("\n# Left out, for a limit there would lock people out:\n")
+		for _, s := range p.LeftOut {
+			b.WriteString("#   " + comment(s) + "\n")
+		}
+	}
+	if _, err := config.Parse([]byte(b.String()), nil); err != nil {
+		return "", fmt.Errorf("what was read makes no valid configuration: %w", err)
+	}
+	return b.String(), nil
+}
+
+func (p Plan) line() string {
+	switch {
+	case p.Default:
+		return scalar(p.Name) + ": {default: true}"
+	case p.Name == "paid":
+		return "paid: {any_subscription: true}     # whoever pays, whatever the price"
+	}
+	return scalar(p.Name) + ": {}     # say what its customers pay: stripe: {lookup_keys: [" + comment(p.Name) + "_monthly]}"
+}
+
+func (g *Gate) write(b *strings.Builder) {
+	for _, c := range g.Comments {
+		b.WriteString("  # " + comment(c) + "\n")
+	}
+	line := func(format string, args ...any) { fmt.Fprintf(b, format+"\n", args...) }
+	line("  - feature: %s", scalar(g.Feature))
+	if g.Opinion != "" {
+		line("    opinion: %s", scalar(g.Opinion))
+	}
+	if g.Endpoint != "" {
+		method := ""
+		if g.Method != "" {
+			method = ", method: " + g.Method
+		}
+		line("    trigger: {type: api, endpoint: %s%s}", scalar(g.Endpoint), method)
+	}
+	line("    condition:\n      type: usage")
+	if len(g.Limits) == 0 {
+		line("      limit: {free: 100, paid: unlimited}   # a guess: choose, and try it with action: {type: shadow}")
+	} else {
+		limits := make([]string, len(g.Limits))
+		for i, l := range g.Limits {
+			limits[i] = scalar(l.Plan) + ": " + l.Value
+		}
+		line("      limit: {%s}", strings.Join(limits, ", "))
+	}
+	period := g.Period
+	if period == "" {
+		period = "30d"
+	}
+	line("      period: %s", scalar(period))
+	if g.Window != "" {
+		line("      window: %s", scalar(g.Window))
+	}
+	action := "block"
+	if g.Shadow {
+		action = "shadow"
+	}
+	line("    action:\n      type: %s", action)
+	if g.Message != "" {
+		line("      message: %s", scalar(g.Message))
+	}
+	if g.Template != "" {
+		line("      upgrade_prompt: {type: email, provider: resend, template: %s}", scalar(g.Template))
+	}
+}
+
+var plain = regexp.MustCompile(`^[A-Za-z/][A-Za-z0-9_./-]*[*]?$`)
+
+// reserved are words that YAML takes for something else than text.
+var reserved = regexp.MustCompile(`(?i)^(true|false|yes|no|on|off|null|y|n)$`)
+
+// scalar is a text as YAML reads it back, after the variables are expanded.
+func scalar(s string) string {
+	if plain.MatchString(s) && !reserved.MatchString(s) || s == "30d" {
+		return s
+	}
+	b, _ := json.Marshal(strings.ReplaceAll(s, "$", "$$")) // YAML takes JSON's strings
+	return string(b)
+}
+
+// comment keeps a text within its line.
+func comment(s string) string {
+	return strings.Join(strings.Fields(s), " ")
+}
