@@ -200,3 +200,24 @@ func TestKubernetes(t *testing.T) {
 		t.Errorf("%v with the roles %v", kinds, roles)
 	}
 }
+
+// TestGatewayRecipes holds what can be held without the gateways: that the files
+// are YAML, and that each asks Tidegate and lets no visitor name the customer.
+func TestGatewayRecipes(t *testing.T) {
+	for name, wants := range map[string][]string{
+		"traefik.yaml": {"/v1/auth?record=1", `X-Customer-Id: ""`, "trustForwardHeader: false", "no-forgery, login, tidegate-key, tidegate"},
+		"envoy.yaml":   {"path_prefix: /v1/auth", "remove: x-customer-id", "x-tidegate-record"},
+		"nginx.conf":   {"/v1/auth?deny=403&record=1", "proxy_pass_request_headers off"},
+	} {
+		recipe := read(t, "gateways/"+name)
+		var any map[string]any
+		if err := yaml.Unmarshal([]byte(recipe), &any); strings.HasSuffix(name, ".yaml") && (err != nil || len(any) == 0) {
+			t.Errorf("%s: %v", name, err)
+		}
+		for _, want := range wants {
+			if !strings.Contains(recipe, want) {
+				t.Errorf("%s has no %s", name, want)
+			}
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -11,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf16"
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/plan"
@@ -22,7 +24,7 @@ const recordTimeout = 2 * time.Second
 // auth answers a gateway whether a visitor's request may pass. It reads only
 // the cache; nothing but the recording of a use waits for the network.
 func (s *Server) auth(w http.ResponseWriter, r *http.Request) error {
-	record := r.URL.Query().Get("record") == "1"
+	record, as403 := options(r)
 	if record {
 		if err := s.allow(r, ScopeEvents); err != nil {
 			return err
@@ -43,7 +45,7 @@ func (s *Server) auth(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if d := s.Decisions.Check(customer, g.Feature); !d.Allowed {
-		return denied(w, &d, r.URL.Query().Get("deny") == "403")
+		return denied(w, &d, as403)
 	}
 	if record {
 		s.recordUse(r.Context(), w, customer, g)
@@ -52,11 +54,27 @@ func (s *Server) auth(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// options are how the gateway wants it. Behind /v1/auth/ the query is the
+// visitor's, so that only a header counts there.
+func options(r *http.Request) (record, as403 bool) {
+	record = r.Header.Get("X-Tidegate-Record") == "1"
+	if behind(r) == "" {
+		q := r.URL.Query()
+		record, as403 = record || q.Get("record") == "1", q.Get("deny") == "403"
+	}
+	return record, as403
+}
+
+// behind is the visitor's path where it stands behind /v1/auth.
+func behind(r *http.Request) string {
+	return strings.TrimSuffix(strings.TrimPrefix(r.URL.EscapedPath(), "/v1/auth"), "/")
+}
+
 // original is the visitor's method and path, of which gateways tell in
 // different ways: behind /v1/auth (Envoy), or in headers (nginx, Traefik).
 func original(r *http.Request) (method, target string) {
-	if rest := strings.TrimPrefix(r.URL.EscapedPath(), "/v1/auth"); rest != "" && rest != "/" {
-		return r.Method, cleanTarget(rest)
+	if behind(r) != "" {
+		return r.Method, cleanTarget(strings.TrimPrefix(r.URL.EscapedPath(), "/v1/auth"))
 	}
 	return firstHeader(r, r.Method, "X-Forwarded-Method", "X-Original-Method"),
 		cleanTarget(firstHeader(r, "/", "X-Forwarded-Uri", "X-Original-Uri", "X-Original-Url"))
@@ -149,11 +167,13 @@ func denied(w http.ResponseWriter, d *events.Decision, as403 bool) error {
 	case events.NoDecision: // the gate fails closed: nothing that paying would help
 		p.Status, p.Title, p.Retry = http.StatusServiceUnavailable, "Not known yet", 1
 	}
-	if as403 {
-		p.Status = http.StatusForbidden
-	}
 	if p.Detail == "" {
 		p.Detail = p.Title
+	}
+	if as403 { // the whole answer, for a gateway that passes no body on
+		h.Set("X-Tidegate-Status", strconv.Itoa(p.Status))
+		h.Set("X-Tidegate-Problem", asciiJSON(p.body()))
+		p.Status = http.StatusForbidden
 	}
 	if d.UnblocksAt != nil {
 		h.Set("X-Tidegate-Unblocks-At", d.UnblocksAt.UTC().Format(time.RFC3339))
@@ -169,6 +189,23 @@ func headerText(s string) string {
 		}
 		return r
 	}, s)
+}
+
+// asciiJSON writes what is not ASCII as JSON's \u escapes.
+func asciiJSON(b []byte) string {
+	var out strings.Builder
+	for _, r := range string(b) {
+		switch {
+		case r < 0x7f:
+			out.WriteByte(byte(r))
+		case r < 0x10000:
+			fmt.Fprintf(&out, "\\u%04x", r)
+		default:
+			high, low := utf16.EncodeRune(r)
+			fmt.Fprintf(&out, "\\u%04x\\u%04x", high, low)
+		}
+	}
+	return out.String()
 }
 
 // recordUse reports one use of what the gate meters. Only counts can be

@@ -1,7 +1,9 @@
 package ingest
 
 import (
+	"encoding/json"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -189,12 +191,23 @@ func TestAuth(t *testing.T) {
 		a.header.Get("Cache-Control") != "no-store" || a.header.Get("X-Tidegate-Upgrade-Url") != p["upgrade_url"] {
 		t.Errorf("%v %s", a.header, a.body)
 	}
+	passedOn := b.want(403, "GET", "/v1/auth?deny=403", "", post, uri, as("full"))
+	var whole map[string]any
+	ok(t, json.Unmarshal([]byte(passedOn.header.Get("X-Tidegate-Problem")), &whole))
+	if passedOn.header.Get("X-Tidegate-Status") != "402" || !reflect.DeepEqual(whole, p) {
+		t.Errorf("for nginx %v, want %v", passedOn.header, p)
+	}
+	b.want(204, "POST", "/v1/auth/api/features/x?record=1", "", as("acme"))
 	if n := len(b.stored("USAGE")); n != 0 {
 		t.Errorf("%d uses were recorded unasked", n)
 	}
+	b.want(204, "POST", "/v1/auth/api/features/x", "", as("acme"), "X-Tidegate-Record: 1")
+	if u := b.usage(); len(u) != 1 {
+		t.Errorf("recorded %+v", u)
+	}
 	b.want(402, "GET", "/v1/auth?record=1", "", post, uri, as("full"))
 	b.want(204, "GET", "/v1/auth?record=1", "", post, uri, as("acme"))
-	if u := b.usage(); len(u) != 1 || u[0].Subject != "acme" || u[0].Type != "api" {
+	if u := b.usage(); len(u) != 2 || u[1].Subject != "acme" || u[1].Type != "api" {
 		t.Errorf("recorded %+v", u)
 	}
 }
@@ -239,5 +252,18 @@ func TestKeysAndScopes(t *testing.T) {
 	}
 	if ks, err := ParseKeys(" , "); err != nil || !ks.Empty() {
 		t.Errorf("%v, %v", ks, err)
+	}
+}
+
+func TestASCIIJSON(t *testing.T) {
+	t.Parallel()
+	const text = "Größe 🙂 <b> \"q\" \u2028"
+	b, err := json.Marshal(text)
+	ok(t, err)
+	var back string
+	ascii := asciiJSON(b)
+	ok(t, json.Unmarshal([]byte(ascii), &back))
+	if back != text || headerText(ascii) != ascii {
+		t.Errorf("%q became %s, read back as %q", text, ascii, back)
 	}
 }

@@ -29,7 +29,7 @@ func unavailable(detail string) *problem {
 	return &problem{Status: http.StatusServiceUnavailable, Detail: detail, Retry: 1}
 }
 
-func (p *problem) write(w http.ResponseWriter) {
+func (p *problem) body() []byte {
 	body := map[string]any{"type": "about:blank", "title": http.StatusText(p.Status), "status": p.Status, "detail": p.Detail}
 	for k, v := range p.More {
 		body[k] = v
@@ -40,12 +40,17 @@ func (p *problem) write(w http.ResponseWriter) {
 	if p.Title != "" {
 		body["title"] = p.Title
 	}
+	b, _ := json.Marshal(body) // cannot fail: plain members
+	return b
+}
+
+func (p *problem) write(w http.ResponseWriter) {
 	if p.Retry > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(p.Retry))
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(p.Status)
-	_ = json.NewEncoder(w).Encode(body) // the client may be gone
+	_, _ = w.Write(append(p.body(), '\n')) // the client may be gone
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) error {
