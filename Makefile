@@ -40,10 +40,10 @@ test-go: ## Run the Go tests
 	$(GO) test -timeout 9m -race $(RACE)
 
 test-python: build ## Run the Python tests, also those against a real tidegate
-	@$(PYTHON) -c 'import fastapi, uvicorn, httpx, pytest' || { \
-	  echo "$(PYTHON) lacks what the tests need: apt-get install python3-fastapi python3-uvicorn python3-httpx python3-pytest"; exit 1; }
+	@$(PYTHON) -c 'import fastapi, uvicorn, httpx, pytest, pymongo, multipart' || { \
+	  echo "$(PYTHON) lacks what the tests need: apt-get install python3-fastapi python3-uvicorn python3-httpx python3-pytest python3-pymongo python3-multipart"; exit 1; }
 	@[ -x /usr/sbin/nginx ] || command -v nginx >/dev/null || { echo "the tests of deploy/gateways need nginx: apt-get install nginx"; exit 1; }
-	TIDEGATE_BIN="$(CURDIR)/bin/tidegate" $(PYTHON) -m pytest -q -p no:cacheprovider -c python/pyproject.toml python/tests
+	TIDEGATE_BIN="$(CURDIR)/bin/tidegate" $(PYTHON) -m pytest -q -p no:cacheprovider -c python/pyproject.toml python/tests examples/fastapi-mongodb-stripe
 
 race: ## Run every Go test with the race detector
 	$(GO) test -timeout 30m -race ./...

@@ -3,6 +3,7 @@ package enforcer
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -109,7 +110,7 @@ func (b *bench) try(t testing.TB, js jetstream.JetStream) (stop func() error, en
 	end, ready, ended := make(chan error, 1), make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
-		p := New(Options{Partitions: 1, Store: b.store, Catalog: b.cat.Load, Now: b.clock})
+		p := New(Options{Partitions: 1, Store: b.store, Catalog: b.cat.Load, Now: b.clock, Link: upgradeAt})
 		end <- stream.Run(ctx, env, Spec(env.Names, 0), p, lost, func() { close(ready) })
 	}()
 	t.Cleanup(func() { cancel(); <-ended })
@@ -218,6 +219,11 @@ func (b *bench) limits(t testing.TB) (ls []events.Limit) {
 		t.Fatal(err)
 	}
 	return ls
+}
+
+// upgradeAt names what a link knows.
+func upgradeAt(customer, feature string, windowStart, expires time.Time) string {
+	return fmt.Sprintf("https://gate.example/u/%s/%s/%d/%d", customer, feature, windowStart.Unix(), expires.Unix())
 }
 
 func blocked(d events.Decision) bool { return !d.Allowed }

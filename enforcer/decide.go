@@ -35,6 +35,7 @@ func (p *Processor) evaluate(c *customer, feature string, byUsage bool) error {
 	if err := p.report(c, g, e, &d, w, byUsage); err != nil {
 		return err
 	}
+	p.link(e, &d)
 	changed, err := p.publishDecision(c, e, d)
 	if err != nil {
 		return err
@@ -57,6 +58,23 @@ func (p *Processor) decide(c *customer, g *plan.Gate, e *entitlement, now time.T
 		d = plan.Decide(p.catalog, g, c.doc.ID, c.planName(), o, u, now)
 	}
 	return d, w
+}
+
+// linkLife is for how long the address in a decision works after its end.
+const linkLife = 30 * 24 * time.Hour
+
+// link gives a block the customer's own address to upgrade at.
+func (p *Processor) link(e *entitlement, d *events.Decision) {
+	if p.opt.Link == nil || d.Allowed && !d.WouldBlock || d.Reason == events.NoDecision {
+		return
+	}
+	ends := d.DecidedAt.Truncate(linkLife).Add(linkLife) // moves only now and then
+	if d.UnblocksAt != nil {
+		ends = *d.UnblocksAt
+	}
+	if own := p.opt.Link(d.Customer, d.Feature, e.Reached, ends.Add(linkLife)); own != "" {
+		d.UpgradeURL = own
+	}
 }
 
 // publishDecision puts d into the bucket unless it holds the same, or nobody

@@ -31,6 +31,9 @@ func TestLimitReachedBlocksAndIsReportedOnce(t *testing.T) {
 	if d.Reason != events.LimitReached || d.Message != "Upgrade." || d.UnblocksAt == nil || !d.UnblocksAt.Equal(w.End) || d.Remaining.Sign() != 0 {
 		t.Errorf("decision %+v", d)
 	}
+	if own := upgradeAt("acme", "api", w.Start, w.End.Add(linkLife)); d.UpgradeURL != own {
+		t.Errorf("the upgrade is at %s, want %s", d.UpgradeURL, own)
+	}
 	ls := b.limits(t)
 	if len(ls) != 2 || ls[0].Kind != events.LimitKindThreshold || ls[0].Percent != 80 || ls[1].Kind != events.LimitKindReached || ls[1].Silent {
 		t.Errorf("limits %+v", ls)

@@ -36,6 +36,10 @@ type Options struct {
 	// Catalog returns the configuration; a new pointer is a new one.
 	Catalog func() *plan.Catalog
 	Now     func() time.Time
+	// Link makes the address at which a blocked customer upgrades, which knows
+	// who comes and of which window; "" leaves that to the gate's. It must give
+	// the same for the same. Nil: as "".
+	Link func(customer, feature string, windowStart, expires time.Time) string
 }
 
 const (

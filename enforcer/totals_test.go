@@ -203,7 +203,7 @@ func (b *bench) uncommitted(t testing.TB) (kill func()) {
 	env.CommitEvery = time.Hour
 	end, ready := make(chan error, 1), make(chan struct{})
 	go func() {
-		p := New(Options{Partitions: 1, Store: b.store, Catalog: b.cat.Load, Now: b.clock})
+		p := New(Options{Partitions: 1, Store: b.store, Catalog: b.cat.Load, Now: b.clock, Link: upgradeAt})
 		end <- stream.Run(context.Background(), env, Spec(env.Names, 0), p, lost, func() { close(ready) })
 	}()
 	<-ready

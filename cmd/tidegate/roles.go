@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/tidegate-io/tidegate/aggregator"
 	"github.com/tidegate-io/tidegate/client"
@@ -11,6 +12,7 @@ import (
 	"github.com/tidegate-io/tidegate/internal/billing"
 	"github.com/tidegate-io/tidegate/internal/config"
 	"github.com/tidegate-io/tidegate/internal/funnel"
+	"github.com/tidegate-io/tidegate/internal/link"
 	"github.com/tidegate-io/tidegate/internal/plan"
 	"github.com/tidegate-io/tidegate/internal/stream"
 	"github.com/tidegate-io/tidegate/notifier"
@@ -49,7 +51,7 @@ func (a *app) startRoles(ctx context.Context) error {
 		}
 	}
 	if a.set.has(roleEnforcer) {
-		opt := enforcer.Options{Partitions: a.partitions, Store: a.store, Catalog: a.catalog.Load, Now: a.now}
+		opt := enforcer.Options{Partitions: a.partitions, Store: a.store, Catalog: a.catalog.Load, Now: a.now, Link: a.upgradeLink}
 		for p := range a.partitions {
 			a.supervisor.Go(ctx, enforcer.Spec(a.names, p), func() stream.Processor { return enforcer.New(opt) })
 		}
@@ -59,6 +61,25 @@ func (a *app) startRoles(ctx context.Context) error {
 		return a.startNotifier(ctx)
 	}
 	return nil
+}
+
+// upgradeLink is a customer's own address to upgrade at, which the role ingest
+// serves.
+func (a *app) upgradeLink(customer, feature string, windowStart, expires time.Time) string {
+	token := link.Sign(a.set.Secret, link.Link{Kind: link.Upgrade, Customer: customer, Feature: feature, WindowStart: windowStart, Expires: expires})
+	base := a.publicURL(a.config.Load())
+	if token == "" || base == "" {
+		return ""
+	}
+	return base + "/u/" + token
+}
+
+// publicURL is where browsers reach this Tidegate, "" if nobody has said so.
+func (a *app) publicURL(c *config.Config) string {
+	if c.PublicURL == "" && a.set.Dev {
+		return "http://" + a.HTTPAddr // its links work on this machine
+	}
+	return c.PublicURL
 }
 
 // startBilling runs the subscription fold, one for all partitions.

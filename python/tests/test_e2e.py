@@ -60,11 +60,11 @@ def binary():
 CONFIG = ["--config", str(EXAMPLE / "tidegate.yaml")]
 
 
-def start_dev(binary, data, http="127.0.0.1:0"):
-    """A `tidegate dev` with the example's configuration, once it is ready."""
+def start_dev(binary, data, http="127.0.0.1:0", config=EXAMPLE / "tidegate.yaml"):
+    """A `tidegate dev` with an example's configuration, once it is ready."""
     keep = {k: v for k, v in os.environ.items() if k not in ("MONGODB_URI", "TIDEGATE_API_KEYS", "RESEND_API_KEY")}
     environment = {**keep, "TIDEGATE_DATA": data, "NO_PROXY": "127.0.0.1"}
-    arguments = [binary, "dev", "--http", http, "--nats", "127.0.0.1:-1", "--data", data, *CONFIG]
+    arguments = [binary, "dev", "--http", http, "--nats", "127.0.0.1:-1", "--data", data, "--config", str(config)]
     dev = Process(arguments, env=environment, cwd=data)
     try:
         dev.url = dev.wait_for(r"(http://127\.0\.0\.1:\d+)").group(1)
