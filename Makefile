@@ -23,7 +23,7 @@ RACE  := $(addprefix ./,client/... ingest aggregator enforcer notifier internal/
 PLAIN  = $(shell $(GO) list ./... | grep -v -x -F "$$($(GO) list $(RACE))")
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-go test-python race lint fuzz chaos bench fmt clean
+.PHONY: help build test test-go test-python race lint fuzz chaos bench bench-python fmt clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ chaos: ## Kill, freeze and cut off real processes FAULTS (200) times, and count 
 
 bench: ## Run the benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+bench-python: build ## Run the Python package's benchmark
+	$(PYTHON) python/bench.py bin/tidegate
 
 fmt: ## Format the Go code
 	gofmt -s -w $$(git ls-files '*.go')

@@ -352,3 +352,13 @@ def test_the_event_loop_is_never_blocked(server, gate):
 
     assert {r.status_code for r in asyncio.run(go())} == {200}
     assert len({e["id"] for e in server.events}) == 100
+
+
+def test_hostile_ids_messages_and_links(server, gate):
+    hostile = 'Stop\r\nSet-Cookie: a=b "<script>" \u2028é'
+    server.say("decision", blocked("evil", message=hostile, upgrade_url="https://x.example/\r\nX: y"))
+    (answer,) = run(build(gate), "POST /api/features/x", customer="evil")
+    assert (answer.status_code, answer.json()["detail"]) == (402, hostile)
+    assert "set-cookie" not in answer.headers and "x" not in answer.headers
+    assert statuses(build(gate), "POST /api/features/x", customer="a" * (1 << 20)) == [400]
+    assert not server.events

@@ -72,6 +72,10 @@ class Runtime:
 
     def record(self, draft: Draft, plain: bytes) -> None:
         """Count a use here and queue it; `plain` is how it looks without knowing the gates."""
+        claims, body = self._count(draft), plain if draft.value is None else self._encode(draft)
+        self.outbox.add(Use(draft.id, lambda: self._encode(draft), claims, body))
+
+    def _count(self, draft: Draft) -> List[Claim]:
         gates, now = self.cache.gates, datetime.now(timezone.utc)
         claims: List[Claim] = []
         for gate in gates.metering(draft.event) if gates is not None else ():
@@ -80,10 +84,7 @@ class Runtime:
                 known = standing(self.cache.decisions.get((draft.customer, gate.feature)), now)
                 base = self._used(gate, draft.customer, known, now)
                 claims.append(self.ledger.spend(draft.customer, gate.feature, added, base, now))
-        body: Optional[bytes] = plain
-        if draft.value is not None:
-            body = None if gates is None else draft.encode(gates)
-        self.outbox.add(Use(draft.id, lambda: self._encode(draft), claims, body))
+        return claims
 
     def status(self) -> Status:
         """The figures of the moment."""
