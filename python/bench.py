@@ -97,7 +97,13 @@ def visible(binary):
     threading.Thread(target=dev.stdout.read, daemon=True).start()
     environment = {**keep, "PYTHONPATH": str(Path(__file__).parent)}
     workers = [
-        subprocess.Popen([sys.executable, "-c", WORKER, url], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, "-c", WORKER, url],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         for _ in range(WORKERS)
     ]
     try:
@@ -119,7 +125,9 @@ def visible(binary):
         taken.sort()
         p50, p99 = taken[len(taken) // 2] * 1e3, taken[int(len(taken) * 0.99)] * 1e3
         gate.close_sync()
-        print(f"last use recorded -> block visible in all of {WORKERS} workers: p50 {p50:.1f} ms, p99 {p99:.1f} ms (target 50)")
+        print(
+            f"last use recorded -> block visible in all of {WORKERS} workers: p50 {p50:.1f} ms, p99 {p99:.1f} ms (target 50)"
+        )
     finally:
         for process in [*workers, dev]:
             process.terminate()

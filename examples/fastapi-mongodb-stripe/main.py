@@ -62,7 +62,9 @@ async def _identify(customer: str, email: str) -> None:
 
 
 @app.post("/signup")
-async def sign_up(response: Response, later: BackgroundTasks, email: str = Form(), password: str = Form()) -> Dict[str, str]:
+async def sign_up(
+    response: Response, later: BackgroundTasks, email: str = Form(), password: str = Form()
+) -> Dict[str, str]:
     """Create an account and sign in."""
     if not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", email) or len(password) < 8:
         raise HTTPException(422, "an address, and a password of 8 characters or more")

@@ -12,12 +12,16 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import eventually
-from test_e2e import ROOT, Process, binary, start_dev  # noqa: F401
+from real import Process, ROOT, eventually, find_binary, start_dev
 
 HERE = Path(__file__).parent
 FEATURE = "/api/features/summarize"
 TEXT = {"text": "One. Two is longer. Three."}
+
+
+@pytest.fixture(scope="module")
+def binary():
+    return find_binary()
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +35,12 @@ def mongo():
 def workers(dev, mongo, n=2):
     """The app under uvicorn with n workers."""
     path = os.pathsep.join([str(ROOT / "python"), str(HERE)])
-    environment = {**dev.environment, "PYTHONPATH": path, "MONGODB_URI": mongo, "APP_DATABASE": "app_" + uuid.uuid4().hex[:8]}
+    environment = {
+        **dev.environment,
+        "PYTHONPATH": path,
+        "MONGODB_URI": mongo,
+        "APP_DATABASE": "app_" + uuid.uuid4().hex[:8],
+    }
     with socket.create_server(("127.0.0.1", 0)) as free:  # with workers, uvicorn doesn't say which port it got
         url = "http://127.0.0.1:%d" % free.getsockname()[1]
     command = [sys.executable, "-m", "uvicorn", "main:app", "--app-dir", str(HERE), "--workers", str(n)]
@@ -44,7 +53,7 @@ def workers(dev, mongo, n=2):
 
 
 @pytest.fixture
-def dev(binary, tmp_path):  # noqa: F811
+def dev(binary, tmp_path):
     started = start_dev(binary, str(tmp_path), config=HERE / "tidegate.yaml")
     yield started
     started.stop()
@@ -67,10 +76,12 @@ def used(dev, customer):
     return answer.json()["used"]
 
 
-def test_from_sign_up_to_upgrade(dev, mongo, tmp_path, binary):  # noqa: F811
+def test_from_sign_up_to_upgrade(dev, mongo, tmp_path, binary):
     with workers(dev, mongo) as url:
         client, customer = sign_up(url)
-        assert client.post("/signup", data={"email": "ada@acme.example", "password": "correct horse"}).status_code == 409
+        assert (
+            client.post("/signup", data={"email": "ada@acme.example", "password": "correct horse"}).status_code == 409
+        )
         assert httpx.post(url + FEATURE, data=TEXT).status_code == 401
         assert set(statuses(url, client.cookies, 100)) == {200}
         assert client.get("/me").json()["plan"] in (None, "free")
@@ -104,7 +115,7 @@ def test_from_sign_up_to_upgrade(dev, mongo, tmp_path, binary):  # noqa: F811
         assert (client.get("/me").json()["plan"], client.get("/me").json()["limit"]) == ("pro", None)
 
 
-def test_tidegate_killed_in_the_middle(dev, mongo, binary, tmp_path):  # noqa: F811
+def test_tidegate_killed_in_the_middle(dev, mongo, binary, tmp_path):
     with workers(dev, mongo) as url:
         client, customer = sign_up(url)
         full, _ = sign_up(url, "full@acme.example")
@@ -125,7 +136,7 @@ def test_tidegate_killed_in_the_middle(dev, mongo, binary, tmp_path):  # noqa: F
     assert used_at_rest(binary, tmp_path, customer) == 60  # nor doubled, by what was tried again
 
 
-def used_at_rest(binary, folder, customer):  # noqa: F811
+def used_at_rest(binary, folder, customer):
     dev = start_dev(binary, str(folder), config=HERE / "tidegate.yaml")
     try:
         return used(dev, customer)
@@ -141,4 +152,3 @@ def test_starts_within_two_seconds_without_tidegate(dev, mongo):
         client, _ = sign_up(url)
         assert client.post(FEATURE, data=TEXT).status_code == 200
     assert alone < 20  # the interpreter's own start included: two seconds of waiting and no hang
-

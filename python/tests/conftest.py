@@ -1,21 +1,14 @@
 import os
+import subprocess
 import threading
-import time
 
 import pytest
 from fake import Server
+from real import CONFIG, eventually, find_binary, start_dev
 from tidegate import Tidegate
 
 for _name in ("TIDEGATE_URL", "TIDEGATE_API_KEY", "TIDEGATE_DISABLED"):
     os.environ.pop(_name, None)
-
-
-def eventually(condition, timeout=5.0):
-    """Wait for what a background thread does; there is nothing else to wait on."""
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.002)
 
 
 @pytest.fixture
@@ -44,3 +37,25 @@ def gate(server, make):
     g = make(server.url)
     assert g.wait_synced(5)
     return g
+
+
+@pytest.fixture(scope="session")
+def binary():
+    return find_binary()
+
+
+@pytest.fixture(scope="module")
+def tidegate(binary, tmp_path_factory):
+    """A running `tidegate dev`; `.run(…)` runs another command beside it."""
+    data = str(tmp_path_factory.mktemp("tidegate"))
+    dev = start_dev(binary, data)
+
+    def run(*command):
+        done = subprocess.run(
+            [binary, *command, *CONFIG], env=dev.environment, cwd=data, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode in (0, 3), done.stderr
+
+    dev.run = run
+    yield dev
+    dev.stop()

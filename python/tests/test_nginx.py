@@ -6,8 +6,7 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
-from conftest import eventually
-from test_e2e import MESSAGE, ROOT, Process, binary, serving, start_dev, tidegate, used  # noqa: F401
+from real import MESSAGE, Process, ROOT, eventually, serving, start_dev, used
 
 RECIPE = ROOT / "deploy" / "gateways" / "nginx.conf"
 
@@ -32,7 +31,9 @@ def nginx(folder, tidegate_url, app_url):
         assert n == 1, pattern
     (folder / "recipe.conf").write_text(recipe)
     (folder / "customers.map").write_text('"key-of-acme" "acme-nginx";\n"key-of-other" "other-nginx";\n')
-    temporary = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    temporary = "".join(
+        f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
     (folder / "nginx.conf").write_text(
         f"daemon off; error_log stderr; pid {folder}/pid; events {{}}\n"
         f"http {{ access_log off; {temporary} include {folder}/recipe.conf; }}\n"
@@ -52,12 +53,12 @@ def post(client, key, path="/api/features/search", **headers):
 
 
 @pytest.fixture
-def gateway(tidegate, tmp_path):  # noqa: F811
+def gateway(tidegate, tmp_path):
     with serving(tidegate, TIDEGATE_DISABLED="1") as app, nginx(tmp_path, tidegate.url, app.base_url) as client:
         yield client
 
 
-def test_nginx_blocks_at_the_limit_with_the_whole_answer(gateway, tidegate):  # noqa: F811
+def test_nginx_blocks_at_the_limit_with_the_whole_answer(gateway, tidegate):
     assert [post(gateway, "key-of-acme").status_code for _ in range(100)] == [200] * 100
     eventually(lambda: post(gateway, "key-of-acme").status_code != 200, 20)
     answer = post(gateway, "key-of-acme")
@@ -77,12 +78,17 @@ def test_nginx_blocks_at_the_limit_with_the_whole_answer(gateway, tidegate):  # 
 
 def test_nginx_believes_nothing_that_a_visitor_sends(gateway):
     assert post(gateway, "forged").status_code == 401
-    forged = {"x-customer-id": "somebody", "x-forwarded-uri": "/free", "x-original-uri": "/free", "x-forwarded-method": "GET"}
+    forged = {
+        "x-customer-id": "somebody",
+        "x-forwarded-uri": "/free",
+        "x-original-uri": "/free",
+        "x-forwarded-method": "GET",
+    }
     assert post(gateway, "forged", **forged).status_code == 401
     assert post(gateway, "forged", "/api//./features/%78").status_code == 401
 
 
-def test_nginx_lets_pass_while_tidegate_is_away(binary, tidegate, tmp_path):  # noqa: F811
+def test_nginx_lets_pass_while_tidegate_is_away(binary, tidegate, tmp_path):
     dev = start_dev(binary, str(tmp_path))
     with serving(tidegate, TIDEGATE_DISABLED="1") as app, nginx(tmp_path, dev.url, app.base_url) as client:
         assert post(client, "forged").status_code == 401

@@ -1,7 +1,7 @@
 """Following decisions: sync, resume, replace, reconnect, stop."""
 
 import pytest
-from conftest import eventually
+from real import eventually
 from fake import API, Server, blocked, decision
 from tidegate._stream import EventParser
 

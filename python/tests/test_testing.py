@@ -6,7 +6,9 @@ from fastapi.testclient import TestClient
 from tidegate import Gate, Tidegate
 from tidegate.testing import in_memory
 
-API = Gate("api", event="api", endpoint="/api/*", method="POST", limit=3, message="Enough.", upgrade_url="https://acme.example")
+API = Gate(
+    "api", event="api", endpoint="/api/*", method="POST", limit=3, message="Enough.", upgrade_url="https://acme.example"
+)
 REPORTS = Gate("reports", event="reports", limit=1)
 
 
@@ -45,7 +47,11 @@ def test_a_block_and_its_answer(gate):
     with in_memory(gate, API) as tidegate, TestClient(app) as client:
         tidegate.block("acme", "api", upgrade_url="https://gate.example/u/x")
         answer = client.post("/api/x", headers={"x-customer": "acme"})
-        assert (answer.status_code, answer.json()["detail"], answer.json()["upgrade_url"]) == (402, "Enough.", "https://gate.example/u/x")
+        assert (answer.status_code, answer.json()["detail"], answer.json()["upgrade_url"]) == (
+            402,
+            "Enough.",
+            "https://gate.example/u/x",
+        )
         assert tidegate.recorded == []
         with pytest.raises(KeyError, match="in_memory"):
             tidegate.block("acme", "none")

@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from conftest import eventually
+from real import eventually
 from fake import API, Server, blocked, decision
 from tidegate import Tidegate, TidegateError
 

@@ -71,9 +71,7 @@ class Memory(Runtime):
             return
         self._ids.add(identity)
         self._count(draft)
-        self.recorded.append(
-            Recorded(draft.customer, draft.event, draft.value, draft.id, draft.time, draft.properties)
-        )
+        self.recorded.append(Recorded(draft.customer, draft.event, draft.value, draft.id, draft.time, draft.properties))
 
     def block(self, customer: Any, feature: str, **changes: Any) -> Decision:
         """Block a customer as Tidegate would; `changes` replace fields of the `Decision`."""
@@ -125,7 +123,7 @@ def in_memory(gate: Tidegate, *gates: Gate, default_plan: str = "free") -> Itera
     """
     memory = Memory(gates, default_plan)
     before = gate._running, gate.disabled
-    gate._runtime, gate._put = (lambda: memory), memory._told  # type: ignore[method-assign]
+    gate._runtime, gate._put = (lambda: memory), memory._told  # type: ignore[assignment]
     gate._running, gate.disabled = memory, False
     try:
         yield memory
