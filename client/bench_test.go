@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -173,3 +175,35 @@ func BenchmarkRecordAck(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkGate is what gating adds to a request: the same handler without and
+// with it, checked and recorded.
+func BenchmarkGate(b *testing.B) {
+	c, m := inMemory(b, []Option{Buffer(1 << 24)}, apiGate(1<<40))
+	m.Discard()
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
+	for _, one := range []struct {
+		name    string
+		handler http.Handler
+	}{
+		{"raw", handler},
+		{"gate", c.Gate("api", func(r *http.Request) string { return r.Header["X-Customer"][0] })(handler)},
+		{"middleware", c.Middleware(func(r *http.Request) string { return r.Header["X-Customer"][0] })(handler)},
+	} {
+		b.Run(one.name, func(b *testing.B) {
+			r := httptest.NewRequest("POST", "/api/search", nil)
+			r.Header.Set("X-Customer", "acme")
+			w := &nothing{h: http.Header{}}
+			b.ReportAllocs()
+			for b.Loop() {
+				one.handler.ServeHTTP(w, r)
+			}
+		})
+	}
+}
+
+type nothing struct{ h http.Header }
+
+func (w *nothing) Header() http.Header         { return w.h }
+func (w *nothing) Write(b []byte) (int, error) { return len(b), nil }
+func (w *nothing) WriteHeader(int)             {}

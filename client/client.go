@@ -38,8 +38,9 @@ const disabledVariable = "TIDEGATE_DISABLED"
 // connection stays its owner's.
 type Client struct {
 	config
-	nc       *nats.Conn          // nil in memory
-	js       jetstream.JetStream // nil in memory
+	nc       *nats.Conn          // nil in memory and over HTTP
+	js       jetstream.JetStream // nil in memory and over HTTP
+	remote   *remote             // nil unless over HTTP
 	disabled bool
 	now      func() time.Time
 	created  time.Time
@@ -66,8 +67,10 @@ type Client struct {
 // New returns a client on a connection that the app has made, and should have
 // made with nats.MaxReconnects(-1) and nats.RetryOnFailedConnect(true). It
 // returns at once, whether the servers can be reached or not.
-func New(nc *nats.Conn, opts ...Option) (*Client, error) {
-	c := &Client{nc: nc, now: time.Now, synced: make(chan struct{}), cache: newCache(), ids: newIDMaker()}
+func New(nc *nats.Conn, opts ...Option) (*Client, error) { return newClient(nc, nil, opts) }
+
+func newClient(nc *nats.Conn, r *remote, opts []Option) (*Client, error) {
+	c := &Client{nc: nc, remote: r, now: time.Now, synced: make(chan struct{}), cache: newCache(), ids: newIDMaker()}
 	c.config = config{buffer: defaultBuffer, settle: defaultSettle, closed: map[string]bool{}, logger: slog.New(slog.DiscardHandler)}
 	for _, o := range opts {
 		if err := o(&c.config); err != nil {
@@ -85,6 +88,9 @@ func New(nc *nats.Conn, opts ...Option) (*Client, error) {
 	case c.memory != nil:
 		c.crew.start()
 		c.attach()
+	case r != nil:
+		c.crew.start()
+		c.crew.run(c.followForever)
 	case nc == nil:
 		return nil, errors.New("tidegate client: no NATS connection")
 	default:
@@ -153,6 +159,9 @@ func (c *Client) Close(ctx context.Context) error {
 	}
 	err := c.room.empty(ctx)
 	c.crew.stop()
+	if c.remote != nil {
+		c.remote.http.CloseIdleConnections()
+	}
 	if n := c.room.taken(); err != nil && n > 0 {
 		return fmt.Errorf("%w: %d events: %w", ErrUndelivered, n, err)
 	}

@@ -53,6 +53,11 @@
 // when it is full, Record waits until its context ends. Events wait in it until
 // the first sync, which tells the number of partitions.
 //
+// # Over HTTP
+//
+// NewHTTP is for apps that cannot reach NATS: it follows Tidegate's HTTP address
+// for decisions and posts usage there. The rest is the same.
+//
 // # Permissions
 //
 // A NATS user for an app may publish to usage.p.*.~batch and, for Identify,

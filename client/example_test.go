@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -135,4 +136,72 @@ func ExampleClient_RecordAck() {
 	err = c.RecordAck(ctx, client.Usage{Customer: "acme", Event: "tokens", ID: "order-17", Value: 812})
 	fmt.Println(err)
 	// Output: <nil>
+}
+
+// Middleware finds each request's gate by the triggers in the configuration.
+func ExampleClient_Middleware() {
+	ctx := context.Background()
+	url, stop := tidegate(ctx)
+	defer stop()
+	nc, err := nats.Connect(url, nats.MaxReconnects(-1))
+	check(err)
+	defer nc.Close()
+	c, err := client.New(nc)
+	check(err)
+	defer func() { check(c.Close(ctx)) }()
+	<-c.Synced()
+
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /api/search", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "found") })
+	mux.HandleFunc("GET /about", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "about") })
+	app := c.Middleware(func(r *http.Request) string { return r.Header.Get("X-Customer") })(mux)
+
+	for _, request := range []string{"POST /api/search", "POST /api/search", "POST /api/search", "GET /about"} {
+		method, path, _ := strings.Cut(request, " ")
+		r := httptest.NewRequest(method, path, nil)
+		r.Header.Set("X-Customer", "acme")
+		w := httptest.NewRecorder()
+		app.ServeHTTP(w, r)
+		fmt.Println(request, w.Code)
+	}
+	// Output:
+	// POST /api/search 200
+	// POST /api/search 200
+	// POST /api/search 402
+	// GET /about 200
+}
+
+// Watch tells of a customer's decisions, here of the block that ends a job.
+func ExampleClient_Watch() {
+	ctx := context.Background()
+	url, stop := tidegate(ctx)
+	defer stop()
+	nc, err := nats.Connect(url, nats.MaxReconnects(-1))
+	check(err)
+	defer nc.Close()
+	c, err := client.New(nc)
+	check(err)
+	defer func() { check(c.Close(ctx)) }()
+	<-c.Synced()
+
+	blocked := make(chan events.Decision, 1)
+	end := c.Watch("acme", func(d events.Decision) { blocked <- d })
+	defer end()
+
+	decide(ctx, nc, events.Decision{Customer: "acme", Feature: "api", Reason: events.LimitReached, Message: "No more."})
+	d := <-blocked
+	fmt.Println(d.Feature, d.Allowed, d.Message, c.Ready(), c.Age() < time.Minute)
+	// Output: api false No more. true true
+}
+
+// decide stands for Tidegate's enforcer.
+func decide(ctx context.Context, nc *nats.Conn, d events.Decision) {
+	js, err := jetstream.New(nc)
+	check(err)
+	kv, err := js.KeyValue(ctx, "decisions")
+	check(err)
+	b, err := json.Marshal(d)
+	check(err)
+	_, err = kv.Put(ctx, events.DecisionKey(d.Customer, d.Feature), b)
+	check(err)
 }

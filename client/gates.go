@@ -94,7 +94,11 @@ func (g *gate) weight() int {
 // match finds the gate whose trigger a request is; nil when there is none. The
 // path is cleaned first, so that "/api/x/../y" is not a way around a gate.
 func (s *gateSet) match(method, target string) *gate {
-	clean := path.Clean("/" + target)
+	clean := target
+	if !strings.HasPrefix(target, "/") {
+		clean = "/" + target
+	}
+	clean = path.Clean(clean) // allocates only what is not clean
 	for _, g := range s.routes {
 		if g.Method != "" && !strings.EqualFold(g.Method, method) {
 			continue

@@ -116,13 +116,18 @@ func (g *gating) serve(w http.ResponseWriter, r *http.Request, next http.Handler
 	}
 }
 
+// ended is a context that has: with it Record does not wait for room.
+var ended = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
 // used records what a request used, without waiting: its answer is out.
 func (g *gating) used(r *http.Request, customer, feature string) {
 	u := g.usage(r)
 	u.Customer, u.Event = or(u.Customer, customer), or(u.Event, g.c.eventOf(feature))
-	full, cancel := context.WithCancel(context.Background())
-	cancel()
-	if err := g.c.Record(full, u); err != nil && !errors.Is(err, ErrClosed) {
+	if err := g.c.Record(ended, u); err != nil && !errors.Is(err, ErrClosed) {
 		g.c.report("a use was not recorded", err)
 	}
 }

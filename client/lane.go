@@ -206,6 +206,9 @@ func (c *Client) publish(ctx context.Context, subject, contentType string, body 
 	if c.memory != nil {
 		return c.memory.Publish(contentType, body)
 	}
+	if c.remote != nil {
+		return c.publishHTTP(ctx, contentType, body)
+	}
 	if !c.nc.IsConnected() {
 		return errAway // rather than fill the connection's own buffer
 	}

@@ -236,7 +236,7 @@ func (c *Client) keepTime(ctx context.Context) {
 
 // probe notes that the cache is current if the server answers.
 func (c *Client) probe(ctx context.Context, now time.Time) {
-	if c.current.Load() == 0 {
+	if c.current.Load() == 0 || c.remote != nil { // its stream says so by itself
 		return
 	}
 	asking, cancel := context.WithTimeout(ctx, probeEvery)

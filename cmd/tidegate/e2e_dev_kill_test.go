@@ -55,34 +55,53 @@ func TestKilledWhileSending(t *testing.T) {
 }
 
 // TestAppOutlivesTidegate records uses without ids of their own while the
-// process is killed and started again.
+// process is killed and started again, over NATS and over HTTP.
 func TestAppOutlivesTidegate(t *testing.T) {
 	t.Parallel()
 	d := newDevelopment(t, "")
-	app := d.app(d.connect())
-	const uses = 3000
-	recorded := make(chan error, uses)
-	go func() {
-		for range uses {
-			recorded <- app.Record(t.Context(), client.Usage{Customer: "acme", Event: "api"})
+	web, err := client.NewHTTP(d.http, d.key, client.Source("web"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = web.Close(context.Background()) })
+	apps := map[string]*client.Client{"acme": d.app(d.connect()), "globex": web}
+	eventually(t, "the client over HTTP is synced", func() error {
+		if !web.Ready() {
+			return fmt.Errorf("it is not")
 		}
-	}()
-	for i := range uses {
+		return nil
+	})
+	const uses = 3000
+	recorded := make(chan error, 2*uses)
+	for customer, app := range apps {
+		go func() {
+			for range uses {
+				recorded <- app.Record(t.Context(), client.Usage{Customer: customer, Event: "api"})
+			}
+		}()
+	}
+	for i := range 2 * uses {
 		if err := <-recorded; err != nil {
 			t.Fatalf("use %d: %v", i, err)
 		}
 		if i == uses/3 {
 			d.kill()
-			if decision := app.Check("globex", "api"); !decision.Allowed {
-				t.Errorf("without Tidegate the app decides %+v", decision)
+			for customer, app := range apps {
+				if decision := app.Check("other", "api"); !decision.Allowed {
+					t.Errorf("without Tidegate the app of %s decides %+v", customer, decision)
+				}
 			}
 			d.start()
 		}
 	}
-	if err := app.Flush(t.Context()); err != nil {
-		t.Fatal(err)
+	for customer, app := range apps {
+		if err := app.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		d.uses(customer, uses)
+		sees(t, app, customer, false)
 	}
-	d.uses("acme", uses)
-	sees(t, app, "acme", false)
+	d.must("dev", "upgrade", "globex", "--data", d.data())
+	sees(t, web, "globex", true)
 	d.must("verify")
 }
