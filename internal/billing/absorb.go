@@ -44,23 +44,17 @@ func eventSight(e *Envelope, key string) (sight, bool) {
 	}, true
 }
 
-func fetchedSight(f *Fetched, key string) sight {
-	at := f.At.UTC().Truncate(time.Second)
-	return sight{stamp: stamp{At: at, Rank: rankFetched}, object: f.Object, key: key}
+func fetchedSight(f *Fetched, seq uint64, key string) sight {
+	at := f.At.UTC().Truncate(time.Second) // as whole as the times of events
+	return sight{stamp: stamp{At: at, Rank: rankFetched, Seq: seq, ID: f.ID}, object: f.Object, key: key}
 }
 
 // absorb joins the facts of one object; what the fold has no use for is left
 // alone. The error is ErrRecord.
 func (f *facts) absorb(s sight) (absorbed, error) {
-	var head struct {
-		ID     text `json:"id"`
-		Object text `json:"object"`
-	}
-	if err := json.Unmarshal(s.object, &head); err != nil {
-		return absorbed{}, fmt.Errorf("%w: %w", ErrRecord, err)
-	}
-	if s.stamp.ID == "" {
-		s.stamp.ID = string(head.ID)
+	head, err := headOf(s.object)
+	if err != nil {
+		return absorbed{}, err
 	}
 	switch head.Object {
 	case "subscription":
@@ -140,8 +134,10 @@ func (f *facts) invoice(s sight, o *invoiceObject) absorbed {
 	paid := s.kind == "invoice.paid" || s.kind == "invoice.payment_succeeded" || s.kind == "" && o.Status == "paid"
 	if paid && o.AmountPaid > 0 {
 		at := s.stamp
-		if s.kind == "" {
-			at.At = later(o.Created.Time, o.Transitions.PaidAt.Time)
+		if t := o.Transitions.PaidAt.Time; !t.IsZero() { // the same whether an event or a fetch tells
+			at.At = t
+		} else if s.kind == "" {
+			at.At = o.Created.Time
 		}
 		if !at.At.IsZero() {
 			p.sub(sid).pay(evidence{

@@ -97,7 +97,7 @@ func (s *State) Apply(rec Record) ([]Change, error) {
 		}
 		return changes, err
 	case KindFetched:
-		return s.join(fetchedSight(&rec.Fetched, s.cfg.CustomerKey))
+		return s.join(fetchedSight(&rec.Fetched, rec.Seq, s.cfg.CustomerKey))
 	case KindMap:
 		return s.link(rec.Map, rec.Seq), nil
 	}
