@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 )
 
@@ -137,6 +138,7 @@ type scenario struct {
 	plan     string
 	status   string
 	payments string // keys and events, as summary prints them
+	recs     []Record
 }
 
 const month = 30 * 24 * time.Hour
@@ -225,17 +227,19 @@ func versions() [][]*scenario {
 
 // records are all events of the scenario, in their true order.
 func (sc *scenario) records() []Record {
-	var recs []Record
+	if sc.recs != nil {
+		return slices.Clone(sc.recs)
+	}
 	for _, s := range sc.shops {
 		for _, b := range s.evs {
 			rec, err := ParseRecord(KindStripe, b, 0, t0)
 			if err != nil {
 				panic(err)
 			}
-			recs = append(recs, rec)
+			sc.recs = append(sc.recs, rec)
 		}
 	}
-	return recs
+	return slices.Clone(sc.recs)
 }
 
 func (sc *scenario) end() time.Time {

@@ -81,27 +81,18 @@ func newFacts() facts {
 	}
 }
 
-// Apply folds a record. An error (ErrRecord) means that the record can't be
-// folded, ever; nothing has changed then.
-func (s *State) Apply(rec Record) ([]Change, error) {
+// Apply folds a record that ParseRecord has made.
+func (s *State) Apply(rec Record) []Change {
 	s.tick(rec)
 	switch rec.Kind {
 	case KindStripe:
-		if _, ok := s.facts.Seen[rec.Event.ID]; ok {
-			return nil, nil
-		}
-		changes, err := s.event(&rec.Event)
-		if err == nil && rec.Event.ID != "" {
-			s.facts.Seen[rec.Event.ID] = s.facts.SeenDay
-			s.dirty.seen = append(s.dirty.seen, rec.Event.ID)
-		}
-		return changes, err
+		return s.event(&rec)
 	case KindFetched:
-		return s.join(fetchedSight(&rec.Fetched, rec.Seq, s.cfg.CustomerKey))
+		return s.join(fetchedSight(&rec, s.cfg.CustomerKey))
 	case KindMap:
-		return s.link(rec.Map, rec.Seq), nil
+		return s.link(rec.Map, rec.Seq)
 	}
-	return nil, ErrRecord
+	return nil
 }
 
 // tick moves position and clock to the record's.
@@ -118,20 +109,24 @@ func (s *State) forget() {
 	maps.DeleteFunc(s.facts.Seen, func(_ string, day int64) bool { return day < s.facts.SeenDay-seenDays })
 }
 
-func (s *State) event(e *Envelope) ([]Change, error) {
-	sight, ok := eventSight(e, s.cfg.CustomerKey)
+func (s *State) event(rec *Record) []Change {
+	if id := rec.Event.ID; id != "" {
+		if _, ok := s.facts.Seen[id]; ok {
+			return nil
+		}
+		s.facts.Seen[id] = s.facts.SeenDay
+		s.dirty.seen = append(s.dirty.seen, id)
+	}
+	sight, ok := eventSight(rec, s.cfg.CustomerKey)
 	if !ok {
-		return nil, nil
+		return nil
 	}
 	return s.join(sight)
 }
 
 // join adds what an object shows and says what follows.
-func (s *State) join(sg sight) ([]Change, error) {
-	a, err := s.facts.absorb(sg)
-	if err != nil {
-		return nil, err
-	}
+func (s *State) join(sg sight) []Change {
+	a := s.facts.absorb(sg)
 	s.dirty.add(a)
 	affected := map[string]bool{}
 	if a.party != "" {
@@ -145,7 +140,7 @@ func (s *State) join(sg sight) ([]Change, error) {
 	if len(a.products) > 0 {
 		affected = s.all() // rare: somebody edited a product at Stripe
 	}
-	return s.changes(affected), nil
+	return s.changes(affected)
 }
 
 // link takes the operator's word on whose a Stripe customer is.
