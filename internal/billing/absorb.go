@@ -23,6 +23,7 @@ type absorbed struct {
 	prices   []string // to be committed
 	repriced []string // those of them that may lead to another plan now
 	products []string
+	charge   string
 }
 
 // eventSight is false for an event that shows no object.
@@ -64,6 +65,10 @@ func (f *facts) absorb(s sight) absorbed {
 		return f.price(s, o)
 	case *productObject:
 		return f.productChange(s, o)
+	case *chargeObject:
+		return f.charge(s, o)
+	case *disputeObject:
+		return f.dispute(s, o)
 	}
 	return absorbed{}
 }

@@ -47,6 +47,10 @@ func decode(raw json.RawMessage) (any, error) {
 		o = new(priceObject)
 	case "product":
 		o = new(productObject)
+	case "charge":
+		o = new(chargeObject)
+	case "dispute":
+		o = new(disputeObject)
 	default:
 		return nil, nil
 	}
@@ -303,6 +307,20 @@ type sessionObject struct {
 	CustomerDetails   struct {
 		Email text `json:"email"`
 	} `json:"customer_details"`
+}
+
+type chargeObject struct {
+	ID text `json:"id"`
+	holder
+	AmountRefunded int64 `json:"amount_refunded"`
+	Currency       text  `json:"currency"`
+}
+
+type disputeObject struct {
+	ID       text  `json:"id"`
+	Charge   ref   `json:"charge"`
+	Amount   int64 `json:"amount"`
+	Currency text  `json:"currency"`
 }
 
 func later(a, b time.Time) time.Time {

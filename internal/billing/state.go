@@ -16,10 +16,11 @@ type State struct {
 	facts facts
 
 	// Derived from the facts.
-	index  map[string]map[string]bool // customer → Stripe customers
-	owned  map[string]map[string]bool // Stripe customer → customers, as indexed
-	priced map[string]map[string]bool // price → Stripe customers that ever had it
-	timers timers
+	index   map[string]map[string]bool // customer → Stripe customers
+	owned   map[string]map[string]bool // Stripe customer → customers, as indexed
+	priced  map[string]map[string]bool // price → Stripe customers that ever had it
+	charged map[string]map[string]bool // Stripe customer → charges
+	timers  timers
 
 	dirty dirty
 }
@@ -32,6 +33,7 @@ type facts struct {
 	Parties   map[string]*party
 	Links     map[string]link
 	Prices    priceFacts
+	Charges   map[string]*chargeFact
 	Customers map[string]*sent
 	Seen      map[string]int64 // event ids by the day they were stored
 	SeenDay   int64
@@ -43,6 +45,7 @@ type sent struct {
 	Email    string                    `cbor:"e,omitempty"`
 	Party    string                    `cbor:"p,omitempty"`
 	Payments map[string]events.Payment `cbor:"c,omitempty"`
+	Refunds  map[string]events.Refund  `cbor:"r,omitempty"`
 	Digest   uint64                    `cbor:"d,omitempty"` // of the document
 	Document uint64                    `cbor:"n,omitempty"` // facts.Documents when it changed
 	Unknown  []string                  `cbor:"u,omitempty"`
@@ -77,7 +80,8 @@ func newState(cfg Config) *State {
 func newFacts() facts {
 	return facts{
 		Parties: map[string]*party{}, Links: map[string]link{}, Customers: map[string]*sent{}, Seen: map[string]int64{},
-		Prices: priceFacts{Prices: map[string]*priceFact{}, Products: map[string]*productFact{}},
+		Charges: map[string]*chargeFact{},
+		Prices:  priceFacts{Prices: map[string]*priceFact{}, Products: map[string]*productFact{}},
 	}
 }
 
@@ -128,6 +132,7 @@ func (s *State) event(rec *Record) []Change {
 func (s *State) join(sg sight) []Change {
 	a := s.facts.absorb(sg)
 	s.dirty.add(a)
+	s.noteCharge(a.charge)
 	affected := map[string]bool{}
 	if a.party != "" {
 		affected = s.reindex(a.party)
@@ -226,6 +231,17 @@ func (s *State) notePrices(id string) {
 	}
 }
 
+func (s *State) noteCharge(id string) {
+	c := s.facts.Charges[id]
+	if c == nil || c.Party == "" {
+		return
+	}
+	if s.charged[c.Party] == nil {
+		s.charged[c.Party] = map[string]bool{}
+	}
+	s.charged[c.Party][id] = true
+}
+
 func (s *State) all() map[string]bool {
 	all := map[string]bool{}
 	for c := range s.index {
@@ -242,7 +258,11 @@ func (s *State) open() {
 	s.forget()
 	s.index, s.owned = map[string]map[string]bool{}, map[string]map[string]bool{}
 	s.priced = map[string]map[string]bool{}
+	s.charged = map[string]map[string]bool{}
 	s.timers = timers{}
+	for id := range s.facts.Charges {
+		s.noteCharge(id)
+	}
 	for id := range s.facts.Parties {
 		s.reindex(id)
 	}

@@ -35,7 +35,7 @@ func summary(s *State) string {
 		doc.Position = 0
 		st := s.facts.Customers[c].State
 		st.Position = 0
-		j, _ := json.Marshal([]any{doc, st, s.facts.Customers[c].Email, s.Payments(c)})
+		j, _ := json.Marshal([]any{doc, st, s.facts.Customers[c].Email, s.Payments(c), s.Refunds(c)})
 		b.Write(j)
 		b.WriteByte('\n')
 	}
