@@ -54,6 +54,37 @@ func TestVerify(t *testing.T) {
 	}
 }
 
+func TestModes(t *testing.T) {
+	for key, want := range map[string]Mode{
+		"sk_test_1": ModeTest, "rk_test_1": ModeTest, "sk_live_1": ModeLive, "rk_live_1": ModeLive, "": "", "sk_other": "", "pk_live_1": "",
+	} {
+		if got := ModeOfKey(key); got != want {
+			t.Errorf("%s: mode %q, want %q", key, got, want)
+		}
+	}
+	for _, c := range []struct {
+		body string
+		ours Mode
+		want error
+	}{
+		{`{"livemode":true}`, ModeLive, nil},
+		{`{"livemode":true}`, ModeTest, ErrMode},
+		{`{"livemode":false}`, ModeLive, ErrMode},
+		{`{"livemode":false}`, "", nil},
+		{`{"object":"v2.core.event","livemode":false}`, ModeLive, ErrMode},
+		{`{}`, ModeLive, nil},
+		{`{"livemode":null}`, ModeLive, nil},
+	} {
+		e, err := ParseEnvelope([]byte(c.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := e.CheckMode(c.ours); !errors.Is(err, c.want) {
+			t.Errorf("%s in %q: %v, want %v", c.body, c.ours, err, c.want)
+		}
+	}
+}
+
 func TestOddEventsAreAcceptedAndChangeNothing(t *testing.T) {
 	for _, body := range []string{
 		`{}`, `null`, `{"id":"evt_1"}`, `{"id":"evt_1","data":null}`, `{"id":"evt_1","data":[]}`, `{"id":7,"created":"x","data":7}`,
