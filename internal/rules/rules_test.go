@@ -141,7 +141,8 @@ var allowed = map[string][]string{
 
 	// Helpers of tests.
 	"internal/testnats":        {nats, "github.com/nats-io/nats-server/v2"},
-	"internal/testmongo":       {},
+	"internal/testbuild":       {},
+	"internal/testmongo":       {"internal/testbuild"},
 	"internal/testmongo/serve": {"internal/testmongo"},
 	"internal/storetest":       {"events", "pgregory.net/rapid"},
 	"internal/chaos":           {"events", "client", nats, "go.mongodb.org/mongo-driver"},
