@@ -103,10 +103,12 @@ func TestUnreadableObjectIsRefused(t *testing.T) {
 }
 
 func FuzzRecord(f *testing.F) {
-	for _, sc := range scenarios() {
-		for _, s := range sc.shops {
-			for _, b := range s.evs {
-				f.Add(b)
+	for _, scs := range versions() {
+		for _, sc := range scs {
+			for _, s := range sc.shops {
+				for _, b := range s.evs {
+					f.Add(b)
+				}
 			}
 		}
 	}
