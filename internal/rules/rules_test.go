@@ -124,6 +124,8 @@ var allowed = map[string][]string{
 		"github.com/fxamacker/cbor/v2", "github.com/stripe/stripe-go/v76/webhook"},
 	"internal/stripeapi": {"github.com/stripe/stripe-go/v76", "golang.org/x/time/rate"},
 
+	"internal/refetch": {"events", "internal/billing", "internal/stream", "internal/stripeapi", "internal/wire", nats, "github.com/VictoriaMetrics/metrics"},
+
 	// The roles: never each other, never a store.
 	"ingest":     {"events", "internal/plan", "internal/window", "internal/link", "internal/stream", "internal/billing", nats, "github.com/VictoriaMetrics/metrics"},
 	"aggregator": {"events", "internal/plan", "internal/window", "internal/stream", "internal/fingerprint", "internal/wire", "internal/writeback", nats, "github.com/cespare/xxhash/v2"},

@@ -145,7 +145,7 @@ func TestErrorsByClass(t *testing.T) {
 	t.Parallel()
 	s, c := account(t)
 	for status, want := range map[int]error{
-		401: ErrKey, 403: ErrKey, 404: ErrMissing, 429: ErrLimited, 400: ErrRequest, 402: ErrRequest, 409: ErrAway, 500: ErrAway, 503: ErrAway,
+		401: ErrKey, 403: ErrDenied, 404: ErrMissing, 429: ErrLimited, 400: ErrRequest, 402: ErrRequest, 409: ErrAway, 500: ErrAway, 503: ErrAway,
 	} {
 		s.Fail(status)
 		if err := c.Probe(t.Context()); !errors.Is(err, want) {

@@ -18,8 +18,10 @@ var (
 	ErrAway = errors.New("stripe did not answer")
 	// ErrLimited is returned for 429: try again, later.
 	ErrLimited = errors.New("stripe asks for fewer requests")
-	// ErrKey is returned when the key is wrong, or may not do this.
+	// ErrKey is returned when the key is none of Stripe's.
 	ErrKey = errors.New("stripe refuses STRIPE_SECRET_KEY")
+	// ErrDenied is returned when the key may not do this.
+	ErrDenied = errors.New("STRIPE_SECRET_KEY lacks a permission")
 	// ErrMissing is returned when there is no such object.
 	ErrMissing = errors.New("stripe does not have it")
 	// ErrRequest is returned when the request can't be answered, however often
@@ -58,8 +60,10 @@ func (c *Client) failed(method, path string, err error) error {
 
 func class(e *stripe.Error) error {
 	switch status := e.HTTPStatusCode; {
-	case status == http.StatusUnauthorized || status == http.StatusForbidden:
+	case status == http.StatusUnauthorized:
 		return ErrKey
+	case status == http.StatusForbidden:
+		return ErrDenied
 	case status == http.StatusTooManyRequests:
 		return ErrLimited
 	case status == http.StatusNotFound:

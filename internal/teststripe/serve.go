@@ -44,7 +44,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer s.mu.Unlock()
 	status, body := s.answer(r, params)
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Date", s.now.Format(http.TimeFormat))
+	w.Header().Set("Date", s.now().Format(http.TimeFormat))
 	w.Header().Set("Request-Id", fmt.Sprintf("req_%06d", len(s.requests)))
 	w.WriteHeader(status)
 	_, _ = w.Write(body)

@@ -41,11 +41,11 @@ func (s *Server) Subscribe(customer, price string, metadata ...string) (id strin
 }
 
 func (s *Server) subscribe(customer, price string, metadata Object) (string, []Event) {
-	end := s.now.Add(month).Unix()
+	end := s.now().Add(month).Unix()
 	id := s.put(Object{
 		"id": s.id("sub"), "object": "subscription", "customer": customer, "status": "active", "metadata": metadata,
 		"cancel_at": nil, "cancel_at_period_end": false, "trial_end": nil,
-		"current_period_start": s.now.Unix(), "current_period_end": end,
+		"current_period_start": s.now().Unix(), "current_period_end": end,
 		"items": Object{"object": "list", "has_more": false, "data": []Object{{
 			"id": s.id("si"), "object": "subscription_item", "quantity": 1, "price": s.objects[price],
 		}}},
@@ -53,7 +53,7 @@ func (s *Server) subscribe(customer, price string, metadata Object) (string, []E
 	invoice := s.put(Object{
 		"id": s.id("in"), "object": "invoice", "customer": customer, "subscription": id, "status": "paid", "paid": true,
 		"amount_paid": 2000, "currency": "usd", "billing_reason": "subscription_create",
-		"status_transitions":   Object{"paid_at": s.now.Unix()},
+		"status_transitions":   Object{"paid_at": s.now().Unix()},
 		"subscription_details": Object{"metadata": metadata},
 		"lines": Object{"object": "list", "data": []Object{{
 			"id": s.id("il"), "object": "line_item", "amount": 2000, "subscription": id, "price": s.objects[price],
@@ -76,7 +76,7 @@ func (s *Server) Change(id string, changes Object) Event {
 func (s *Server) Cancel(id string) Event {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.change(id, "deleted", Object{"status": "canceled", "canceled_at": s.now.Unix(), "ended_at": s.now.Unix()})
+	return s.change(id, "deleted", Object{"status": "canceled", "canceled_at": s.now().Unix(), "ended_at": s.now().Unix()})
 }
 
 func (s *Server) change(id, verb string, changes Object) Event {
@@ -140,7 +140,7 @@ func (s *Server) tell(typ string, o, previous Object) Event {
 		data["previous_attributes"] = previous
 	}
 	id := s.put(Object{
-		"id": s.id("evt"), "object": "event", "type": typ, "api_version": "2023-10-16", "created": s.now.Unix(),
+		"id": s.id("evt"), "object": "event", "type": typ, "api_version": "2023-10-16", "created": s.now().Unix(),
 		"pending_webhooks": 1, "request": Object{"id": nil, "idempotency_key": nil}, "data": data,
 	})
 	payload, err := json.Marshal(s.objects[id])

@@ -47,7 +47,7 @@ type Server struct {
 	srv *httptest.Server
 
 	mu        sync.Mutex
-	now       time.Time
+	ahead     time.Duration     // of the account's clock
 	objects   map[string]Object // by id
 	order     []string          // ids as they were made
 	events    []Event
@@ -65,7 +65,7 @@ type Server struct {
 func New(t testing.TB) *Server {
 	t.Helper()
 	s := &Server{
-		Key: "sk_test_51TidegateTestKey", now: time.Now().UTC().Truncate(time.Second), objects: map[string]Object{},
+		Key: "sk_test_51TidegateTestKey", objects: map[string]Object{},
 		answered: map[string]stored{}, numbers: map[string]int{}, spent: map[int64]int{},
 	}
 	s.srv = httptest.NewServer(s)
@@ -77,18 +77,20 @@ func New(t testing.TB) *Server {
 	return s
 }
 
-// Now is the account's clock; it stands still until Wait.
+// Now is the account's clock.
 func (s *Server) Now() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.now
+	return s.now()
 }
 
-// Wait moves the clock.
+func (s *Server) now() time.Time { return time.Now().UTC().Add(s.ahead) }
+
+// Wait moves the account's clock ahead.
 func (s *Server) Wait(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.now = s.now.Add(d)
+	s.ahead += d
 }
 
 // Fail makes the next requests fail, each with one of the statuses.
@@ -174,7 +176,7 @@ func (s *Server) put(o Object) string {
 		s.order = append(s.order, id)
 	}
 	if o["created"] == nil {
-		o["created"] = s.now.Unix()
+		o["created"] = s.now().Unix()
 	}
 	if o["livemode"] == nil {
 		o["livemode"] = false
