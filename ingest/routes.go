@@ -19,8 +19,8 @@ type route struct {
 
 func (s *Server) publicRoutes() []route {
 	return []route{
-		{"POST", "/webhooks/stripe", "", s.stripeWebhook},
-		{"POST", "/webhooks/resend", "", s.resendWebhook},
+		{"POST", "/webhooks/stripe", "", s.bounded(s.stripeWebhook)},
+		{"POST", "/webhooks/resend", "", s.bounded(s.resendWebhook)},
 		{"GET", "/u/{token}", "", s.click},
 		{"GET", "/unsubscribe/{token}", "", s.unsubscribePage},
 		{"POST", "/unsubscribe/{token}", "", s.unsubscribe},

@@ -14,7 +14,7 @@ func folded(t *testing.T, cfg Config, shops ...*shop) *State {
 	t.Helper()
 	s := New(cfg)
 	sc := scenario{shops: shops}
-	fold(t, s, sc.records(), time.Time{})
+	fold(s, sc.records(), time.Time{})
 	return s
 }
 
@@ -98,7 +98,7 @@ func TestRenewalsSayNothing(t *testing.T) {
 		sh.evs = nil
 		sh.wait(month).update("sub_1", fields{"current_period_end": sh.at.Add(month).Unix()})
 		sc := scenario{shops: []*shop{sh}}
-		for _, c := range fold(t, s, sc.records(), sh.at) {
+		for _, c := range fold(s, sc.records(), sh.at) {
 			if c.Account != nil {
 				t.Fatalf("renewal %d said %+v", i, c.Account)
 			}
@@ -168,7 +168,7 @@ func TestPlanOfPrice(t *testing.T) {
 func TestUnknownPriceAlertsUntilConfigured(t *testing.T) {
 	s := New(testConfig())
 	sc := scenario{shops: []*shop{newShop("cus_1", "acme").create("sub_1", "price_x", "active").invoice("invoice.paid", "sub_1", 100, "subscription_create")}}
-	changes := fold(t, s, sc.records(), t0)
+	changes := fold(s, sc.records(), t0)
 	if len(changes) == 0 || !reflect.DeepEqual(changes[0].UnknownPrices, []string{"price_x"}) || changes[0].Account.Subscription.Paid {
 		t.Fatalf("changes %+v", changes)
 	}
@@ -262,7 +262,7 @@ func TestDeletedCustomerLosesAddress(t *testing.T) {
 	s := folded(t, testConfig(), sh)
 	sh.evs = nil
 	sc := scenario{shops: []*shop{sh.wait(time.Hour).customer("customer.deleted", "ada@acme.example")}}
-	c := fold(t, s, sc.records(), sh.at)
+	c := fold(s, sc.records(), sh.at)
 	if len(c) != 1 || c[0].Account.Email == nil || *c[0].Account.Email != "" || c[0].Account.Subscription.Paid {
 		t.Errorf("changes %+v", c[0].Account)
 	}
@@ -297,7 +297,7 @@ func TestFetchedObjectOrdersAmongEvents(t *testing.T) {
 	}
 	status := func(recs ...Record) string {
 		s := folded(t, testConfig(), sh)
-		fold(t, s, recs, time.Time{})
+		fold(s, recs, time.Time{})
 		doc, _ := s.Subscription("acme")
 		return doc.Status
 	}
@@ -331,13 +331,13 @@ func TestFetchedInvoiceIsThePaymentOfItsEvent(t *testing.T) {
 		"currency": "usd", "billing_reason": "subscription_create", "created": t0.Unix(), "status_transitions": fields{"paid_at": t0.Add(time.Second).Unix()}}
 	fetched := fetchedRecord(t, 9, t0.Add(time.Minute), o)
 	s := folded(t, testConfig(), sh)
-	fold(t, s, []Record{fetched}, time.Time{})
+	fold(s, []Record{fetched}, time.Time{})
 	if got := paymentsOf(s, "acme"); got != "acme/sub_1 in_1 free→pro 2000" {
 		t.Errorf("payments %q", got)
 	}
 	sh.wait(3*time.Second).emit("invoice.paid", o, nil)
 	s = folded(t, testConfig(), sh)
-	fold(t, s, []Record{fetched}, time.Time{})
+	fold(s, []Record{fetched}, time.Time{})
 	if got := paymentsOf(s, "acme"); got != "acme/sub_1 evt_cus_1_898 free→pro 2000" {
 		t.Errorf("payments %q", got)
 	}

@@ -84,6 +84,20 @@ func (s *State) Payments(customer string) []events.Payment {
 	return out
 }
 
+// Refunds are what was said to have gone back to the customer, or is asked
+// back, by key.
+func (s *State) Refunds(customer string) []events.Refund {
+	c := s.facts.Customers[customer]
+	if c == nil {
+		return nil
+	}
+	var out []events.Refund
+	for _, key := range slices.Sorted(maps.Keys(c.Refunds)) {
+		out = append(out, c.Refunds[key])
+	}
+	return out
+}
+
 // documentsAfter are the documents that changed after the given number, as of
 // now.
 func (s *State) documentsAfter(number uint64) []Change {

@@ -3,7 +3,6 @@ package billing
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -122,13 +121,7 @@ func (p *Processor) Handle(m *stream.Message) error {
 	kind := Kind(strings.TrimPrefix(m.Subject, p.names.Billing("")))
 	rec, err := ParseRecord(kind, m.Data, m.Seq, m.Time)
 	if err == nil {
-		var changes []Change
-		if changes, err = p.state.Apply(rec); err == nil {
-			return p.say(changes)
-		}
-	}
-	if !errors.Is(err, ErrRecord) && !errors.Is(err, ErrPayload) {
-		return err
+		return p.say(p.state.Apply(rec))
 	}
 	p.log.Warn("billing record is unreadable", "seq", m.Seq, "error", err)
 	return p.enqueue(p.names.Dead(0), events.Dead{

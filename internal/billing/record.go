@@ -65,19 +65,6 @@ func (f *Fetched) validate() error {
 	return err
 }
 
-// head is what every object of Stripe has.
-type head struct {
-	ID     text `json:"id"`
-	Object text `json:"object"`
-}
-
-func headOf(object json.RawMessage) (h head, err error) {
-	if err = json.Unmarshal(object, &h); err != nil {
-		err = fmt.Errorf("%w: %w", ErrRecord, err)
-	}
-	return h, err
-}
-
 // Record is one message of BILLING.
 type Record struct {
 	Kind    Kind
@@ -86,6 +73,8 @@ type Record struct {
 	Event   Envelope  // KindStripe
 	Map     Mapping   // KindMap
 	Fetched Fetched   // KindFetched
+
+	object any // of the event or fetched; nil when the fold has no use for it
 }
 
 // ParseRecord reads a message of BILLING. The error is ErrPayload or
@@ -95,8 +84,9 @@ func ParseRecord(kind Kind, body []byte, seq uint64, stored time.Time) (Record, 
 	var err error
 	switch kind {
 	case KindStripe:
-		rec.Event, err = ParseEnvelope(body)
-		return rec, err
+		if rec.Event, err = ParseEnvelope(body); err == nil && rec.Event.Object != nil {
+			rec.object, err = decode(rec.Event.Object)
+		}
 	case KindMap:
 		if err = json.Unmarshal(body, &rec.Map); err == nil {
 			err = rec.Map.validate()
@@ -105,10 +95,13 @@ func ParseRecord(kind Kind, body []byte, seq uint64, stored time.Time) (Record, 
 		if err = json.Unmarshal(body, &rec.Fetched); err == nil {
 			err = rec.Fetched.validate()
 		}
+		if err == nil {
+			rec.object, err = decode(rec.Fetched.Object)
+		}
 	default:
 		err = fmt.Errorf("unknown kind %q", kind)
 	}
-	if err != nil && !errors.Is(err, ErrRecord) {
+	if err != nil && !errors.Is(err, ErrRecord) && !errors.Is(err, ErrPayload) {
 		err = fmt.Errorf("%w: %w", ErrRecord, err)
 	}
 	if err != nil {

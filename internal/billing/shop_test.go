@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 )
 
@@ -121,6 +122,24 @@ func (s *shop) checkout(id, reference string, amount int64) *shop {
 	return s
 }
 
+func (s *shop) charge(amount int64) fields {
+	o := s.shape.object("charge")
+	o["id"], o["customer"], o["amount"], o["amount_refunded"] = "ch_1", s.cus, 2000, amount
+	return o
+}
+
+func (s *shop) refund(amount int64) *shop {
+	s.emit("charge.refunded", s.charge(amount), nil)
+	return s
+}
+
+func (s *shop) dispute() *shop {
+	o := s.shape.object("dispute")
+	o["id"], o["charge"], o["amount"] = "dp_1", "ch_1", 2000
+	s.emit("charge.dispute.created", o, nil)
+	return s
+}
+
 // buy is the way of most sequences to a paid subscription.
 func (s *shop) buy(id, price string) *shop {
 	return s.create(id, price, "incomplete").
@@ -137,6 +156,7 @@ type scenario struct {
 	plan     string
 	status   string
 	payments string // keys and events, as summary prints them
+	recs     []Record
 }
 
 const month = 30 * 24 * time.Hour
@@ -191,6 +211,8 @@ func scenarios(sh *shape) (all []*scenario) {
 		wait(month).update("sub_1", status("active")).tell("resumed", "sub_1").invoice("invoice.paid", "sub_1", 2000, "subscription_cycle"))
 	one("collection paused", "pro", "active", first, bought().wait(time.Hour).
 		update("sub_1", fields{"pause_collection": fields{"behavior": "void", "resumes_at": nil}}))
+	one("refunded", "pro", "active", first, bought().wait(time.Hour).refund(500).refund(2000))
+	one("disputed", "pro", "active", first, bought().wait(time.Hour).dispute().refund(2000))
 	one("customer deleted", "free", "canceled", first, bought().wait(month).customer("customer.deleted", "ada@acme.example"))
 	one("two subscriptions", "team", "active", first, bought().wait(time.Hour).
 		create("sub_2", "price_team", "active").invoice("invoice.paid", "sub_2", 9000, "subscription_create"))
@@ -225,17 +247,19 @@ func versions() [][]*scenario {
 
 // records are all events of the scenario, in their true order.
 func (sc *scenario) records() []Record {
-	var recs []Record
+	if sc.recs != nil {
+		return slices.Clone(sc.recs)
+	}
 	for _, s := range sc.shops {
 		for _, b := range s.evs {
 			rec, err := ParseRecord(KindStripe, b, 0, t0)
 			if err != nil {
 				panic(err)
 			}
-			recs = append(recs, rec)
+			sc.recs = append(sc.recs, rec)
 		}
 	}
-	return recs
+	return slices.Clone(sc.recs)
 }
 
 func (sc *scenario) end() time.Time {
