@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/stripe/stripe-go/v76"
@@ -47,6 +48,9 @@ type Client struct {
 	backend stripe.Backend
 	key     func() string // not a string, which would show when a Client is printed
 	limit   *rate.Limiter
+
+	mu     sync.Mutex
+	prices map[string]knownPrice // by what names them
 }
 
 // New returns a client; it does not ask anything yet.
@@ -76,11 +80,9 @@ func New(o Options) (*Client, error) {
 		MaxNetworkRetries: stripe.Int64(int64(o.Retries)),
 		URL:               stripe.String(strings.TrimRight(o.Base, "/")),
 	})
-	return &Client{backend: backend, key: func() string { return o.Key }, limit: rate.NewLimiter(limit, 1)}, nil
+	return &Client{backend: backend, key: func() string { return o.Key }, limit: rate.NewLimiter(limit, 1),
+		prices: map[string]knownPrice{}}, nil
 }
-
-// Livemode says whether the key is one of Stripe's live mode.
-func (c *Client) Livemode() bool { return !strings.Contains(c.key(), "_test_") }
 
 // Object is one of Stripe's as it answered.
 type Object struct {
