@@ -9,6 +9,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidegate-io/tidegate/internal/billing"
 )
 
 // Bounds of webhooks: anyone can post here, and only the body tells who may.
@@ -56,7 +58,7 @@ func (s *Server) stripeWebhook(w http.ResponseWriter, r *http.Request) error {
 		}
 		return badRequest("the webhook is refused: %v", err)
 	}
-	m := nats.NewMsg(s.Names.Subject("billing.stripe"))
+	m := nats.NewMsg(s.Names.Billing(string(billing.KindStripe)))
 	m.Data = payload
 	if id != "" { // it is Stripe's all the same: an error would bring it back for days
 		m.Header.Set(jetstream.MsgIDHeader, "stripe/"+id)

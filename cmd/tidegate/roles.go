@@ -3,6 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
+
+	"github.com/VictoriaMetrics/metrics"
 
 	"github.com/tidegate-io/tidegate/aggregator"
 	"github.com/tidegate-io/tidegate/client"
@@ -76,6 +79,14 @@ func (a *app) startBilling(ctx context.Context) {
 		}
 		return p
 	})
+	a.metrics.RegisterMetricsWriter(func(w io.Writer) {
+		if p := a.billing.Load(); p != nil {
+			if f, owned := p.Figures(); owned {
+				metrics.WriteGaugeUint64(w, "tidegate_stripe_unmapped_customers", uint64(f.Unmapped))
+				metrics.WriteGaugeUint64(w, "tidegate_stripe_unknown_prices", uint64(f.Prices))
+			}
+		}
+	})
 	a.reconfigure = append(a.reconfigure, func(c *config.Config) {
 		if p := a.billing.Load(); p != nil {
 			p.Configure(billingConfig(c))
@@ -144,6 +155,9 @@ func (a *app) verifyStripe() func([]byte, string) (string, string, error) {
 	}
 	return func(payload []byte, header string) (string, string, error) {
 		e, err := billing.Verify(payload, header, a.set.StripeSecrets, a.now())
+		if err == nil {
+			err = e.CheckMode(a.set.StripeMode)
+		}
 		return e.ID, e.Type, err
 	}
 }

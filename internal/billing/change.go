@@ -55,6 +55,8 @@ func (s *State) change(customer string) []Change {
 	out = append(out, paid...)
 	out = append(out, s.refund(customer, &now)...)
 	if len(out) > 0 || !slices.Equal(old.Unknown, now.Unknown) {
+		s.noteUnknown(customer, old.Unknown, false)
+		s.noteUnknown(customer, now.Unknown, true)
 		s.facts.Customers[customer] = &now
 		s.dirty.customers[customer] = true
 	}

@@ -126,7 +126,7 @@ func (p *plant) put(t *testing.T, kind Kind, body []byte) {
 	}
 }
 
-func (p *plant) ask(t *testing.T, request string) answer {
+func (p *plant) ask(t *testing.T, request string) Answer {
 	t.Helper()
 	m := nats.NewMsg(p.names.Query(Role, 0))
 	m.Data = []byte(request)
@@ -135,7 +135,7 @@ func (p *plant) ask(t *testing.T, request string) answer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var a answer
+	var a Answer
 	if err := json.Unmarshal(reply.Data, &a); err != nil {
 		t.Fatal(err)
 	}
@@ -200,12 +200,12 @@ func TestProcessorBuriesGarbageAndGoesOn(t *testing.T) {
 			t.Errorf("dead letter %+v, want %s", d, origin)
 		}
 	}
-	if a := p.ask(t, `{"unmapped":true}`); len(a.Unmapped) != 1 || a.Unmapped[0].StripeCustomer != "cus_1" {
-		t.Errorf("unmapped %+v", a)
+	if a := p.ask(t, `{"report":true}`); len(a.Report.Customers) != 1 || a.Report.Customers[0].StripeCustomer != "cus_1" {
+		t.Errorf("report %+v", a.Report)
 	}
 	body, _ := json.Marshal(Mapping{Customer: "acme", StripeCustomer: "cus_1"})
 	p.put(t, KindMap, body)
-	if a := p.ask(t, `{"unknown_prices":true}`); len(a.UnknownPrices) != 1 || a.UnknownPrices[0].Price != "price_x" {
+	if a := p.ask(t, `{"report":true}`); len(a.Report.Customers) != 0 || len(a.Report.Prices) != 1 || a.Report.Prices[0].Price != "price_x" {
 		t.Errorf("unknown prices %+v", a)
 	}
 	for _, q := range []string{`{}`, `x`} {

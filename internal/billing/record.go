@@ -23,7 +23,8 @@ const (
 var ErrRecord = errors.New("invalid billing record")
 
 // Mapping is the operator's word on whose a Stripe customer is; it wins over
-// what Stripe's objects say. An empty customer takes it back.
+// what Stripe's objects say. Without a customer it takes back what was said of
+// the Stripe customer, without a Stripe customer what was said of the customer.
 type Mapping struct {
 	Customer       string `json:"customer"`
 	StripeCustomer string `json:"stripe_customer"`
@@ -111,10 +112,10 @@ func ParseRecord(kind Kind, body []byte, seq uint64, stored time.Time) (Record, 
 }
 
 func (m *Mapping) validate() error {
-	if m.StripeCustomer == "" {
-		return errors.New("`stripe_customer` is missing")
-	}
-	if m.Customer == "" {
+	switch {
+	case m.StripeCustomer == "" && m.Customer == "":
+		return errors.New("`customer` and `stripe_customer` are missing")
+	case m.Customer == "":
 		return nil
 	}
 	return events.ValidateCustomer(m.Customer)

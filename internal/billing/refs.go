@@ -39,6 +39,10 @@ func (e *Envelope) Refs() []Ref {
 		var o sessionObject
 		lenient(e.Object, &o)
 		return refs(Ref{"subscription", string(o.Subscription)}, Ref{"customer", string(o.Customer)})
+	case "dispute": // does not say whose it is
+		var o disputeObject
+		lenient(e.Object, &o)
+		return refs(Ref{"charge", string(o.Charge)})
 	case "customer", "price", "product":
 		return refs(self)
 	}

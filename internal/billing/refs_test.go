@@ -21,6 +21,7 @@ func TestRefs(t *testing.T) {
 		{`{"type":"customer.deleted","data":{"object":{"object":"customer","id":"cus_1"}}}`, "[{customer cus_1}]"},
 		{`{"type":"price.updated","data":{"object":{"object":"price","id":"price_1"}}}`, "[{price price_1}]"},
 		{`{"type":"product.updated","data":{"object":{"object":"product","id":"prod_1"}}}`, "[{product prod_1}]"},
+		{`{"type":"charge.dispute.created","data":{"object":{"object":"dispute","id":"dp_1","charge":"ch_1"}}}`, "[{charge ch_1}]"},
 		{`{"type":"charge.refunded","data":{"object":{"object":"charge","id":"ch_1"}}}`, "[]"},
 		{`{"object":"v2.core.event","type":"v1.customer.subscription.updated","related_object":{"id":"sub_1","type":"subscription","url":"/v1/subscriptions/sub_1"}}`, "[{subscription sub_1}]"},
 		{`{"object":"v2.core.event","type":"v1.x","related_object":{"id":"sub_1"}}`, "[]"},

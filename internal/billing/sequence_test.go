@@ -49,8 +49,8 @@ func TestUpgradeAndDowngradeInOneSecond(t *testing.T) {
 	if got := s.Payments("acme"); len(got) != 1 || got[0].Amount != 2000 || got[0].Currency != "usd" || got[0].ToPlan != "pro" {
 		t.Errorf("payments %+v", got)
 	}
-	if len(s.Unmapped()) != 0 {
-		t.Errorf("unmapped %+v", s.Unmapped())
+	if len(unmapped(s)) != 0 {
+		t.Errorf("unmapped %+v", unmapped(s))
 	}
 }
 

@@ -1,12 +1,14 @@
 package billing
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // shape is the form that objects have in one API version; see testdata/shapes.
@@ -116,6 +118,51 @@ func (sh *shape) invoice(subscription, customer, price string, amount int64) fie
 	o["paid"], o["subscription"], line["subscription"] = true, subscription, subscription
 	line["price"] = sh.price(price)
 	return o
+}
+
+// thinEvents are such as Stripe sends to an endpoint for thin events.
+func thinEvents(t testing.TB) [][]byte {
+	t.Helper()
+	b, err := os.ReadFile("testdata/thin.ndjson")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bytes.Split(bytes.TrimSpace(b), []byte("\n"))
+}
+
+// TestThinEventsWithFetchedObjects: nothing comes of thin events, all of what is
+// fetched because of them.
+func TestThinEventsWithFetchedObjects(t *testing.T) {
+	for _, sh := range shapes {
+		shop := newShop("cus_1", "acme")
+		shop.shape = sh
+		shop.buy("sub_1", "price_pro")
+		want := folded(t, testConfig(), shop)
+		invoice := sh.invoice("sub_1", "cus_1", "price_pro", 2000)
+		invoice["billing_reason"], invoice["created"] = "subscription_create", t0.Unix()
+		invoice["status_transitions"].(fields)["paid_at"] = t0.Unix()
+		var recs []Record
+		for i, body := range thinEvents(t) {
+			rec, err := ParseRecord(KindStripe, body, uint64(i+1), t0)
+			if err != nil || !rec.Event.Thin || rec.Event.Livemode == nil || rec.Event.Created.IsZero() {
+				t.Fatalf("%s: %+v, %v", body, rec.Event, err)
+			}
+			recs = append(recs, rec)
+		}
+		recs = append(recs, fetchedRecord(t, 10, t0.Add(6*time.Second), shop.object("sub_1")), fetchedRecord(t, 11, t0.Add(6*time.Second), invoice))
+		permute(recs, len(recs), func(order []Record) {
+			s := New(testConfig())
+			fold(s, order, shop.at)
+			a, _ := want.Subscription("acme")
+			b, _ := s.Subscription("acme")
+			if a.Plan != b.Plan || a.Status != b.Status || !a.CurrentPeriodEnd.Equal(*b.CurrentPeriodEnd) {
+				t.Fatalf("%s: %+v, want %+v", sh.version, b, a)
+			}
+			if got := paymentsOf(s, "acme"); !strings.HasSuffix(got, "free→pro 2000") {
+				t.Fatalf("%s: payments %q", sh.version, got)
+			}
+		})
+	}
 }
 
 // TestShapesDiffer guards the tests themselves: what moved in Stripe's versions

@@ -16,11 +16,13 @@ type State struct {
 	facts facts
 
 	// Derived from the facts.
-	index   map[string]map[string]bool // customer → Stripe customers
-	owned   map[string]map[string]bool // Stripe customer → customers, as indexed
-	priced  map[string]map[string]bool // price → Stripe customers that ever had it
-	charged map[string]map[string]bool // Stripe customer → charges
-	timers  timers
+	index    map[string]map[string]bool // customer → Stripe customers
+	owned    map[string]map[string]bool // Stripe customer → customers, as indexed
+	priced   map[string]map[string]bool // price → Stripe customers that ever had it
+	charged  map[string]map[string]bool // Stripe customer → charges
+	timers   timers
+	nobodys  map[string]bool            // Stripe customers to be mapped
+	unknowns map[string]map[string]bool // price without a plan → customers
 
 	dirty dirty
 }
@@ -32,11 +34,13 @@ type facts struct {
 	Documents uint64    // how many times a document has changed
 	Parties   map[string]*party
 	Links     map[string]link
+	Unlinked  map[string]uint64 // our customers whose links were taken back, until which record
 	Prices    priceFacts
 	Charges   map[string]*chargeFact
 	Customers map[string]*sent
 	Seen      map[string]int64 // event ids by the day they were stored
 	SeenDay   int64
+	Thin      Thin
 }
 
 // sent is what was last said of a customer, so that only changes are said.
@@ -79,7 +83,7 @@ func newState(cfg Config) *State {
 
 func newFacts() facts {
 	return facts{
-		Parties: map[string]*party{}, Links: map[string]link{}, Customers: map[string]*sent{}, Seen: map[string]int64{},
+		Parties: map[string]*party{}, Links: map[string]link{}, Unlinked: map[string]uint64{}, Customers: map[string]*sent{}, Seen: map[string]int64{},
 		Charges: map[string]*chargeFact{},
 		Prices:  priceFacts{Prices: map[string]*priceFact{}, Products: map[string]*productFact{}},
 	}
@@ -121,6 +125,9 @@ func (s *State) event(rec *Record) []Change {
 		s.facts.Seen[id] = s.facts.SeenDay
 		s.dirty.seen = append(s.dirty.seen, id)
 	}
+	if rec.Event.Thin {
+		s.facts.Thin = Thin{Count: s.facts.Thin.Count + 1, Last: later(s.facts.Thin.Last, rec.Time)}
+	}
 	sight, ok := eventSight(rec, s.cfg.CustomerKey)
 	if !ok {
 		return nil
@@ -146,18 +153,6 @@ func (s *State) join(sg sight) []Change {
 		affected = s.all() // rare: somebody edited a product at Stripe
 	}
 	return s.changes(affected)
-}
-
-// link takes the operator's word on whose a Stripe customer is.
-func (s *State) link(m Mapping, seq uint64) []Change {
-	if old, ok := s.facts.Links[m.StripeCustomer]; ok && old.Seq >= seq {
-		return nil
-	}
-	s.facts.Links[m.StripeCustomer] = link{Customer: m.Customer, Seq: seq}
-	s.dirty.links[m.StripeCustomer] = true
-	s.facts.party(m.StripeCustomer)
-	s.dirty.parties[m.StripeCustomer] = true
-	return s.changes(s.reindex(m.StripeCustomer))
 }
 
 // Configure takes another configuration and says what it changes.
@@ -206,6 +201,7 @@ func (s *State) reindex(id string) map[string]bool {
 		s.index[c][id] = true
 	}
 	s.notePrices(id)
+	s.note(id)
 	return affected
 }
 
@@ -259,7 +255,11 @@ func (s *State) open() {
 	s.index, s.owned = map[string]map[string]bool{}, map[string]map[string]bool{}
 	s.priced = map[string]map[string]bool{}
 	s.charged = map[string]map[string]bool{}
-	s.timers = timers{}
+	s.timers, s.nobodys = timers{}, map[string]bool{}
+	s.unknowns = map[string]map[string]bool{}
+	for c, sent := range s.facts.Customers {
+		s.noteUnknown(c, sent.Unknown, true)
+	}
 	for id := range s.facts.Charges {
 		s.noteCharge(id)
 	}

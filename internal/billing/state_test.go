@@ -39,9 +39,14 @@ func summary(s *State) string {
 		b.Write(j)
 		b.WriteByte('\n')
 	}
-	j, _ := json.Marshal([]any{s.Unmapped(), s.UnknownPrices(), s.NextTimer()})
+	j, _ := json.Marshal([]any{unmapped(s), s.UnknownPrices(), s.NextTimer()})
 	b.Write(j)
 	return b.String()
+}
+
+func unmapped(s *State) []Unmapped {
+	list, _ := s.Unmapped("", 1000)
+	return list
 }
 
 func paymentsOf(s *State, customer string) string {
@@ -191,8 +196,28 @@ func TestMappingInAnyOrder(t *testing.T) {
 		if doc, _ := s.Subscription("other"); doc.Plan == "pro" || paymentsOf(s, "other") != "" {
 			rt.Fatalf("the one mapped before still has %+v, payments %q", doc, paymentsOf(s, "other"))
 		}
-		if len(s.Unmapped()) != 0 {
-			rt.Fatalf("unmapped: %v", s.Unmapped())
+		if len(unmapped(s)) != 0 {
+			rt.Fatalf("unmapped: %v", unmapped(s))
+		}
+	})
+}
+
+func TestMappingsAreTakenBackInAnyOrder(t *testing.T) {
+	anonymous := newShop("cus_1", "").create("sub_1", "price_pro", "active")
+	other := newShop("cus_2", "").create("sub_2", "price_team", "active")
+	sc := scenario{shops: []*shop{anonymous, other}}
+	recs := append(sc.records(),
+		Record{Kind: KindMap, Seq: 100, Time: t0, Map: Mapping{Customer: "acme", StripeCustomer: "cus_1"}},
+		Record{Kind: KindMap, Seq: 101, Time: t0, Map: Mapping{Customer: "acme"}},
+		Record{Kind: KindMap, Seq: 102, Time: t0, Map: Mapping{Customer: "acme", StripeCustomer: "cus_2"}})
+	rapid.Check(t, func(rt *rapid.T) {
+		s := New(testConfig())
+		fold(s, scrambled(rt, slices.Clone(recs)), sc.end())
+		if doc, _ := s.Subscription("acme"); doc.Plan != "team" || len(doc.Subscriptions) != 1 {
+			rt.Fatalf("document %+v", doc)
+		}
+		if u := unmapped(s); len(u) != 1 || u[0].StripeCustomer != "cus_1" {
+			rt.Fatalf("unmapped %+v", u)
 		}
 	})
 }
@@ -205,7 +230,7 @@ func TestUnmappedIsKeptAndAppliedAtOnce(t *testing.T) {
 	if changes := fold(s, sc.records(), sc.end()); len(changes) != 0 {
 		t.Fatalf("nobody's events changed %+v", changes)
 	}
-	if u := s.Unmapped(); len(u) != 1 || u[0].StripeCustomer != "cus_1" || u[0].Status != "active" || u[0].Email == "" {
+	if u := unmapped(s); len(u) != 1 || u[0].StripeCustomer != "cus_1" || u[0].Status != "active" || u[0].Email == "" {
 		t.Fatalf("unmapped: %+v", u)
 	}
 	changes := s.Apply(Record{Kind: KindMap, Seq: 9, Time: t0, Map: Mapping{Customer: "acme", StripeCustomer: "cus_1"}})
@@ -220,6 +245,11 @@ func TestUnmappedIsKeptAndAppliedAtOnce(t *testing.T) {
 	if changes[0].Subscription == nil || changes[0].Subscription.Plan != "pro" {
 		t.Errorf("document %+v", changes[0].Subscription)
 	}
+	changes = s.Apply(Record{Kind: KindMap, Seq: 10, Time: t0, Map: Mapping{Customer: "acme"}})
+	if len(changes) != 1 || changes[0].Account.Subscription == nil || *changes[0].Account.Subscription != (events.PlanState{Position: 10}) ||
+		*changes[0].Account.Email != "" || *changes[0].Account.StripeCustomer != "" || changes[0].Subscription.Plan != "free" {
+		t.Errorf("taken back: %+v", changes)
+	}
 }
 
 func TestStateSurvivesRestart(t *testing.T) {
@@ -230,6 +260,7 @@ func TestStateSurvivesRestart(t *testing.T) {
 			recs := scrambled(rt, append(sc.records(),
 				Record{Kind: KindMap, Map: Mapping{Customer: "early", StripeCustomer: "cus_unheard_of"}},
 				Record{Kind: KindMap, Map: Mapping{Customer: "other", StripeCustomer: "cus_1"}},
+				Record{Kind: KindMap, Map: Mapping{Customer: "other"}},
 				Record{Kind: KindMap, Map: Mapping{StripeCustomer: "cus_1"}}))
 			live, committed := New(testConfig()), New(testConfig())
 			var snapshot []byte

@@ -20,6 +20,7 @@ var paths = map[string]string{
 	"checkout.session": "/v1/checkout/sessions/",
 	"price":            "/v1/prices/",
 	"product":          "/v1/products/",
+	"charge":           "/v1/charges/",
 }
 
 // Fetch returns an object as it is now. A customer that was deleted is
