@@ -63,10 +63,10 @@ const (
 	// known is how long a product that was fetched need not be fetched again
 	// when a subscription names it; its own events say when it changes.
 	known = 24 * time.Hour
-	// again is after how long an object is asked for once more when the answer
+	// askAgain is after how long an object is asked for once more when the answer
 	// may not have seen the newest event, and tries how often.
-	again = time.Second
-	tries = 5
+	askAgain = time.Second
+	tries    = 5
 	// deniedFor is how long a type is left alone that the key may not read.
 	deniedFor = time.Hour
 )
@@ -278,7 +278,7 @@ func (p *Processor) take(r result, now time.Time) {
 		case newest && (fresh || j.tries >= tries):
 			p.drop(r.ref)
 		case newest:
-			j.due = now.Add(again)
+			j.due = now.Add(askAgain)
 		default: // events have come meanwhile
 			j.tries = 0
 		}

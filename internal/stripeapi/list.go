@@ -56,6 +56,11 @@ func (c *Client) Customers(ctx context.Context, after string) (Page, error) {
 	return c.list(ctx, "/v1/customers", "limit", pageSize, "starting_after", after)
 }
 
+// Products lists products that are sold, newest first, after the one with the id.
+func (c *Client) Products(ctx context.Context, after string) (Page, error) {
+	return c.list(ctx, "/v1/products", "active", "true", "limit", pageSize, "starting_after", after)
+}
+
 // Events lists the events of EventTypes that happened at since or later, newest
 // first, after the one with the id. Stripe keeps them for 30 days.
 func (c *Client) Events(ctx context.Context, since time.Time, after string) (Page, error) {

@@ -58,6 +58,8 @@ func listsAll(t *testing.T, c *Client) {
 		check("subscription", p, err)
 		p, err = c.Customers(t.Context(), after)
 		check("customer", p, err)
+		p, err = c.Products(t.Context(), after)
+		check("product", p, err)
 		p, err = c.Events(t.Context(), time.Now().Add(-time.Hour), after)
 		check("event", p, err)
 	}
