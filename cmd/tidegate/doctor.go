@@ -13,11 +13,10 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/stripe/stripe-go/v76"
-
 	"github.com/tidegate-io/tidegate/internal/config"
 	"github.com/tidegate-io/tidegate/internal/mongo"
 	"github.com/tidegate-io/tidegate/internal/stream"
+	"github.com/tidegate-io/tidegate/internal/stripeapi"
 )
 
 type doctorCmd struct {
@@ -195,11 +194,18 @@ func (c *doctorCmd) stripe(_ *env, ctx context.Context) (string, string) {
 		}
 		return stateOK, "webhook secret set; STRIPE_SECRET_KEY is not, so nothing is asked of Stripe"
 	}
-	base := os.Getenv("STRIPE_API_BASE")
-	if base == "" {
-		base = stripe.APIURL
+	base, err := lookup("STRIPE_API_BASE")
+	if err != nil {
+		return stateFailed, err.Error()
 	}
-	return probe(ctx, strings.TrimSuffix(base, "/")+"/v1/balance", key)
+	api, err := stripeapi.New(stripeapi.Options{Key: key, Base: base})
+	if err != nil {
+		return stateFailed, err.Error()
+	}
+	if err := api.Probe(ctx); err != nil {
+		return stateFailed, err.Error()
+	}
+	return stateOK, "the key is accepted"
 }
 
 func (c *doctorCmd) resend(_ *env, ctx context.Context) (string, string) {

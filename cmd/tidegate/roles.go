@@ -59,6 +59,9 @@ func (a *app) startRoles(ctx context.Context) error {
 			a.supervisor.Go(ctx, enforcer.Spec(a.names, p), func() stream.Processor { return enforcer.New(opt) })
 		}
 		a.startBilling(ctx)
+		if err := a.startStripe(ctx); err != nil {
+			return err
+		}
 	}
 	if a.set.has(roleNotifier) {
 		return a.startNotifier(ctx)
@@ -146,11 +149,15 @@ func (a *app) startIngest() error {
 	}
 	a.cache = cache
 	a.onStop("decisions", cache.Close)
+	upgradePage, err := a.upgradePage()
+	if err != nil {
+		return err
+	}
 	srv := ingest.New(ingest.Options{
 		JS: a.js, NC: a.nc, Names: a.names, Partitions: a.partitions, Horizon: a.config.Load().Retention.Horizon,
 		Catalog: func() plan.Catalog { return *a.catalog.Load() }, Decisions: cache, Store: a.store,
 		Keys: a.set.Keys, Now: a.now, Log: a.log, Metrics: a.metrics,
-		Verify: a.verifyStripe(), LinkSecret: a.set.Secret, UpgradeURL: func() string { return a.config.Load().Upgrade.URL },
+		Verify: a.verifyStripe(), LinkSecret: a.set.Secret, Upgrade: upgradePage, UpgradeURL: func() string { return a.config.Load().Upgrade.URL },
 		Funnel: funnel.Answer,
 		Resend: a.resendWebhook(),
 		Ready:  a.readiness(),
