@@ -17,7 +17,7 @@ func (p *Processor) Commit() ([]byte, error) {
 	}
 	r.Flipped = p.saved.flipped
 	p.commitMerge(&r)
-	changed := p.baseNew || len(p.dirty) > 0 || len(p.newSeen) > 0 || len(r.Gone) > 0 || r.Documents > p.saved.documents
+	changed := p.baseNew || len(p.dirty) > 0 || len(p.unchunked) > p.logged || len(r.Gone) > 0 || r.Documents > p.saved.documents
 	if !changed {
 		return nil, nil
 	}
@@ -49,18 +49,9 @@ func (p *Processor) commitCatalogs(r *record) (err error) {
 // documents over, and lets go of closed windows whose document is written.
 func (p *Processor) commitWindows(r *record) {
 	now := p.opt.Now()
-	dirty := make([]*customer, 0, len(p.dirty))
-	for c := range p.dirty {
-		dirty = append(dirty, c)
-	}
-	slices.SortFunc(dirty, func(a, b *customer) int {
-		if a.id < b.id {
-			return -1
-		}
-		return 1
-	})
 	var docs []events.Window
-	for _, c := range dirty {
+	for _, c := range p.dirty {
+		c.dirty = false
 		if c.changed {
 			r.Customers = append(r.Customers, c.record())
 			c.changed = false
@@ -76,6 +67,7 @@ func (p *Processor) commitWindows(r *record) {
 		c.windows = slices.DeleteFunc(c.windows, func(u *usage) bool { return u.closed && u.seq <= r.Documents })
 	}
 	clear(p.dirty)
+	p.dirty = p.dirty[:0]
 	p.docs.Add(docs, p.f.position)
 }
 

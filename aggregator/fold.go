@@ -34,6 +34,8 @@ type folder struct {
 	seq                   uint64
 	changes               int // of windows, by the message so far
 	isImport              bool
+	next                  [ahead]upcoming
+	loaded                int64 // means nothing: it is there for what was read to be needed
 }
 
 var errDuplicate = errors.New("duplicate")
@@ -51,16 +53,7 @@ func (f *folder) fold(m *stream.Message) error {
 	f.isImport = last == events.ImportToken
 	switch last {
 	case events.BatchToken, events.ImportToken:
-		err := events.EachInBatch(m.Data, func(i int, e events.Event, raw []byte, err error) {
-			if err == nil && e.ID == "" {
-				err = fmt.Errorf("%w: `id` is missing, an event in a batch needs one", events.ErrInvalid)
-			}
-			if err == nil {
-				err = f.event(&e)
-			}
-			f.outcome(i, raw, err)
-		})
-		f.outcome(-1, m.Data, err)
+		f.outcome(-1, m.Data, f.batch(m.Data))
 	case events.ControlToken:
 		f.outcome(0, m.Data, f.control(m.Data))
 	default:
@@ -97,38 +90,42 @@ func (f *folder) single(token string, h nats.Header, data []byte) error {
 	if e.ID == "" { // its retry is a new event
 		e.ID = "~" + strconv.FormatUint(f.seq, 10)
 	}
-	return f.event(&e)
+	u := upcoming{e: e, fp: fingerprint.Of(e.Subject, e.Source, e.ID)}
+	return f.event(&u)
 }
 
 // event counts one event, or says why not.
-func (f *folder) event(e *events.Event) error {
+func (f *folder) event(u *upcoming) error {
+	e, c := &u.e, u.c
 	if err := e.Validate(); err != nil {
 		return err
 	}
-	c := f.customers[e.Subject]
+	if c == nil { // an event before it may have made the customer
+		c = f.customers[e.Subject]
+	}
 	if c == nil && events.PartitionOf(e.Subject, f.partitions) != f.partition {
 		return fmt.Errorf("%w: customer %q does not belong to partition %d of %d", events.ErrInvalid, e.Subject, f.partition, f.partitions)
 	}
-	at, horizon := e.Time, f.horizon
-	if at.IsZero() {
-		at = f.now
+	at := f.now
+	if !e.Time.IsZero() {
+		at = e.Time
+		horizon := f.horizon
+		if f.isImport {
+			horizon = 0
+		}
+		if err := events.CheckTime(at, f.now, horizon); err != nil {
+			return err
+		}
 	}
-	if f.isImport {
-		horizon = 0
-	}
-	if err := events.CheckTime(at, f.now, horizon); err != nil {
-		return err
-	}
-	fp := fingerprint.Of(e.Subject, e.Source, e.ID)
-	hour := fingerprint.Hour(f.now)
-	if err := f.isNew(fp); err != nil {
+	if err := f.isNew(u.fp); err != nil {
 		return err
 	}
 	if err := f.count(e, c, at); err != nil {
 		return err
 	}
-	f.seen.Add(fp, hour)
-	f.counted(fingerprint.Entry{FP: fp, Hour: hour})
+	hour := fingerprint.Hour(f.now)
+	f.seen.Add(u.fp, hour)
+	f.counted(fingerprint.Entry{FP: u.fp, Hour: hour})
 	return nil
 }
 

@@ -61,9 +61,9 @@ type Processor struct {
 	emits      []emission
 	totals     []events.WindowTotal // to be told before them
 	dead       []events.Dead
-	dirty      map[*customer]struct{}
-	newSeen    []fingerprint.Entry // since the last commit
+	dirty      []*customer         // to be committed
 	unchunked  []fingerprint.Entry // in no run of SEEN yet
+	logged     int                 // so many of them the log has
 	store      seenStore           // SEEN
 	archive    *fingerprint.Archive
 	merged     chan merged // buffered: a merge has ended
@@ -95,21 +95,24 @@ type emission struct {
 
 // New is a processor for one ownership of a partition.
 func New(opt Options, partition int) *Processor {
-	p := &Processor{opt: opt, dirty: map[*customer]struct{}{}, owned: context.Background(), merged: make(chan merged, 1), keepMerged: keepMerged}
+	p := &Processor{opt: opt, owned: context.Background(), merged: make(chan merged, 1), keepMerged: keepMerged}
 	p.store.tries = seenTries
 	p.archive = fingerprint.NewArchive(&p.store, fingerprint.Sizes{})
 	p.f = folder{state: newState(), partition: partition, partitions: opt.Partitions, horizon: opt.Horizon,
 		touched: p.touched,
 		tell:    func(c *customer, u *usage) { p.totals = append(p.totals, p.total(c, u)) },
 		reject:  func(d events.Dead) { p.dead = append(p.dead, d) },
-		counted: func(e fingerprint.Entry) { p.newSeen = append(p.newSeen, e) },
+		counted: func(e fingerprint.Entry) { p.unchunked = append(p.unchunked, e) },
 		older:   func(fp uint64, oldest uint32) (bool, error) { return p.archive.Has(p.owned, fp, oldest) },
 	}
 	return p
 }
 
 func (p *Processor) touched(c *customer, u *usage) {
-	p.dirty[c] = struct{}{}
+	if !c.dirty {
+		c.dirty = true
+		p.dirty = append(p.dirty, c)
+	}
 	if u == nil {
 		return
 	}
@@ -124,7 +127,7 @@ func (p *Processor) touched(c *customer, u *usage) {
 // Restore implements stream.Processor.
 func (p *Processor) Restore(snapshot []byte) error {
 	p.f.state = newState()
-	p.archive, p.unchunked = fingerprint.NewArchive(&p.store, p.archive.Sizes), nil
+	p.archive, p.unchunked, p.logged = fingerprint.NewArchive(&p.store, p.archive.Sizes), nil, 0
 	p.deletable, p.obsolete = nil, nil
 	if snapshot == nil {
 		return nil

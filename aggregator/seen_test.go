@@ -54,7 +54,7 @@ func TestAnEventWaitsForItsFingerprint(t *testing.T) {
 	if err := handle(); err != nil {
 		t.Fatal(err)
 	}
-	run, err := p.archive.Write(ctx, p.newSeen)
+	run, err := p.archive.Write(ctx, p.unchunked)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,8 +137,10 @@ func TestMergedFingerprintsAreDeleted(t *testing.T) {
 	stop, _ := b.run(t, b.env.JS)
 	const rounds, each = 30, 4
 	for i := range rounds {
+		before, _ := b.seenState(t)
 		b.use(t, fmt.Sprint(i, "-"), each)
-		b.windows(t, "acme")
+		// A commit each, and with it a run: fewer, larger ones are not merged.
+		eventually(t, func() bool { now, _ := b.seenState(t); return now > before })
 	}
 	// state is what the log names, how many messages there are for it, and
 	// whether there is more to merge.

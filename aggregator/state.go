@@ -32,7 +32,11 @@ type state struct {
 type gate struct {
 	*plan.Gate
 	thresholds []events.Value
+	near       []near // of each limit
 }
+
+// near is a limit with the total from which on every change counts.
+type near struct{ from, limit events.Value }
 
 // customer is what the fold knows of one.
 type customer struct {
@@ -45,6 +49,7 @@ type customer struct {
 	cutAt     int64             // newest moment (ms) at which windows were cut, or would have been had there been any
 	windows   []*usage
 	changed   bool // anything but windows, since the last commit
+	dirty     bool // is in the processor's list of what is to be committed
 }
 
 // usage is one window of one feature. Times are Unix milliseconds.
@@ -85,6 +90,11 @@ func (s *state) setCatalog(c plan.Catalog) {
 	s.gates, s.byFeature = map[string][]*gate{}, map[string]*gate{}
 	for i := range c.Gates {
 		g := &gate{Gate: &c.Gates[i], thresholds: c.Gates[i].Thresholds()}
+		for _, l := range g.Limits {
+			if !l.Unlimited && !l.None {
+				g.near = append(g.near, near{g.Near(l.Value), l.Value})
+			}
+		}
 		s.gates[g.Meter.Event] = append(s.gates[g.Meter.Event], g)
 		s.byFeature[g.Feature] = g
 	}

@@ -36,8 +36,8 @@ func (f *folder) matters(c *customer, g *gate, before, after events.Value) bool 
 			return true
 		}
 	}
-	for _, l := range g.Limits {
-		if !l.Unlimited && !l.None && before.Cmp(l.Value) < 0 && after.Cmp(g.Near(l.Value)) >= 0 {
+	for _, l := range g.near {
+		if before.Cmp(l.limit) < 0 && after.Cmp(l.from) >= 0 {
 			return true
 		}
 	}
@@ -61,10 +61,8 @@ func (f *folder) blockEnds(c *customer, u *usage, g *gate) (sum int64) {
 		return 0
 	}
 	from := u.from(g, c.segments, f.now)
-	for _, l := range g.Limits {
-		if !l.Unlimited && !l.None {
-			sum += u.reaches(g, from, l.Value)
-		}
+	for _, l := range g.near {
+		sum += u.reaches(g, from, l.limit)
 	}
 	for _, l := range ownLimits(c, g) {
 		sum += u.reaches(g, from, l)
