@@ -152,7 +152,8 @@ func (f *folder) oldest() uint32 {
 // change is what an event does to one window, before it is done.
 type change struct {
 	g      *gate
-	w      window.Window
+	start  int64 // of its window, or of the bucket of a rolling one
+	end    int64
 	u      *usage // nil: to be opened
 	value  events.Value
 	member uint64
@@ -174,11 +175,10 @@ func (f *folder) count(e *events.Event, c *customer, at time.Time) error {
 	var buf [4]change
 	changes := buf[:0]
 	for _, g := range gates {
-		ch, err := f.plan(e, c, g, segments, at)
-		if err != nil {
+		changes = append(changes, change{g: g, value: events.Count(1)})
+		if err := f.plan(e, c, &changes[len(changes)-1], segments, at.UnixMilli()); err != nil {
 			return err
 		}
-		changes = append(changes, ch)
 	}
 	if c == nil {
 		c = f.customer(e.Subject)
@@ -187,26 +187,26 @@ func (f *folder) count(e *events.Event, c *customer, at time.Time) error {
 		c.segments, c.changed = segments, true
 	}
 	for i := range changes {
-		f.enact(c, &changes[i], at)
+		f.enact(c, &changes[i], at.UnixMilli())
 	}
 	return nil
 }
 
 // plan works out a change without making it.
-func (f *folder) plan(e *events.Event, c *customer, g *gate, segments []window.Segment, at time.Time) (change, error) {
-	ch := change{g: g, w: g.Window.At(segments, at), value: events.Count(1)}
-	start := ch.w.Start.UnixMilli()
+func (f *folder) plan(e *events.Event, c *customer, ch *change, segments []window.Segment, at int64) (err error) {
+	g := ch.g
+	ch.start, ch.end = g.Window.Span(segments, at)
+	start := ch.start
 	if g.Window.Kind == window.Rolling {
 		start = 0
 	}
 	if c != nil {
 		ch.u = c.find(g.Feature, start)
 		if ch.u != nil && ch.u.closed || ch.u == nil && start != 0 && start < c.closed[g.Feature] {
-			return ch, fmt.Errorf("%w: the window of %s that began at %s is closed for good",
-				events.ErrInvalid, g.Feature, ch.w.Start.Format(time.RFC3339))
+			return fmt.Errorf("%w: the window of %s that began at %s is closed for good",
+				events.ErrInvalid, g.Feature, ms(ch.start).Format(time.RFC3339))
 		}
 	}
-	var err error
 	switch g.Meter.Aggregate {
 	case plan.Count:
 	case plan.Unique:
@@ -215,7 +215,7 @@ func (f *folder) plan(e *events.Event, c *customer, g *gate, segments []window.S
 		ch.value, err = valueOf(e, g)
 	}
 	if err != nil {
-		return ch, err
+		return err
 	}
 	if ch.u != nil && g.Meter.Aggregate != plan.Unique && g.Meter.Aggregate != plan.Max {
 		ch.total, err = ch.u.used.Add(ch.value)
@@ -223,9 +223,9 @@ func (f *folder) plan(e *events.Event, c *customer, g *gate, segments []window.S
 		ch.total = ch.value
 	}
 	if err != nil {
-		return ch, fmt.Errorf("%w: %s: %w", events.ErrInvalid, g.Feature, err)
+		return fmt.Errorf("%w: %s: %w", events.ErrInvalid, g.Feature, err)
 	}
-	return ch, nil
+	return nil
 }
 
 func valueOf(e *events.Event, g *gate) (events.Value, error) {
@@ -251,25 +251,25 @@ func memberOf(e *events.Event, g *gate) (uint64, error) {
 	return xxhash.Sum64(raw), nil
 }
 
-func (f *folder) enact(c *customer, ch *change, at time.Time) {
+func (f *folder) enact(c *customer, ch *change, at int64) {
 	g, u := ch.g, ch.u
 	opened := u == nil
 	if opened {
-		u = &usage{feature: g.Feature, start: ch.w.Start.UnixMilli(), end: ch.w.End.UnixMilli(), firstAt: at.UnixMilli(), lastAt: at.UnixMilli()}
+		u = &usage{feature: g.Feature, start: ch.start, end: ch.end, firstAt: at, lastAt: at}
 		if g.Window.Kind == window.Rolling {
 			u.start, u.end = 0, 0
 		}
 		c.windows = append(c.windows, u)
 	}
 	f.settle(c, u, f.isImport)
-	moved := u.end != 0 && u.end != ch.w.End.UnixMilli() // there was no room for it, and is again
+	moved := u.end != 0 && u.end != ch.end // there was no room for it, and is again
 	if moved {
-		u.end = ch.w.End.UnixMilli()
+		u.end = ch.end
 	}
 	before, ends := u.total(g, c.segments, f.now), f.blockEnds(c, u, g)
 	bucketStart := int64(0)
 	if g.Window.Kind == window.Rolling {
-		bucketStart = ch.w.Start.UnixMilli()
+		bucketStart = ch.start
 	}
 	switch g.Meter.Aggregate {
 	case plan.Unique:
@@ -282,6 +282,6 @@ func (f *folder) enact(c *customer, ch *change, at time.Time) {
 		u.addBucket(g, bucketStart, ch.value)
 	}
 	u.events++
-	u.firstAt, u.lastAt = min(u.firstAt, at.UnixMilli()), max(u.lastAt, at.UnixMilli())
+	u.firstAt, u.lastAt = min(u.firstAt, at), max(u.lastAt, at)
 	f.touch(c, u, opened || moved || f.matters(c, g, before, u.total(g, c.segments, f.now)) || f.blockEnds(c, u, g) != ends)
 }

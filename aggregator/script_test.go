@@ -13,7 +13,6 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/fingerprint"
 	"github.com/tidegate-io/tidegate/internal/plan"
 	"github.com/tidegate-io/tidegate/internal/stream"
 	"github.com/tidegate-io/tidegate/internal/window"
@@ -179,7 +178,7 @@ func BenchmarkFold(b *testing.B) {
 			n := 0
 			for b.Loop() {
 				if n%messages == 0 { // each round is one of new events
-					f.seen = fingerprint.Set{}
+					f.seen.Reset()
 				}
 				f.sendBeforeFlush(epoch.Add(time.Duration(n/messages)*time.Second), events.BatchToken, msgs[n%messages])
 				clear(f.emit)

@@ -52,8 +52,9 @@ func (s *Set) Add(fp uint64, hour uint32) {
 	}
 	i := s.slot(fp)
 	if s.fps[i] == 0 {
-		s.fps[i], s.hours[i] = fp, hour
+		s.fps[i], s.hours[i] = fp, hour // without reading the hour, which is far away
 		s.used++
+		return
 	}
 	s.hours[i] = max(hour, s.hours[i])
 }
