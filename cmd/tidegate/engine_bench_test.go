@@ -187,17 +187,23 @@ func readBack(js jetstream.JetStream, n int) error {
 func waitCommitted(b *testing.B, a *app) {
 	b.Helper()
 	for p := range a.partitions {
+		fresh := nats.NewMsg(a.names.Query(roleAggregator, p))
+		fresh.Header.Set(stream.FreshHeader, "1")
+		fresh.Data = []byte("{}")
+		if _, err := a.nc.RequestMsg(fresh, time.Minute); err != nil { // waits for the fold alone
+			b.Fatal(err)
+		}
 		in := stream.Input{Stream: events.StreamUsage, Filter: a.names.Usage(p, "*")}
-		newest, err := stream.Newest(context.Background(), a.js, a.names, in)
+		newest, err := stream.Newest(b.Context(), a.js, a.names, in)
 		if err != nil {
 			b.Fatal(err)
 		}
 		for {
-			at, err := stream.Committed(context.Background(), a.js, a.names, roleAggregator, p)
+			at, err := stream.Committed(b.Context(), a.js, a.names, roleAggregator, p)
 			if err == nil && len(at) > 0 && at[0].Seq >= newest {
 				break
 			}
-			<-time.After(5 * time.Millisecond)
+			<-time.After(10 * time.Millisecond)
 		}
 	}
 }
