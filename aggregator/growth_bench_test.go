@@ -54,8 +54,8 @@ func grow(b *testing.B, customers, total int) (c costs) {
 	defer cancel()
 	p := offline(cat, time.Now)
 	p.archive = fingerprint.NewArchive(&shelf{}, fingerprint.Sizes{})
-	p.docs = writeback.New((*events.Window).ID, func(context.Context, []events.Window) error { return nil }, slog.New(slog.DiscardHandler))
-	go p.docs.Run(ctx)
+	p.docs.writer = writeback.New((*events.Window).ID, func(context.Context, []events.Window) error { return nil }, slog.New(slog.DiscardHandler))
+	go p.docs.writer.Run(ctx)
 	p.begin()
 	now, seq := epoch, uint64(0)
 	handle := func(data []byte) {
