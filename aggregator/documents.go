@@ -56,6 +56,17 @@ func (d *documents) lacks(u *usage) bool {
 	return u.seq > d.from.seq || u.end > d.from.end && u.end <= d.to.end
 }
 
+// tendDocuments looks for ends, once a second, and goes on with a round. A round
+// begins with a commit, unless there is nothing to commit.
+func (p *Processor) tendDocuments(now time.Time) {
+	if at := now.UnixMilli(); p.nextEnd <= at && p.flipped+1000 <= at {
+		p.flip(at)
+	}
+	if p.docs.begun() || !p.dirty.some {
+		p.handOver(now)
+	}
+}
+
 // handOver gives the writer the next documents once it has written the last.
 func (p *Processor) handOver(now time.Time) {
 	d := &p.docs

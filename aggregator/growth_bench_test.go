@@ -21,8 +21,8 @@ import (
 
 // BenchmarkGrowth folds and commits events of uniformly chosen customers, of
 // which there are 10,000 or 1,000,000, as the owner of a partition does it but
-// without a server: a commit for every second of work. Each customer has an
-// open window before the clock starts.
+// without a server: a commit for every second of work. A million events before
+// the clock starts have opened a window of each customer.
 func BenchmarkGrowth(b *testing.B) {
 	const few, many, each = 10_000, 1_000_000, 2_000_000
 	for b.Loop() {
@@ -47,7 +47,7 @@ type costs struct{ fold, commit, longest, snapshot time.Duration }
 func (c costs) total() time.Duration { return c.fold + c.commit }
 
 func grow(b *testing.B, customers, total int) (c costs) {
-	const perMessage = 500
+	const perMessage, before = 500, 1_000_000
 	cat := oneGate(plan.Count, window.Spec{Kind: window.Anniversary, Days: 30})
 	cat.Gates[0].Limits["free"] = plan.Limit{Value: events.Count(1 << 40)}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -72,16 +72,16 @@ func grow(b *testing.B, customers, total int) (c costs) {
 		return len(r)
 	}
 	var data []byte
-	for from := 0; from < customers; from += perMessage {
+	for n := 0; n < before; n += perMessage {
 		data = data[:0]
-		for i := from; i < min(from+perMessage, customers); i++ {
-			data = appendUse(data, "open", i)
+		for i := range perMessage {
+			data = appendUse(data, fmt.Sprint("open-", n), (n+i)%customers)
 		}
-		now = now.Add(30 * day / time.Duration(customers/perMessage)) // windows end all the time
+		now = now.Add(30 * day * perMessage / before) // so windows end all the time
 		handle(data)
 		clear(p.emits)
 		p.emits = p.emits[:0]
-		if from%100_000 == 0 {
+		if n%100_000 == 0 {
 			commit()
 		}
 	}

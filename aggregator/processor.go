@@ -240,13 +240,7 @@ func (p *Processor) Tick(now time.Time) (time.Time, error) {
 	if err := p.announce(now); err != nil {
 		return time.Time{}, err
 	}
-	// Ends and a new configuration are looked for once a second.
-	if at := now.UnixMilli(); p.nextEnd <= at && p.flipped+1000 <= at {
-		p.flip(at)
-	}
-	if p.docs.begun() || !p.dirty.some {
-		p.handOver(now)
-	}
+	p.tendDocuments(now)
 	return now.Add(time.Second), nil
 }
 
