@@ -32,7 +32,7 @@ type folder struct {
 	failed                error                   // the state is worth nothing any more
 	now                   time.Time               // storing time of the message
 	seq                   uint64
-	changes               int // of windows, by the message so far
+	changes               uint32 // of windows, by the message so far
 	isImport              bool
 	next                  [ahead]upcoming
 	loaded                int64 // means nothing: it is there for what was read to be needed
@@ -101,7 +101,7 @@ func (f *folder) event(u *upcoming) error {
 		return err
 	}
 	if c == nil { // an event before it may have made the customer
-		c = f.customers[e.Subject]
+		c = f.customers.find(e.Subject)
 	}
 	if c == nil && events.PartitionOf(e.Subject, f.partitions) != f.partition {
 		return fmt.Errorf("%w: customer %q does not belong to partition %d of %d", events.ErrInvalid, e.Subject, f.partition, f.partitions)
@@ -166,9 +166,10 @@ func (f *folder) count(e *events.Event, c *customer, at time.Time) error {
 	if len(gates) == 0 {
 		return nil
 	}
+	var one [1]window.Segment
 	var segments []window.Segment
-	if c != nil && len(c.segments) > 0 {
-		segments = c.segments
+	if c != nil && c.known {
+		segments = c.segments(&one)
 	} else {
 		segments = window.First(at)
 	}
@@ -183,11 +184,12 @@ func (f *folder) count(e *events.Event, c *customer, at time.Time) error {
 	if c == nil {
 		c = f.customer(e.Subject)
 	}
-	if len(c.segments) == 0 {
-		c.segments, c.changed = segments, true
+	if !c.known {
+		c.setSegments(segments)
+		c.changed = true
 	}
 	for i := range changes {
-		f.enact(c, &changes[i], at.UnixMilli())
+		f.enact(c, &changes[i], segments, at.UnixMilli())
 	}
 	return nil
 }
@@ -201,8 +203,8 @@ func (f *folder) plan(e *events.Event, c *customer, ch *change, segments []windo
 		start = 0
 	}
 	if c != nil {
-		ch.u = c.find(g.Feature, start)
-		if ch.u != nil && ch.u.closed || ch.u == nil && start != 0 && start < c.closed[g.Feature] {
+		ch.u = c.find(g.feature, start)
+		if ch.u != nil && ch.u.closed || ch.u == nil && start != 0 && start < c.closedAt(g.feature) {
 			return fmt.Errorf("%w: the window of %s that began at %s is closed for good",
 				events.ErrInvalid, g.Feature, ms(ch.start).Format(time.RFC3339))
 		}
@@ -251,22 +253,23 @@ func memberOf(e *events.Event, g *gate) (uint64, error) {
 	return xxhash.Sum64(raw), nil
 }
 
-func (f *folder) enact(c *customer, ch *change, at int64) {
+func (f *folder) enact(c *customer, ch *change, segments []window.Segment, at int64) {
 	g, u := ch.g, ch.u
 	opened := u == nil
 	if opened {
-		u = &usage{feature: g.Feature, start: ch.start, end: ch.end, firstAt: at, lastAt: at}
+		start, end := ch.start, ch.end
 		if g.Window.Kind == window.Rolling {
-			u.start, u.end = 0, 0
+			start, end = 0, 0
 		}
-		c.windows = append(c.windows, u)
+		u = c.open(g.feature, start)
+		u.end, u.firstAt, u.lastAt = end, at, at
 	}
 	f.settle(c, u, f.isImport)
 	moved := u.end != 0 && u.end != ch.end // there was no room for it, and is again
 	if moved {
 		u.end = ch.end
 	}
-	before, ends := u.total(g, c.segments, f.now), f.blockEnds(c, u, g)
+	before, ends := u.total(g, segments, f.now), f.blockEnds(c, u, g, segments)
 	bucketStart := int64(0)
 	if g.Window.Kind == window.Rolling {
 		bucketStart = ch.start
@@ -283,5 +286,5 @@ func (f *folder) enact(c *customer, ch *change, at int64) {
 	}
 	u.events++
 	u.firstAt, u.lastAt = min(u.firstAt, at), max(u.lastAt, at)
-	f.touch(c, u, opened || moved || f.matters(c, g, before, u.total(g, c.segments, f.now)) || f.blockEnds(c, u, g) != ends)
+	f.touch(c, u, opened || moved || f.matters(c, g, before, u.total(g, segments, f.now)) || f.blockEnds(c, u, g, segments) != ends)
 }
