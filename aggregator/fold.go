@@ -34,6 +34,7 @@ type folder struct {
 	seq                   uint64
 	changes               uint32 // of windows, by the message so far
 	isImport              bool
+	one                   [1]window.Segment // room that need not be allocated for each event
 	next                  [ahead]upcoming
 	loaded                int64 // means nothing: it is there for what was read to be needed
 }
@@ -166,10 +167,9 @@ func (f *folder) count(e *events.Event, c *customer, at time.Time) error {
 	if len(gates) == 0 {
 		return nil
 	}
-	var one [1]window.Segment
 	var segments []window.Segment
 	if c != nil && c.known {
-		segments = c.segments(&one)
+		segments = c.segments(&f.one)
 	} else {
 		segments = window.First(at)
 	}
