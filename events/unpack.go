@@ -13,14 +13,17 @@ import (
 // what outlives it.
 type Batch struct {
 	b    []byte
-	text string // the same bytes: to copy them would cost as much as reading does
+	text string // the same bytes
 	at   int
 	read int // events
 	err  error
 }
 
 // NewBatch begins to read a packed message.
-func NewBatch(b []byte) Batch { return Batch{b: b, text: unsafe.String(unsafe.SliceData(b), len(b))} }
+func NewBatch(b []byte) Batch { return Batch{b: b, text: textOf(b)} }
+
+// textOf is b as a string without a copy, which would cost as much as reading.
+func textOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // Next reads the next event into e and returns its bytes. An error is of this
 // event alone; the others can be read. At the end of the message, or where it

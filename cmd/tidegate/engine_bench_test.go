@@ -158,7 +158,7 @@ func publishAll(b *testing.B, nc *nats.Conn, messages []*nats.Msg) {
 	}
 	for _, m := range messages {
 		copied := *m
-		if _, err := js.PublishMsgAsync(&copied); err != nil {
+		if _, err := js.PublishMsgAsync(&copied, jetstream.WithStallWait(time.Minute)); err != nil {
 			b.Fatal(err)
 		}
 	}
