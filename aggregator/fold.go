@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/cespare/xxhash/v2"
-	"github.com/nats-io/nats.go"
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/fingerprint"
@@ -35,7 +34,8 @@ type folder struct {
 	changes               uint32 // of windows, by the message so far
 	isImport              bool
 	one                   [1]window.Segment // room that need not be allocated for each event
-	next                  [ahead]upcoming
+	next                  [stream.Ahead]upcoming
+	at, expected          int   // of next: the messages to come
 	loaded                int64 // means nothing: it is there for what was read to be needed
 }
 
@@ -50,7 +50,7 @@ type older func(fp uint64, oldest uint32) (bool, error)
 func (f *folder) fold(m *stream.Message) error {
 	f.now, f.seq, f.changes = m.Time, m.Seq, 0
 	f.sweep()
-	last := m.Subject[strings.LastIndexByte(m.Subject, '.')+1:]
+	last := lastToken(m.Subject)
 	f.isImport = last == events.ImportToken
 	switch last {
 	case events.BatchToken, events.ImportToken:
@@ -58,11 +58,13 @@ func (f *folder) fold(m *stream.Message) error {
 	case events.ControlToken:
 		f.outcome(0, m.Data, f.control(m.Data))
 	default:
-		f.outcome(0, m.Data, f.single(last, m.Header, m.Data))
+		f.outcome(0, m.Data, f.single(m, last))
 	}
 	f.position, f.storedAt = m.Seq, m.Time
 	return f.failed
 }
+
+func lastToken(subject string) string { return subject[strings.LastIndexByte(subject, '.')+1:] }
 
 func (f *folder) outcome(index int, raw []byte, err error) {
 	if err == nil || errors.Is(err, errDuplicate) || f.failed != nil {
@@ -72,27 +74,6 @@ func (f *folder) outcome(index int, raw []byte, err error) {
 		Origin: events.StreamUsage + "/" + strconv.FormatUint(f.seq, 10) + "/" + strconv.Itoa(index),
 		Reason: err.Error(), At: f.now, Body: raw,
 	})
-}
-
-// single is a message that an app published to usage.in.<token>.
-func (f *folder) single(token string, h nats.Header, data []byte) error {
-	e, err := events.Decode(data)
-	if err != nil {
-		return err
-	}
-	if e.Subject == "" {
-		if e.Subject, err = events.ParseToken(token); err != nil {
-			return err
-		}
-	}
-	if events.Token(e.Subject) != token {
-		return fmt.Errorf("%w: published under %q, but its subject is the customer %q", events.ErrInvalid, token, e.Subject)
-	}
-	if e.ID == "" { // its retry is a new event
-		e.ID = "~" + strconv.FormatUint(f.seq, 10)
-	}
-	u := upcoming{e: e, fp: fingerprint.Of(e.Subject, e.Source, e.ID)}
-	return f.event(&u)
 }
 
 // event counts one event, or says why not.
