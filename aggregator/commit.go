@@ -4,31 +4,30 @@ import (
 	"encoding/json"
 	"slices"
 
-	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/fingerprint"
-	"github.com/tidegate-io/tidegate/internal/wire"
 )
 
 // Commit implements stream.Processor.
 func (p *Processor) Commit() ([]byte, error) {
-	r := record{Documents: p.docs.Watermark(), Position: p.f.position, StoredAt: ns(p.f.storedAt), Hour: p.f.hour}
-	if p.flipped > p.saved.flipped && p.docs.Settled() {
-		p.saved.flipped = p.flipped
-	}
-	r.Flipped = p.saved.flipped
+	written := p.docs.written()
+	r := record{Documents: written.seq, Flipped: written.end, Position: p.f.position, StoredAt: ns(p.f.storedAt), Hour: p.f.hour}
 	p.commitMerge(&r)
-	changed := p.baseNew || len(p.dirty) > 0 || len(p.newSeen) > 0 || len(r.Gone) > 0 || r.Documents > p.saved.documents
+	changed := p.baseNew || p.dirty.some || len(p.unchunked) > p.logged || len(r.Gone) > 0 || written.seq > p.saved.written.seq
 	if !changed {
 		return nil, nil
 	}
 	if err := p.commitCatalogs(&r); err != nil {
 		return nil, err
 	}
-	p.commitWindows(&r)
 	p.commitSeen(&r)
-	p.saved.documents = r.Documents
-	b, err := wire.Marshal(&r)
-	return b, err
+	b, err := p.f.encode(&r, p.changed, false, p.saved.size)
+	if err != nil {
+		return nil, err
+	}
+	p.committed(written.seq)
+	p.saved.written, p.saved.size = written, len(b)
+	p.handOver(p.opt.Now())
+	return b, nil
 }
 
 func (p *Processor) commitCatalogs(r *record) (err error) {
@@ -45,48 +44,39 @@ func (p *Processor) commitCatalogs(r *record) (err error) {
 	return nil
 }
 
-// commitWindows takes down changed customers and windows, hands the windows'
-// documents over, and lets go of closed windows whose document is written.
-func (p *Processor) commitWindows(r *record) {
-	now := p.opt.Now()
-	dirty := make([]*customer, 0, len(p.dirty))
-	for c := range p.dirty {
-		dirty = append(dirty, c)
+// changed are the customers that changed since the last commit.
+func (p *Processor) changed(yield func(*customer) bool) {
+	for n := range p.dirty.all {
+		if !yield(p.f.customers.at(n)) {
+			return
+		}
 	}
-	slices.SortFunc(dirty, func(a, b *customer) int {
-		if a.id < b.id {
-			return -1
-		}
-		return 1
-	})
-	var docs []events.Window
-	for _, c := range dirty {
-		if c.changed {
-			r.Customers = append(r.Customers, c.record())
-			c.changed = false
-		}
-		for _, u := range c.windows {
-			if !u.changed {
-				continue
+}
+
+// committed notes that what changed is taken down, that documents are to be
+// written of it, and lets go of closed windows whose document is written.
+func (p *Processor) committed(documents uint64) {
+	for c := range p.changed {
+		c.changed = false
+		closed := false
+		for u := range c.windows {
+			u.changed = false
+			if u.detail != nil {
+				u.detail.newBuckets, u.detail.newMembers = nil, nil
 			}
-			r.Windows = append(r.Windows, u.record(c.id, false))
-			docs = append(docs, p.document(c, u, now))
-			u.changed, u.newBuckets, u.newMembers = false, nil, nil
+			closed = closed || u.closed
 		}
-		c.windows = slices.DeleteFunc(c.windows, func(u *usage) bool { return u.closed && u.seq <= r.Documents })
+		p.docs.changed.add(c.number)
+		if closed {
+			c.forget(func(u *usage) bool { return u.closed && u.seq <= documents })
+		}
 	}
-	clear(p.dirty)
-	p.docs.Add(docs, p.f.position)
+	p.dirty.clear()
 }
 
 // Snapshot implements stream.Processor.
 func (p *Processor) Snapshot() ([]byte, error) {
-	r, err := p.f.snapshot()
-	if err != nil {
-		return nil, err
-	}
-	r.Seen, r.Chunks = fingerprint.Encode(slices.Clone(p.unchunked)), p.archive.Runs()
-	r.Obsolete = slices.Concat(p.deletable, p.obsolete)
-	r.Documents, r.Flipped = p.saved.documents, p.saved.flipped
-	return wire.Marshal(&r)
+	r := record{Seen: fingerprint.Encode(slices.Clone(p.unchunked)), Chunks: p.archive.Runs(), Obsolete: slices.Concat(p.deletable, p.obsolete),
+		Documents: p.saved.written.seq, Flipped: p.saved.written.end}
+	return p.f.snapshot(r)
 }

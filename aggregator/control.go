@@ -57,11 +57,17 @@ func (f *folder) control(data []byte) error {
 // configure makes a catalog the one in force, and tells again all totals whose
 // thresholds are other ones now.
 func (f *folder) configure(c plan.Catalog) {
-	old := f.byFeature
+	old := map[*feature]*gate{}
+	for _, ft := range f.features {
+		old[ft] = ft.gate
+	}
 	f.setCatalog(c)
-	for _, cu := range f.customers {
-		for _, u := range cu.windows {
-			g, before := f.byFeature[u.feature], old[u.feature]
+	for cu := range f.customers.all {
+		for u := range cu.windows {
+			if u.detail != nil {
+				u.detail.sums.valid = false
+			}
+			g, before := u.feature.gate, old[u.feature]
 			if g == nil {
 				continue
 			}
@@ -95,22 +101,22 @@ func (f *folder) retell(c *customer, u *usage) {
 }
 
 func (f *folder) changePlan(c *customer, p events.PlanControl) {
-	before := f.catalog.Plan(c.plan).Name
+	before := f.catalog.Plan(c.planName()).Name
 	if p.Cut {
 		f.cut(c, p.From, p.From)
 	}
 	if !c.newest("plan", p.Position) {
 		return
 	}
-	c.plan, c.changed = p.Plan, true
+	c.rare().plan, c.changed = p.Plan, true
 	f.touched(c, nil)
-	for _, u := range c.windows { // their documents name plan and limit
+	for u := range c.windows { // their documents name plan and limit
 		switch {
 		case u.closed:
 		case u.end == 0 || u.end > p.From.UnixMilli():
 			f.touch(c, u, false)
-		case u.plan == "":
-			u.plan = before
+		case u.planName() == "":
+			u.detailed().plan = before
 			f.touch(c, u, false)
 		}
 	}
@@ -119,30 +125,33 @@ func (f *folder) changePlan(c *customer, p events.PlanControl) {
 // newest says whether a control event is not older than the one that set the
 // same before: a retry may have put it behind a newer one.
 func (c *customer) newest(what string, position uint64) bool {
-	if position < c.controls[what] {
-		return false
+	settings := c.rare().settings
+	for i := range settings {
+		if settings[i].what == what {
+			newer := position >= settings[i].position
+			settings[i].position = max(settings[i].position, position)
+			return newer
+		}
 	}
-	if c.controls == nil {
-		c.controls = map[string]uint64{}
-	}
-	c.controls[what] = position
+	c.extra.settings = append(settings, setting{what, position})
 	return true
 }
 
 // cut ends the running windows at from, where new ones begin.
 func (f *folder) cut(c *customer, from, anchor time.Time) {
-	c.changed, c.cutAt = true, max(c.cutAt, from.UnixMilli())
+	c.changed, c.rare().cutAt = true, max(c.cutAt(), from.UnixMilli())
 	f.touched(c, nil)
-	for _, u := range c.windows {
+	for u := range c.windows {
 		f.settle(c, u, true)
 	}
-	if len(c.segments) == 0 { // nothing to cut yet
-		c.segments = window.First(anchor)
+	var one [1]window.Segment
+	if !c.known { // nothing to cut yet
+		c.setSegments(window.First(anchor))
 		return
 	}
-	c.segments = window.Cut(c.segments, from, anchor)
+	c.setSegments(window.Cut(c.segments(&one), from, anchor))
 	at := from.UTC().Truncate(time.Millisecond).UnixMilli()
-	for _, u := range c.windows {
+	for u := range c.windows {
 		switch {
 		case u.closed:
 		case u.end == 0:
@@ -160,8 +169,9 @@ func (f *folder) cut(c *customer, from, anchor time.Time) {
 // there, in a window without extent.
 func (f *folder) retile(c *customer, u *usage) {
 	end := u.start
-	if g := f.byFeature[u.feature]; g != nil {
-		if w := g.Window.At(c.segments, ms(u.start)); w.Start.UnixMilli() == u.start {
+	if g := u.feature.gate; g != nil {
+		var one [1]window.Segment
+		if w := g.Window.At(c.segments(&one), ms(u.start)); w.Start.UnixMilli() == u.start {
 			end = w.End.UnixMilli()
 		}
 	}
@@ -173,7 +183,8 @@ func (f *folder) retile(c *customer, u *usage) {
 // replace ends a window where that of another period begins which is the
 // running one now.
 func (f *folder) replace(c *customer, u *usage, g *gate) {
-	w, end := g.Window.At(c.segments, f.now), u.end
+	var one [1]window.Segment
+	w, end := g.Window.At(c.segments(&one), f.now), u.end
 	if w.Start.UnixMilli() == u.start {
 		end = w.End.UnixMilli()
 	} else {
@@ -196,64 +207,18 @@ func (f *folder) override(c *customer, o events.OverrideControl) {
 		return
 	}
 	if o.Override == nil {
-		delete(c.overrides, o.Feature)
+		delete(c.rare().overrides, o.Feature)
 	} else {
-		if c.overrides == nil {
-			c.overrides = map[string]events.Override{}
+		if c.rare().overrides == nil {
+			c.extra.overrides = map[string]events.Override{}
 		}
-		c.overrides[o.Feature] = *o.Override
+		c.extra.overrides[o.Feature] = *o.Override
 	}
 	c.changed = true
 	f.touched(c, nil)
-	for _, u := range c.windows {
-		if u.feature == o.Feature && !u.closed {
+	for u := range c.windows {
+		if u.feature.name == o.Feature && !u.closed {
 			f.retell(c, u)
 		}
 	}
-}
-
-// sweep forgets, once an hour of stream time, what can no longer change.
-func (f *folder) sweep() {
-	hour := fingerprint.Hour(f.now)
-	if hour <= f.hour {
-		return
-	}
-	f.hour = hour
-	f.seen.Sweep(f.oldest())
-	oldest := f.now.Truncate(time.Hour).Add(-f.horizon)
-	for _, c := range f.customers {
-		for _, u := range c.windows {
-			if u.end == 0 {
-				if f.dropBuckets(u, oldest) {
-					f.touched(c, u)
-				}
-				continue
-			}
-			// An import may fill old windows for as long as it takes.
-			if u.closed || u.end > oldest.UnixMilli() || u.storedAt > oldest.UnixMilli() {
-				continue
-			}
-			u.closed, u.changed, c.changed = true, true, true
-			if c.closed == nil {
-				c.closed = map[string]int64{}
-			}
-			c.closed[u.feature] = max(c.closed[u.feature], u.end)
-			f.touched(c, u)
-		}
-	}
-}
-
-// dropBuckets forgets the buckets of a rolling window that can neither count
-// nor change any more.
-func (f *folder) dropBuckets(u *usage, oldest time.Time) (dropped bool) {
-	g := f.byFeature[u.feature]
-	if g == nil || g.Window.Kind != window.Rolling {
-		return false
-	}
-	start := g.Window.Oldest(oldest).UnixMilli()
-	if len(u.buckets) == 0 || u.buckets[0].Start >= start {
-		return false
-	}
-	u.dropBefore(start)
-	return true
 }

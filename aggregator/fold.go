@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/cespare/xxhash/v2"
-	"github.com/nats-io/nats.go"
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/fingerprint"
@@ -32,8 +31,12 @@ type folder struct {
 	failed                error                   // the state is worth nothing any more
 	now                   time.Time               // storing time of the message
 	seq                   uint64
-	changes               int // of windows, by the message so far
+	changes               uint32 // of windows, by the message so far
 	isImport              bool
+	one                   [1]window.Segment // room that need not be allocated for each event
+	next                  [stream.Ahead]upcoming
+	at, expected          int   // of next: the messages to come
+	loaded                int64 // means nothing: it is there for what was read to be needed
 }
 
 var errDuplicate = errors.New("duplicate")
@@ -47,28 +50,21 @@ type older func(fp uint64, oldest uint32) (bool, error)
 func (f *folder) fold(m *stream.Message) error {
 	f.now, f.seq, f.changes = m.Time, m.Seq, 0
 	f.sweep()
-	last := m.Subject[strings.LastIndexByte(m.Subject, '.')+1:]
+	last := lastToken(m.Subject)
 	f.isImport = last == events.ImportToken
 	switch last {
 	case events.BatchToken, events.ImportToken:
-		err := events.EachInBatch(m.Data, func(i int, e events.Event, raw []byte, err error) {
-			if err == nil && e.ID == "" {
-				err = fmt.Errorf("%w: `id` is missing, an event in a batch needs one", events.ErrInvalid)
-			}
-			if err == nil {
-				err = f.event(&e)
-			}
-			f.outcome(i, raw, err)
-		})
-		f.outcome(-1, m.Data, err)
+		f.outcome(-1, m.Data, f.batch(m.Data))
 	case events.ControlToken:
 		f.outcome(0, m.Data, f.control(m.Data))
 	default:
-		f.outcome(0, m.Data, f.single(last, m.Header, m.Data))
+		f.outcome(0, m.Data, f.single(m, last))
 	}
 	f.position, f.storedAt = m.Seq, m.Time
 	return f.failed
 }
+
+func lastToken(subject string) string { return subject[strings.LastIndexByte(subject, '.')+1:] }
 
 func (f *folder) outcome(index int, raw []byte, err error) {
 	if err == nil || errors.Is(err, errDuplicate) || f.failed != nil {
@@ -80,55 +76,38 @@ func (f *folder) outcome(index int, raw []byte, err error) {
 	})
 }
 
-// single is a message that an app published to usage.in.<token>.
-func (f *folder) single(token string, h nats.Header, data []byte) error {
-	e, err := events.Decode(data)
-	if err != nil {
-		return err
-	}
-	if e.Subject == "" {
-		if e.Subject, err = events.ParseToken(token); err != nil {
-			return err
-		}
-	}
-	if events.Token(e.Subject) != token {
-		return fmt.Errorf("%w: published under %q, but its subject is the customer %q", events.ErrInvalid, token, e.Subject)
-	}
-	if e.ID == "" { // its retry is a new event
-		e.ID = "~" + strconv.FormatUint(f.seq, 10)
-	}
-	return f.event(&e)
-}
-
 // event counts one event, or says why not.
-func (f *folder) event(e *events.Event) error {
+func (f *folder) event(u *upcoming) error {
+	e, c := &u.e, u.c
 	if err := e.Validate(); err != nil {
 		return err
 	}
-	c := f.customers[e.Subject]
+	if c == nil { // an event before it may have made the customer
+		c = f.customers.find(e.Subject)
+	}
 	if c == nil && events.PartitionOf(e.Subject, f.partitions) != f.partition {
 		return fmt.Errorf("%w: customer %q does not belong to partition %d of %d", events.ErrInvalid, e.Subject, f.partition, f.partitions)
 	}
-	at, horizon := e.Time, f.horizon
-	if at.IsZero() {
-		at = f.now
+	at := f.now
+	if !e.Time.IsZero() {
+		at = e.Time
+		horizon := f.horizon
+		if f.isImport {
+			horizon = 0
+		}
+		if err := events.CheckTime(at, f.now, horizon); err != nil {
+			return err
+		}
 	}
-	if f.isImport {
-		horizon = 0
-	}
-	if err := events.CheckTime(at, f.now, horizon); err != nil {
-		return err
-	}
-	fp := fingerprint.Of(e.Subject, e.Source, e.ID)
-	hour := fingerprint.Hour(f.now)
-	if err := f.isNew(fp); err != nil {
+	if err := f.isNew(u.fp); err != nil {
 		return err
 	}
 	if err := f.count(e, c, at); err != nil {
 		return err
 	}
-	f.seen.Add(fp, hour)
-	f.counted(fingerprint.Entry{FP: fp, Hour: hour})
+	hour := fingerprint.Hour(f.now)
+	f.seen.Add(u.fp, hour)
+	f.counted(fingerprint.Entry{FP: u.fp, Hour: hour})
 	return nil
 }
 
@@ -155,7 +134,8 @@ func (f *folder) oldest() uint32 {
 // change is what an event does to one window, before it is done.
 type change struct {
 	g      *gate
-	w      window.Window
+	start  int64 // of its window, or of the bucket of a rolling one
+	end    int64
 	u      *usage // nil: to be opened
 	value  events.Value
 	member uint64
@@ -169,47 +149,47 @@ func (f *folder) count(e *events.Event, c *customer, at time.Time) error {
 		return nil
 	}
 	var segments []window.Segment
-	if c != nil && len(c.segments) > 0 {
-		segments = c.segments
+	if c != nil && c.known {
+		segments = c.segments(&f.one)
 	} else {
 		segments = window.First(at)
 	}
 	var buf [4]change
 	changes := buf[:0]
 	for _, g := range gates {
-		ch, err := f.plan(e, c, g, segments, at)
-		if err != nil {
+		changes = append(changes, change{g: g, value: events.Count(1)})
+		if err := f.plan(e, c, &changes[len(changes)-1], segments, at.UnixMilli()); err != nil {
 			return err
 		}
-		changes = append(changes, ch)
 	}
 	if c == nil {
 		c = f.customer(e.Subject)
 	}
-	if len(c.segments) == 0 {
-		c.segments, c.changed = segments, true
+	if !c.known {
+		c.setSegments(segments)
+		c.changed = true
 	}
 	for i := range changes {
-		f.enact(c, &changes[i], at)
+		f.enact(c, &changes[i], segments, at.UnixMilli())
 	}
 	return nil
 }
 
 // plan works out a change without making it.
-func (f *folder) plan(e *events.Event, c *customer, g *gate, segments []window.Segment, at time.Time) (change, error) {
-	ch := change{g: g, w: g.Window.At(segments, at), value: events.Count(1)}
-	start := ch.w.Start.UnixMilli()
+func (f *folder) plan(e *events.Event, c *customer, ch *change, segments []window.Segment, at int64) (err error) {
+	g := ch.g
+	ch.start, ch.end = g.Window.Span(segments, at)
+	start := ch.start
 	if g.Window.Kind == window.Rolling {
 		start = 0
 	}
 	if c != nil {
-		ch.u = c.find(g.Feature, start)
-		if ch.u != nil && ch.u.closed || ch.u == nil && start != 0 && start < c.closed[g.Feature] {
-			return ch, fmt.Errorf("%w: the window of %s that began at %s is closed for good",
-				events.ErrInvalid, g.Feature, ch.w.Start.Format(time.RFC3339))
+		ch.u = c.find(g.feature, start)
+		if ch.u != nil && ch.u.closed || ch.u == nil && start != 0 && start < c.closedAt(g.feature) {
+			return fmt.Errorf("%w: the window of %s that began at %s is closed for good",
+				events.ErrInvalid, g.Feature, ms(ch.start).Format(time.RFC3339))
 		}
 	}
-	var err error
 	switch g.Meter.Aggregate {
 	case plan.Count:
 	case plan.Unique:
@@ -218,7 +198,7 @@ func (f *folder) plan(e *events.Event, c *customer, g *gate, segments []window.S
 		ch.value, err = valueOf(e, g)
 	}
 	if err != nil {
-		return ch, err
+		return err
 	}
 	if ch.u != nil && g.Meter.Aggregate != plan.Unique && g.Meter.Aggregate != plan.Max {
 		ch.total, err = ch.u.used.Add(ch.value)
@@ -226,9 +206,9 @@ func (f *folder) plan(e *events.Event, c *customer, g *gate, segments []window.S
 		ch.total = ch.value
 	}
 	if err != nil {
-		return ch, fmt.Errorf("%w: %s: %w", events.ErrInvalid, g.Feature, err)
+		return fmt.Errorf("%w: %s: %w", events.ErrInvalid, g.Feature, err)
 	}
-	return ch, nil
+	return nil
 }
 
 func valueOf(e *events.Event, g *gate) (events.Value, error) {
@@ -254,25 +234,26 @@ func memberOf(e *events.Event, g *gate) (uint64, error) {
 	return xxhash.Sum64(raw), nil
 }
 
-func (f *folder) enact(c *customer, ch *change, at time.Time) {
+func (f *folder) enact(c *customer, ch *change, segments []window.Segment, at int64) {
 	g, u := ch.g, ch.u
 	opened := u == nil
 	if opened {
-		u = &usage{feature: g.Feature, start: ch.w.Start.UnixMilli(), end: ch.w.End.UnixMilli(), firstAt: at.UnixMilli(), lastAt: at.UnixMilli()}
+		start, end := ch.start, ch.end
 		if g.Window.Kind == window.Rolling {
-			u.start, u.end = 0, 0
+			start, end = 0, 0
 		}
-		c.windows = append(c.windows, u)
+		u = c.open(g.feature, start)
+		u.end, u.firstAt, u.lastAt = end, at, at
 	}
 	f.settle(c, u, f.isImport)
-	moved := u.end != 0 && u.end != ch.w.End.UnixMilli() // there was no room for it, and is again
+	moved := u.end != 0 && u.end != ch.end // there was no room for it, and is again
 	if moved {
-		u.end = ch.w.End.UnixMilli()
+		u.end = ch.end
 	}
-	before, ends := u.total(g, c.segments, f.now), f.blockEnds(c, u, g)
+	before, ends := u.total(g, segments, f.now), f.blockEnds(c, u, g, segments)
 	bucketStart := int64(0)
 	if g.Window.Kind == window.Rolling {
-		bucketStart = ch.w.Start.UnixMilli()
+		bucketStart = ch.start
 	}
 	switch g.Meter.Aggregate {
 	case plan.Unique:
@@ -285,6 +266,6 @@ func (f *folder) enact(c *customer, ch *change, at time.Time) {
 		u.addBucket(g, bucketStart, ch.value)
 	}
 	u.events++
-	u.firstAt, u.lastAt = min(u.firstAt, at.UnixMilli()), max(u.lastAt, at.UnixMilli())
-	f.touch(c, u, opened || moved || f.matters(c, g, before, u.total(g, c.segments, f.now)) || f.blockEnds(c, u, g) != ends)
+	u.firstAt, u.lastAt = min(u.firstAt, at), max(u.lastAt, at)
+	f.touch(c, u, opened || moved || f.matters(c, g, before, u.total(g, segments, f.now)) || f.blockEnds(c, u, g, segments) != ends)
 }

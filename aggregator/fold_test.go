@@ -71,7 +71,7 @@ func (f *fold) flush(c *customer, u *usage) {
 	if u.silent {
 		quiet = " silent"
 	}
-	f.told = append(f.told, fmt.Sprintf("%s/%s=%s%s", c.id, u.feature, u.total(f.byFeature[u.feature], c.segments, f.now), quiet))
+	f.told = append(f.told, fmt.Sprintf("%s/%s=%s%s", c.id, u.feature.name, u.total(u.feature.gate, c.segments(new([1]window.Segment)), f.now), quiet))
 }
 
 func (f *fold) batch(at time.Time, es ...events.Event) { f.message(at, events.BatchToken, pack(es)) }
@@ -98,14 +98,14 @@ func pack(es []events.Event) (b []byte) {
 
 // total is a window's total now; the newest one of the feature.
 func (f *fold) total(customer, feature string) string {
-	c := f.customers[customer]
+	c := f.customers.find(customer)
 	if c == nil {
 		return "none"
 	}
 	total := "none"
-	for _, u := range c.sortedWindows() {
-		if u.feature == feature {
-			total = u.total(f.byFeature[feature], c.segments, f.storedAt).String()
+	for _, u := range c.sortedWindows(nil) {
+		if u.feature.name == feature {
+			total = u.total(f.features[feature].gate, c.segments(new([1]window.Segment)), f.storedAt).String()
 		}
 	}
 	return total

@@ -87,13 +87,13 @@ func TestTotalsAreThoseOfANaiveModel(t *testing.T) {
 
 // current is acme's total in the window that contains now.
 func (f *fold) current(feature string) int64 {
-	c := f.customers["acme"]
+	c := f.customers.find("acme")
 	if c == nil {
 		return 0
 	}
-	for _, u := range c.windows {
-		if u.feature == feature && (u.end == 0 || u.start <= f.now.UnixMilli() && f.now.UnixMilli() < u.end) {
-			return u.total(f.byFeature[feature], c.segments, f.now).Units
+	for u := range c.windows {
+		if u.feature.name == feature && (u.end == 0 || u.start <= f.now.UnixMilli() && f.now.UnixMilli() < u.end) {
+			return u.total(f.features[feature].gate, c.segments(new([1]window.Segment)), f.now).Units
 		}
 	}
 	return 0
@@ -140,7 +140,7 @@ func TestALateEventCorrectsItsOwnWindow(t *testing.T) {
 	f.batch(now, event("3", "use", 9, epoch.Add(20*day)))
 	f.wantTold() // a window that is over can block nobody
 	f.wantTotal("acme", "g", "1")
-	if old := f.customers["acme"].sortedWindows()[0]; old.used != events.Count(13) || old.start != epoch.UnixMilli() {
+	if old := f.customers.find("acme").sortedWindows(nil)[0]; old.used != events.Count(13) || old.start != epoch.UnixMilli() {
 		t.Errorf("the first window is %+v", old)
 	}
 }
@@ -175,11 +175,11 @@ func TestAPlanCutEndsTheWindowAndBeginsOne(t *testing.T) {
 	f.control(cut, events.ControlPlan, "acme", "c", events.PlanControl{Plan: "paid", From: cut.Add(1), Cut: true}) // a repetition
 	f.wantTold()
 	f.batch(cut.Add(time.Minute), event("2", "use", 3, cut), event("3", "use", 2, cut.Add(-time.Second)))
-	ws := f.customers["acme"].sortedWindows()
+	ws := f.customers.find("acme").sortedWindows(nil)
 	if len(ws) != 2 || ws[0].used != events.Count(12) || ws[0].end != cut.UnixMilli() || ws[1].start != cut.UnixMilli() || ws[1].used != events.Count(3) {
 		t.Errorf("%+v %+v", ws[0], ws[1])
 	}
-	if p := f.customers["acme"].plan; p != "free" {
+	if p := f.customers.find("acme").planName(); p != "free" {
 		t.Errorf("plan %q", p)
 	}
 }
@@ -222,7 +222,7 @@ func TestAnotherPeriodEndsTheRunningWindow(t *testing.T) {
 	f.control(now, events.ControlConfig, "", "shorter", oneGate(plan.Sum, window.Spec{Kind: window.Anniversary, Days: 7}))
 	f.wantTold("acme/g=10 silent")
 	f.batch(now, event("2", "use", 3, now))
-	ws := f.customers["acme"].sortedWindows()
+	ws := f.customers.find("acme").sortedWindows(nil)
 	if second := epoch.Add(7 * day).UnixMilli(); len(ws) != 2 || ws[0].end != second || ws[1].start != second || ws[1].used != events.Count(3) {
 		t.Errorf("%+v", ws)
 	}
@@ -240,7 +240,7 @@ func TestACutThatComesLateLeavesOneWindow(t *testing.T) {
 	f.wantTold("acme/g=10 silent", "acme/g=10 silent")
 	f.batch(now, event("3", "use", 3, now))
 	current := 0
-	for _, u := range f.customers["acme"].windows {
+	for u := range f.customers.find("acme").windows {
 		if u.start <= now.UnixMilli() && now.UnixMilli() < u.end {
 			current++
 		}
@@ -258,8 +258,8 @@ func TestAUniqueCountStaysAtItsCap(t *testing.T) {
 		f.batch(epoch, event(strconv.Itoa(i), "use", i%5, epoch))
 	}
 	f.wantTotal("acme", "g", "3")
-	if u := f.customers["acme"].windows[0]; u.events != 9 || len(u.members) != 3 {
-		t.Errorf("%d events, %d members", u.events, len(u.members))
+	if u := f.customers.find("acme").first; u.events != 9 || len(u.detail.members) != 3 {
+		t.Errorf("%d events, %d members", u.events, len(u.detail.members))
 	}
 }
 

@@ -5,7 +5,6 @@
 package aggregator
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -19,6 +18,7 @@ import (
 	"github.com/tidegate-io/tidegate/internal/fingerprint"
 	"github.com/tidegate-io/tidegate/internal/plan"
 	"github.com/tidegate-io/tidegate/internal/stream"
+	"github.com/tidegate-io/tidegate/internal/window"
 	"github.com/tidegate-io/tidegate/internal/wire"
 	"github.com/tidegate-io/tidegate/internal/writeback"
 )
@@ -56,14 +56,14 @@ type Processor struct {
 	o     *stream.Owner
 	owned context.Context // until the ownership ends
 	f     folder
-	docs  *writeback.Writer[events.Window]
+	docs  documents
 
 	emits      []emission
 	totals     []events.WindowTotal // to be told before them
 	dead       []events.Dead
-	dirty      map[*customer]struct{}
-	newSeen    []fingerprint.Entry // since the last commit
+	dirty      numbers             // customers that changed since the last commit
 	unchunked  []fingerprint.Entry // in no run of SEEN yet
+	logged     int                 // so many of them the log has
 	store      seenStore           // SEEN
 	archive    *fingerprint.Archive
 	merged     chan merged // buffered: a merge has ended
@@ -78,14 +78,15 @@ type Processor struct {
 	configured *plan.Catalog // the configuration that the state has, or was told
 	recheck    bool          // the state may have got another one since
 	announced  time.Time     // when it was last told
-	nextEnd    int64         // when the next window ends (ms), 0: unknown
-	flipped    int64         // documents of windows that ended up to here say so (ms)
+	ends       calendar      // when windows end
+	nextEnd    int64         // when to look there again (ms)
+	flipped    int64         // windows that ended up to here have been found (ms)
 }
 
 type saved struct {
-	catalog   string // digest
-	documents uint64
-	flipped   int64
+	catalog string // digest
+	written reach
+	size    int // of the last commit
 }
 
 type emission struct {
@@ -95,36 +96,34 @@ type emission struct {
 
 // New is a processor for one ownership of a partition.
 func New(opt Options, partition int) *Processor {
-	p := &Processor{opt: opt, dirty: map[*customer]struct{}{}, owned: context.Background(), merged: make(chan merged, 1), keepMerged: keepMerged}
+	p := &Processor{opt: opt, owned: context.Background(), merged: make(chan merged, 1), keepMerged: keepMerged}
 	p.store.tries = seenTries
 	p.archive = fingerprint.NewArchive(&p.store, fingerprint.Sizes{})
 	p.f = folder{state: newState(), partition: partition, partitions: opt.Partitions, horizon: opt.Horizon,
 		touched: p.touched,
 		tell:    func(c *customer, u *usage) { p.totals = append(p.totals, p.total(c, u)) },
 		reject:  func(d events.Dead) { p.dead = append(p.dead, d) },
-		counted: func(e fingerprint.Entry) { p.newSeen = append(p.newSeen, e) },
+		counted: func(e fingerprint.Entry) { p.unchunked = append(p.unchunked, e) },
 		older:   func(fp uint64, oldest uint32) (bool, error) { return p.archive.Has(p.owned, fp, oldest) },
 	}
 	return p
 }
 
 func (p *Processor) touched(c *customer, u *usage) {
-	p.dirty[c] = struct{}{}
+	p.dirty.add(c.number)
 	if u == nil {
 		return
 	}
 	if u.emit {
 		p.emits = append(p.emits, emission{c, u})
 	}
-	if u.end != 0 && (p.nextEnd == 0 || u.end < p.nextEnd) {
-		p.nextEnd = u.end
-	}
+	p.scheduleEnd(c, u)
 }
 
 // Restore implements stream.Processor.
 func (p *Processor) Restore(snapshot []byte) error {
 	p.f.state = newState()
-	p.archive, p.unchunked = fingerprint.NewArchive(&p.store, p.archive.Sizes), nil
+	p.archive, p.unchunked, p.logged = fingerprint.NewArchive(&p.store, p.archive.Sizes), nil, 0
 	p.deletable, p.obsolete = nil, nil
 	if snapshot == nil {
 		return nil
@@ -139,8 +138,8 @@ func (p *Processor) Apply(commit []byte) error {
 		return err
 	}
 	p.applySeen(&r, seen)
-	p.saved.documents = max(p.saved.documents, r.Documents)
-	p.saved.flipped = max(p.saved.flipped, r.Flipped)
+	p.saved.written.seq = max(p.saved.written.seq, r.Documents)
+	p.saved.written.end = max(p.saved.written.end, r.Flipped)
 	return nil
 }
 
@@ -156,8 +155,8 @@ func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 	if err := p.loadSeen(ctx); err != nil {
 		return fmt.Errorf("fingerprints: %w", err)
 	}
-	p.docs = writeback.New((*events.Window).ID, p.opt.Store.WriteUsage, o.Log)
-	go p.docs.Run(ctx)
+	p.docs.writer = writeback.New((*events.Window).ID, p.opt.Store.WriteUsage, o.Log)
+	go p.docs.writer.Run(ctx)
 	p.rewriteDocuments()
 	return nil
 }
@@ -167,21 +166,8 @@ func (p *Processor) own(ctx context.Context, o *stream.Owner) {
 	p.store.o = o
 }
 
-// rewriteDocuments writes again what the former owner may not have written.
-func (p *Processor) rewriteDocuments() {
-	now := p.opt.Now()
-	var docs []events.Window
-	for _, c := range p.f.customers {
-		for _, u := range c.windows {
-			if u.seq > p.saved.documents || u.end > p.saved.flipped && u.end <= now.UnixMilli() {
-				docs = append(docs, p.document(c, u, now))
-			}
-		}
-	}
-	p.docs.Add(docs, p.f.position)
-	p.flipped = now.UnixMilli()
-	p.flip(now) // finds the next end
-}
+// Expect implements stream.Expecter.
+func (p *Processor) Expect(ms []stream.Message) { p.f.expect(ms) }
 
 // Handle implements stream.Processor.
 func (p *Processor) Handle(m *stream.Message) error {
@@ -242,11 +228,12 @@ func (p *Processor) tell(totals []events.WindowTotal) error {
 }
 
 func (p *Processor) total(c *customer, u *usage) events.WindowTotal {
-	t := events.WindowTotal{Customer: c.id, Feature: u.feature, Generation: 1, Position: u.seq, Index: u.index,
-		Start: ms(u.start), End: ms(u.end), Used: u.used, StoredAt: ms(u.storedAt), Silent: u.silent, Cut: ms(c.cutAt)}
-	if g := p.f.byFeature[u.feature]; g != nil && u.end == 0 {
+	t := events.WindowTotal{Customer: c.id, Feature: u.feature.name, Generation: 1, Position: u.seq, Index: int(u.index),
+		Start: ms(u.start), End: ms(u.end), Used: u.used, StoredAt: ms(u.storedAt), Silent: u.silent, Cut: ms(c.cutAt())}
+	if u.feature.gate != nil && u.end == 0 {
+		var one [1]window.Segment
 		t.Used, t.Buckets = events.Value{}, u.rolling()
-		t.Start = lastCut(c.segments, p.f.storedAt)
+		t.Start = lastCut(c.segments(&one), p.f.storedAt)
 	}
 	return t
 }
@@ -256,15 +243,8 @@ func (p *Processor) Tick(now time.Time) (time.Time, error) {
 	if err := p.announce(now); err != nil {
 		return time.Time{}, err
 	}
-	if p.nextEnd != 0 && p.nextEnd <= now.UnixMilli() {
-		p.flip(now)
-	}
-	// A new configuration is looked for once a second.
-	next := now.Add(time.Second)
-	if end := ms(p.nextEnd); p.nextEnd != 0 && end.Before(next) {
-		next = end
-	}
-	return next, nil
+	p.tendDocuments(now)
+	return now.Add(time.Second), nil
 }
 
 // announceEvery keeps two owners that do not know of each other yet from
@@ -291,59 +271,6 @@ func (p *Processor) announce(now time.Time) error {
 	return p.o.Publish(&nats.Msg{Subject: p.o.Names.Usage(p.o.Partition, events.ControlToken), Data: b})
 }
 
-// flip writes the documents of windows that have ended, and finds the next end.
-func (p *Processor) flip(now time.Time) {
-	var docs []events.Window
-	at := now.UnixMilli()
-	p.nextEnd = 0
-	for _, c := range p.f.customers {
-		for _, u := range c.windows {
-			switch {
-			case u.end == 0 || u.closed:
-			case u.end > at:
-				if p.nextEnd == 0 || u.end < p.nextEnd {
-					p.nextEnd = u.end
-				}
-			case u.end > p.flipped:
-				docs = append(docs, p.document(c, u, now))
-			}
-		}
-	}
-	p.docs.Add(docs, 0)
-	p.flipped = at
-}
-
-// document is the window as it is written.
-func (p *Processor) document(c *customer, u *usage, now time.Time) events.Window {
-	w := p.f.window(c, u, p.o.Partition, now)
-	w.Epoch = p.o.Epoch
-	return w
-}
-
-// window is a window as others see it at now, without the epoch.
-func (s *state) window(c *customer, u *usage, partition int, now time.Time) events.Window {
-	name := cmp.Or(u.plan, c.plan)
-	w := events.Window{Customer: c.id, Feature: u.feature, Plan: s.catalog.Plan(name).Name,
-		Start: ms(u.start), End: ms(u.end), Used: u.used, Events: u.events, FirstAt: ms(u.firstAt), LastAt: ms(u.lastAt),
-		Partition: partition, Seq: u.seq}
-	g := s.byFeature[u.feature]
-	if g == nil {
-		return w
-	}
-	if u.end == 0 {
-		w.Buckets, w.Used, w.Current = u.rolling(), u.total(g, c.segments, now), true
-		w.End = now.UTC().Truncate(time.Millisecond)
-	} else {
-		w.Current = u.start <= now.UnixMilli() && now.UnixMilli() < u.end
-	}
-	var o *events.Override
-	if own, ok := c.overrides[u.feature]; ok {
-		o = &own
-	}
-	w.Limit = plan.Decide(&s.catalog, g.Gate, c.id, name, o, plan.Usage{Start: w.Start, End: w.End}, now).Limit
-	return w
-}
-
 // Query implements stream.Processor.
 func (p *Processor) Query(request []byte) ([]byte, error) {
 	var q struct {
@@ -360,8 +287,8 @@ func (p *Processor) Query(request []byte) ([]byte, error) {
 		Windows []events.Window `json:"windows"`
 		AsOf    time.Time       `json:"as_of"`
 	}{Windows: []events.Window{}, AsOf: p.f.storedAt}
-	if c := p.f.customers[q.Customer]; c != nil {
-		for _, u := range c.sortedWindows() {
+	if c := p.f.customers.find(q.Customer); c != nil {
+		for _, u := range c.sortedWindows(nil) {
 			w := p.document(c, u, p.opt.Now())
 			w.Buckets = nil
 			answer.Windows = append(answer.Windows, w)
@@ -372,8 +299,8 @@ func (p *Processor) Query(request []byte) ([]byte, error) {
 
 // resend tells the enforcer every window that is still open: it has missed some.
 func (p *Processor) resend() error {
-	for _, c := range p.f.customers {
-		for _, u := range c.windows {
+	for c := range p.f.customers.all {
+		for u := range c.windows {
 			if !u.closed && (u.end == 0 || u.end > p.f.storedAt.UnixMilli()) {
 				u.emit = true
 				p.emits = append(p.emits, emission{c, u})

@@ -12,19 +12,28 @@ import (
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/plan"
 	"github.com/tidegate-io/tidegate/internal/stream"
+	"github.com/tidegate-io/tidegate/internal/wire"
 )
 
 // plain is every window without what says which message changed it last.
 func (f *fold) plain() []byte {
-	var ws []windowRec
-	for _, c := range f.sortedCustomers() {
-		for _, u := range c.sortedWindows() {
-			r := u.record(c.id, true)
-			r.Seq = 0
-			ws = append(ws, r)
-		}
+	r := decoded(f.t, f.state)
+	for i := range r.Windows {
+		r.Windows[i].Seq = 0
 	}
-	return marshal(f.t, ws)
+	return marshal(f.t, r.Windows)
+}
+
+// decoded is a state as its snapshot gives it.
+func decoded(t failer, s *state) (r record) {
+	b, err := s.snapshot(record{})
+	if err == nil {
+		err = wire.Unmarshal(b, &r)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
 
 // TestPackingChangesNoWindow: the same events in the same order, cut into
@@ -85,12 +94,12 @@ func TestWindowsOfAFeatureNeverOverlap(t *testing.T) {
 		f := newFold(t, everyGate())
 		for _, m := range script(rt) {
 			f.play([]message{m})
-			for _, c := range f.customers {
-				ws := c.sortedWindows()
+			for c := range f.customers.all {
+				ws := c.sortedWindows(nil)
 				ws = slices.DeleteFunc(ws, func(u *usage) bool { return u.end != 0 && u.end == u.start })
 				for i := 1; i < len(ws); i++ {
 					if ws[i].feature == ws[i-1].feature && ws[i].end != 0 && ws[i-1].end > ws[i].start {
-						rt.Fatalf("%s: %s to %s, and from %s", ws[i].feature, ms(ws[i-1].start), ms(ws[i-1].end), ms(ws[i].start))
+						rt.Fatalf("%s: %s to %s, and from %s", ws[i].feature.name, ms(ws[i-1].start), ms(ws[i-1].end), ms(ws[i].start))
 					}
 				}
 			}
@@ -148,11 +157,7 @@ func TestTheLogGivesTheState(t *testing.T) {
 // difference says in what two states differ; closed windows leave the live one
 // once they are written.
 func difference(t failer, got, want *state) string {
-	a, err := got.snapshot()
-	b, err2 := want.snapshot()
-	if err != nil || err2 != nil {
-		t.Fatal(err, err2)
-	}
+	a, b := decoded(t, got), decoded(t, want)
 	closed := func(w windowRec) bool { return w.Closed }
 	a.Windows, b.Windows = slices.DeleteFunc(a.Windows, closed), slices.DeleteFunc(b.Windows, closed)
 	for i := range a.Windows {

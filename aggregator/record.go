@@ -2,6 +2,8 @@ package aggregator
 
 import (
 	"encoding/json"
+	"iter"
+	"maps"
 	"slices"
 	"time"
 
@@ -18,8 +20,8 @@ import (
 type record struct {
 	Base      []byte            `cbor:"1,keyasint,omitempty"` // catalog as JSON; once
 	Catalog   []byte            `cbor:"2,keyasint,omitempty"` // when it changed
-	Customers []customerRec     `cbor:"3,keyasint,omitempty"`
-	Windows   []windowRec       `cbor:"4,keyasint,omitempty"`
+	Customers []customerRec     `cbor:"3,keyasint,omitempty"` // see encode
+	Windows   []windowRec       `cbor:"4,keyasint,omitempty"` // likewise
 	Seen      []byte            `cbor:"5,keyasint,omitempty"` // fingerprints that are in no chunk yet
 	Chunks    []fingerprint.Run `cbor:"6,keyasint,omitempty"` // new runs in SEEN, which hold all fingerprints before
 	Documents uint64            `cbor:"7,keyasint,omitempty"` // every window changed up to here is written
@@ -66,37 +68,124 @@ type member struct {
 	Start int64
 }
 
-func (c *customer) record() customerRec {
-	return customerRec{ID: c.id, Segments: c.segments, Plan: c.plan, Overrides: c.overrides, Closed: c.closed, CutAt: c.cutAt, Controls: c.controls}
-}
+// What encode and append must know of the structs.
+const (
+	customersKey   = 3
+	windowsKey     = 4
+	customerFields = 7
+	windowFields   = 15
+)
 
-// record is the window; whole takes all buckets and members.
-func (u *usage) record(customer string, whole bool) windowRec {
-	r := windowRec{Customer: customer, Feature: u.feature, Start: u.start, End: u.end, Used: u.used, Events: u.events,
-		FirstAt: u.firstAt, LastAt: u.lastAt, Seq: u.seq, StoredAt: u.storedAt, Closed: u.closed, Dropped: u.dropped, Plan: u.plan}
-	for _, b := range u.buckets {
-		if _, isNew := u.newBuckets[b.Start]; whole || isNew {
-			r.Buckets = append(r.Buckets, b)
+// append appends the customer as a customerRec.
+func (c *customer) append(b []byte) []byte {
+	var one [1]window.Segment
+	x := c.extra
+	if x == nil {
+		x = &extra{}
+	}
+	b = wire.AppendText(wire.AppendArray(b, customerFields), c.id)
+	if segments := c.segments(&one); segments == nil {
+		b = wire.AppendNil(b)
+	} else {
+		b = wire.AppendArray(b, len(segments))
+		for _, s := range segments {
+			b = wire.AppendTime(wire.AppendTime(wire.AppendArray(b, 2), s.From), s.Anchor)
 		}
 	}
-	if whole {
-		for h, at := range u.members {
-			r.Members = append(r.Members, member{Hash: h, Start: at})
+	b = wire.AppendText(b, x.plan)
+	b = appendMap(b, x.overrides)
+	var closed map[string]int64
+	for _, cl := range x.closed {
+		if closed == nil {
+			closed = map[string]int64{}
 		}
-	} else {
-		for h := range u.newMembers {
-			if at, ok := u.members[h]; ok {
-				r.Members = append(r.Members, member{Hash: h, Start: at})
+		closed[cl.name] = cl.end
+	}
+	b = wire.AppendInt(appendMap(b, closed), x.cutAt)
+	var controls map[string]uint64
+	for _, s := range x.settings {
+		if controls == nil {
+			controls = map[string]uint64{}
+		}
+		controls[s.what] = s.position
+	}
+	return appendMap(b, controls)
+}
+
+func appendMap[V any](b []byte, m map[string]V) []byte {
+	if m == nil {
+		return wire.AppendNil(b)
+	}
+	encoded, err := wire.Marshal(m)
+	if err != nil {
+		panic(err) // plain fields
+	}
+	return append(b, encoded...)
+}
+
+// append appends the window as a windowRec; whole takes all buckets and
+// members.
+func (u *usage) append(b []byte, customer string, whole bool) []byte {
+	d := u.detail
+	if d == nil {
+		d = &detail{}
+	}
+	b = wire.AppendText(wire.AppendArray(b, windowFields), customer)
+	b = wire.AppendText(b, u.feature.name)
+	b = wire.AppendInt(wire.AppendInt(b, u.start), u.end)
+	b = wire.AppendInt(appendValue(b, u.used), u.events)
+	b = wire.AppendInt(wire.AppendInt(b, u.firstAt), u.lastAt)
+	b = wire.AppendInt(wire.AppendUint(b, u.seq), u.storedAt)
+	b = wire.AppendInt(wire.AppendBool(b, u.closed), d.dropped)
+	b = appendBuckets(b, d, whole)
+	b = appendMembers(b, d, whole)
+	return wire.AppendText(b, d.plan)
+}
+
+func appendValue(b []byte, v events.Value) []byte {
+	return wire.AppendInt(wire.AppendInt(wire.AppendArray(b, 2), v.Units), int64(v.Nanos))
+}
+
+func appendBuckets(b []byte, d *detail, whole bool) []byte {
+	buckets := d.buckets
+	if !whole {
+		buckets = nil
+		for _, start := range d.newBuckets {
+			if i, found := d.bucket(start); found {
+				buckets = append(buckets, d.buckets[i])
 			}
 		}
 	}
-	slices.SortFunc(r.Members, func(a, b member) int {
-		if a.Hash < b.Hash {
-			return -1
+	if len(buckets) == 0 {
+		return wire.AppendNil(b)
+	}
+	b = wire.AppendArray(b, len(buckets))
+	for _, bu := range buckets {
+		b = appendValue(wire.AppendInt(wire.AppendArray(b, 2), bu.Start), bu.Used)
+	}
+	return b
+}
+
+func appendMembers(b []byte, d *detail, whole bool) []byte {
+	hashes := make([]uint64, 0, max(len(d.newMembers), len(d.members)))
+	if whole {
+		hashes = slices.AppendSeq(hashes, maps.Keys(d.members))
+	} else {
+		for h := range d.newMembers {
+			if _, ok := d.members[h]; ok {
+				hashes = append(hashes, h)
+			}
 		}
-		return 1
-	})
-	return r
+	}
+	if len(hashes) == 0 {
+		return wire.AppendNil(b)
+	}
+	slices.Sort(hashes)
+	b = wire.AppendArray(b, len(hashes))
+	for _, h := range hashes {
+		b = wire.AppendInt(wire.AppendUint(wire.AppendArray(b, 2), h), d.members[h])
+	}
+	return b
 }
 
 func (s *state) apply(b []byte) (r record, seen []fingerprint.Entry, err error) {
@@ -117,10 +206,8 @@ func (s *state) apply(b []byte) (r record, seen []fingerprint.Entry, err error) 
 		}
 		s.setCatalog(c)
 	}
-	for _, cr := range r.Customers {
-		c := s.customer(cr.ID)
-		c.segments, c.plan, c.overrides, c.closed = cr.Segments, cr.Plan, cr.Overrides, cr.Closed
-		c.cutAt, c.controls, c.changed = cr.CutAt, cr.Controls, false
+	for i := range r.Customers {
+		s.applyCustomer(&r.Customers[i])
 	}
 	for i := range r.Windows {
 		s.applyWindow(&r.Windows[i])
@@ -144,28 +231,44 @@ func ns(t time.Time) int64 {
 	return t.UnixNano()
 }
 
+func (s *state) applyCustomer(r *customerRec) {
+	c := s.customer(r.ID)
+	c.extra, c.changed = nil, false
+	c.setSegments(r.Segments)
+	if r.Plan == "" && r.Overrides == nil && r.Closed == nil && r.CutAt == 0 && r.Controls == nil {
+		return
+	}
+	x := c.rare()
+	x.plan, x.overrides, x.cutAt = r.Plan, r.Overrides, r.CutAt
+	for name, end := range r.Closed {
+		x.closed = append(x.closed, closing{s.feature(name), end})
+	}
+	for what, position := range r.Controls {
+		x.settings = append(x.settings, setting{what, position})
+	}
+}
+
 func (s *state) applyWindow(r *windowRec) {
 	c := s.customer(r.Customer)
 	c.changed = false
-	u := c.find(r.Feature, r.Start)
+	ft := s.feature(r.Feature)
+	u := c.find(ft, r.Start)
 	if u == nil {
-		feature := r.Feature
-		if g := s.byFeature[feature]; g != nil {
-			feature = g.Feature // one copy of the name
-		}
-		u = &usage{feature: feature, start: r.Start}
-		c.windows = append(c.windows, u)
+		u = c.open(ft, r.Start)
 	}
 	u.end, u.used, u.events, u.firstAt, u.lastAt = r.End, r.Used, r.Events, r.FirstAt, r.LastAt
-	u.seq, u.storedAt, u.closed, u.plan = r.Seq, r.StoredAt, r.Closed, r.Plan
+	u.seq, u.storedAt, u.closed = r.Seq, r.StoredAt, r.Closed
+	if r.Plan != "" || u.detail != nil {
+		u.detailed().plan = r.Plan
+	}
 	for _, b := range r.Buckets {
 		u.setBucket(b)
 	}
 	for _, m := range r.Members {
-		if u.members == nil {
-			u.members = map[uint64]int64{}
+		if u.detailed().members == nil {
+			u.detail.members = map[uint64]int64{}
 		}
-		u.members[m.Hash] = m.Start
+		u.detail.members[m.Hash] = m.Start
 	}
 	if r.Dropped > 0 {
 		u.dropBefore(r.Dropped)
@@ -174,35 +277,70 @@ func (s *state) applyWindow(r *windowRec) {
 }
 
 func (u *usage) setBucket(b bucket) {
-	i, found := slices.BinarySearchFunc(u.buckets, b.Start, func(x bucket, start int64) int { return int(x.Start - start) })
+	d := u.detailed()
+	i, found := d.bucket(b.Start)
 	if !found {
-		u.buckets = slices.Insert(u.buckets, i, b)
+		d.buckets = slices.Insert(d.buckets, i, b)
 	}
-	u.buckets[i] = b
+	d.buckets[i], d.sums.valid = b, false
 }
 
-// snapshot is the whole state, in an order that depends on nothing else.
-func (s *state) snapshot() (record, error) {
-	base, err := json.Marshal(s.base)
+// encode is r with customers and windows of some of them: whole, or what
+// changed. These are put in front of the rest, so that they need not be copied.
+func (s *state) encode(r *record, some iter.Seq[*customer], whole bool, size int) ([]byte, error) {
+	rest, err := wire.Marshal(r)
 	if err != nil {
-		return record{}, err
+		return nil, err
 	}
-	catalog, err := json.Marshal(s.catalog)
-	if err != nil {
-		return record{}, err
-	}
-	r := record{Base: base, Catalog: catalog, Position: s.position, StoredAt: ns(s.storedAt), Hour: s.hour}
-	for _, c := range s.sortedCustomers() {
-		r.Customers = append(r.Customers, c.record())
-		for _, u := range c.sortedWindows() {
-			r.Windows = append(r.Windows, u.record(c.id, true))
+	b := append(make([]byte, 0, size+len(rest)), rest[0]) // a map of few entries begins with one byte
+	list := func(key byte, each func(*customer) int) {
+		at, n := len(b)+1, 0
+		b = wire.BeginList(append(b, key))
+		for c := range some {
+			n += each(c)
 		}
+		if n == 0 {
+			b = b[:at-1]
+			return
+		}
+		wire.EndList(b, at, n)
+		b[0]++
 	}
-	return r, nil
+	list(customersKey, func(c *customer) int {
+		if !whole && !c.changed {
+			return 0
+		}
+		b = c.append(b)
+		return 1
+	})
+	var ws []*usage
+	list(windowsKey, func(c *customer) (n int) {
+		ws = c.sortedWindows(ws)
+		for _, u := range ws {
+			if whole || u.changed {
+				b = u.append(b, c.id, whole)
+				n++
+			}
+		}
+		return n
+	})
+	return append(b, rest[1:]...), nil
 }
 
-func (c *customer) sortedWindows() []*usage {
-	ws := slices.Clone(c.windows)
-	slices.SortFunc(ws, compareUsage)
-	return ws
+// snapshot is the whole state with what r says besides, in an order that
+// depends on nothing but the stream.
+func (s *state) snapshot(r record) (b []byte, err error) {
+	if r.Base, err = json.Marshal(s.base); err != nil {
+		return nil, err
+	}
+	r.Catalog = []byte(digest(s.catalog))
+	r.Position, r.StoredAt, r.Hour = s.position, ns(s.storedAt), s.hour
+	return s.encode(&r, s.customers.all, true, 200*int(s.customers.n))
+}
+
+// sortedWindows are all windows of a customer; room is used for them.
+func (c *customer) sortedWindows(room []*usage) []*usage {
+	room = slices.AppendSeq(room[:0], c.windows)
+	slices.SortFunc(room, compareUsage)
+	return room
 }

@@ -2,7 +2,9 @@ package aggregator
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -11,7 +13,6 @@ import (
 	"github.com/tidegate-io/tidegate/internal/fingerprint"
 	"github.com/tidegate-io/tidegate/internal/plan"
 	"github.com/tidegate-io/tidegate/internal/stream"
-	"github.com/tidegate-io/tidegate/internal/wire"
 )
 
 // Replay derives windows anew from the stream USAGE, beside whoever owns the
@@ -66,7 +67,8 @@ func (r *Replay) Verify(ctx context.Context, partition int) (Result, error) {
 		return res, err
 	}
 	res.Messages = n
-	return res, r.compare(&res, live.f.state, replayed)
+	r.compare(&res, live.f.state, replayed)
+	return res, nil
 }
 
 // committed is the state as of the last commit. Commits follow about once a
@@ -110,8 +112,8 @@ func (r *Replay) Windows(ctx context.Context, partition int) ([]events.Window, e
 	}
 	var ws []events.Window
 	for _, c := range s.sortedCustomers() {
-		for _, u := range c.sortedWindows() {
-			if r.wanted(c.id, u.feature) {
+		for _, u := range c.sortedWindows(nil) {
+			if r.wanted(c.id, u.feature.name) {
 				ws = append(ws, r.window(s, c, u, partition))
 			}
 		}
@@ -141,48 +143,38 @@ func (r *Replay) derive(ctx context.Context, partition int, live *state, last ui
 	return s, n, err
 }
 
-func (r *Replay) compare(res *Result, live, replayed *state) error {
+func (r *Replay) compare(res *Result, live, replayed *state) {
 	for _, c := range replayed.sortedCustomers() {
-		other := live.customers[c.id]
-		for _, u := range c.sortedWindows() {
-			if u.closed || !r.wanted(c.id, u.feature) {
+		other := live.customers.find(c.id)
+		for _, u := range c.sortedWindows(nil) {
+			if u.closed || !r.wanted(c.id, u.feature.name) {
 				continue // closed ones leave the live state once they are written
 			}
 			res.Windows++
 			var l *usage
 			if other != nil {
-				l = other.find(u.feature, u.start)
+				l = other.find(live.feature(u.feature.name), u.start)
 			}
-			same, err := sameBytes(c.id, l, u)
-			if err != nil {
-				return err
-			}
-			if !same {
+			if l == nil || !bytes.Equal(l.append(nil, c.id, true), u.append(nil, c.id, true)) {
 				res.Differences = append(res.Differences, r.difference(live, other, l, replayed, c, u, res.Partition))
 			}
 		}
 	}
 	for _, c := range live.sortedCustomers() {
-		for _, u := range c.sortedWindows() {
-			rc := replayed.customers[c.id]
-			if !u.closed && r.wanted(c.id, u.feature) && (rc == nil || rc.find(u.feature, u.start) == nil) {
+		for _, u := range c.sortedWindows(nil) {
+			rc := replayed.customers.find(c.id)
+			if !u.closed && r.wanted(c.id, u.feature.name) && (rc == nil || rc.find(replayed.feature(u.feature.name), u.start) == nil) {
 				res.Differences = append(res.Differences, r.difference(live, c, u, replayed, nil, nil, res.Partition))
 			}
 		}
 	}
-	return nil
 }
 
-func sameBytes(customer string, a, b *usage) (bool, error) {
-	if a == nil {
-		return false, nil
-	}
-	x, err := wire.Marshal(a.record(customer, true))
-	if err != nil {
-		return false, err
-	}
-	y, err := wire.Marshal(b.record(customer, true))
-	return bytes.Equal(x, y), err
+// sortedCustomers are in an order for people.
+func (s *state) sortedCustomers() []*customer {
+	cs := slices.Collect(s.customers.all)
+	slices.SortFunc(cs, func(a, b *customer) int { return cmp.Compare(a.id, b.id) })
+	return cs
 }
 
 func (r *Replay) difference(live *state, lc *customer, l *usage, replayed *state, rc *customer, u *usage, partition int) Difference {

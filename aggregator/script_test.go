@@ -13,7 +13,6 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/fingerprint"
 	"github.com/tidegate-io/tidegate/internal/plan"
 	"github.com/tidegate-io/tidegate/internal/stream"
 	"github.com/tidegate-io/tidegate/internal/window"
@@ -135,7 +134,7 @@ func (away) Publish(context.Context, string, []byte, ...jetstream.PublishOpt) (*
 func offline(c plan.Catalog, now func() time.Time) *Processor {
 	p := New(Options{Partitions: 1, Horizon: horizon, Catalog: func() *plan.Catalog { return &c }, Now: now}, 0)
 	p.own(context.Background(), &stream.Owner{JS: away{}, Epoch: 1})
-	p.docs = writeback.New((*events.Window).ID, func(context.Context, []events.Window) error { return nil }, slog.New(slog.DiscardHandler))
+	p.docs.writer = writeback.New((*events.Window).ID, func(context.Context, []events.Window) error { return nil }, slog.New(slog.DiscardHandler))
 	return p
 }
 
@@ -179,7 +178,7 @@ func BenchmarkFold(b *testing.B) {
 			n := 0
 			for b.Loop() {
 				if n%messages == 0 { // each round is one of new events
-					f.seen = fingerprint.Set{}
+					f.seen.Reset()
 				}
 				f.sendBeforeFlush(epoch.Add(time.Duration(n/messages)*time.Second), events.BatchToken, msgs[n%messages])
 				clear(f.emit)

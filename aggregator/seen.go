@@ -26,9 +26,6 @@ type merged struct {
 // the log until an hour has passed, so that a quiet partition does not make a
 // message of every commit.
 func (p *Processor) commitSeen(r *record) {
-	p.unchunked = append(p.unchunked, p.newSeen...)
-	fresh := p.newSeen
-	p.newSeen = nil
 	full := len(p.unchunked) >= p.archive.Chunk
 	old := len(p.unchunked) > 0 && p.unchunked[0].Hour < p.f.hour
 	if full || old {
@@ -38,13 +35,15 @@ func (p *Processor) commitSeen(r *record) {
 		if err == nil {
 			p.archive.Expire(p.f.oldest())
 			p.archive.Add(run)
-			r.Chunks, p.unchunked, p.f.seen = []fingerprint.Run{run}, nil, fingerprint.Set{}
+			r.Chunks, p.unchunked, p.logged = []fingerprint.Run{run}, p.unchunked[:0], 0
+			p.f.seen.Reset()
 			p.merge()
 			return
 		}
 		// The stream is away: the log takes them as well.
 	}
-	r.Seen = fingerprint.Encode(fresh)
+	r.Seen = fingerprint.Encode(p.unchunked[p.logged:])
+	p.logged = len(p.unchunked)
 }
 
 // applySeen is what commitSeen and commitMerge have done.
@@ -62,6 +61,7 @@ func (p *Processor) applySeen(r *record, seen []fingerprint.Entry) {
 		}
 	}
 	p.unchunked = append(p.unchunked, seen...)
+	p.logged = len(p.unchunked)
 }
 
 // mergedSpan is what part of the horizon a run may span.

@@ -54,7 +54,7 @@ func TestAnEventWaitsForItsFingerprint(t *testing.T) {
 	if err := handle(); err != nil {
 		t.Fatal(err)
 	}
-	run, err := p.archive.Write(ctx, p.newSeen)
+	run, err := p.archive.Write(ctx, p.unchunked)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func TestAnEventWaitsForItsFingerprint(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	if u := p.f.customers["acme"].windows[0]; u.used != events.Count(1) {
+	if u := p.f.customers.find("acme").first; u.used != events.Count(1) {
 		t.Errorf("used %s, want 1", u.used)
 	}
 
@@ -114,7 +114,7 @@ func TestAPageThatIsGoneStopsThePartition(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "is gone") {
 		t.Errorf("got %v", err)
 	}
-	if len(p.dead) != 0 || p.f.customers["acme"].windows[0].used != events.Count(1) {
+	if len(p.dead) != 0 || p.f.customers.find("acme").first.used != events.Count(1) {
 		t.Error("it was counted or rejected")
 	}
 	if err := p.store.stream.DeleteMsg(t.Context(), run.Filters[0]); err != nil {
@@ -138,7 +138,14 @@ func TestMergedFingerprintsAreDeleted(t *testing.T) {
 	const rounds, each = 30, 4
 	for i := range rounds {
 		b.use(t, fmt.Sprint(i, "-"), each)
-		b.windows(t, "acme")
+		newest, err := stream.Newest(t.Context(), b.env.JS, b.env.Names, Spec(b.env.Names, 0).Inputs[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, func() bool { // each round is a run of its own
+			at, err := stream.Committed(t.Context(), b.env.JS, b.env.Names, Role, 0)
+			return err == nil && len(at) > 0 && at[0].Seq >= newest
+		})
 	}
 	// state is what the log names, how many messages there are for it, and
 	// whether there is more to merge.
@@ -182,7 +189,7 @@ func TestAMergeThatWasNotCommittedCountsForNothing(t *testing.T) {
 	if err := p.loadSeen(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	p.docs = offline(*b.cat.Load(), time.Now).docs
+	p.docs.writer = offline(*b.cat.Load(), time.Now).docs.writer
 	p.baseNew = true
 	var log [][]byte
 	commit := func() {
@@ -223,7 +230,7 @@ func TestAMergeThatWasNotCommittedCountsForNothing(t *testing.T) {
 	for _, id := range []string{"1", "2"} {
 		send(q, id)
 	}
-	if u := q.f.customers["acme"].windows[0]; u.used != events.Count(2) {
+	if u := q.f.customers.find("acme").first; u.used != events.Count(2) {
 		t.Errorf("used %s, want 2", u.used)
 	}
 }

@@ -1,16 +1,12 @@
 package aggregator
 
 import (
-	"cmp"
 	"encoding/json"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/fingerprint"
 	"github.com/tidegate-io/tidegate/internal/plan"
-	"github.com/tidegate-io/tidegate/internal/window"
 )
 
 // state is what a partition's windows are: a function of its base (the catalog
@@ -19,75 +15,62 @@ type state struct {
 	base      plan.Catalog
 	hasBase   bool
 	catalog   plan.Catalog
-	gates     map[string][]*gate // by the event type that they meter
-	byFeature map[string]*gate
-	customers map[string]*customer
+	gates     map[string][]*gate  // by the event type that they meter
+	features  map[string]*feature // those that have a gate or a window
+	customers table
 	seen      fingerprint.Set
 	position  uint64    // sequence of the last message folded
 	storedAt  time.Time // its time
 	hour      uint32    // of the last sweep
+	sweeps    *calendar // when sweep is to look at which windows; nil: at all, the next time
 }
 
 // gate is a gate of the catalog with what the fold asks of it all the time.
 type gate struct {
 	*plan.Gate
+	feature    *feature
 	thresholds []events.Value
+	near       []near // of each limit
 }
 
-// customer is what the fold knows of one.
-type customer struct {
-	id        string
-	segments  []window.Segment
-	plan      string // "": the default one
-	overrides map[string]events.Override
-	controls  map[string]uint64 // by what was set (plan, or override/<feature>): the newest position in ACCOUNT
-	closed    map[string]int64  // by feature: end (ms) of the newest window that was closed for good
-	cutAt     int64             // newest moment (ms) at which windows were cut, or would have been had there been any
-	windows   []*usage
-	changed   bool // anything but windows, since the last commit
-}
+// near is a limit with the total from which on every change counts.
+type near struct{ from, limit events.Value }
 
-// usage is one window of one feature. Times are Unix milliseconds.
-type usage struct {
-	feature         string
-	start, end      int64 // rolling: both 0
-	used            events.Value
-	events          int64
-	firstAt, lastAt int64
-	seq             uint64           // sequence of the message of its last change
-	storedAt        int64            // when that was stored
-	buckets         []bucket         // rolling, sorted by start; unique: how many values are newest there
-	members         map[uint64]int64 // unique: hash of a value → start of its newest bucket (0 unless rolling)
-
-	plan       string // in force when it ended; "": the customer's
-	closed     bool   // too old to change; kept until its document is written
-	changed    bool   // since the last commit
-	newBuckets map[int64]struct{}
-	newMembers map[uint64]struct{}
-	dropped    int64 // rolling: buckets that begin before were forgotten
-	emit       bool
-	silent     bool
-	index      int
-}
-
-type bucket struct {
-	_     struct{} `cbor:",toarray"`
-	Start int64
-	Used  events.Value
+// feature is what a gate and its windows share.
+type feature struct {
+	name string
+	gate *gate // nil: none is configured
 }
 
 func newState() *state {
-	return &state{customers: map[string]*customer{}}
+	return &state{customers: newTable(), features: map[string]*feature{}}
 }
 
 func (s *state) setCatalog(c plan.Catalog) {
 	s.catalog = c
-	s.gates, s.byFeature = map[string][]*gate{}, map[string]*gate{}
-	for i := range c.Gates {
-		g := &gate{Gate: &c.Gates[i], thresholds: c.Gates[i].Thresholds()}
-		s.gates[g.Meter.Event] = append(s.gates[g.Meter.Event], g)
-		s.byFeature[g.Feature] = g
+	s.gates, s.sweeps = map[string][]*gate{}, nil // the lengths of windows may be others
+	for _, ft := range s.features {
+		ft.gate = nil
 	}
+	for i := range c.Gates {
+		g := &gate{Gate: &c.Gates[i], thresholds: c.Gates[i].Thresholds(), feature: s.feature(c.Gates[i].Feature)}
+		for _, l := range g.Limits {
+			if !l.Unlimited && !l.None {
+				g.near = append(g.near, near{g.Near(l.Value), l.Value})
+			}
+		}
+		g.feature.gate = g
+		s.gates[g.Meter.Event] = append(s.gates[g.Meter.Event], g)
+	}
+}
+
+func (s *state) feature(name string) *feature {
+	ft := s.features[name]
+	if ft == nil {
+		ft = &feature{name: name}
+		s.features[name] = ft
+	}
+	return ft
 }
 
 // digest tells catalogs apart.
@@ -97,35 +80,12 @@ func digest(c plan.Catalog) string {
 }
 
 func (s *state) customer(id string) *customer {
-	c := s.customers[id]
+	c := s.customers.find(id)
 	if c == nil {
-		id = strings.Clone(id) // it is a part of its message
-		c = &customer{id: id, changed: true}
-		s.customers[id] = c
+		c = s.customers.add(id)
+		c.changed = true
 	}
 	return c
-}
-
-func (c *customer) find(feature string, start int64) *usage {
-	for _, u := range c.windows {
-		if u.start == start && u.feature == feature {
-			return u
-		}
-	}
-	return nil
-}
-
-func (s *state) sortedCustomers() []*customer {
-	cs := make([]*customer, 0, len(s.customers))
-	for _, c := range s.customers {
-		cs = append(cs, c)
-	}
-	slices.SortFunc(cs, func(a, b *customer) int { return cmp.Compare(a.id, b.id) })
-	return cs
-}
-
-func compareUsage(a, b *usage) int {
-	return cmp.Or(cmp.Compare(a.feature, b.feature), cmp.Compare(a.start, b.start))
 }
 
 func ms(t int64) time.Time {

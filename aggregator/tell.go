@@ -19,6 +19,7 @@ func (f *folder) touch(c *customer, u *usage, emit bool) {
 	u.seq, u.storedAt, u.changed = f.seq, f.now.UnixMilli(), true
 	u.index = f.changes
 	f.changes++
+	f.schedule(c, u)
 	if emit && !u.closed && (u.end == 0 || u.end > f.now.UnixMilli()) {
 		u.emit, u.silent = true, f.isImport
 	}
@@ -36,8 +37,8 @@ func (f *folder) matters(c *customer, g *gate, before, after events.Value) bool 
 			return true
 		}
 	}
-	for _, l := range g.Limits {
-		if !l.Unlimited && !l.None && before.Cmp(l.Value) < 0 && after.Cmp(g.Near(l.Value)) >= 0 {
+	for _, l := range g.near {
+		if before.Cmp(l.limit) < 0 && after.Cmp(l.from) >= 0 {
 			return true
 		}
 	}
@@ -56,25 +57,23 @@ func (f *folder) matters(c *customer, g *gate, before, after events.Value) bool 
 // limit. They only move forward, so the sum changes when one does. The enforcer
 // ends a block by the buckets that it was told, and must be told those that
 // prolong it.
-func (f *folder) blockEnds(c *customer, u *usage, g *gate) (sum int64) {
-	if g.Window.Kind != window.Rolling {
+func (f *folder) blockEnds(c *customer, u *usage, g *gate, segments []window.Segment) (sum int64) {
+	if g.Window.Kind != window.Rolling || u.detail == nil {
 		return 0
 	}
-	from := u.from(g, c.segments, f.now)
-	for _, l := range g.Limits {
-		if !l.Unlimited && !l.None {
-			sum += u.reaches(g, from, l.Value)
-		}
+	from := from(g, segments, f.now)
+	for _, l := range g.near {
+		sum += u.detail.reaches(g, from, l.limit)
 	}
 	for _, l := range ownLimits(c, g) {
-		sum += u.reaches(g, from, l)
+		sum += u.detail.reaches(g, from, l)
 	}
 	return sum
 }
 
 // ownLimits are the limits that a customer's override may lead to.
 func ownLimits(c *customer, g *gate) []events.Value {
-	o, ok := c.overrides[g.Feature]
+	o, ok := c.override(g.Feature)
 	if !ok || o.Limit == nil && o.Grant == nil {
 		return nil
 	}

@@ -10,9 +10,9 @@ import (
 )
 
 // Decode reads one CloudEvents JSON object. Unknown attributes are ignored, as
-// CloudEvents demands; the error names the field that is wrong. The event's
-// Data is a part of b, its strings are parts of one copy of b: clone those that
-// outlive the event. Decode does not call Validate.
+// CloudEvents demands; the error names the field that is wrong. The event is made
+// of parts of b, which must stay as it is for as long as they are used: clone
+// what outlives it. Decode does not call Validate.
 func Decode(b []byte) (Event, error) {
 	if len(b) > MaxEventBytes {
 		return Event{}, invalid("the event has %d bytes, at most %d are allowed", len(b), MaxEventBytes)
@@ -31,7 +31,7 @@ func DecodeControl(b []byte) (Event, error) {
 	if !j.eat('{') {
 		return Event{}, notObject(b)
 	}
-	d := decoder{b: b, text: string(b)}
+	d := decoder{b: b, text: textOf(b)}
 	var wrong error // of a field; broken JSON goes before it
 	m, more, ok := j.next(true, 1)
 	for ; more; m, more, ok = j.next(false, 1) {

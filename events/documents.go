@@ -28,7 +28,10 @@ func (w *Window) ID() string {
 	if w.Start.IsZero() {
 		return w.Customer + "/" + w.Feature + "/rolling"
 	}
-	return w.Customer + "/" + w.Feature + "/" + w.Start.UTC().Format(time.RFC3339Nano)
+	var room [128]byte
+	b := append(append(room[:0], w.Customer...), '/')
+	b = append(append(b, w.Feature...), '/')
+	return string(w.Start.UTC().AppendFormat(b, time.RFC3339Nano))
 }
 
 // Customer is a document of the collection customers.

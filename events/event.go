@@ -71,6 +71,8 @@ func ValidateCustomer(id string) error {
 		return invalid("`subject` is missing: it names the customer")
 	case len(id) > MaxCustomerBytes:
 		return invalid("`subject` has %d bytes, a customer id has at most %d", len(id), MaxCustomerBytes)
+	case plainText(id):
+		return nil
 	case !utf8.ValidString(id):
 		return invalid("`subject` is not valid UTF-8")
 	}
@@ -82,6 +84,16 @@ func ValidateCustomer(id string) error {
 	return nil
 }
 
+// plainText says whether s is ASCII without control characters.
+func plainText(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i]-0x20 >= 0x7f-0x20 {
+			return false
+		}
+	}
+	return true
+}
+
 // CheckTime says whether an event of time t, stored at the given moment, may
 // be counted: not more than MaxAhead before it and not older than horizon
 // (zero: any age, for imports).
@@ -90,7 +102,7 @@ func CheckTime(t, stored time.Time, horizon time.Duration) error {
 		return invalid("`time` %s lies %s in the future (at most %s): check the clock of its sender",
 			t.UTC().Format(time.RFC3339), ahead.Round(time.Second), MaxAhead)
 	}
-	if y := t.Year(); y < 1970 {
+	if t.Unix() < 0 {
 		return invalid("`time` %s lies before 1970", t.UTC().Format(time.RFC3339))
 	}
 	if age := stored.Sub(t); horizon > 0 && age > horizon {

@@ -1,7 +1,9 @@
 package events
 
 import (
+	"encoding/binary"
 	"encoding/json"
+	"math/bits"
 	"unicode/utf8"
 )
 
@@ -178,6 +180,13 @@ func (j *scanner) str() (escaped, ok bool) {
 		return false, false
 	}
 	for i := j.i; i < len(j.b); i++ {
+		if i+8 <= len(j.b) {
+			n := plainBytes(binary.LittleEndian.Uint64(j.b[i:]))
+			if i += n; n == 8 {
+				i--
+				continue
+			}
+		}
 		switch c := j.b[i]; {
 		case c == '"':
 			j.i = i + 1
@@ -194,6 +203,14 @@ func (j *scanner) str() (escaped, ok bool) {
 		}
 	}
 	return false, false
+}
+
+// plainBytes is how many of eight bytes stand before the first that means
+// something in a string: a quote, a backslash or a control character.
+func plainBytes(v uint64) int {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	quote, slash := v^ones*'"', v^ones*'\\'
+	return bits.TrailingZeros64(((quote-ones)&^quote|(slash-ones)&^slash|(v-ones*0x20)&^v)&high) / 8
 }
 
 // escapeLen is the length of the escape that b begins with, after its

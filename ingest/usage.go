@@ -145,7 +145,7 @@ func (in *intake) judge(e *events.Event, size int, batch bool) error {
 }
 
 func (in *intake) reject(index int, id string, err error) {
-	in.receipt.Rejected = append(in.receipt.Rejected, rejection{Index: index, ID: id, Error: reasonOf(err)})
+	in.receipt.Rejected = append(in.receipt.Rejected, rejection{Index: index, ID: strings.Clone(id), Error: reasonOf(err)})
 }
 
 // reasonOf leaves out of an error what the answer says anyway.

@@ -42,16 +42,24 @@ func NewArchive(s Store, sizes Sizes) *Archive { return &Archive{store: s, Sizes
 
 // Has says whether fp was added in one of the hours from oldest on.
 func (a *Archive) Has(ctx context.Context, fp uint64, oldest uint32) (bool, error) {
+	var seed, hash uint64
 	for i := len(a.runs) - 1; i >= 0; i-- { // most repetitions follow soon
 		r := &a.runs[i]
 		if r.Hour < oldest {
 			continue
 		}
-		number, may := r.mayHave(fp)
-		if !may {
+		n := r.page(fp)
+		if n < 0 {
 			continue
 		}
-		p, err := a.page(ctx, number)
+		f := &r.filters[n]
+		if f.seed != seed || hash == 0 { // nearly all filters have the same
+			seed, hash = f.seed, murmur64(fp+f.seed)
+		}
+		if !f.passes(hash) {
+			continue
+		}
+		p, err := a.page(ctx, r.Pages[n].Number)
 		if err != nil {
 			return false, err
 		}

@@ -56,13 +56,18 @@ func newFilter(b *xorfilter.BinaryFuseBuilder, fps []uint64) (Filter, error) {
 func packedSize(slots int) int { return (slots*filterBits + 7) / 8 }
 
 // MayHave is true for every fingerprint that the filter was built of.
-func (f *Filter) MayHave(fp uint64) bool {
-	h := fp + f.seed // murmur64
+func (f *Filter) MayHave(fp uint64) bool { return f.passes(murmur64(fp + f.seed)) }
+
+func murmur64(h uint64) uint64 {
 	h ^= h >> 33
 	h *= 0xff51afd7ed558ccd
 	h ^= h >> 33
 	h *= 0xc4ceb9fe1a85ec53
-	h ^= h >> 33
+	return h ^ h>>33
+}
+
+// passes is MayHave, given the fingerprint's hash with the filter's seed.
+func (f *Filter) passes(h uint64) bool {
 	hi, _ := bits.Mul64(h, uint64(f.first))
 	h0 := uint32(hi)
 	h1, h2 := h0+f.segment, h0+2*f.segment

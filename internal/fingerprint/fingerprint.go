@@ -31,43 +31,6 @@ func Of(subject, source, id string) uint64 {
 // Hour is the hour of a moment, counted from 1970.
 func Hour(t time.Time) uint32 { return uint32(t.Unix() / 3600) }
 
-// Set is fingerprints of one partition in memory. The zero value is empty. An entry
-// counts until the horizon after its hour has passed, whenever it is removed.
-type Set struct {
-	hours map[uint64]uint32
-	swept uint32
-}
-
-// Has says whether fp was added in one of the hours from oldest on.
-func (s *Set) Has(fp uint64, oldest uint32) bool {
-	h, ok := s.hours[fp]
-	return ok && h >= oldest
-}
-
-// Add remembers fp as of an hour.
-func (s *Set) Add(fp uint64, hour uint32) {
-	if s.hours == nil {
-		s.hours = map[uint64]uint32{}
-	}
-	s.hours[fp] = max(hour, s.hours[fp])
-}
-
-// Len is how many fingerprints are remembered.
-func (s *Set) Len() int { return len(s.hours) }
-
-// Sweep removes what is older than oldest, at most once a day.
-func (s *Set) Sweep(oldest uint32) {
-	if oldest < s.swept+24 {
-		return
-	}
-	s.swept = oldest
-	for fp, h := range s.hours {
-		if h < oldest {
-			delete(s.hours, fp)
-		}
-	}
-}
-
 // Entry is one remembered fingerprint.
 type Entry struct {
 	FP   uint64
@@ -77,7 +40,7 @@ type Entry struct {
 // Encode packs entries: for every hour its number, how many follow, and those,
 // 8 bytes each. It sorts entries.
 func Encode(entries []Entry) []byte {
-	slices.SortFunc(entries, compare)
+	sortEntries(entries)
 	b := make([]byte, 0, 8*len(entries)+16)
 	for i := 0; i < len(entries); {
 		j := i
@@ -95,6 +58,17 @@ func Encode(entries []Entry) []byte {
 
 func compare(a, b Entry) int {
 	return cmp.Or(cmp.Compare(a.Hour, b.Hour), cmp.Compare(a.FP, b.FP))
+}
+
+// sortEntries sorts by hour, then by fingerprint.
+func sortEntries(entries []Entry) {
+	for i := range entries {
+		if entries[i].Hour != entries[0].Hour {
+			slices.SortFunc(entries, compare)
+			return
+		}
+	}
+	sortByFP(entries)
 }
 
 // Decode hands the packed entries to f.

@@ -1,8 +1,10 @@
 package fingerprint
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
+	"math/bits"
 	"slices"
 )
 
@@ -73,14 +75,58 @@ func (p *page) find(fp uint64) (hour uint32, found bool) {
 
 // distinct sorts entries by fingerprint and leaves of each the newest.
 func distinct(entries []Entry) []Entry {
-	slices.SortFunc(entries, func(a, b Entry) int {
-		if a.FP != b.FP {
-			if a.FP < b.FP {
-				return -1
-			}
-			return 1
-		}
-		return int(int64(b.Hour) - int64(a.Hour))
-	})
+	sortByFP(entries)
 	return slices.CompactFunc(entries, func(a, b Entry) bool { return a.FP == b.FP })
+}
+
+// newestFirst is the order of fingerprints, of each the newest first.
+func newestFirst(a, b Entry) int {
+	return cmp.Or(cmp.Compare(a.FP, b.FP), cmp.Compare(b.Hour, a.Hour))
+}
+
+// fewEntries are sorted by insertion.
+const fewEntries = 16
+
+// sortByFP sorts into the order of newestFirst. Fingerprints are spread evenly:
+// their first bits take almost all of them nearly to where they belong, at a
+// fifth of what comparing costs.
+func sortByFP(entries []Entry) {
+	shift := 66 - bits.Len(uint(len(entries))) // some four in a bucket
+	if len(entries) <= fewEntries {
+		slices.SortFunc(entries, newestFirst)
+		return
+	}
+	ends := make([]int32, len(entries)>>1+2)
+	for _, e := range entries {
+		ends[e.FP>>shift]++
+	}
+	sum := int32(0)
+	for i, n := range ends {
+		ends[i] = sum
+		sum += n
+	}
+	for _, e := range slices.Clone(entries) {
+		at := &ends[e.FP>>shift]
+		entries[*at] = e
+		*at++
+	}
+	begin := int32(0)
+	for _, end := range ends {
+		if bucket := entries[begin:end]; len(bucket) > 1 {
+			sortBucket(bucket)
+		}
+		begin = max(begin, end)
+	}
+}
+
+func sortBucket(bucket []Entry) {
+	if len(bucket) > fewEntries { // somebody has chosen them
+		slices.SortFunc(bucket, newestFirst)
+		return
+	}
+	for i := 1; i < len(bucket); i++ {
+		for j := i; j > 0 && newestFirst(bucket[j], bucket[j-1]) < 0; j-- {
+			bucket[j], bucket[j-1] = bucket[j-1], bucket[j]
+		}
+	}
 }

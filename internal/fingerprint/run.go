@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"sort"
+	"math/bits"
 
 	"github.com/FastFilter/xorfilter"
 )
@@ -65,13 +65,19 @@ func (r *Run) Messages() []uint64 {
 	return append(list, r.Filters...)
 }
 
-// mayHave is the page that may have fp.
-func (r *Run) mayHave(fp uint64) (number uint64, may bool) {
-	i := sort.Search(len(r.Pages), func(i int) bool { return r.Pages[i].First > fp }) - 1
-	if i < 0 || !r.filters[i].MayHave(fp) {
-		return 0, false
+// page is the page that has fp if any has; -1 when none can. Fingerprints are
+// spread evenly, so it is about where fp lies among all: that spares a search
+// whose branches nobody can predict.
+func (r *Run) page(fp uint64) int {
+	hi, _ := bits.Mul64(fp, uint64(len(r.Pages)))
+	i := int(hi)
+	for i+1 < len(r.Pages) && r.Pages[i+1].First <= fp {
+		i++
 	}
-	return r.Pages[i].Number, true
+	for i >= 0 && r.Pages[i].First > fp {
+		i--
+	}
+	return i
 }
 
 // load reads the filters of a run that was committed by someone else.

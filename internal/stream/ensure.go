@@ -141,7 +141,11 @@ func (l Layout) streams() []jetstream.StreamConfig {
 		list[i].Name = n.Stream(list[i].Name)
 		list[i].Retention = jetstream.LimitsPolicy
 		list[i].Discard = jetstream.DiscardNew
-		if list[i].Name != n.Stream(events.StreamSeen) { // hashes cannot be compressed, only read more slowly
+		switch list[i].Name {
+		// Hashes cannot be compressed, only read more slowly; and to purge what a
+		// snapshot replaces, the server would unpack all that lies around it.
+		case n.Stream(events.StreamSeen), n.Stream(events.StreamState):
+		default:
 			list[i].Compression = jetstream.S2Compression
 		}
 		list[i].Replicas = max(l.Replicas, 1)

@@ -50,6 +50,17 @@ type Processor interface {
 	Query(request []byte) ([]byte, error)
 }
 
+// Ahead is how many messages an Expecter is told of at most. More would push
+// each other out of the processor's cache.
+const Ahead = 32
+
+// Expecter is a Processor that wants to know which messages it is given next,
+// to fetch what they need together. Handle is called for each of them, but for
+// some that have been handled already.
+type Expecter interface {
+	Expect(ms []Message)
+}
+
 // Errors of ownership.
 var (
 	// ErrFenced is returned when a newer owner has taken the partition.

@@ -190,7 +190,11 @@ func (r *run) loop(ctx, work context.Context) error {
 
 func (r *run) handle(work context.Context) error {
 	batch := r.inbox.take(r.spare)
+	expecter, expects := r.proc.(Expecter)
 	for i := range batch {
+		if expects && i%Ahead == 0 {
+			expecter.Expect(batch[i:min(i+Ahead, len(batch))])
+		}
 		m := &batch[i]
 		if m.Seq <= r.pos[m.Input].Seq {
 			continue // an ordered consumer that began again

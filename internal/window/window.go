@@ -99,42 +99,50 @@ func (w Window) Contains(t time.Time) bool { return !t.Before(w.Start) && t.Befo
 // Windows of one customer tile time: they neither overlap nor leave gaps.
 // For a rolling spec it is the bucket that contains t.
 func (s Spec) At(segments []Segment, t time.Time) Window {
-	t = t.UTC()
-	i := sort.Search(len(segments), func(i int) bool { return segments[i].From.After(t) }) - 1
+	start, end := s.Span(segments, t.UnixMilli())
+	return Window{time.UnixMilli(start).UTC(), time.UnixMilli(end).UTC()}
+}
+
+// Span is At in Unix milliseconds, which windows begin and end at.
+func (s *Spec) Span(segments []Segment, t int64) (start, end int64) {
+	i := len(segments) - 1
+	for i >= 0 && segments[i].From.UnixMilli() > t { // mostly the last one
+		i--
+	}
 	if i < 0 {
 		return s.plain(t, t)
 	}
-	w := s.plain(segments[i].Anchor, t)
-	if from := segments[i].From; from.After(w.Start) {
-		w.Start = from
+	start, end = s.plain(segments[i].Anchor.UnixMilli(), t)
+	start = max(start, segments[i].From.UnixMilli())
+	if i+1 < len(segments) {
+		end = min(end, segments[i+1].From.UnixMilli())
 	}
-	if i+1 < len(segments) && segments[i+1].From.Before(w.End) {
-		w.End = segments[i+1].From
-	}
-	return w
+	return start, end
 }
 
-func (s Spec) plain(anchor, t time.Time) Window {
+func (s *Spec) plain(anchor, t int64) (start, end int64) {
+	length := BucketSize.Milliseconds()
 	switch s.Kind {
 	case Calendar:
-		y, m, d := t.Date()
+		y, m, d := time.UnixMilli(t).UTC().Date()
 		if s.Month {
-			return Window{time.Date(y, m, 1, 0, 0, 0, 0, time.UTC), time.Date(y, m+1, 1, 0, 0, 0, 0, time.UTC)}
+			return date(y, m, 1), date(y, m+1, 1)
 		}
-		return Window{time.Date(y, m, d, 0, 0, 0, 0, time.UTC), time.Date(y, m, d+1, 0, 0, 0, 0, time.UTC)}
+		return date(y, m, d), date(y, m, d+1)
 	case Rolling:
-		start := t.Truncate(BucketSize)
-		return Window{start, start.Add(BucketSize)}
+		anchor = 0 // hours are those of the clock
+	default:
+		length = int64(s.Days) * day.Milliseconds()
 	}
-	length := int64(s.Days) * 86400 * 1000
-	// Milliseconds reach over any year; a time.Duration ends after 292 years.
-	offset := t.UnixMilli() - anchor.UnixMilli()
-	k := offset / length
-	if offset%length < 0 {
-		k--
+	since := (t - anchor) % length
+	if since < 0 {
+		since += length
 	}
-	start := time.UnixMilli(anchor.UnixMilli() + k*length).UTC()
-	return Window{start, time.UnixMilli(start.UnixMilli() + length).UTC()}
+	return t - since, t - since + length
+}
+
+func date(y int, m time.Month, d int) int64 {
+	return time.Date(y, m, d, 0, 0, 0, 0, time.UTC).UnixMilli()
 }
 
 // Cut adds a segment that begins at from, unless one begins there already,

@@ -1,0 +1,170 @@
+package aggregator
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/window"
+	"github.com/tidegate-io/tidegate/internal/writeback"
+)
+
+// documents are written in rounds: of what changed since the one before. A
+// document is drawn up when the store can take it, so that a store that is slow
+// or away costs a bit a customer, and not a document a change.
+type documents struct {
+	writer  *writeback.Writer[events.Window]
+	changed numbers  // customers, since the round began
+	left    []uint32 // customers whose documents are still to be handed over in this round
+	from    reach    // of the round before
+	to      reach
+}
+
+// reach is how far documents are written: they hold every change up to seq, and
+// say of every window that ended up to end (ms) that it did.
+type reach struct {
+	seq uint64
+	end int64
+}
+
+// part bounds how many documents are held in memory.
+const part = 50_000
+
+// begun says whether a round has begun and is not handed over yet.
+func (d *documents) begun() bool { return len(d.left) > 0 }
+
+// written is how far documents have been written.
+func (d *documents) written() reach {
+	if len(d.left) == 0 && d.writer.Settled() {
+		return d.to
+	}
+	return d.from
+}
+
+// next begins a new round if there is something to be written.
+func (d *documents) next(to reach) bool {
+	d.from, d.to = d.to, to
+	d.left = slices.AppendSeq(d.left[:0], d.changed.all)
+	d.changed.clear()
+	return len(d.left) > 0
+}
+
+// lacks says whether a window is to be written in this round.
+func (d *documents) lacks(u *usage) bool {
+	return u.seq > d.from.seq || u.end > d.from.end && u.end <= d.to.end
+}
+
+// tendDocuments looks for ends, once a second, and goes on with a round. A round
+// begins with a commit, unless there is nothing to commit.
+func (p *Processor) tendDocuments(now time.Time) {
+	if at := now.UnixMilli(); p.nextEnd <= at && p.flipped+1000 <= at {
+		p.flip(at)
+	}
+	if p.docs.begun() || !p.dirty.some {
+		p.handOver(now)
+	}
+}
+
+// handOver gives the writer the next documents once it has written the last.
+func (p *Processor) handOver(now time.Time) {
+	d := &p.docs
+	if !d.writer.Settled() || !d.begun() && !d.next(reach{p.f.position, p.flipped}) {
+		return
+	}
+	var docs []events.Window
+	n := 0
+	for ; n < len(d.left) && len(docs) < part; n++ {
+		c := p.f.customers.at(d.left[n])
+		for u := range c.windows {
+			if d.lacks(u) {
+				docs = append(docs, p.document(c, u, now))
+			}
+		}
+	}
+	d.left = d.left[n:]
+	d.writer.Add(docs, 0)
+}
+
+// rewriteDocuments writes again what the former owner may not have written.
+func (p *Processor) rewriteDocuments() {
+	p.docs.to = p.saved.written
+	p.flipped = p.opt.Now().UnixMilli()
+	p.ends = calendar{next: uint32(p.flipped / hourLength)}
+	p.nextEnd = p.flipped
+	for c := range p.f.customers.all {
+		for u := range c.windows {
+			u.endsAt = 0
+			p.scheduleEnd(c, u)
+			if u.seq > p.saved.written.seq || u.end > p.saved.written.end && u.end <= p.flipped {
+				p.docs.changed.add(c.number)
+			}
+		}
+	}
+}
+
+// scheduleEnd sees to it that flip finds the end of a window.
+func (p *Processor) scheduleEnd(c *customer, u *usage) {
+	if u.end <= p.flipped || u.closed {
+		return
+	}
+	p.nextEnd = min(p.nextEnd, u.end)
+	if hour := uint32(u.end / hourLength); hour != u.endsAt {
+		u.endsAt = p.ends.add(hour, c.number)
+	}
+}
+
+// flip finds the windows that have ended, whose documents are to say so, and
+// when to look again: at the next end within the hour, or in the next hour.
+func (p *Processor) flip(at int64) {
+	hour := uint32(at / hourLength)
+	p.nextEnd = (int64(hour) + 1) * hourLength
+	look := func(number uint32) {
+		for u := range p.f.customers.at(number).windows {
+			switch {
+			case u.end > at:
+				p.nextEnd = min(p.nextEnd, u.end)
+			case u.end > p.flipped:
+				p.docs.changed.add(number)
+			}
+		}
+	}
+	p.ends.take(hour-1, look)
+	for _, number := range p.ends.hours[hour] {
+		look(number)
+	}
+	p.flipped = at
+}
+
+// document is the window as it is written.
+func (p *Processor) document(c *customer, u *usage, now time.Time) events.Window {
+	w := p.f.window(c, u, p.o.Partition, now)
+	w.Epoch = p.o.Epoch
+	return w
+}
+
+// window is a window as others see it at now, without the epoch.
+func (s *state) window(c *customer, u *usage, partition int, now time.Time) events.Window {
+	name := cmp.Or(u.planName(), c.planName())
+	w := events.Window{Customer: c.id, Feature: u.feature.name, Plan: s.catalog.Plan(name).Name,
+		Start: ms(u.start), End: ms(u.end), Used: u.used, Events: u.events, FirstAt: ms(u.firstAt), LastAt: ms(u.lastAt),
+		Partition: partition, Seq: u.seq}
+	g := u.feature.gate
+	if g == nil {
+		return w
+	}
+	if u.end == 0 {
+		var one [1]window.Segment
+		w.Buckets, w.Used, w.Current = u.rolling(), u.total(g, c.segments(&one), now), true
+		w.End = now.UTC().Truncate(time.Millisecond)
+	} else {
+		w.Current = u.start <= now.UnixMilli() && now.UnixMilli() < u.end
+	}
+	var o *events.Override
+	if own, ok := c.override(u.feature.name); ok {
+		o = &own
+	}
+	w.Limit = plan.Decide(&s.catalog, g.Gate, c.id, name, o, plan.Usage{Start: w.Start, End: w.End}, now).Limit
+	return w
+}

@@ -1,0 +1,143 @@
+package aggregator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/fingerprint"
+	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/stream"
+	"github.com/tidegate-io/tidegate/internal/window"
+	"github.com/tidegate-io/tidegate/internal/writeback"
+)
+
+// BenchmarkGrowth folds and commits events of uniformly chosen customers, of
+// which there are 10,000 or 1,000,000, as the owner of a partition does it but
+// without a server: a commit for every second of work. A million events before
+// the clock starts have opened a window of each customer.
+func BenchmarkGrowth(b *testing.B) {
+	const few, many, each = 10_000, 1_000_000, 2_000_000
+	for b.Loop() {
+		small, large := grow(b, few, each), grow(b, many, each)
+		report := func(name string, c costs) {
+			b.ReportMetric(float64(c.total().Nanoseconds())/each, name+"-ns/event")
+			b.ReportMetric(float64(c.fold.Nanoseconds())/each, name+"-fold-ns")
+			b.ReportMetric(float64(c.commit.Nanoseconds())/each, name+"-commit-ns")
+			b.ReportMetric(float64(c.longest.Milliseconds()), name+"-pause-ms")
+			b.ReportMetric(float64(c.snapshot.Milliseconds()), name+"-snap-ms")
+		}
+		report("10k", small)
+		report("1M", large)
+		b.ReportMetric(float64(large.total())/float64(small.total()), "ratio")
+		b.ReportMetric(float64(large.fold)/float64(small.fold), "fold-ratio")
+	}
+}
+
+// costs are the times that folding stands still or works.
+type costs struct{ fold, commit, longest, snapshot time.Duration }
+
+func (c costs) total() time.Duration { return c.fold + c.commit }
+
+func grow(b *testing.B, customers, total int) (c costs) {
+	const perMessage, before = 500, 1_000_000
+	cat := oneGate(plan.Count, window.Spec{Kind: window.Anniversary, Days: 30})
+	cat.Gates[0].Limits["free"] = plan.Limit{Value: events.Count(1 << 40)}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	p := offline(cat, time.Now)
+	p.archive = fingerprint.NewArchive(&shelf{}, fingerprint.Sizes{})
+	p.docs.writer = writeback.New((*events.Window).ID, func(context.Context, []events.Window) error { return nil }, slog.New(slog.DiscardHandler))
+	go p.docs.writer.Run(ctx)
+	p.begin()
+	now, seq := epoch, uint64(0)
+	handle := func(data []byte) {
+		seq++
+		if err := p.Handle(&stream.Message{Subject: "usage.p.0.~batch", Data: data, Seq: seq, Time: now}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	commit := func() int {
+		r, err := p.Commit()
+		if err != nil || len(p.dead) > 0 {
+			b.Fatal(err, p.dead)
+		}
+		return len(r)
+	}
+	var data []byte
+	for n := 0; n < before; n += perMessage {
+		data = data[:0]
+		for i := range perMessage {
+			data = appendUse(data, fmt.Sprint("open-", n), (n+i)%customers)
+		}
+		now = now.Add(30 * day * perMessage / before) // so windows end all the time
+		handle(data)
+		clear(p.emits)
+		p.emits = p.emits[:0]
+		if n%100_000 == 0 {
+			commit()
+		}
+	}
+	commit()
+	runtime.GC()
+	r := rand.New(rand.NewPCG(1, 2))
+	last := time.Duration(0)
+	for n := 0; n < total; n += perMessage {
+		data = data[:0]
+		for range perMessage {
+			data = appendUse(data, fmt.Sprint("0197a3c2-5f1e-7b02-", n), r.IntN(customers))
+		}
+		start := time.Now()
+		handle(data)
+		c.fold += time.Since(start)
+		if c.total()-last > time.Second {
+			start = time.Now()
+			commit()
+			took := time.Since(start)
+			c.commit, c.longest, last = c.commit+took, max(c.longest, took), c.total()+took
+		}
+	}
+	start := time.Now()
+	commit()
+	c.commit += time.Since(start)
+	start = time.Now()
+	if _, err := p.Snapshot(); err != nil {
+		b.Fatal(err)
+	}
+	c.snapshot = time.Since(start)
+	return c
+}
+
+func appendUse(data []byte, id string, customer int) []byte {
+	name := benchCustomer(customer)
+	return events.AppendBatch(data, &events.Event{ID: id + name, Source: "bench", Type: "use", Subject: name})
+}
+
+// shelf is a stream SEEN in memory.
+type shelf struct {
+	mu       sync.Mutex
+	messages [][]byte
+}
+
+func (s *shelf) Put(_ context.Context, b []byte) (uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.messages = append(s.messages, b)
+	return uint64(len(s.messages)), nil
+}
+
+func (s *shelf) Get(_ context.Context, number uint64) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if number == 0 || number > uint64(len(s.messages)) {
+		return nil, errors.New("not there")
+	}
+	return s.messages[number-1], nil
+}

@@ -1,0 +1,100 @@
+package fingerprint
+
+import (
+	"math/bits"
+	"math/rand/v2"
+)
+
+// Set is fingerprints of one partition in memory. The zero value is empty. An entry
+// counts until the horizon after its hour has passed, whenever it is removed.
+//
+// Every event asks it and is added: a map costs three times as much.
+type Set struct {
+	fps   []uint64 // open addressing, 0: free; a power of two
+	hours []uint32
+	mix   uint64 // odd and random, so that nobody chooses where fingerprints go
+	shift int
+	used  int
+	zero  Entry // the fingerprint 0, if FP is 1
+	swept uint32
+}
+
+// slot is where fp stands, or could be put.
+func (s *Set) slot(fp uint64) int {
+	mask := len(s.fps) - 1
+	i := int(fp * s.mix >> s.shift)
+	for s.fps[i] != fp && s.fps[i] != 0 {
+		i = (i + 1) & mask
+	}
+	return i
+}
+
+// Has says whether fp was added in one of the hours from oldest on.
+func (s *Set) Has(fp uint64, oldest uint32) bool {
+	if fp == 0 {
+		return s.zero.FP == 1 && s.zero.Hour >= oldest
+	}
+	if s.used == 0 {
+		return false
+	}
+	i := s.slot(fp)
+	return s.fps[i] != 0 && s.hours[i] >= oldest
+}
+
+// Add remembers fp as of an hour.
+func (s *Set) Add(fp uint64, hour uint32) {
+	if fp == 0 {
+		s.zero = Entry{1, max(hour, s.zero.Hour)}
+		return
+	}
+	if s.used >= len(s.fps)/4*3 {
+		s.resize(max(2*len(s.fps), 64))
+	}
+	i := s.slot(fp)
+	if s.fps[i] == 0 {
+		s.fps[i], s.hours[i] = fp, hour // without reading the hour, which is far away
+		s.used++
+		return
+	}
+	s.hours[i] = max(hour, s.hours[i])
+}
+
+func (s *Set) resize(size int) {
+	old := *s
+	s.fps, s.hours, s.used = make([]uint64, size), make([]uint32, size), 0
+	s.mix, s.shift = rand.Uint64()|1, 64-bits.TrailingZeros(uint(size))
+	for i, fp := range old.fps {
+		if fp != 0 {
+			s.Add(fp, old.hours[i])
+		}
+	}
+}
+
+// Len is how many fingerprints are remembered.
+func (s *Set) Len() int { return s.used + int(s.zero.FP) }
+
+// Reset removes everything, and keeps the room if about as much may come again.
+func (s *Set) Reset() {
+	if s.used < len(s.fps)/8 {
+		*s = Set{swept: s.swept}
+	}
+	clear(s.fps)
+	s.used, s.zero = 0, Entry{}
+}
+
+// Sweep removes what is older than oldest, at most once a day.
+func (s *Set) Sweep(oldest uint32) {
+	if oldest < s.swept+24 {
+		return
+	}
+	kept := Set{swept: oldest}
+	for i, fp := range s.fps {
+		if fp != 0 && s.hours[i] >= oldest {
+			kept.Add(fp, s.hours[i])
+		}
+	}
+	if s.zero.Hour >= oldest {
+		kept.zero = s.zero
+	}
+	*s = kept
+}
