@@ -275,12 +275,13 @@ func (a *app) patiently(ctx context.Context, what string, f func(context.Context
 
 func (a *app) openStore(ctx context.Context) error {
 	if a.set.MongoURI == "" {
-		s, err := kvstore.Open(ctx, a.js, a.names, a.set.Replicas)
-		if err != nil {
+		return a.patiently(ctx, "NATS JetStream", func(ctx context.Context) error {
+			s, err := kvstore.Open(ctx, a.js, a.names, a.set.Replicas)
+			if err == nil {
+				a.store = s
+			}
 			return err
-		}
-		a.store = s
-		return nil
+		})
 	}
 	err := a.patiently(ctx, "MongoDB", func(ctx context.Context) error {
 		s, err := mongo.Open(ctx, a.set.MongoURI, a.set.MongoDatabase, mongo.Options{BulkSize: a.set.MongoBulk})
