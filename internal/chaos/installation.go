@@ -154,7 +154,8 @@ func (in *installation) connect(context.Context) error {
 	for _, b := range in.brokers {
 		urls = append(urls, "nats://"+b.addr)
 	}
-	nc, err := nats.Connect(strings.Join(urls, ","), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
+	nc, err := nats.Connect(strings.Join(urls, ","), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond),
+		nats.PingInterval(2*time.Second), nats.MaxPingsOutstanding(2))
 	if err != nil {
 		return err
 	}
@@ -253,7 +254,8 @@ func (in *installation) startApp(ctx context.Context) (err error) {
 		return err
 	}
 	in.onClose(func() { in.appLink.each((*Proxy).Close) })
-	in.appConn, err = nats.Connect(in.appLink.url(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond), nats.RetryOnFailedConnect(true))
+	in.appConn, err = nats.Connect(in.appLink.url(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond), nats.RetryOnFailedConnect(true),
+		nats.PingInterval(2*time.Second), nats.MaxPingsOutstanding(2))
 	if err != nil {
 		return err
 	}

@@ -20,6 +20,10 @@ type reading struct {
 	read  uint64   // sequence of the last record looked at
 }
 
+// resetAttempts is how often a consumer that is read to an end is made again:
+// see feed, on why to begin anew is better.
+const resetAttempts = 1
+
 // errTorn is returned when records were purged while they were read: the
 // reader begins again.
 var errTorn = errors.New("log changed while it was read")
@@ -115,12 +119,12 @@ func (r *reading) readOn(ctx context.Context) error {
 	}
 	cons, err := r.js.OrderedConsumer(ctx, r.name, jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{r.subject}, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: r.read + 1,
-		InactiveThreshold: 30 * time.Second,
+		InactiveThreshold: 30 * time.Second, MaxResetAttempts: resetAttempts,
 	})
 	if err != nil {
 		return err
 	}
-	it, err := cons.Messages(jetstream.PullMaxMessagesWithBytesLimit(500, 16<<20))
+	it, err := cons.Messages(jetstream.PullMaxMessagesWithBytesLimit(500, 16<<20), jetstream.PullHeartbeat(heartbeat))
 	if err != nil {
 		return err
 	}
@@ -218,11 +222,11 @@ func Read(ctx context.Context, js jetstream.JetStream, n events.Names, in Input,
 	if newest = min(newest, last); newest == 0 || newest < s.CachedInfo().State.FirstSeq {
 		return nil
 	}
-	cons, err := js.OrderedConsumer(ctx, n.Stream(in.Stream), jetstream.OrderedConsumerConfig{FilterSubjects: []string{in.Filter}})
+	cons, err := js.OrderedConsumer(ctx, n.Stream(in.Stream), jetstream.OrderedConsumerConfig{FilterSubjects: []string{in.Filter}, MaxResetAttempts: resetAttempts})
 	if err != nil {
 		return err
 	}
-	it, err := cons.Messages(jetstream.PullMaxMessagesWithBytesLimit(10_000, 16<<20))
+	it, err := cons.Messages(jetstream.PullMaxMessagesWithBytesLimit(10_000, 16<<20), jetstream.PullHeartbeat(heartbeat))
 	if err != nil {
 		return err
 	}
