@@ -224,7 +224,7 @@ func (o *outbox) holds(f *Fence) bool {
 	if err != nil {
 		return true // not known: the repetition will tell
 	}
-	last, err := s.GetLastMsgForSubject(ctx, f.Subject)
+	last, err := lastOf(ctx, s, f.Subject)
 	return err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && last.Sequence == f.Seq
 }
 

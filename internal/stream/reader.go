@@ -124,7 +124,7 @@ func startReader(ctx context.Context, env Env, in Input, index int, pos *Positio
 
 // newest is the sequence of the last message stored for the input.
 func (r *reader) newest(ctx context.Context) (uint64, error) {
-	raw, err := r.stream.GetLastMsgForSubject(ctx, r.filter)
+	raw, err := lastOf(ctx, r.stream, r.filter)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return 0, nil
 	}

@@ -42,7 +42,7 @@ func (r *reading) restore(ctx context.Context) error {
 
 func (r *reading) tryRestore(ctx context.Context) error {
 	r.epoch, r.number, r.positions, r.manifest, r.size, r.parts, r.read, r.lastPart = 0, 0, nil, manifestAt{}, 0, nil, 0, 0
-	last, err := r.stream.GetLastMsgForSubject(ctx, r.subject)
+	last, err := lastOf(ctx, r.stream, r.subject)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return r.p.Restore(nil)
 	}
@@ -63,7 +63,7 @@ func (r *reading) tryRestore(ctx context.Context) error {
 		}
 		return r.readOn(ctx)
 	}
-	raw, err := r.stream.GetMsg(ctx, at)
+	raw, err := Ask(ctx, func(ctx context.Context) (*jetstream.RawStreamMsg, error) { return r.stream.GetMsg(ctx, at) })
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return errTorn
 	}
@@ -88,7 +88,7 @@ func (r *reading) tryRestore(ctx context.Context) error {
 func (r *reading) snapshot(ctx context.Context, m meta) ([]byte, error) {
 	data := make([]byte, 0, m.Size)
 	for part := range m.Parts {
-		raw, err := r.stream.GetLastMsgForSubject(ctx, r.part(m.Generation, part))
+		raw, err := lastOf(ctx, r.stream, r.part(m.Generation, part))
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			return nil, errTorn
 		}
@@ -109,7 +109,7 @@ func (l *Log) part(generation string, part int) string {
 
 // readOn reads and applies what the log holds after r.read.
 func (r *reading) readOn(ctx context.Context) error {
-	last, err := r.stream.GetLastMsgForSubject(ctx, r.subject)
+	last, err := lastOf(ctx, r.stream, r.subject)
 	if err != nil {
 		return err
 	}
@@ -260,7 +260,7 @@ func Committed(ctx context.Context, js jetstream.JetStream, n events.Names, role
 	if err != nil {
 		return nil, err
 	}
-	raw, err := s.GetLastMsgForSubject(ctx, n.Log(role, partition))
+	raw, err := lastOf(ctx, s, n.Log(role, partition))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, nil
 	}
