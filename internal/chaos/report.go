@@ -16,6 +16,12 @@ func (r *Report) count(sent []Sent, o *Observed) {
 	for i := range sent {
 		r.Events++
 		r.Duplicates += sent[i].Times - 1
+		if slices.ContainsFunc(sent[i].Via, func(via string) bool { return via != sent[i].Via[0] }) {
+			r.Across++
+		}
+		if len(sent[i].Claimed) > 1 {
+			r.Mistimed++
+		}
 		switch {
 		case sent[i].Outcome == Accepted:
 			r.Accepted++
@@ -69,6 +75,8 @@ func (r *Report) String() string {
 	row("  acknowledged", r.Accepted)
 	row("  of unknown outcome", fmt.Sprintf("%d, of which %d were stored", r.Unknown, r.Landed))
 	row("duplicates sent", r.Duplicates)
+	row("  events sent on several ways", r.Across)
+	row("  events sent with several times", r.Mistimed)
 	row("decisions put", r.Decisions)
 	row("customers and features blocked", r.Blocked)
 	row("mails", r.Mails)

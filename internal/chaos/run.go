@@ -18,6 +18,8 @@ type Report struct {
 	Events     int // different ones
 	Accepted   int
 	Duplicates int // sent for another time
+	Across     int // events sent on more than one way
+	Mistimed   int // events sent with more than one time
 	Unknown    int // neither acknowledged nor refused
 	Landed     int // of those, stored
 	Blocked    int // decisions that block
