@@ -44,6 +44,12 @@ func (c *Client) Identify(ctx context.Context, one Customer) error {
 		at := one.Anchor.UTC()
 		a.Anchor = &at
 	}
+	if c.remote != nil {
+		if err := c.remote.identify(ctx, a); err != nil {
+			return fmt.Errorf("identify: %w", err)
+		}
+		return nil
+	}
 	body, err := json.Marshal(a)
 	if err != nil {
 		return fmt.Errorf("identify: %w", err)
