@@ -77,10 +77,25 @@ type PlanState struct {
 	CausedAt time.Time `json:"caused_at,omitzero"` // when that happened, by Stripe's clock
 }
 
-// Payment is a first payment above 0 that moves a customer from a free to a
-// paid plan.
+// MoveKind says what a Payment is; "" stands for a conversion.
+type MoveKind string
+
+// The kinds of moves.
+const (
+	MoveConversion   MoveKind = "conversion"   // the first payment above 0 that moves from a free to a paid plan
+	MoveReactivation MoveKind = "reactivation" // such a payment of one who had paid before
+	MoveTrial        MoveKind = "trial"        // a trial began
+	MoveUpgrade      MoveKind = "upgrade"      // from a paid plan to a higher one
+	MoveDowngrade    MoveKind = "downgrade"    // from a paid plan to a lower one
+	MoveChurn        MoveKind = "churn"        // paid access ended
+	MoveRefund       MoveKind = "refund"       // money went back
+)
+
+// Payment is a move of a customer between plans or of money, in most cases a
+// first payment: Kind says which.
 type Payment struct {
-	Key      string    `json:"key"` // identity of the conversion
+	Key      string    `json:"key"` // identity of the move
+	Kind     MoveKind  `json:"kind,omitempty"`
 	Event    string    `json:"event"`
 	FromPlan string    `json:"from_plan"`
 	ToPlan   string    `json:"to_plan"`
@@ -109,6 +124,9 @@ type MailEvent string
 
 // The events of a mail.
 const (
+	MailEventSent       MailEvent = "sent"
+	MailEventFailed     MailEvent = "failed"
+	MailEventSuppressed MailEvent = "suppressed"
 	MailEventDelivered  MailEvent = "delivered"
 	MailEventBounced    MailEvent = "bounced"
 	MailEventComplained MailEvent = "complained"

@@ -64,7 +64,8 @@ type Store interface {
 	// Notification returns a notification; ok says whether there is one.
 	Notification(ctx context.Context, key string) (n events.Notification, ok bool, err error)
 	// DueNotifications returns the first pending notifications whose NextAt is
-	// nil or not after now, by ReachedAt, then Key.
+	// nil or not after now, and waiting ones whose NextAt is not nil and not
+	// after now, by ReachedAt, then Key.
 	DueNotifications(ctx context.Context, now time.Time, limit int) ([]events.Notification, error)
 	// NotificationsOf returns a customer's notifications by ReachedAt, then
 	// Key.
