@@ -1,6 +1,7 @@
 package notifier
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -9,9 +10,6 @@ import (
 )
 
 const (
-	// attributeWithin is how long before a payment the limit that led to it may
-	// have been reached.
-	attributeWithin = 30 * 24 * time.Hour
 	// rememberPayments is how late a limit record may come after the payment
 	// that it led to.
 	rememberPayments = 35 * 24 * time.Hour
@@ -19,19 +17,25 @@ const (
 	clockGrain = time.Second
 )
 
-// attribute is the conversion that a payment is, joined with the limit that the
-// customer reached last before it, and with what came of the mail about it.
-func attribute(customer string, pay *events.Payment, notifications []events.Notification) events.Conversion {
+// attribute is the record of a move. One that brings more is joined with the
+// limit that the customer reached last before it, not longer ago than within,
+// and with the mails about that window: the last one sent, the last click. It
+// depends on its arguments alone, and not on their order.
+func attribute(customer string, pay *events.Payment, notifications []events.Notification, within time.Duration) events.Conversion {
 	c := events.Conversion{
-		Key: pay.Key, Customer: customer, FromPlan: pay.FromPlan, ToPlan: pay.ToPlan, StripeEvent: pay.Event,
+		Key: pay.Key, Kind: cmp.Or(pay.Kind, events.MoveConversion), Customer: customer, FromPlan: pay.FromPlan, ToPlan: pay.ToPlan, StripeEvent: pay.Event,
 		Amount: pay.Amount, Currency: pay.Currency, ConvertedAt: pay.At.UTC(),
 	}
-	before := func(t time.Time) bool { return t.Before(pay.At.Add(clockGrain)) }
+	switch c.Kind {
+	case events.MoveDowngrade, events.MoveChurn, events.MoveRefund:
+		return c
+	}
+	before := func(t *time.Time) bool { return t != nil && t.Before(pay.At.Add(clockGrain)) }
 	var last *events.Notification
 	for i := range notifications {
 		n := &notifications[i]
-		if n.Customer != customer || n.Kind != events.LimitKindReached || !before(n.ReachedAt) ||
-			n.ReachedAt.Before(pay.At.Add(-attributeWithin)) {
+		if n.Customer != customer || n.Kind != events.LimitKindReached || !before(&n.ReachedAt) ||
+			n.ReachedAt.Before(pay.At.Add(-within)) {
 			continue
 		}
 		if last == nil || n.ReachedAt.After(last.ReachedAt) || n.ReachedAt.Equal(last.ReachedAt) && n.Key > last.Key {
@@ -43,16 +47,26 @@ func attribute(customer string, pay *events.Payment, notifications []events.Noti
 	}
 	reached := last.ReachedAt
 	c.Feature, c.LimitReachedAt = last.Feature, &reached
-	if mailed(last) && last.SentAt != nil && before(*last.SentAt) {
-		c.MailedAt = last.SentAt
+	latest := func(to **time.Time, t *time.Time) {
+		if before(t) && (*to == nil || t.After(**to)) {
+			*to = t
+		}
 	}
-	if last.ClickedAt != nil && before(*last.ClickedAt) {
-		c.ClickedAt = last.ClickedAt
+	for i := range notifications {
+		n := &notifications[i]
+		if n.Customer != customer || n.Feature != last.Feature || !n.WindowStart.Equal(last.WindowStart) {
+			continue
+		}
+		if n.Mailed() {
+			latest(&c.MailedAt, n.SentAt)
+		}
+		latest(&c.ClickedAt, n.ClickedAt)
 	}
 	return c
 }
 
-// payment stores a conversion, or takes back one that turned out to be none.
+// payment stores the record of a move, or takes back one that turned out to be
+// none.
 func (p *Processor) payment(customer string, pay *events.Payment, now time.Time) error {
 	c := p.change(customer)
 	c.Payments = slices.DeleteFunc(slices.Clone(c.Payments), func(old events.Payment) bool {
@@ -71,7 +85,7 @@ func (p *Processor) convert(customer string, pay *events.Payment) error {
 		if err != nil {
 			return err
 		}
-		return p.Store.WriteConversion(ctx, attribute(customer, pay, all))
+		return p.Store.WriteConversion(ctx, attribute(customer, pay, all, p.live.Load().ConvertWithin))
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -32,8 +33,8 @@ func Spec(n events.Names) stream.Spec {
 
 // Processor is the notifier. Make it with New.
 type Processor struct {
-	Options
-	render *renderer
+	Options // as at the start; live is in force
+	live    atomic.Pointer[live]
 
 	ctx  context.Context // of the ownership; for the store, which Handle waits for
 	o    *stream.Owner

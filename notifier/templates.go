@@ -14,6 +14,9 @@ import (
 	"strings"
 	"text/template"
 	"time"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/plan"
 )
 
 //go:embed templates
@@ -128,6 +131,35 @@ func partOf(file string) (p part, ok bool) {
 }
 
 func canonicalLocale(s string) string { return strings.ToLower(strings.ReplaceAll(s, "_", "-")) }
+
+// of is the template of a gate's mails about a kind of crossing; "" means that
+// none are sent. Those about warning levels have one of their own,
+// <template>_warning, or else the gate's, which can say what share is used.
+func (t templates) of(g *plan.Gate, kind events.LimitKind) string {
+	if kind != events.LimitKindThreshold || g.Template == "" {
+		return g.Template
+	}
+	if !g.Warnings || len(g.WarnAt) == 0 {
+		return ""
+	}
+	if w := g.Template + "_warning"; t.has(w) {
+		return w
+	}
+	return g.Template
+}
+
+// locales are the languages in which there is some part of a template; "" is
+// always among them, and the first.
+func (t templates) locales(name string) []string {
+	found := []string{""}
+	for p := range t {
+		if (p.name == name || p.name == DefaultTemplate) && !slices.Contains(found, p.locale) {
+			found = append(found, p.locale)
+		}
+	}
+	slices.Sort(found)
+	return found
+}
 
 // has says whether there is a template of that name, in any language.
 func (t templates) has(name string) bool {
