@@ -56,8 +56,10 @@ type Account struct {
 	Erase          bool                 `json:"erase,omitempty"`     // personal data only; counts stay
 	Subscription   *PlanState           `json:"subscription,omitempty"`
 	Payment        *Payment             `json:"payment,omitempty"`
+	Refund         *Refund              `json:"refund,omitempty"`
 	Click          *Click               `json:"click,omitempty"`
 	Mail           *MailReport          `json:"mail,omitempty"`
+	Move           *Move                `json:"move,omitempty"`
 	Gate           *GateSwitch          `json:"gate,omitempty"` // only on partition 0, without a customer
 }
 
@@ -77,25 +79,11 @@ type PlanState struct {
 	CausedAt time.Time `json:"caused_at,omitzero"` // when that happened, by Stripe's clock
 }
 
-// MoveKind says what a Payment is; "" stands for a conversion.
-type MoveKind string
-
-// The kinds of moves.
-const (
-	MoveConversion   MoveKind = "conversion"   // the first payment above 0 that moves from a free to a paid plan
-	MoveReactivation MoveKind = "reactivation" // such a payment of one who had paid before
-	MoveTrial        MoveKind = "trial"        // a trial began
-	MoveUpgrade      MoveKind = "upgrade"      // from a paid plan to a higher one
-	MoveDowngrade    MoveKind = "downgrade"    // from a paid plan to a lower one
-	MoveChurn        MoveKind = "churn"        // paid access ended
-	MoveRefund       MoveKind = "refund"       // money went back
-)
-
-// Payment is a move of a customer between plans or of money, in most cases a
-// first payment: Kind says which.
+// Payment is a first payment above 0 that moves a customer from a free to a
+// paid plan.
 type Payment struct {
-	Key      string    `json:"key"` // identity of the move
-	Kind     MoveKind  `json:"kind,omitempty"`
+	Key      string    `json:"key"`            // identity of the conversion
+	Kind     MoveKind  `json:"kind,omitempty"` // conversion, which "" stands for, or reactivation
 	Event    string    `json:"event"`
 	FromPlan string    `json:"from_plan"`
 	ToPlan   string    `json:"to_plan"`
@@ -105,11 +93,48 @@ type Payment struct {
 	Void     bool      `json:"void,omitempty"` // a late event showed that this was none: forget the key
 }
 
+// Refund is money that went back to a customer, or that a dispute asks back.
+type Refund struct {
+	Key      string    `json:"key"` // the charge's or the dispute's id
+	Event    string    `json:"event"`
+	Amount   int64     `json:"amount"`   // all refunds of the charge together, in the currency's smallest unit
+	Currency string    `json:"currency"` // lower-case ISO 4217
+	At       time.Time `json:"at"`
+	Dispute  bool      `json:"dispute,omitempty"`
+	Void     bool      `json:"void,omitempty"` // it is another customer's: forget the key
+}
+
 // Click is a visit to the upgrade link.
 type Click struct {
 	Feature     string    `json:"feature"`
 	WindowStart time.Time `json:"window_start,omitzero"`
 }
+
+// Move is a move of a customer between plans that is not a first payment.
+type Move struct {
+	Key      string    `json:"key"` // identity of the move
+	Kind     MoveKind  `json:"kind"`
+	Event    string    `json:"event"` // the Stripe event that brought it
+	FromPlan string    `json:"from_plan"`
+	ToPlan   string    `json:"to_plan"`
+	At       time.Time `json:"at"`
+	Void     bool      `json:"void,omitempty"` // a late event showed that this was none: forget the key
+}
+
+// MoveKind says what a record of the collection conversions is.
+type MoveKind string
+
+// The kinds of moves.
+const (
+	MoveConversion   MoveKind = "conversion"   // the first payment above 0 that moves from a free to a paid plan
+	MoveReactivation MoveKind = "reactivation" // paid again, after a time without paid access
+	MoveTrial        MoveKind = "trial"        // a trial began
+	MoveUpgrade      MoveKind = "upgrade"      // from a paid plan to a higher one
+	MoveDowngrade    MoveKind = "downgrade"    // from a paid plan to a lower one
+	MoveChurn        MoveKind = "churn"        // paid access ended
+	MoveRefund       MoveKind = "refund"       // money went back
+	MoveDispute      MoveKind = "dispute"      // money is asked back
+)
 
 // MailReport is what became of a mail after the provider took it.
 type MailReport struct {

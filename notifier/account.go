@@ -39,8 +39,10 @@ func (p *Processor) account(m *stream.Message, a *events.Account) error {
 			return err
 		}
 	}
-	if a.Payment != nil {
-		return p.payment(a.Customer, a.Payment, m.Time)
+	for _, move := range moved(a) {
+		if err := p.payment(a.Customer, &move, m.Time); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -23,11 +23,10 @@ const (
 // depends on its arguments alone, and not on their order.
 func attribute(customer string, pay *events.Payment, notifications []events.Notification, within time.Duration) events.Conversion {
 	c := events.Conversion{
-		Key: pay.Key, Kind: cmp.Or(pay.Kind, events.MoveConversion), Customer: customer, FromPlan: pay.FromPlan, ToPlan: pay.ToPlan, StripeEvent: pay.Event,
+		Key: pay.Key, Kind: pay.Kind, Customer: customer, FromPlan: pay.FromPlan, ToPlan: pay.ToPlan, StripeEvent: pay.Event,
 		Amount: pay.Amount, Currency: pay.Currency, ConvertedAt: pay.At.UTC(),
 	}
-	switch c.Kind {
-	case events.MoveDowngrade, events.MoveChurn, events.MoveRefund:
+	if !gains(c.Kind) {
 		return c
 	}
 	before := func(t *time.Time) bool { return t != nil && t.Before(pay.At.Add(clockGrain)) }
@@ -65,17 +64,48 @@ func attribute(customer string, pay *events.Payment, notifications []events.Noti
 	return c
 }
 
+// gains says whether a move may have been led to by a limit.
+func gains(k events.MoveKind) bool {
+	switch k {
+	case events.MoveConversion, events.MoveReactivation, events.MoveTrial, events.MoveUpgrade:
+		return true
+	}
+	return false
+}
+
+// moved are the moves that a record tells, all in the form of payments.
+func moved(a *events.Account) (all []events.Payment) {
+	if a.Payment != nil {
+		all = append(all, *a.Payment)
+	}
+	if m := a.Move; m != nil {
+		all = append(all, events.Payment{Key: m.Key, Kind: m.Kind, Event: m.Event, FromPlan: m.FromPlan, ToPlan: m.ToPlan, At: m.At, Void: m.Void})
+	}
+	if r := a.Refund; r != nil {
+		kind := events.MoveRefund
+		if r.Dispute {
+			kind = events.MoveDispute
+		}
+		// The key of a charge says nothing of whose it is, and that may change.
+		all = append(all, events.Payment{Key: a.Customer + "/" + r.Key, Kind: kind, Event: r.Event, Amount: r.Amount, Currency: r.Currency, At: r.At, Void: r.Void})
+	}
+	return all
+}
+
 // payment stores the record of a move, or takes back one that turned out to be
 // none.
 func (p *Processor) payment(customer string, pay *events.Payment, now time.Time) error {
 	c := p.change(customer)
+	pay.Kind = cmp.Or(pay.Kind, events.MoveConversion)
 	c.Payments = slices.DeleteFunc(slices.Clone(c.Payments), func(old events.Payment) bool {
 		return old.Key == pay.Key || now.Sub(old.At) > rememberPayments
 	})
 	if pay.Void {
 		return p.try("delete conversion", func(ctx context.Context) error { return p.Store.DeleteConversion(ctx, pay.Key) })
 	}
-	c.Payments = append(c.Payments, *pay)
+	if gains(pay.Kind) {
+		c.Payments = append(c.Payments, *pay)
+	}
 	return p.convert(customer, pay)
 }
 

@@ -11,7 +11,7 @@ import (
 )
 
 func payment(at time.Time) *events.Payment {
-	return &events.Payment{Key: "acme/sub_1", Event: "evt_1", FromPlan: "free", ToPlan: "pro", Amount: 2000, Currency: "usd", At: at}
+	return &events.Payment{Key: "acme/sub_1", Kind: events.MoveConversion, Event: "evt_1", FromPlan: "free", ToPlan: "pro", Amount: 2000, Currency: "usd", At: at}
 }
 
 func crossing(key, feature string, at time.Time) events.Notification {
