@@ -107,7 +107,7 @@ func (p *Processor) apply(n *events.Notification, v *verdict, now time.Time) {
 		cancel(n, v.why)
 	case actFail:
 		end(n, events.MailFailed, v.why)
-		p.log.Warn("mail_given_up", "key", n.Key, "error", v.why)
+		p.log.Warn("mail_failed", "key", n.Key, "error", v.why)
 	}
 }
 

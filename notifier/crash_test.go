@@ -38,6 +38,7 @@ func (s *steps) begin() {
 	}
 	p.ctx, s.end = context.WithCancel(context.Background())
 	p.log = slog.New(slog.DiscardHandler)
+	close(p.started)
 	close(p.stopped) // there is no goroutine to wait for
 	s.p = p
 	p.resume(p.ctx)

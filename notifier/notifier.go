@@ -87,7 +87,7 @@ func New(o Options) (*Processor, error) {
 	if o.PollEvery == 0 {
 		o.PollEvery = 5 * time.Second
 	}
-	p := &Processor{Options: o, kick: make(chan struct{}, 1), stopped: make(chan struct{}), behind: map[string]time.Time{}}
+	p := &Processor{Options: o, kick: make(chan struct{}, 1), started: make(chan struct{}), stopped: make(chan struct{}), behind: map[string]time.Time{}}
 	p.live.Store(l)
 	return p, p.Restore(nil)
 }

@@ -46,7 +46,7 @@ func (c *doctorCmd) Run(e *env) error {
 		f    func(*env, context.Context) (string, string)
 	}{
 		{"configuration", c.configuration}, {"tidegate", c.running}, {"nats", c.nats}, {"partitions", c.owners},
-		{"mongodb", c.mongodb}, {"stripe", c.stripe}, {"resend", c.resend}, {"billing", c.unmapped},
+		{"mongodb", c.mongodb}, {"stripe", c.stripe}, {"resend", c.resend}, {"mail", c.mail}, {"billing", c.unmapped},
 	}
 	findings := []finding{}
 	failed := 0

@@ -39,6 +39,7 @@ type settings struct {
 	ResendSecrets []string // of its webhooks
 	Keys          ingest.Keys
 	Secret        []byte
+	AppMongoURI   string // of the app's own collections; "": MongoURI
 
 	Dev  bool
 	Data string
@@ -76,7 +77,7 @@ func lookup(name string) (string, error) {
 func (s *settings) fromEnvironment() error {
 	var stripe, resend, keys, secret string
 	for name, to := range map[string]*string{
-		"NATS_CREDS": &s.NATSCreds, "MONGODB_URI": &s.MongoURI, "MONGODB_DATABASE": &s.MongoDatabase,
+		"NATS_CREDS": &s.NATSCreds, "MONGODB_URI": &s.MongoURI, "MONGODB_DATABASE": &s.MongoDatabase, "APP_MONGODB_URI": &s.AppMongoURI,
 		"STRIPE_WEBHOOK_SECRET": &stripe, "RESEND_API_KEY": &s.ResendKey, "RESEND_BASE_URL": &s.ResendBase, "RESEND_WEBHOOK_SECRET": &resend,
 		"TIDEGATE_API_KEYS": &keys, "TIDEGATE_SECRET": &secret,
 	} {
