@@ -64,7 +64,7 @@ func (r *renderer) preview(template string, c *plan.Catalog, g *plan.Gate, kind 
 	used := n.Limit
 	if kind == events.LimitKindThreshold {
 		n.Percent = g.WarnAt[0]
-		used = n.Limit.Percent(n.Percent)
+		used = events.Count(n.Limit.Percent(n.Percent).Units)
 	}
 	full := &events.Decision{Used: events.Some(used), Limit: events.Some(n.Limit), UnblocksAt: &d.UnblocksAt}
 	data := r.data(g, n, full, d.WindowEnd)

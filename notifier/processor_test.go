@@ -257,6 +257,9 @@ func TestWarnings(t *testing.T) {
 			if m := b.resend.inbox[0]; !strings.Contains(m.Text, c.text) || !strings.Contains(m.Subject, "80%") || (m.Text == c.text) != c.isTemplate {
 				t.Errorf("mail %q: %q", m.Subject, m.Text)
 			}
+			if !c.isTemplate && !strings.Contains(b.resend.inbox[0].Text, "pauses until 30 March 2026") {
+				t.Errorf("mail %q", b.resend.inbox[0].Text)
+			}
 			b.advance(time.Minute)
 			b.untilState(b.reach("warned"), events.MailSent) // the warning does not keep it back
 		})

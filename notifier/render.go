@@ -10,6 +10,7 @@ import (
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/link"
 	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/window"
 )
 
 // Data is what templates may use. Numbers are as people read them; a time that
@@ -72,6 +73,9 @@ func (r *renderer) data(g *plan.Gate, n *events.Notification, d *events.Decision
 		if d.UnblocksAt != nil {
 			out.UnblocksAt = d.UnblocksAt.UTC()
 		}
+	}
+	if n.Kind == events.LimitKindThreshold && out.UnblocksAt.IsZero() && g.Window.Kind != window.Rolling {
+		out.UnblocksAt = n.WindowEnd // nobody is blocked yet
 	}
 	l := link.Link{Kind: link.Upgrade, Customer: n.Customer, Feature: n.Feature, WindowStart: n.WindowStart, Expires: now.Add(upgradeLinkLife)}
 	if url := r.link("/u/", l); url != "" {

@@ -107,6 +107,14 @@ No more mail about your limits: https://example.com/unsubscribe
 	}
 }
 
+func TestGroup(t *testing.T) {
+	for number, want := range map[string]string{"": "", "5": "5", "999": "999", "1000": "1,000", "1234567": "1,234,567", "-123456": "-123,456", "12345.6789": "12,345.6789"} {
+		if got := group(",", number); got != want {
+			t.Errorf("%s: %s, want %s", number, got, want)
+		}
+	}
+}
+
 func TestHostileNames(t *testing.T) {
 	r := rendererOf(t, preview(""))
 	d := sample("acme", "<script>alert(1)</script>\r\nBcc: all@acme.example")

@@ -50,7 +50,25 @@ type templates map[part]executor
 var functions = map[string]any{
 	// date writes a day: {{date .UnblocksAt}}.
 	"date": func(t time.Time) string { return t.UTC().Format("2 January 2006") },
-	"join": strings.Join,
+	// group parts a number's thousands: {{group "," .Limit}}.
+	"group": group,
+	"join":  strings.Join,
+}
+
+// group parts the digits before a number's point into groups of three.
+func group(separator, number string) string {
+	whole, rest := number, ""
+	if i := strings.IndexAny(number, ".eE"); i >= 0 {
+		whole, rest = number[:i], number[i:]
+	}
+	sign := ""
+	if strings.HasPrefix(whole, "-") {
+		sign, whole = "-", whole[1:]
+	}
+	for i := len(whole) - 3; i > 0; i -= 3 {
+		whole = whole[:i] + separator + whole[i:]
+	}
+	return sign + whole + rest
 }
 
 // loadTemplates reads the built-in templates and those of a folder ("": none).
