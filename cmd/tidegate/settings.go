@@ -77,7 +77,7 @@ func lookup(name string) (string, error) {
 func (s *settings) fromEnvironment() error {
 	var stripe, resend, keys, secret string
 	for name, to := range map[string]*string{
-		"NATS_CREDS": &s.NATSCreds, "MONGODB_URI": &s.MongoURI, "MONGODB_DATABASE": &s.MongoDatabase, "APP_MONGODB_URI": &s.AppMongoURI,
+		"NATS_CREDS": &s.NATSCreds, "MONGODB_URI": &s.MongoURI, "MONGODB_DATABASE": &s.MongoDatabase,
 		"STRIPE_WEBHOOK_SECRET": &stripe, "RESEND_API_KEY": &s.ResendKey, "RESEND_BASE_URL": &s.ResendBase, "RESEND_WEBHOOK_SECRET": &resend,
 		"TIDEGATE_API_KEYS": &keys, "TIDEGATE_SECRET": &secret,
 	} {
@@ -92,6 +92,9 @@ func (s *settings) fromEnvironment() error {
 	s.StripeSecrets, s.ResendSecrets = list(stripe), list(resend)
 	s.Secret = []byte(secret)
 	var err error
+	if s.AppMongoURI, err = lookup("APP_MONGODB_URI"); err != nil {
+		return err
+	}
 	if s.Keys, err = ingest.ParseKeys(keys); err != nil {
 		return fmt.Errorf("TIDEGATE_API_KEYS: %w", err)
 	}

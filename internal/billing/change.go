@@ -23,7 +23,6 @@ func (s *State) change(customer string) []Change {
 		old = &sent{}
 	}
 	now := sent{State: v.state, Email: v.email, Party: v.party, Payments: old.Payments, Digest: old.Digest, Document: old.Document, Unknown: v.unknown}
-	now.Moves = old.Moves
 	first := Change{Customer: customer}
 	account := events.Account{Customer: customer}
 	if !sameState(old.State, now.State) {
@@ -37,7 +36,7 @@ func (s *State) change(customer string) []Change {
 	if old.Party != now.Party {
 		account.StripeCustomer = &v.party
 	}
-	moves := s.move(&now, v.moves, v.trimmed)
+	moves := s.move(&now, old.Moves, &v)
 	if account.Subscription != nil && len(moves) > 0 { // what made it change
 		account.Move, moves = &moves[0], moves[1:]
 	}

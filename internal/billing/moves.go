@@ -82,24 +82,24 @@ func trimmed(lives []life) (until time.Time) {
 
 // move says which moves are new, differ, or turned out to be none. What is
 // older than events can come, or was summed up, stays as it was said.
-func (s *State) move(now *sent, moves map[string]events.Move, summed time.Time) []events.Move {
+func (s *State) move(now *sent, said map[string]events.Move, v *view) []events.Move {
 	var out []events.Move
-	kept := maps.Clone(now.Moves)
+	kept := maps.Clone(said)
 	if kept == nil {
 		kept = map[string]events.Move{}
 	}
-	stays := func(m events.Move) bool { return s.facts.Clock.Sub(m.At) >= settled || !m.At.After(summed) }
-	for _, key := range slices.Sorted(maps.Keys(now.Moves)) {
-		m := now.Moves[key]
-		if _, ok := moves[key]; ok || stays(m) {
+	stays := func(m events.Move) bool { return s.facts.Clock.Sub(m.At) >= settled || !m.At.After(v.trimmed) }
+	for _, key := range slices.Sorted(maps.Keys(said)) {
+		m := said[key]
+		if _, ok := v.moves[key]; ok || stays(m) {
 			continue
 		}
 		delete(kept, key)
 		m.Void = true
 		out = append(out, m)
 	}
-	for _, key := range slices.Sorted(maps.Keys(moves)) {
-		m, before := moves[key], kept[key]
+	for _, key := range slices.Sorted(maps.Keys(v.moves)) {
+		m, before := v.moves[key], kept[key]
 		if before.Key != "" && (sameMove(m, before) || stays(before)) {
 			continue
 		}

@@ -30,8 +30,9 @@ func TestReferenceNamesEveryKey(t *testing.T) {
 func TestReferenceNamesTheDefaults(t *testing.T) {
 	doc := reference(t)
 	for key, value := range map[string]string{
-		"from": DefaultFrom, "customer_key": DefaultCustomerKey, "grace": written(DefaultGrace), "cool_down": "24h", "window": written(DefaultConversion),
+		"from": DefaultFrom, "customer_key": DefaultCustomerKey, "grace": written(DefaultGrace), "cool_down": "24h",
 		"usage": written(DefaultUsage), "horizon": written(DefaultHorizon), "message": DefaultMessage,
+		"window": written(DefaultConversion),
 	} {
 		if row := "| `" + key + "` | `" + value + "` |"; !strings.Contains(doc, row) {
 			t.Errorf("the reference has no row %s", row)

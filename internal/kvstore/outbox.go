@@ -140,6 +140,9 @@ func (s *Store) NotificationsOf(ctx context.Context, customer string) ([]events.
 func (s *Store) NotificationsBetween(ctx context.Context, from, to time.Time) ([]events.Notification, error) {
 	all, err := documents[events.Notification](ctx, s.notifications, "doc.*")
 	all = slices.DeleteFunc(all, func(n events.Notification) bool { return !within(n.ReachedAt, from, to) })
+	for i := range all {
+		all[i].Body = nil
+	}
 	sortNotifications(all)
 	return all, err
 }

@@ -47,7 +47,8 @@ func (s *Store) NotificationsOf(ctx context.Context, customer string) ([]events.
 
 // NotificationsBetween is storetest.Store's.
 func (s *Store) NotificationsBetween(ctx context.Context, from, to time.Time) ([]events.Notification, error) {
-	return find[notificationDoc](ctx, s, s.notifications, between("reached_at", from, to), limited(0, ascending("reached_at", "_id")))
+	return find[notificationDoc](ctx, s, s.notifications, between("reached_at", from, to),
+		limited(0, ascending("reached_at", "_id")).SetProjection(bson.D{{Key: "body", Value: 0}}))
 }
 
 // WriteConversion is storetest.Store's.

@@ -152,6 +152,9 @@ func notificationsAreFound(t *testing.T, s Store) {
 	byTime := func(a, b events.Notification) int { return a.ReachedAt.Compare(b.ReachedAt) }
 	slices.SortFunc(acme, byTime)
 	slices.SortFunc(all, byTime)
+	for i := range all {
+		all[i].Body = nil // these may be many
+	}
 	same(t, "acme's", list(s.NotificationsOf(ctx, "acme")), acme)
 	same(t, "nobody's", list(s.NotificationsOf(ctx, "nobody")), nil)
 	same(t, "all", list(s.NotificationsBetween(ctx, time.Time{}, time.Time{})), all)

@@ -71,7 +71,7 @@ type Store interface {
 	// Key.
 	NotificationsOf(ctx context.Context, customer string) ([]events.Notification, error)
 	// NotificationsBetween returns the notifications with from <= ReachedAt <
-	// to, by ReachedAt, then Key; a zero time is no bound.
+	// to, without their bodies, by ReachedAt, then Key; a zero time is no bound.
 	NotificationsBetween(ctx context.Context, from, to time.Time) ([]events.Notification, error)
 
 	// WriteConversion stores c in place of the one of its Key, if any.
