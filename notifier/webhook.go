@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/resend/resend-go/v2"
@@ -22,14 +21,8 @@ import (
 // provider and back.
 const keyTag = "tidegate_key"
 
-const (
-	// maxWebhook bounds a webhook's body: a report without the mail itself.
-	maxWebhook = 256 << 10
-	// maxWebhooks is how many are handled at once.
-	maxWebhooks = 64
-	// webhookTimeout is how long a body may take.
-	webhookTimeout = 10 * time.Second
-)
+// maxWebhook bounds a webhook's body: a report without the mail itself.
+const maxWebhook = 256 << 10
 
 // ResendWebhook is the handler of POST /webhooks/resend: it turns what Resend
 // reports of a mail into changes of the customer. It may run in another process
@@ -44,8 +37,6 @@ type ResendWebhook struct {
 	// the same one.
 	Publish func(ctx context.Context, id string, a *events.Account) error
 	Log     *slog.Logger
-
-	underWay atomic.Int32
 }
 
 // CheckWebhookSecret says what is wrong with a secret.
@@ -59,18 +50,11 @@ func CheckWebhookSecret(secret string) error {
 // ServeHTTP implements http.Handler. Only what is stored is answered with 2xx:
 // Resend sends again what is not.
 func (h *ResendWebhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if h.underWay.Add(1) > maxWebhooks {
-		h.underWay.Add(-1)
-		tryAgain(w, "too many at once, send it again")
-		return
-	}
-	defer h.underWay.Add(-1)
 	id := r.Header.Get("svix-id")
 	if id == "" || r.Header.Get("svix-timestamp") == "" || r.Header.Get("svix-signature") == "" { // before anything is read
 		http.Error(w, "the signature is missing", http.StatusBadRequest)
 		return
 	}
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(webhookTimeout)) // a slow sender keeps a place
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxWebhook))
 	if err != nil {
 		http.Error(w, "the body cannot be read", http.StatusBadRequest)
@@ -88,15 +72,11 @@ func (h *ResendWebhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if err := h.take(r.Context(), id, &e); err != nil {
 		h.Log.Warn("webhook_not_stored", "provider", "resend", "id", id, "error", err)
-		tryAgain(w, "not stored, send it again")
+		w.Header().Set("Retry-After", "5")
+		http.Error(w, "not stored, send it again", http.StatusServiceUnavailable)
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
-}
-
-func tryAgain(w http.ResponseWriter, why string) {
-	w.Header().Set("Retry-After", "5")
-	http.Error(w, why, http.StatusServiceUnavailable)
 }
 
 func (h *ResendWebhook) verify(header http.Header, body []byte) error {
