@@ -115,7 +115,7 @@ func (p *Processor) change1(ctx context.Context, key string, f func(n *events.No
 // decisions are away, and that nothing has happened.
 func (p *Processor) deliver(ctx context.Context, key string) error {
 	n, ok, err := p.Store.Notification(ctx, key)
-	if err != nil || !ok || n.State != events.MailPending {
+	if err != nil || !ok || !due(&n, p.Now()) {
 		return err
 	}
 	s, err := p.look(ctx, &n)
@@ -137,7 +137,9 @@ func (p *Processor) deliver(ctx context.Context, key string) error {
 
 // look collects what has to be read elsewhere before the lock is taken.
 func (p *Processor) look(ctx context.Context, n *events.Notification) (*situation, error) {
-	s := &situation{coolDown: p.CoolDown}
+	l := p.live.Load()
+	lookup := l.lookup(n.Feature)
+	s := &situation{coolDown: l.CoolDown, quiet: l.Quiet, lookup: lookup != nil}
 	within, done := context.WithTimeout(ctx, decisionTimeout)
 	defer done()
 	d, ok, err := p.Decisions.Decision(within, n.Customer, n.Feature)
@@ -150,13 +152,15 @@ func (p *Processor) look(ctx context.Context, n *events.Notification) (*situatio
 	p.mu.Lock()
 	s.address = p.known(n.Customer).address()
 	p.mu.Unlock()
-	if s.address == "" && p.Lookup != nil && n.Body == nil {
-		if s.address, err = p.Lookup(within, n.Customer, n.Feature); err != nil {
+	if s.address == "" && lookup != nil && n.Body == nil {
+		address, err := lookup(within, n.Customer)
+		if err != nil {
 			s.blind = true // concerns this mail only
 			p.log.Warn("address_not_looked_up", "key", n.Key, "error", err)
 		}
+		s.address = valid(address)
 	}
-	if p.CoolDown > 0 && n.Body == nil {
+	if l.CoolDown > 0 && n.Body == nil {
 		others, err := p.Store.NotificationsOf(ctx, n.Customer)
 		if err != nil {
 			return nil, err
@@ -175,7 +179,7 @@ func lastMail(n *events.Notification, others []events.Notification) (last time.T
 			continue
 		}
 		at := o.SentAt
-		if at == nil && o.State == events.MailPending {
+		if at == nil {
 			at = o.FirstTryAt // it may have gone out
 		}
 		if at != nil && at.After(last) {
