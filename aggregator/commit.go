@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"slices"
 
-	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/fingerprint"
 	"github.com/tidegate-io/tidegate/internal/wire"
 )
@@ -48,7 +47,6 @@ func (p *Processor) commitCatalogs(r *record) (err error) {
 // commitWindows takes down changed customers and windows, hands the windows'
 // documents over, and lets go of closed windows whose document is written.
 func (p *Processor) commitWindows(r *record) {
-	now := p.opt.Now()
 	dirty := make([]*customer, 0, len(p.dirty))
 	for c := range p.dirty {
 		dirty = append(dirty, c)
@@ -59,7 +57,7 @@ func (p *Processor) commitWindows(r *record) {
 		}
 		return 1
 	})
-	var docs []events.Window
+	var docs []emission
 	for _, c := range dirty {
 		if c.changed {
 			r.Customers = append(r.Customers, c.record())
@@ -70,7 +68,7 @@ func (p *Processor) commitWindows(r *record) {
 				continue
 			}
 			r.Windows = append(r.Windows, u.record(c.id, false))
-			docs = append(docs, p.document(c, u, now))
+			docs = append(docs, emission{c, u})
 			u.changed, u.newBuckets, u.newMembers = false, nil, nil
 		}
 		c.windows = slices.DeleteFunc(c.windows, func(u *usage) bool { return u.closed && u.seq <= r.Documents })

@@ -5,7 +5,6 @@
 package aggregator
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -56,7 +55,7 @@ type Processor struct {
 	o     *stream.Owner
 	owned context.Context // until the ownership ends
 	f     folder
-	docs  *writeback.Writer[events.Window]
+	docs  *writeback.Writer[*usage, emission] // the documents are made when they are written
 
 	emits      []emission
 	totals     []events.WindowTotal // to be told before them
@@ -156,7 +155,7 @@ func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 	if err := p.loadSeen(ctx); err != nil {
 		return fmt.Errorf("fingerprints: %w", err)
 	}
-	p.docs = writeback.New((*events.Window).ID, p.opt.Store.WriteUsage, o.Log)
+	p.docs = writeback.New(func(e *emission) *usage { return e.u }, p.writeDocuments, o.Log)
 	go p.docs.Run(ctx)
 	p.rewriteDocuments()
 	return nil
@@ -165,22 +164,6 @@ func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 func (p *Processor) own(ctx context.Context, o *stream.Owner) {
 	p.o, p.owned = o, ctx
 	p.store.o = o
-}
-
-// rewriteDocuments writes again what the former owner may not have written.
-func (p *Processor) rewriteDocuments() {
-	now := p.opt.Now()
-	var docs []events.Window
-	for _, c := range p.f.customers {
-		for _, u := range c.windows {
-			if u.seq > p.saved.documents || u.end > p.saved.flipped && u.end <= now.UnixMilli() {
-				docs = append(docs, p.document(c, u, now))
-			}
-		}
-	}
-	p.docs.Add(docs, p.f.position)
-	p.flipped = now.UnixMilli()
-	p.flip(now) // finds the next end
 }
 
 // Handle implements stream.Processor.
@@ -289,59 +272,6 @@ func (p *Processor) announce(now time.Time) error {
 		return err
 	}
 	return p.o.Publish(&nats.Msg{Subject: p.o.Names.Usage(p.o.Partition, events.ControlToken), Data: b})
-}
-
-// flip writes the documents of windows that have ended, and finds the next end.
-func (p *Processor) flip(now time.Time) {
-	var docs []events.Window
-	at := now.UnixMilli()
-	p.nextEnd = 0
-	for _, c := range p.f.customers {
-		for _, u := range c.windows {
-			switch {
-			case u.end == 0 || u.closed:
-			case u.end > at:
-				if p.nextEnd == 0 || u.end < p.nextEnd {
-					p.nextEnd = u.end
-				}
-			case u.end > p.flipped:
-				docs = append(docs, p.document(c, u, now))
-			}
-		}
-	}
-	p.docs.Add(docs, 0)
-	p.flipped = at
-}
-
-// document is the window as it is written.
-func (p *Processor) document(c *customer, u *usage, now time.Time) events.Window {
-	w := p.f.window(c, u, p.o.Partition, now)
-	w.Epoch = p.o.Epoch
-	return w
-}
-
-// window is a window as others see it at now, without the epoch.
-func (s *state) window(c *customer, u *usage, partition int, now time.Time) events.Window {
-	name := cmp.Or(u.plan, c.plan)
-	w := events.Window{Customer: c.id, Feature: u.feature, Plan: s.catalog.Plan(name).Name,
-		Start: ms(u.start), End: ms(u.end), Used: u.used, Events: u.events, FirstAt: ms(u.firstAt), LastAt: ms(u.lastAt),
-		Partition: partition, Seq: u.seq}
-	g := s.byFeature[u.feature]
-	if g == nil {
-		return w
-	}
-	if u.end == 0 {
-		w.Buckets, w.Used, w.Current = u.rolling(), u.total(g, c.segments, now), true
-		w.End = now.UTC().Truncate(time.Millisecond)
-	} else {
-		w.Current = u.start <= now.UnixMilli() && now.UnixMilli() < u.end
-	}
-	var o *events.Override
-	if own, ok := c.overrides[u.feature]; ok {
-		o = &own
-	}
-	w.Limit = plan.Decide(&s.catalog, g.Gate, c.id, name, o, plan.Usage{Start: w.Start, End: w.End}, now).Limit
-	return w
 }
 
 // Query implements stream.Processor.

@@ -135,7 +135,7 @@ func (away) Publish(context.Context, string, []byte, ...jetstream.PublishOpt) (*
 func offline(c plan.Catalog, now func() time.Time) *Processor {
 	p := New(Options{Partitions: 1, Horizon: horizon, Catalog: func() *plan.Catalog { return &c }, Now: now}, 0)
 	p.own(context.Background(), &stream.Owner{JS: away{}, Epoch: 1})
-	p.docs = writeback.New((*events.Window).ID, func(context.Context, []events.Window) error { return nil }, slog.New(slog.DiscardHandler))
+	p.docs = writeback.New(func(e *emission) *usage { return e.u }, func(context.Context, []emission) error { return nil }, slog.New(slog.DiscardHandler))
 	return p
 }
 

@@ -59,7 +59,7 @@ type Processor struct {
 	opt     Options
 	catalog *plan.Catalog
 	o       *stream.Owner
-	docs    *writeback.Writer[events.Customer]
+	docs    *writeback.Writer[string, events.Customer]
 	fence   uint64 // revision of the partition's key in the decisions bucket
 	counter int64  // of decisions in this epoch
 	timers  wakeups

@@ -31,7 +31,7 @@ type Processor struct {
 	state   *State
 	applied *Config // what state was last derived with
 	written uint64  // as restored
-	writer  *writeback.Writer[events.Subscription]
+	writer  *writeback.Writer[string, events.Subscription]
 	done    chan struct{} // closed when the writer has ended
 	out     publisher
 	names   events.Names

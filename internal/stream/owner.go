@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"context"
 	"log/slog"
 
 	"github.com/nats-io/nats.go"
@@ -18,7 +19,8 @@ type Owner struct {
 	Log       *slog.Logger
 	Inputs    []InputState // as the partition was taken over, by input
 
-	out *outbox
+	out   *outbox
+	calls chan<- func()
 }
 
 // InputState is where reading an input begins.
@@ -58,4 +60,22 @@ type Fence struct {
 // guarded by a fence. One that has to be repeated gives way to a newer one.
 func (o *Owner) PublishFenced(m *nats.Msg, f Fence) error {
 	return o.out.publishFenced(m, f)
+}
+
+// Do has f called by the goroutine that calls the processor, between two runs
+// of messages, and waits for it. It returns an error without a call, or before
+// it, when ctx is done or the ownership has ended.
+func (o *Owner) Do(ctx context.Context, f func()) error {
+	done := make(chan struct{})
+	select {
+	case o.calls <- func() { defer close(done); f() }:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }

@@ -63,12 +63,6 @@ func (b *inbox) take(empty []Message) []Message {
 	return q
 }
 
-func (b *inbox) len() int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return len(b.queue)
-}
-
 func (b *inbox) close() {
 	b.mu.Lock()
 	b.done = true
@@ -117,7 +111,7 @@ func startReader(ctx context.Context, js jetstream.JetStream, name string, in In
 		if err != nil {
 			return // not a JetStream message: cannot come from this consumer
 		}
-		to.put(Message{Input: index, Subject: msg.Subject(), Header: msg.Headers(), Data: msg.Data(), Seq: md.Sequence.Stream, Time: md.Timestamp.UTC()})
+		to.put(Message{Input: index, Subject: msg.Subject(), Header: msg.Headers(), Data: msg.Data(), Seq: md.Sequence.Stream, Time: md.Timestamp.UTC(), number: md.Sequence.Consumer})
 	}, jetstream.PullMaxMessagesWithBytesLimit(10_000, 16<<20))
 	if err != nil {
 		return nil, state, fmt.Errorf("reading %s: %w", name, err)

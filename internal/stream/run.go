@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -58,6 +57,7 @@ type run struct {
 	pos     []Position
 	spare   []Message
 
+	calls    chan func() // of Owner.Do
 	queries  chan query
 	waiting  []query
 	snapshot chan snapshotDone
@@ -66,7 +66,7 @@ type run struct {
 	commitAt <-chan time.Time
 	tickAt   *time.Timer
 	onReady  func()
-	handled  atomic.Int64 // storing time of the last message handled, Unix ns
+	places   []place // what was handled last, by input
 }
 
 type query struct {
@@ -86,7 +86,7 @@ func Run(ctx context.Context, env Env, spec Spec, proc Processor, lost <-chan st
 	defer cancel(nil)
 	r := &run{
 		Env: env, Spec: spec, proc: proc, inbox: newInbox(), onReady: onReady,
-		queries: make(chan query, 64), snapshot: make(chan snapshotDone, 1), tickAt: time.NewTimer(time.Hour),
+		calls: make(chan func()), queries: make(chan query, 64), snapshot: make(chan snapshotDone, 1), tickAt: time.NewTimer(time.Hour),
 	}
 	r.tickAt.Stop()
 	go func() {
@@ -128,14 +128,16 @@ func (r *run) open(ctx, work context.Context, cancel context.CancelCauseFunc) er
 	r.log = log
 	r.pos = make([]Position, len(r.Inputs))
 	copy(r.pos, log.Positions())
+	r.places = make([]place, len(r.Inputs))
 	r.out = newOutbox(work, r.JS, func(err error) { cancel(err) })
-	owner := &Owner{Names: r.Names, Partition: r.Partition, Epoch: log.Epoch(), JS: r.JS, out: r.out,
+	owner := &Owner{Names: r.Names, Partition: r.Partition, Epoch: log.Epoch(), JS: r.JS, out: r.out, calls: r.calls,
 		Log: r.Env.Log.With("role", r.Role, "partition", r.Partition, "epoch", log.Epoch())}
 	for i, in := range r.Inputs {
 		rd, state, err := startReader(ctx, r.JS, r.Names.Stream(in.Stream), in, i, &r.pos[i], r.inbox)
 		if err != nil {
 			return err
 		}
+		r.places[i].seq.Store(r.pos[i].Seq)
 		r.readers = append(r.readers, rd)
 		r.out.serial = r.out.serial || rd.replicated
 		owner.Inputs = append(owner.Inputs, state)
@@ -176,6 +178,8 @@ func (r *run) loop(ctx, work context.Context) error {
 			err = r.afterWork()
 		case <-r.commitAt:
 			err = r.commit(work)
+		case f := <-r.calls:
+			f()
 		case q := <-r.queries:
 			r.waiting = append(r.waiting, q)
 			r.answer()
@@ -193,15 +197,15 @@ func (r *run) handle(work context.Context) error {
 	for i := range batch {
 		m := &batch[i]
 		if m.Seq <= r.pos[m.Input].Seq {
+			r.places[m.Input].number.Store(m.number)
 			continue // an ordered consumer that began again
 		}
 		if err := r.proc.Handle(m); err != nil {
 			return fmt.Errorf("%s/%d: %w", r.Inputs[m.Input].Stream, m.Seq, err)
 		}
 		r.pos[m.Input].Seq = m.Seq
-	}
-	if n := len(batch); n > 0 {
-		r.handled.Store(batch[n-1].Time.UnixNano())
+		r.places[m.Input].seq.Store(m.Seq)
+		r.places[m.Input].number.Store(m.number)
 	}
 	clear(batch)
 	r.spare = batch
@@ -306,6 +310,10 @@ func (r *run) finishSnapshot(work context.Context, done snapshotDone) error {
 // ask takes a request from the network to the loop.
 func (r *run) ask(work context.Context, m *nats.Msg) {
 	q := query{msg: m, need: make([]uint64, len(r.readers))}
+	if m.Header.Get(ProgressHeader) != "" {
+		go r.report(work, m)
+		return
+	}
 	enqueue := func() {
 		select {
 		case r.queries <- q:
