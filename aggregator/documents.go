@@ -7,6 +7,7 @@ import (
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
 // bucketsAtOnce bounds the documents of rolling windows that are in memory for
@@ -35,6 +36,12 @@ func (p *Processor) writeDocuments(ctx context.Context, windows []emission) erro
 		windows = windows[len(docs):]
 	}
 	return nil
+}
+
+// Documents implements stream.Documenter.
+func (p *Processor) Documents() stream.Documents {
+	l := p.docs.Lag()
+	return stream.Documents{Collection: "usage", Waiting: l.Waiting, Oldest: l.Oldest}
 }
 
 // rewriteDocuments writes again what the former owner may not have written.

@@ -132,6 +132,12 @@ func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 	return p.publishGates()
 }
 
+// Documents implements stream.Documenter.
+func (p *Processor) Documents() stream.Documents {
+	l := p.docs.Lag()
+	return stream.Documents{Collection: "customers", Waiting: l.Waiting, Oldest: l.Oldest}
+}
+
 // askForAll has the aggregator tell all open windows again.
 func (p *Processor) askForAll(ctx context.Context) {
 	for ctx.Err() == nil {

@@ -117,6 +117,12 @@ func (p *Processor) start(ctx context.Context, names events.Names, log *slog.Log
 // documented is the number up to which all documents are written.
 func (p *Processor) documented() uint64 { return max(p.written, p.writer.Watermark()) }
 
+// Documents implements stream.Documenter.
+func (p *Processor) Documents() stream.Documents {
+	l := p.writer.Lag()
+	return stream.Documents{Collection: "subscriptions", Waiting: l.Waiting, Oldest: l.Oldest}
+}
+
 // Handle implements stream.Processor.
 func (p *Processor) Handle(m *stream.Message) error {
 	kind := Kind(strings.TrimPrefix(m.Subject, p.names.Billing("")))
