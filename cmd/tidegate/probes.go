@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -20,13 +21,11 @@ func (a *app) probes() http.Handler {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
-		answer := "ok\n"
-		for _, check := range []func(context.Context) error{a.stored, a.owners} {
-			if err := check(ctx); err != nil {
-				answer = "degraded: " + err.Error() + "\n"
-			}
+		if err := errors.Join(a.owners(ctx), a.stored(ctx)); err != nil {
+			_, _ = fmt.Fprintf(w, "degraded: %v\n", err)
+			return
 		}
-		_, _ = w.Write([]byte(answer))
+		_, _ = w.Write([]byte("ok\n"))
 	})
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
 		a.metrics.WritePrometheus(w)

@@ -146,6 +146,7 @@ var allowed = map[string][]string{
 	"internal/storetest":       {"events", "pgregory.net/rapid"},
 	"internal/chaos":           {"events", "client", nats, "go.mongodb.org/mongo-driver"},
 	"internal/rules":           {},
+	"internal/benchtable":      {},
 	"deploy":                   {},
 }
 
