@@ -3,10 +3,12 @@ package aggregator
 import (
 	"cmp"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/stream"
 	"github.com/tidegate-io/tidegate/internal/window"
 	"github.com/tidegate-io/tidegate/internal/writeback"
 )
@@ -15,11 +17,14 @@ import (
 // document is drawn up when the store can take it, so that a store that is slow
 // or away costs a bit a customer, and not a document a change.
 type documents struct {
-	writer  *writeback.Writer[events.Window]
+	writer  *writeback.Writer[string, events.Window]
 	changed numbers  // customers, since the round began
 	left    []uint32 // customers whose documents are still to be handed over in this round
 	from    reach    // of the round before
 	to      reach
+
+	changedSince, roundSince time.Time    // when the first of them changed; zero: there is none
+	waiting, since           atomic.Int64 // customers, and the earlier of both (Unix ns), for other goroutines
 }
 
 // reach is how far documents are written: they hold every change up to seq, and
@@ -48,7 +53,34 @@ func (d *documents) next(to reach) bool {
 	d.from, d.to = d.to, to
 	d.left = slices.AppendSeq(d.left[:0], d.changed.all)
 	d.changed.clear()
+	d.roundSince, d.changedSince = d.changedSince, time.Time{}
 	return len(d.left) > 0
+}
+
+// note keeps what waits where other goroutines see it.
+func (d *documents) note(now time.Time) {
+	if d.changed.some && d.changedSince.IsZero() {
+		d.changedSince = now
+	}
+	if !d.begun() && d.writer.Settled() {
+		d.roundSince = time.Time{}
+	}
+	since := int64(0)
+	if first := cmp.Or(d.roundSince, d.changedSince); !first.IsZero() {
+		since = first.UnixNano()
+	}
+	d.since.Store(since)
+	d.waiting.Store(int64(len(d.left) + d.changed.len()))
+}
+
+// Documents implements stream.Documenter. Of what is not drawn up yet the
+// customers are counted, each of whom has one document or more.
+func (p *Processor) Documents() stream.Documents {
+	out := stream.Documents{Collection: "usage", Waiting: p.docs.writer.Lag().Waiting + int(p.docs.waiting.Load())}
+	if since := p.docs.since.Load(); since != 0 && out.Waiting > 0 {
+		out.Oldest = max(0, p.opt.Now().Sub(time.Unix(0, since)))
+	}
+	return out
 }
 
 // lacks says whether a window is to be written in this round.
@@ -65,11 +97,13 @@ func (p *Processor) tendDocuments(now time.Time) {
 	if p.docs.begun() || !p.dirty.some {
 		p.handOver(now)
 	}
+	p.docs.note(now)
 }
 
 // handOver gives the writer the next documents once it has written the last.
 func (p *Processor) handOver(now time.Time) {
 	d := &p.docs
+	d.note(now)
 	if !d.writer.Settled() || !d.begun() && !d.next(reach{p.f.position, p.flipped}) {
 		return
 	}

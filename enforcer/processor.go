@@ -63,7 +63,7 @@ type Processor struct {
 	opt     Options
 	catalog *plan.Catalog
 	o       *stream.Owner
-	docs    *writeback.Writer[events.Customer]
+	docs    *writeback.Writer[string, events.Customer]
 	fence   uint64 // revision of the partition's key in the decisions bucket
 	counter int64  // of decisions in this epoch
 	timers  wakeups
@@ -134,6 +134,12 @@ func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 		go p.askForAll(ctx)
 	}
 	return p.publishGates()
+}
+
+// Documents implements stream.Documenter.
+func (p *Processor) Documents() stream.Documents {
+	l := p.docs.Lag()
+	return stream.Documents{Collection: "customers", Waiting: l.Waiting, Oldest: l.Oldest}
 }
 
 // askForAll has the aggregator tell all open windows again.

@@ -20,8 +20,6 @@ import (
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/billing"
 	"github.com/tidegate-io/tidegate/internal/config"
-	"github.com/tidegate-io/tidegate/internal/kvstore"
-	"github.com/tidegate-io/tidegate/internal/mongo"
 	"github.com/tidegate-io/tidegate/internal/plan"
 	"github.com/tidegate-io/tidegate/internal/stream"
 	"github.com/tidegate-io/tidegate/notifier"
@@ -39,6 +37,7 @@ type app struct {
 
 	nc         *nats.Conn
 	js         jetstream.JetStream
+	holder     string // names this process in leases
 	names      events.Names
 	partitions int
 	store      store
@@ -70,10 +69,10 @@ func (a *app) onStop(name string, f func(context.Context) error) {
 	a.closers = append(a.closers, closer{name, f})
 }
 
-// start brings everything up. It waits for servers that are away until ctx is
-// done; the HTTP listener answers from the beginning.
+// start brings everything up. It waits for a NATS that is away until ctx is
+// done, for MongoDB only a moment; the HTTP listener answers from the beginning.
 func start(ctx context.Context, set settings, cfg *config.Config, log *slog.Logger) (*app, error) {
-	a := &app{set: set, log: log, now: time.Now, names: events.Names{Namespace: cfg.Namespace}, metrics: metrics.NewSet()}
+	a := &app{set: set, log: log, now: time.Now, names: events.Names{Namespace: cfg.Namespace}, holder: holder(), metrics: metrics.NewSet()}
 	a.setConfig(cfg)
 	if err := a.run(ctx); err != nil {
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
@@ -113,7 +112,7 @@ func (a *app) run(ctx context.Context) error {
 	if err := a.openStore(ctx); err != nil {
 		return err
 	}
-	a.supervisor = stream.NewSupervisor(stream.Env{NC: a.nc, JS: a.js, Names: a.names, Holder: holder(), Log: a.log, Now: a.now,
+	a.supervisor = stream.NewSupervisor(stream.Env{NC: a.nc, JS: a.js, Names: a.names, Holder: a.holder, Log: a.log, Now: a.now,
 		SnapshotAfter: a.set.SnapshotBytes})
 	a.metrics.RegisterMetricsWriter(a.writeProgress)
 	if err := a.startRoles(ctx); err != nil {
@@ -186,7 +185,7 @@ func (a *app) serveHTTP(flag, addr string, h *atomic.Pointer[http.Handler]) (str
 	return l.Addr().String(), nil
 }
 
-// starting answers while NATS or MongoDB are waited for.
+// starting answers while NATS is waited for.
 func starting(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/livez" {
 		_, _ = w.Write([]byte("ok\n"))
@@ -195,7 +194,7 @@ func starting(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.Header().Set("Retry-After", "1")
 	w.WriteHeader(http.StatusServiceUnavailable)
-	_, _ = w.Write([]byte(`{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"Tidegate is starting and waits for NATS or MongoDB: see its log"}` + "\n"))
+	_, _ = w.Write([]byte(`{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"Tidegate is starting and waits for NATS: see its log"}` + "\n"))
 }
 
 func (a *app) connect(ctx context.Context) error {
@@ -286,30 +285,6 @@ func (a *app) patiently(ctx context.Context, what string, f func(context.Context
 		case <-time.After(500 * time.Millisecond):
 		}
 	}
-}
-
-func (a *app) openStore(ctx context.Context) error {
-	if a.set.MongoURI == "" {
-		return a.patiently(ctx, "NATS JetStream", func(ctx context.Context) error {
-			s, err := kvstore.Open(ctx, a.js, a.names, a.set.Replicas)
-			if err == nil {
-				a.store = s
-			}
-			return err
-		})
-	}
-	err := a.patiently(ctx, "MongoDB", func(ctx context.Context) error {
-		s, err := mongo.Open(ctx, a.set.MongoURI, a.set.MongoDatabase, mongo.Options{BulkSize: a.set.MongoBulk})
-		if err == nil {
-			a.store = s
-		}
-		return err
-	}, mongo.ErrForeign, mongo.ErrURI)
-	if err != nil {
-		return err
-	}
-	a.onStop("mongodb", a.store.Close)
-	return nil
 }
 
 // Stop stops everything within ctx, the last started first.

@@ -8,14 +8,12 @@ import (
 	"net/http"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/tidegate-io/tidegate/internal/config"
 	"github.com/tidegate-io/tidegate/internal/mongo"
-	"github.com/tidegate-io/tidegate/internal/stream"
 	"github.com/tidegate-io/tidegate/internal/stripeapi"
 )
 
@@ -42,7 +40,7 @@ func (c *doctorCmd) Run(e *env) error {
 		name string
 		f    func(*env, context.Context) (string, string)
 	}{
-		{"configuration", c.configuration}, {"tidegate", c.running}, {"nats", c.nats}, {"partitions", c.owners},
+		{"configuration", c.configuration}, {"tidegate", c.running}, {"nats", c.nats}, {"partitions", c.owners}, {"lag", c.lag}, {"documents", c.documents},
 		{"mongodb", c.mongodb}, {"stripe", c.stripe}, {"resend", c.resend}, {"mail", c.mail}, {"billing", c.billing},
 	}
 	findings := []finding{}
@@ -87,10 +85,20 @@ func (c *doctorCmd) running(_ *env, ctx context.Context) (string, string) {
 	if err != nil {
 		return stateFailed, err.Error()
 	}
-	if err := a.get(ctx, "/readyz", nil, nil); err != nil {
+	var answer struct {
+		NotReady map[string]string `json:"not_ready"`
+	}
+	if err := a.get(ctx, "/readyz", nil, &answer); err != nil {
 		return stateFailed, err.Error()
 	}
-	return stateOK, a.base + " is ready"
+	if len(answer.NotReady) == 0 {
+		return stateOK, a.base + " is ready"
+	}
+	detail := a.base + " works, but"
+	for _, what := range slices.Sorted(maps.Keys(answer.NotReady)) {
+		detail += " " + what + ": " + answer.NotReady[what] + ";"
+	}
+	return stateWarning, strings.TrimSuffix(detail, ";")
 }
 
 func (c *doctorCmd) nats(e *env, ctx context.Context) (string, string) {
@@ -105,58 +113,6 @@ func (c *doctorCmd) nats(e *env, ctx context.Context) (string, string) {
 	}
 	return stateOK, fmt.Sprintf("%s %s, %d partitions, %d streams, %.1f MB stored",
 		l.nc.ConnectedUrlRedacted(), l.nc.ConnectedServerVersion(), l.partitions, info.Streams, float64(info.Store)/1e6)
-}
-
-// owners names partitions that nobody owns.
-func (c *doctorCmd) owners(e *env, ctx context.Context) (string, string) {
-	l, err := c.connect(e)
-	if err != nil {
-		return stateSkipped, "NATS is not reachable"
-	}
-	defer l.close()
-	owners, err := stream.Owners(ctx, l.js, l.names)
-	if err != nil {
-		return stateFailed, err.Error()
-	}
-	var missing []string
-	for _, role := range []string{roleAggregator, roleEnforcer} {
-		for p := range l.partitions {
-			if key := fmt.Sprintf("%s.%d", role, p); owners[key] == "" {
-				missing = append(missing, key)
-			}
-		}
-	}
-	if len(missing) > 0 {
-		return stateFailed, "nobody owns " + strings.Join(missing, ", ") + ": start processes with these roles"
-	}
-	return stateOK, ownership(owners)
-}
-
-// ownership says which process owns which partitions.
-func ownership(owners map[string]string) string {
-	byHolder := map[string]map[string][]int{}
-	for key, holder := range owners {
-		role, p, _ := strings.Cut(key, ".")
-		n, err := strconv.Atoi(p)
-		if err != nil {
-			continue
-		}
-		if byHolder[holder] == nil {
-			byHolder[holder] = map[string][]int{}
-		}
-		byHolder[holder][role] = append(byHolder[holder][role], n)
-	}
-	var parts []string
-	for _, holder := range slices.Sorted(maps.Keys(byHolder)) {
-		text := holder + " has"
-		for _, role := range slices.Sorted(maps.Keys(byHolder[holder])) {
-			ps := byHolder[holder][role]
-			slices.Sort(ps)
-			text += fmt.Sprintf(" %s %s", role, strings.Trim(strings.ReplaceAll(fmt.Sprint(ps), " ", ","), "[]"))
-		}
-		parts = append(parts, text)
-	}
-	return strings.Join(parts, "; ")
 }
 
 func (c *doctorCmd) mongodb(_ *env, ctx context.Context) (string, string) {

@@ -22,7 +22,8 @@ func TestProcessesShareThePartitions(t *testing.T) {
 	in.startNATS()
 	in.serve("ingest")
 	first := in.serve("aggregator,enforcer,notifier")
-	in.ready()
+	in.lacks()
+	in.finds(map[string]string{"tidegate": stateOK, "partitions": stateOK, "lag": stateOK, "documents": stateOK})
 	in.shared(t, 1)
 	second := in.serve("aggregator,enforcer,notifier")
 	in.shared(t, 2)
@@ -38,9 +39,10 @@ func TestProcessesShareThePartitions(t *testing.T) {
 	in.shared(t, 1)
 	in.post("application/x-ndjson", ndjson(eventsOf("acme", "c", 3)), 3)
 	in.decides("acme", events.LimitReached, 10)
-	if err := third.ended(); err != nil {
-		t.Error(err)
-	}
+	third.kill()
+	in.lacks("owners") // which is no reason to send it no requests
+	in.finds(map[string]string{"tidegate": stateWarning, "partitions": stateFailed, "lag": stateSkipped, "documents": stateSkipped})
+	in.post("application/x-ndjson", ndjson(eventsOf("acme", "d", 3)), 3)
 }
 
 // shared waits until so many processes own all partitions, none more than one

@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"time"
 
@@ -21,6 +21,10 @@ func (a *app) probes() http.Handler {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
+		if err := errors.Join(a.owners(ctx), a.stored(ctx)); err != nil {
+			_, _ = fmt.Fprintf(w, "degraded: %v\n", err)
+			return
+		}
 		_, _ = w.Write([]byte("ok\n"))
 	})
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
@@ -33,22 +37,10 @@ func (a *app) probes() http.Handler {
 // working says what keeps the roles of this process from working.
 func (a *app) working(ctx context.Context) error {
 	if !a.started.Load() {
-		return fmt.Errorf("starting: waiting for NATS or MongoDB")
+		return fmt.Errorf("starting: waiting for NATS")
 	}
 	if err := a.nc.FlushWithContext(ctx); err != nil {
 		return fmt.Errorf("nats: %w", err)
 	}
 	return a.supervisor.Ready()
-}
-
-// writeProgress writes what this process owns and how far it has come.
-func (a *app) writeProgress(w io.Writer) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancel()
-	for _, p := range a.supervisor.Progress(ctx) {
-		labels := fmt.Sprintf("{role=%q,partition=\"%d\"}", p.Role, p.Partition)
-		metrics.WriteGaugeUint64(w, "tidegate_partition_epoch"+labels, p.Epoch)
-		metrics.WriteGaugeUint64(w, "tidegate_partition_pending"+labels, p.Pending)
-		metrics.WriteGaugeFloat64(w, "tidegate_partition_lag_seconds"+labels, p.Lag.Seconds())
-	}
 }

@@ -183,17 +183,22 @@ func (a *app) verifyStripe() func([]byte, string) (string, string, error) {
 	}
 }
 
+// stored is what /readyz says of the store. Events are counted and decided
+// without it.
+func (a *app) stored(ctx context.Context) error {
+	if err := a.store.Ping(ctx); err != nil {
+		return ingest.Degraded{Err: err}
+	}
+	return nil
+}
+
 // readiness is what /readyz asks.
 func (a *app) readiness() map[string]func(context.Context) error {
 	return map[string]func(context.Context) error{
-		"nats": func(ctx context.Context) error { return a.nc.FlushWithContext(ctx) },
-		"store": func(ctx context.Context) error {
-			if err := a.store.Ping(ctx); err != nil {
-				return ingest.Degraded{Err: err} // events are counted and decided without it
-			}
-			return nil
-		},
+		"nats":       func(ctx context.Context) error { return a.nc.FlushWithContext(ctx) },
+		"store":      a.stored,
 		"partitions": func(context.Context) error { return a.supervisor.Ready() },
+		"owners":     a.owners,
 		"decisions": func(context.Context) error {
 			if !a.cache.Ready() {
 				return errors.New("the cache has not been filled yet")

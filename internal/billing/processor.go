@@ -30,7 +30,7 @@ type Processor struct {
 	state   *State
 	applied *Config // what state was last derived with
 	written uint64  // as restored
-	writer  *writeback.Writer[events.Subscription]
+	writer  *writeback.Writer[string, events.Subscription]
 	done    chan struct{} // closed when the writer has ended
 	out     publisher
 	names   events.Names
@@ -120,6 +120,12 @@ func (p *Processor) start(ctx context.Context, names events.Names, log *slog.Log
 
 // documented is the number up to which all documents are written.
 func (p *Processor) documented() uint64 { return max(p.written, p.writer.Watermark()) }
+
+// Documents implements stream.Documenter.
+func (p *Processor) Documents() stream.Documents {
+	l := p.writer.Lag()
+	return stream.Documents{Collection: "subscriptions", Waiting: l.Waiting, Oldest: l.Oldest}
+}
 
 // Handle implements stream.Processor.
 func (p *Processor) Handle(m *stream.Message) error {

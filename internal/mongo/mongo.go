@@ -20,6 +20,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"go.mongodb.org/mongo-driver/event"
@@ -61,22 +62,36 @@ type Store struct {
 	timeout time.Duration
 	turns   chan struct{} // lets one update command at a time; nil for any number
 
+	prepared  atomic.Bool
+	preparing chan struct{} // has an element while somebody prepares
+
 	usage, customers, subscriptions, notifications, conversions, meta *driver.Collection
 }
 
-// Open connects to the server of uri and returns the store in the database
-// (DefaultDatabase when empty; one in the URI is for authentication only).
-// The first Open marks the database as Tidegate's; it returns ErrForeign when
-// a collection of one of our names is there already without the mark. It
-// makes the indexes that are missing, which takes as long as ctx allows. No
-// error of this package shows the password of uri.
+// New returns the store in a database (DefaultDatabase when empty; one in the
+// URI is for authentication only) of the server of uri, which need not be there
+// yet. No error of this package shows the password of uri.
+func New(uri, database string, o Options) (*Store, error) { return create(uri, database, o, nil) }
+
+// Open is New and Prepare.
 func Open(ctx context.Context, uri, database string, o Options) (*Store, error) {
 	return open(ctx, uri, database, o, nil)
 }
 
 // open is Open with a witness of all commands.
 func open(ctx context.Context, uri, database string, o Options, monitor *event.CommandMonitor) (*Store, error) {
-	s := &Store{bulk: max(o.BulkSize, 0), page: 1000, timeout: cmp.Or(o.Timeout, 10*time.Second)}
+	s, err := create(uri, database, o, monitor)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Prepare(ctx); err != nil {
+		return nil, errors.Join(err, s.Close(context.WithoutCancel(ctx)))
+	}
+	return s, nil
+}
+
+func create(uri, database string, o Options, monitor *event.CommandMonitor) (*Store, error) {
+	s := &Store{bulk: max(o.BulkSize, 0), page: 1000, timeout: cmp.Or(o.Timeout, 10*time.Second), preparing: make(chan struct{}, 1)}
 	// What the URI says comes after, and wins.
 	opts := options.Client().SetAppName("tidegate").
 		SetConnectTimeout(s.timeout).SetServerSelectionTimeout(s.timeout).
@@ -86,7 +101,7 @@ func open(ctx context.Context, uri, database string, o Options, monitor *event.C
 		return nil, uriError(uri, err)
 	}
 	s.hosts = opts.Hosts
-	client, err := driver.Connect(ctx, opts)
+	client, err := driver.Connect(context.Background(), opts) // waits for nobody
 	if err != nil {
 		return nil, uriError(uri, err)
 	}
@@ -98,14 +113,33 @@ func open(ctx context.Context, uri, database string, o Options, monitor *event.C
 	} {
 		*c = db.Collection(name)
 	}
-	if err := s.prepare(ctx); err != nil {
-		return nil, errors.Join(err, s.Close(context.WithoutCancel(ctx)))
-	}
 	return s, nil
 }
 
+// Prepare is what every method does first until it has worked once: it marks
+// the database as Tidegate's, and makes the indexes that are missing, which
+// takes as long as ctx allows. It returns ErrForeign when a collection of one
+// of our names is there already without the mark.
+func (s *Store) Prepare(ctx context.Context) error {
+	if s.prepared.Load() {
+		return nil
+	}
+	select {
+	case s.preparing <- struct{}{}:
+		defer func() { <-s.preparing }()
+	case <-ctx.Done():
+		return s.fail("prepare", ctx.Err())
+	}
+	if s.prepared.Load() {
+		return nil
+	}
+	err := s.prepare(ctx)
+	s.prepared.Store(err == nil)
+	return err
+}
+
 func (s *Store) prepare(ctx context.Context) error {
-	if err := s.Ping(ctx); err != nil {
+	if err := s.ping(ctx); err != nil {
 		return err
 	}
 	if err := s.adapt(ctx); err != nil {
@@ -117,8 +151,15 @@ func (s *Store) prepare(ctx context.Context) error {
 	return s.index(ctx)
 }
 
-// Ping asks the server whether it is there.
+// Ping asks the server whether it is there, and the database ours.
 func (s *Store) Ping(ctx context.Context) error {
+	if err := s.Prepare(ctx); err != nil {
+		return err
+	}
+	return s.ping(ctx)
+}
+
+func (s *Store) ping(ctx context.Context) error {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	return s.fail("ping", s.client.Ping(ctx, readpref.Primary()))
@@ -140,10 +181,19 @@ func (s *Store) bound(ctx context.Context) (context.Context, context.CancelFunc)
 	return context.WithTimeout(ctx, s.timeout)
 }
 
+// begin bounds a command, and prepares the store for it.
+func (s *Store) begin(ctx context.Context) (context.Context, context.CancelFunc, error) {
+	ctx, cancel := s.bound(ctx)
+	return ctx, cancel, s.Prepare(ctx)
+}
+
 // find reads the documents that filter matches, as T's.
 func find[D interface{ event() T }, T any](ctx context.Context, s *Store, c *driver.Collection, filter any, opts *options.FindOptions) ([]T, error) {
-	ctx, cancel := s.bound(ctx)
+	ctx, cancel, err := s.begin(ctx)
 	defer cancel()
+	if err != nil {
+		return nil, err
+	}
 	doing := "find in " + c.Name()
 	cursor, err := c.Find(ctx, filter, opts)
 	if err != nil {

@@ -68,9 +68,12 @@ func (s *Store) WriteConversion(ctx context.Context, c events.Conversion) error 
 
 // DeleteConversion is storetest.Store's.
 func (s *Store) DeleteConversion(ctx context.Context, key string) error {
-	ctx, cancel := s.bound(ctx)
+	ctx, cancel, err := s.begin(ctx)
 	defer cancel()
-	_, err := s.conversions.DeleteOne(ctx, byID(key))
+	if err != nil {
+		return err
+	}
+	_, err = s.conversions.DeleteOne(ctx, byID(key))
 	return s.fail("write to "+s.conversions.Name(), err)
 }
 
@@ -100,8 +103,11 @@ func between(field string, from, to time.Time) bson.D {
 }
 
 func (s *Store) insertOne(ctx context.Context, c *driver.Collection, doc any) (inserted bool, err error) {
-	ctx, cancel := s.bound(ctx)
+	ctx, cancel, err := s.begin(ctx)
 	defer cancel()
+	if err != nil {
+		return false, err
+	}
 	_, err = c.InsertOne(ctx, doc)
 	if driver.IsDuplicateKeyError(err) {
 		return false, nil
@@ -110,8 +116,11 @@ func (s *Store) insertOne(ctx context.Context, c *driver.Collection, doc any) (i
 }
 
 func (s *Store) replaceOne(ctx context.Context, c *driver.Collection, id string, doc any) (there bool, err error) {
-	ctx, cancel := s.bound(ctx)
+	ctx, cancel, err := s.begin(ctx)
 	defer cancel()
+	if err != nil {
+		return false, err
+	}
 	done, err := s.turn(ctx)
 	if err != nil {
 		return false, s.fail("write to "+c.Name(), err)

@@ -64,6 +64,9 @@ func (o ordering) of(doc bson.Raw) (v version) {
 // writeNewest writes each item unless the stored one is newer. Of several
 // items of one id the newest counts; among equal ones, the last.
 func (s *Store) writeNewest(ctx context.Context, c *driver.Collection, o ordering, items []item) error {
+	if err := s.Prepare(ctx); err != nil {
+		return err
+	}
 	for batch := range slices.Chunk(newest(items), s.bulk) {
 		if err := s.writeBatch(ctx, c, o, batch); err != nil {
 			return err

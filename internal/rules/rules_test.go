@@ -152,6 +152,7 @@ var allowed = map[string][]string{
 	"internal/storetest":       {"events", "pgregory.net/rapid"},
 	"internal/chaos":           {"events", "client", "internal/stream", "internal/kvstore", nats, "go.mongodb.org/mongo-driver"},
 	"internal/rules":           {},
+	"internal/benchtable":      {},
 	"deploy":                   {},
 }
 

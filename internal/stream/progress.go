@@ -1,33 +1,115 @@
 package stream
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
+	"errors"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidegate-io/tidegate/events"
 )
 
 // Progress is how far the owner of a partition has come.
 type Progress struct {
-	Role      string
-	Partition int
-	Epoch     uint64
-	Pending   uint64 // messages stored in its inputs and not yet handled
-	// Lag is how much time the newest handled message lies back while others
-	// wait behind it; 0 when none do.
-	Lag time.Duration
+	Role      string `json:"role"`
+	Partition int    `json:"partition"`
+	Holder    string `json:"holder"` // the process that owns it
+	Epoch     uint64 `json:"epoch"`
+	Pending   uint64 `json:"pending"` // messages stored in its inputs and not yet handled
+	// Lag is the age of the oldest of them.
+	Lag       time.Duration `json:"lag"`
+	Documents *Documents    `json:"documents,omitempty"` // nil: of a role that says nothing of them
+}
+
+// Documents are those of a partition that are not written to the store yet.
+type Documents struct {
+	Collection string        `json:"collection"`
+	Waiting    int           `json:"waiting"`
+	Oldest     time.Duration `json:"oldest"` // how long the oldest has waited at this owner
+}
+
+// Documenter is a Processor that writes documents behind its commits.
+type Documenter interface {
+	// Documents may be called from any goroutine once Start has returned.
+	Documents() Documents
+}
+
+// ProgressHeader in a query asks for the owner's Progress, as JSON. It is
+// answered also while the processor waits for something.
+const ProgressHeader = "Progress"
+
+// place is the newest message of an input that was handled.
+type place struct {
+	seq    atomic.Uint64 // in its stream
+	number atomic.Uint64 // in its consumer, which counts only what it delivers
 }
 
 func (r *run) progress(ctx context.Context) Progress {
-	p := Progress{Role: r.Role, Partition: r.Partition, Epoch: r.log.Epoch(), Pending: uint64(r.inbox.len())}
-	for _, rd := range r.readers {
-		if info := rd.feed.info(ctx); info != nil {
-			p.Pending += info.NumPending
+	p := Progress{Role: r.Role, Partition: r.Partition, Holder: r.Holder, Epoch: r.log.Epoch()}
+	for i, rd := range r.readers {
+		pending, at := rd.pending(ctx, &r.places[i])
+		p.Pending += pending
+		if !at.IsZero() {
+			p.Lag = max(p.Lag, r.Now().Sub(at))
 		}
 	}
-	if at := r.handled.Load(); at != 0 && p.Pending > 0 {
-		p.Lag = max(0, r.Now().Sub(time.Unix(0, at)))
+	if d, ok := r.proc.(Documenter); ok {
+		docs := d.Documents()
+		p.Documents = &docs
 	}
 	return p
+}
+
+// pending is how many messages lie behind a place, and when the first of them
+// was stored.
+func (r *reader) pending(ctx context.Context, p *place) (n uint64, oldest time.Time) {
+	seq, number := p.seq.Load(), p.number.Load()
+	info := r.feed.info(ctx)
+	if info == nil {
+		return 0, oldest
+	}
+	if number > info.Delivered.Consumer {
+		number = 0 // the consumer has begun anew since
+	}
+	n = info.NumPending + info.Delivered.Consumer - number
+	if n == 0 {
+		return 0, oldest
+	}
+	m, err := r.stream.GetMsg(ctx, seq+1, jetstream.WithGetMsgSubject(r.filter))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return 0, oldest // handled meanwhile
+	}
+	if err != nil {
+		return n, oldest
+	}
+	return n, m.Time
+}
+
+// report answers a query for the progress.
+func (r *run) report(work context.Context, m *nats.Msg) {
+	ctx, cancel := context.WithTimeout(work, 2*time.Second)
+	defer cancel()
+	if b, err := json.Marshal(r.progress(ctx)); err == nil {
+		_ = m.Respond(b)
+	}
+}
+
+// AskProgress asks the owner of a partition, whichever process that is.
+func AskProgress(ctx context.Context, nc *nats.Conn, n events.Names, role string, partition int) (p Progress, err error) {
+	m := nats.NewMsg(n.Query(role, partition))
+	m.Header.Set(ProgressHeader, "1")
+	reply, err := nc.RequestMsgWithContext(ctx, m)
+	if err != nil {
+		return p, err
+	}
+	return p, json.Unmarshal(reply.Data, &p)
 }
 
 // Progress is that of every partition that this process owns, by role and
@@ -41,18 +123,14 @@ func (s *Supervisor) Progress(ctx context.Context) []Progress {
 		}
 	}
 	s.mu.Unlock()
-	ps := make([]Progress, 0, len(owned))
-	for _, f := range owned {
-		ps = append(ps, f(ctx))
+	ps := make([]Progress, len(owned))
+	var wg sync.WaitGroup
+	for i, f := range owned {
+		wg.Go(func() { ps[i] = f(ctx) })
 	}
+	wg.Wait()
 	slices.SortFunc(ps, func(a, b Progress) int {
-		if a.Role != b.Role {
-			if a.Role < b.Role {
-				return -1
-			}
-			return 1
-		}
-		return a.Partition - b.Partition
+		return cmp.Or(cmp.Compare(a.Role, b.Role), cmp.Compare(a.Partition, b.Partition))
 	})
 	return ps
 }

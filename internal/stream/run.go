@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -66,7 +65,7 @@ type run struct {
 	commitAt <-chan time.Time
 	tickAt   *time.Timer
 	onReady  func()
-	handled  atomic.Int64 // storing time of the last message handled, Unix ns
+	places   []place // what was handled last, by input
 }
 
 type query struct {
@@ -128,6 +127,7 @@ func (r *run) open(ctx, work context.Context, cancel context.CancelCauseFunc) er
 	r.log = log
 	r.pos = make([]Position, len(r.Inputs))
 	copy(r.pos, log.Positions())
+	r.places = make([]place, len(r.Inputs))
 	r.out = newOutbox(work, r.JS, func(err error) { cancel(err) })
 	owner := &Owner{Names: r.Names, Partition: r.Partition, Epoch: log.Epoch(), JS: r.JS, out: r.out,
 		Log: r.Env.Log.With("role", r.Role, "partition", r.Partition, "epoch", log.Epoch())}
@@ -136,6 +136,7 @@ func (r *run) open(ctx, work context.Context, cancel context.CancelCauseFunc) er
 		if err != nil {
 			return err
 		}
+		r.places[i].seq.Store(r.pos[i].Seq)
 		r.readers = append(r.readers, rd)
 		r.out.serial = r.out.serial || rd.replicated
 		owner.Inputs = append(owner.Inputs, state)
@@ -197,15 +198,15 @@ func (r *run) handle(work context.Context) error {
 		}
 		m := &batch[i]
 		if m.Seq <= r.pos[m.Input].Seq {
+			r.places[m.Input].number.Store(m.number)
 			continue // an ordered consumer that began again
 		}
 		if err := r.proc.Handle(m); err != nil {
 			return fmt.Errorf("%s/%d: %w", r.Inputs[m.Input].Stream, m.Seq, err)
 		}
 		r.pos[m.Input].Seq = m.Seq
-	}
-	if n := len(batch); n > 0 {
-		r.handled.Store(batch[n-1].Time.UnixNano())
+		r.places[m.Input].seq.Store(m.Seq)
+		r.places[m.Input].number.Store(m.number)
 	}
 	clear(batch)
 	r.spare = batch
@@ -310,6 +311,10 @@ func (r *run) finishSnapshot(work context.Context, done snapshotDone) error {
 // ask takes a request from the network to the loop.
 func (r *run) ask(work context.Context, m *nats.Msg) {
 	q := query{msg: m, need: make([]uint64, len(r.readers))}
+	if m.Header.Get(ProgressHeader) != "" {
+		go r.report(work, m)
+		return
+	}
 	enqueue := func() {
 		select {
 		case r.queries <- q:

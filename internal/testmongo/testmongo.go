@@ -104,6 +104,14 @@ func (s *Server) Restart(t testing.TB) {
 	}
 }
 
+// Signal sends the server's process a signal, such as one that freezes it.
+func (s *Server) Signal(t testing.TB, sig os.Signal) {
+	t.Helper()
+	if err := s.cmd.Process.Signal(sig); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Stop kills the server and waits until it is gone. It may be called twice.
 func (s *Server) Stop() {
 	if s.cmd == nil {

@@ -24,6 +24,7 @@ type doc struct {
 type store struct {
 	mu     sync.Mutex
 	docs   map[string]int
+	times  map[string][]time.Time // of writes
 	writes int
 	away   error
 	slow   time.Duration
@@ -52,6 +53,7 @@ func (s *store) write(ctx context.Context, docs []doc) error {
 			return errors.New("failed in the middle")
 		}
 		s.docs[d.id] = d.n
+		s.times[d.id] = append(s.times[d.id], time.Now())
 	}
 	return nil
 }
@@ -79,8 +81,8 @@ func (l *lines) Write(p []byte) (int, error) {
 	return l.b.Write(p)
 }
 
-func start(t *testing.T, s *store) (*Writer[doc], *lines) {
-	s.docs = map[string]int{}
+func start(t *testing.T, s *store) (*Writer[string, doc], *lines) {
+	s.docs, s.times = map[string]int{}, map[string][]time.Time{}
 	log := &lines{}
 	w := New(func(d *doc) string { return d.id }, s.write, slog.New(slog.NewTextHandler(log, nil)))
 	go w.Run(t.Context())
@@ -195,7 +197,7 @@ func TestPositionsWithoutDocumentsPass(t *testing.T) {
 
 func TestRunEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &store{docs: map[string]int{}, slow: time.Hour}
+		s := &store{slow: time.Hour}
 		w := New(func(d *doc) string { return d.id }, s.write, slog.New(slog.DiscardHandler))
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
@@ -206,6 +208,109 @@ func TestRunEndsWithItsContext(t *testing.T) {
 		<-done
 		if w.Settled() || w.Watermark() != 0 {
 			t.Error("what was not written is taken for written")
+		}
+	})
+}
+
+// noneTwiceASecond: a document is written at most once in a second.
+func (s *store) noneTwiceASecond(t *testing.T) {
+	t.Helper()
+	for id, at := range s.times {
+		for i := range at[:max(len(at)-1, 0)] {
+			if d := at[i+1].Sub(at[i]); d < every {
+				t.Fatalf("%s was written again after %v", id, d)
+			}
+		}
+	}
+}
+
+// TestWhatWaitsIsBoundedByTheDocuments: while the store is away, many changes
+// of few documents hold few entries, and it is known how many and how long.
+func TestWhatWaitsIsBoundedByTheDocuments(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const documents, changes = 2*batch + 1, 200_000
+		s := &store{away: errors.New("away")}
+		w, _ := start(t, s)
+		if l := w.Lag(); l != (Lag{}) {
+			t.Errorf("%+v before the first", l)
+		}
+		begin := time.Now()
+		for n := range changes {
+			w.Add([]doc{{strconv.Itoa(n % documents), n}}, uint64(n))
+			if n%1000 == 0 {
+				time.Sleep(every / 10)
+				synctest.Wait()
+			}
+			if held := len(w.pending.docs) + len(w.round.docs); held > documents {
+				t.Fatalf("%d entries of %d documents", held, documents)
+			}
+		}
+		if l, age := w.Lag(), time.Since(begin); l.Waiting != documents || l.Oldest != age {
+			t.Errorf("%+v, want %d for %v", l, documents, age)
+		}
+		s.set(nil)
+		time.Sleep(2 * every)
+		synctest.Wait()
+		if docs, _ := s.state(); len(docs) != documents || docs["0"] != changes-1-(changes-1)%documents || w.Lag() != (Lag{}) {
+			t.Errorf("%d documents, the first at %d, left %+v", len(docs), docs["0"], w.Lag())
+		}
+		s.noneTwiceASecond(t)
+	})
+}
+
+// TestLagCountsWhatIsUnderWay: a document that changes while it is written
+// waits once, and for as long as its first change.
+func TestLagCountsWhatIsUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &store{slow: 10 * time.Second}
+		w, _ := start(t, s)
+		w.Add([]doc{{"a", 1}, {"b", 1}}, 1)
+		time.Sleep(3 * time.Second)
+		w.Add([]doc{{"a", 2}, {"c", 1}}, 2)
+		time.Sleep(time.Second)
+		if l := w.Lag(); l != (Lag{3, 4 * time.Second}) {
+			t.Errorf("while the first are written: %+v", l)
+		}
+		time.Sleep(6 * time.Second)
+		synctest.Wait()
+		if l := w.Lag(); l != (Lag{2, 7 * time.Second}) {
+			t.Errorf("after that: %+v", l)
+		}
+		time.Sleep(11 * time.Second)
+		synctest.Wait()
+		if l := w.Lag(); l != (Lag{}) || !w.Settled() {
+			t.Errorf("at last: %+v", l)
+		}
+	})
+}
+
+// TestADocumentThatIsRefusedKeepsNoOthersBack: the others are written round it.
+func TestADocumentThatIsRefusedKeepsNoOthersBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &store{docs: map[string]int{}, times: map[string][]time.Time{}}
+		refuse := func(ctx context.Context, docs []doc) error {
+			for _, d := range docs {
+				if d.id == "bad" {
+					return errors.New("refused")
+				}
+			}
+			return s.write(ctx, docs)
+		}
+		w := New(func(d *doc) string { return d.id }, refuse, slog.New(slog.DiscardHandler))
+		go w.Run(t.Context())
+		w.Add([]doc{{"bad", 1}}, 1)
+		synctest.Wait()
+		docs := make([]doc, 3*batch)
+		for i := range docs {
+			docs[i] = doc{strconv.Itoa(i), i}
+		}
+		w.Add(docs, 2)
+		for range 60 {
+			time.Sleep(every)
+		}
+		synctest.Wait()
+		if got, _ := s.state(); len(got) < 2*batch || w.Watermark() != 0 {
+			t.Errorf("%d documents, up to %d", len(got), w.Watermark())
 		}
 	})
 }
@@ -262,6 +367,7 @@ func TestTheWatermarkNeverPassesWhatIsNotWritten(t *testing.T) {
 			if stored, _ := s.state(); !maps.Equal(stored, changed) || !w.Settled() {
 				t.Fatalf("at last %v, want %v", stored, changed)
 			}
+			s.noneTwiceASecond(t)
 		})
 	})
 }

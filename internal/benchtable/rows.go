@@ -1,0 +1,52 @@
+package main
+
+// suite is a run of benchmarks of a package, and what the table shows of it.
+type suite struct {
+	pkg, bench string // as for go test
+	time       string // -benchtime; 1x for those that measure a whole run
+	once       bool   // it takes long and varies little
+	rows       []row
+}
+
+// row is a line of the table. A figure is "<benchmark without its prefix>
+// <unit>", as in "Check/hot ns/op".
+type row struct {
+	what      string
+	ours, raw string // raw may be ""
+	target    target
+}
+
+// target is what must hold of our figure, as far as it is not zero.
+type target struct {
+	most, least  float64
+	times, share float64 // at most so many times, at least so large a share of the raw figure
+	none         bool    // it must be 0
+}
+
+var suites = []suite{
+	{pkg: "./client", bench: "^BenchmarkCheck$", time: "1s", rows: []row{
+		{"client.Check, 10,000 hot keys of 1,000,000, 10,000 changes/s", "Check/hot ns/op", "", target{most: 25}},
+		{"client.Check, 1,000,000 keys", "Check/uniform ns/op", "", target{most: 150}},
+		{"allocations of a check", "Check/uniform allocs/op", "", target{none: true}},
+	}},
+	{pkg: "./events", bench: "^Benchmark(Decode|EachInBatch)$", time: "500ms", rows: []row{
+		{"decode of a CloudEvents JSON of 200 bytes; raw: encoding/json", "Decode/tidegate ns/op", "Decode/encoding-json ns/op", target{most: 700}},
+		{"allocations of it", "Decode/tidegate allocs/op", "Decode/encoding-json allocs/op", target{most: 2}},
+		{"the same packed, an event of 100", "EachInBatch/data ns/event", "", target{most: 150}},
+	}},
+	{pkg: "./ingest", bench: "^BenchmarkHTTP100$", time: "2s", rows: []row{
+		{"HTTP ingest, 100 JSON events a request", "HTTP100 events/s", "", target{least: 250_000}},
+	}},
+	{pkg: "./cmd/tidegate", bench: "^BenchmarkEngine$", time: "1x", rows: []row{
+		{"packed events → stream → committed windows, 100,000 customers; raw: publish and read back", "Engine/tidegate events/s", "Engine/raw events/s", target{least: 1e6, share: 0.5}},
+	}},
+	{pkg: "./cmd/tidegate", bench: "^BenchmarkBlockLatency$", time: "1x", rows: []row{
+		{"use → block in another process, 1,000/s, p50", "BlockLatency/tidegate/1_000_per_s p50-ms", "BlockLatency/raw/1_000_per_s p50-ms", target{most: 2, times: 2}},
+		{"the same, p99", "BlockLatency/tidegate/1_000_per_s p99-ms", "BlockLatency/raw/1_000_per_s p99-ms", target{most: 10, times: 2}},
+		{"use → block in another process, 10,000/s, p50", "BlockLatency/tidegate/10_000_per_s p50-ms", "BlockLatency/raw/10_000_per_s p50-ms", target{most: 2, times: 2}},
+		{"the same, p99", "BlockLatency/tidegate/10_000_per_s p99-ms", "BlockLatency/raw/10_000_per_s p99-ms", target{most: 10, times: 2}},
+	}},
+	{pkg: "./aggregator", bench: "^BenchmarkMemory$", time: "1x", once: true, rows: []row{
+		{"memory of an open window, 1,000,000 of them", "Memory bytes/window", "", target{most: 300}},
+	}},
+}
