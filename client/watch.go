@@ -128,13 +128,12 @@ func (c *Client) openWatch(ctx context.Context, bucket string) (w jetstream.KeyW
 	}
 	asking, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	s, err := c.js.Stream(asking, "KV_"+bucket)
+	kv, err := c.js.KeyValue(asking, bucket)
 	if err == nil {
-		last = s.CachedInfo().State.LastSeq
-		var kv jetstream.KeyValue
-		if kv, err = c.js.KeyValue(asking, bucket); err == nil {
+		var s jetstream.Stream
+		if s, err = c.js.Stream(asking, "KV_"+bucket); err == nil {
 			if w, err = kv.WatchAll(ctx); err == nil {
-				return w, last, nil
+				return w, s.CachedInfo().State.LastSeq, nil
 			}
 		}
 	}

@@ -79,6 +79,7 @@ type Mail struct{ Key, To string }
 
 // Observed is what a run finds when all is quiet.
 type Observed struct {
+	Since     time.Time // the beginning of the run
 	Now       time.Time
 	Stored    []Copy            // in the order of USAGE
 	Windows   []events.Window   // as their owners say
@@ -219,37 +220,51 @@ func (c *checker) decisions() {
 
 // mails: one for each customer with an address who is blocked, and no other.
 func (c *checker) mails() {
+	blocked := c.blocked()
 	for i := range c.gates {
-		if !c.gates[i].Mails {
+		g := &c.gates[i]
+		if !g.Mails {
 			continue
 		}
 		got := map[string][]string{}
 		for _, m := range c.o.Mails {
 			got[m.To] = append(got[m.To], m.Key)
 		}
-		for b, blocked := range c.blocked() {
-			to := c.customers[b.customer].Email
-			if b.feature != c.gates[i].Feature || to == "" {
+		for id, who := range c.customers {
+			if who.Email == "" {
 				continue
 			}
-			want := 0
-			if blocked {
-				want = 1
+			least, most := 0, c.over(g, &who)
+			if blocked[bucket{customer: id, feature: g.Feature}] {
+				least, most = 1, most+1
 			}
-			if n := len(got[to]); n != want && (n != 1 || !c.customers[b.customer].Upgraded) {
-				c.differ("mails", b.customer, b.feature, "%d instead of %d: %s", n, want, strings.Join(got[to], ", "))
+			if who.Upgraded { // blocked before, perhaps
+				most = max(most, 1)
 			}
-			delete(got, to)
-		}
-		for _, who := range c.customers {
-			if who.Upgraded && len(got[who.Email]) == 1 { // blocked before, and nothing used since
-				delete(got, who.Email)
+			if n := len(got[who.Email]); n < least || n > most {
+				c.differ("mails", id, g.Feature, "%d instead of %d to %d: %s", n, least, most, strings.Join(got[who.Email], ", "))
 			}
+			delete(got, who.Email)
 		}
 		for to := range got {
-			c.differ("mails", to, c.gates[i].Feature, "a mail to someone who has used nothing")
+			c.differ("mails", to, g.Feature, "a mail to nobody's address")
 		}
 	}
+}
+
+// over is in how many windows that ended during the run the customer had reached
+// the limit: there may have been a mail about each, if it went out before the end.
+func (c *checker) over(g *Gate, who *Customer) (n int) {
+	if who.Paid && !who.Upgraded {
+		return 0
+	}
+	for i := range c.o.Windows {
+		w := &c.o.Windows[i]
+		if w.Customer == who.ID && w.Feature == g.Feature && w.End.After(c.o.Since) && !w.End.After(c.o.Now) && w.Used.Cmp(g.limit(who)) >= 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // dead: the copies that are too old or too new, and nothing else.

@@ -104,7 +104,7 @@ func fold(log []entry) (windows []events.Window, dead []events.Dead) {
 // quiet is a run that went well, with that log.
 func quiet() ([]Sent, *Observed) {
 	l := NewLedger()
-	o := &Observed{Now: noon.Add(time.Minute), Mails: []Mail{{Key: "limit-reached/1", To: "acme@example.com"}}}
+	o := &Observed{Since: noon.Add(-time.Minute), Now: noon.Add(time.Minute), Mails: []Mail{{Key: "limit-reached/1", To: "acme@example.com"}}}
 	for i, e := range aLog() {
 		l.Send("http", e.Event)
 		l.Accept(e.Event)
@@ -199,6 +199,34 @@ func TestCheckKnowsWhatAChangeDoes(t *testing.T) {
 	}
 	if got := testGates[0].limit(&Customer{Override: 7}); got != events.Count(4) {
 		t.Errorf("the limit of another feature is %s", got)
+	}
+}
+
+// TestCheckKnowsThatWindowsEnd: who was blocked in a window that ended during the
+// run may have had a mail about it, if it went out in time.
+func TestCheckKnowsThatWindowsEnd(t *testing.T) {
+	for name, c := range map[string]struct {
+		used  int64
+		end   time.Time
+		mails int
+		wrong bool
+	}{
+		"a mail before the end": {5, noon, 2, false},
+		"the end came first":    {5, noon, 1, false},
+		"two of them":           {5, noon, 3, true},
+		"not blocked in it":     {3, noon, 2, true},
+		"it ended long ago":     {5, noon.Add(-time.Hour), 2, true},
+	} {
+		sent, o := quiet()
+		o.Windows = append(o.Windows, events.Window{Customer: "acme", Feature: "api", Start: c.end.AddDate(0, 0, -30), End: c.end, Used: events.Count(c.used)})
+		o.Mails = nil
+		for i := range c.mails {
+			o.Mails = append(o.Mails, Mail{Key: strconv.Itoa(i), To: "acme@example.com"})
+		}
+		found := Check(testGates, testCustomers, sent, o)
+		if wrong := slices.ContainsFunc(found, func(d Difference) bool { return d.What == "mails" }); wrong != c.wrong {
+			t.Errorf("%s: %v", name, found)
+		}
 	}
 }
 

@@ -89,6 +89,7 @@ func (l link) url() string {
 // installation is everything that a run starts.
 type installation struct {
 	Options
+	since    time.Time
 	tidegate string // program
 	config   string // file
 	names    events.Names
@@ -109,7 +110,7 @@ const partitions = 4
 
 // install starts everything and waits until it is ready.
 func install(ctx context.Context, o Options) (*installation, error) {
-	in := &installation{Options: o, names: events.Names{Namespace: "chaos"}, config: filepath.Join(o.Dir, "tidegate.yaml")}
+	in := &installation{Options: o, since: time.Now(), names: events.Names{Namespace: "chaos"}, config: filepath.Join(o.Dir, "tidegate.yaml")}
 	for _, step := range []func(context.Context) error{in.startBrokers, in.connect, in.startGateways, in.startApp} {
 		if err := step(ctx); err != nil {
 			in.close()

@@ -17,7 +17,7 @@ import (
 
 // observe finds out what there is now.
 func (in *installation) observe(ctx context.Context, customers []Customer) (*Observed, error) {
-	o := &Observed{Now: time.Now()}
+	o := &Observed{Since: in.since, Now: time.Now()}
 	for _, look := range []func() error{
 		func() error { return in.observeUsage(ctx, o) },
 		func() error { return in.observeWindows(ctx, o, customers) },
