@@ -63,8 +63,8 @@ fuzz: ## Run every fuzz test for FUZZTIME (10s)
 chaos: ## Kill, freeze and cut off real processes FAULTS (200) times, and count after them (BROKERS=3, SEED=n)
 	$(GO) test ./internal/chaos -count 1 -v -run Long -timeout 60m -chaos.faults $(FAULTS) -chaos.brokers $(BROKERS) -chaos.seed $(SEED)
 
-bench: ## Run the benchmarks
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+bench: ## Run the benchmarks that have a target and print them as a table, in some minutes (ONLY=text)
+	$(GO) run ./internal/benchtable -only '$(ONLY)'
 
 fmt: ## Format the Go code
 	gofmt -s -w $$(git ls-files '*.go')
