@@ -65,8 +65,8 @@ fuzz: ## Run every fuzz test for FUZZTIME (10s)
 chaos: ## Kill, freeze and cut off real processes FAULTS (200) times, and count after them (BROKERS=3, STORE=nats, SEED=n)
 	$(GO) test ./internal/chaos -count 1 -v -run Long -timeout 60m -chaos.faults $(FAULTS) -chaos.brokers $(BROKERS) -chaos.store $(STORE) -chaos.seed $(SEED)
 
-bench: ## Run the benchmarks
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+bench: ## Run the benchmarks that have a target and print them as a table, in some minutes (ONLY=text)
+	$(GO) run ./internal/benchtable -only '$(ONLY)'
 
 bench-python: build ## Run the Python package's benchmark
 	$(PYTHON) python/bench.py bin/tidegate

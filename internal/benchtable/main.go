@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -36,6 +37,7 @@ func run(ctx context.Context, count int, only string) error {
 	defer func() { _ = os.RemoveAll(dir) }()
 	all := results{}
 	var wanted []suite
+	var failed []error
 	for _, s := range suites {
 		if !strings.Contains(s.pkg+" "+s.bench, only) {
 			continue
@@ -45,13 +47,13 @@ func run(ctx context.Context, count int, only string) error {
 		out, err := s.run(ctx, dir, count)
 		all.parse(out)
 		if err != nil {
-			return fmt.Errorf("%s: %w\n%s", s.pkg, err, out)
+			failed = append(failed, fmt.Errorf("%s %s: %w\n%s", s.pkg, s.bench, err, out))
 		}
 	}
 	fmt.Println(machine(ctx))
 	fmt.Println()
 	fmt.Print(table(wanted, all))
-	return nil
+	return errors.Join(failed...)
 }
 
 // run builds the package's tests once and runs the suite's benchmarks.
@@ -65,8 +67,9 @@ func (s *suite) run(ctx context.Context, dir string, count int) (string, error) 
 	if s.once {
 		count = 1
 	}
-	cmd := exec.CommandContext(ctx, binary, "-test.run=^$", "-test.bench="+s.bench, "-test.benchtime="+s.time,
-		"-test.count="+strconv.Itoa(count), "-test.timeout=10m")
+	args := append([]string{"-test.run=^$", "-test.bench=" + s.bench, "-test.benchtime=" + s.time,
+		"-test.count=" + strconv.Itoa(count), "-test.timeout=10m"}, s.flags...)
+	cmd := exec.CommandContext(ctx, binary, args...)
 	cmd.Dir = s.pkg
 	out, err := cmd.CombinedOutput()
 	return string(out), err

@@ -5,6 +5,7 @@ type suite struct {
 	pkg, bench string // as for go test
 	time       string // -benchtime; 1x for those that measure a whole run
 	once       bool   // it takes long and varies little
+	flags      []string
 	rows       []row
 }
 
@@ -48,5 +49,28 @@ var suites = []suite{
 	}},
 	{pkg: "./aggregator", bench: "^BenchmarkMemory$", time: "1x", once: true, rows: []row{
 		{"memory of an open window, 1,000,000 of them", "Memory bytes/window", "", target{most: 300}},
+	}},
+	{pkg: "./aggregator", bench: "^BenchmarkTakeover$", time: "3x", once: true, rows: []row{
+		{"a partition of 1,000,000 open windows is loaded by a new owner", "Takeover s", "", target{}},
+	}},
+	{pkg: "./aggregator", bench: "^BenchmarkFingerprints$/^new$", time: "1s", once: true, flags: []string{"-fingerprints=10000000"}, rows: []row{
+		{"10,000,000 fingerprints of a partition are loaded by a new owner", "Fingerprints/new takeover-s", "", target{most: 5}},
+		{"memory of a fingerprint", "Fingerprints/new memory-B/event", "", target{most: 2}},
+		{"SEEN of a fingerprint", "Fingerprints/new SEEN-B/event", "", target{most: 12}},
+	}},
+	{pkg: "./cmd/tidegate", bench: "^BenchmarkHotCustomer$", time: "1x", rows: []row{
+		{"use → block at one partition, 10,000/s, half of it of one customer, p50; raw: of many", "HotCustomer/hot p50-ms", "HotCustomer/even p50-ms", target{times: 2}},
+		{"the same, p99", "HotCustomer/hot p99-ms", "HotCustomer/even p99-ms", target{times: 2}},
+	}},
+	{pkg: "./cmd/tidegate", bench: "^BenchmarkIdle$", time: "1x", once: true, rows: []row{
+		{"`dev` when nothing happens", "Idle/dev dev-%core", "", target{most: 2}},
+		{"`serve` with 32 partitions when nothing happens", "Idle/serve serve-%core", "", target{most: 2}},
+		{"the NATS server beside it", "Idle/serve nats-%core", "", target{}},
+	}},
+	{pkg: "./cmd/tidegate", bench: "^BenchmarkRequest$", time: "1x", rows: []row{
+		{"check and use in a request, 5,000/s, p50; raw: INCR and EXPIRE of Redis", "Request/tidegate p50-µs", "Request/redis p50-µs", target{}},
+		{"the same, p99", "Request/tidegate p99-µs", "Request/redis p99-µs", target{}},
+		{"processor time of it in the app", "Request/tidegate app-µs/request", "Request/redis app-µs/request", target{}},
+		{"processor time of it in the server; ours stores, counts and decides", "Request/tidegate server-µs/request", "Request/redis server-µs/request", target{}},
 	}},
 }

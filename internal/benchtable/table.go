@@ -52,7 +52,7 @@ func (r results) median(key string) (float64, bool) {
 func table(list []suite, all results) string {
 	var b strings.Builder
 	b.WriteString("| what | | ours | raw | ours ÷ raw | target | |\n|---|---|--:|--:|--:|---|---|\n")
-	var missing []string
+	var missing []string // such as Redis, where it is not installed
 	for _, s := range list {
 		for _, r := range s.rows {
 			ours, ok := all.median(r.ours)

@@ -254,7 +254,7 @@ func Read(ctx context.Context, js jetstream.JetStream, n events.Names, in Input,
 }
 
 // Committed are the positions of a partition's last record, read without its
-// state.
+// state; none while a commit in parts is being written.
 func Committed(ctx context.Context, js jetstream.JetStream, n events.Names, role string, partition int) ([]Position, error) {
 	s, err := js.Stream(ctx, n.Stream(events.StreamState))
 	if err != nil {
@@ -268,5 +268,8 @@ func Committed(ctx context.Context, js jetstream.JetStream, n events.Names, role
 		return nil, err
 	}
 	m, _, err := decodeRecord(raw.Data)
+	if m.Kind == kindCommit && !m.Last {
+		return nil, err
+	}
 	return m.Positions, err
 }
