@@ -38,6 +38,7 @@ func (d *documented) takeOver(rt failer, epoch uint64) {
 	p.begin()
 	p.o.Epoch = epoch
 	p.docs.writer = writeback.New((*events.Window).ID, d.store.WriteUsage, slog.New(slog.DiscardHandler))
+	p.docs.writer.Eager = true
 	ctx, cancel := context.WithCancel(context.Background())
 	go p.docs.writer.Run(ctx)
 	p.rewriteDocuments()
@@ -54,10 +55,10 @@ func (d *documented) commit(rt failer) {
 	}
 }
 
-// wait lets a time pass for the writer, and none for the processor.
 func (d *documented) wait(t time.Duration) {
 	d.tendDocuments(d.now)
 	<-time.After(t)
+	d.now = d.now.Add(t)
 }
 
 // wrong says which document is not what the state says.
