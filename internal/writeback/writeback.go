@@ -21,6 +21,10 @@ const (
 // Writer writes documents of one kind, each a T, or what one can be made of,
 // with the key K. Make it with New and run it with Run.
 type Writer[K comparable, T any] struct {
+	// Eager writes what is added without a pause after what was written before:
+	// who adds documents sees to it that none comes twice in a second.
+	Eager bool
+
 	key   func(*T) K
 	write func(context.Context, []T) error
 	log   *slog.Logger
@@ -132,7 +136,7 @@ func (w *Writer[K, T]) Run(ctx context.Context) {
 				return
 			}
 		}
-		if !pause(ctx) {
+		if !w.Eager && !pause(ctx) {
 			return
 		}
 	}
