@@ -20,12 +20,13 @@ func (p *Processor) Commit() ([]byte, error) {
 		return nil, err
 	}
 	p.commitSeen(&r)
-	b, err := p.f.encode(&r, p.changed, false, p.saved.size)
+	n := p.dirty.len() + 1
+	b, err := p.f.encode(&r, p.changed, false, n*max(p.saved.size, 100))
 	if err != nil {
 		return nil, err
 	}
 	p.committed(written.seq)
-	p.saved.written, p.saved.size = written, len(b)
+	p.saved.written, p.saved.size = written, len(b)/n
 	p.handOver(p.opt.Now())
 	return b, nil
 }

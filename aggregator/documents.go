@@ -11,15 +11,16 @@ import (
 	"github.com/tidegate-io/tidegate/internal/writeback"
 )
 
-// documents are written in rounds: of what changed since the one before. A
-// document is drawn up when the store can take it, so that a store that is slow
-// or away costs a bit a customer, and not a document a change.
+// documents are written in rounds with a second between them: of what changed
+// since the one before began. A document is drawn up when the store can take it, so that a
+// store that is slow or away costs a bit a customer, and not a document a change.
 type documents struct {
 	writer  *writeback.Writer[events.Window]
-	changed numbers  // customers, since the round began
-	left    []uint32 // customers whose documents are still to be handed over in this round
-	from    reach    // of the round before
-	to      reach
+	changed numbers   // customers, since the round began
+	left    []uint32  // customers whose documents are still to be handed over in this round
+	from    reach     // of the round before
+	to      reach     // of this round
+	last    time.Time // when the last were handed over
 }
 
 // reach is how far documents are written: they hold every change up to seq, and
@@ -29,8 +30,12 @@ type reach struct {
 	end int64
 }
 
-// part bounds how many documents are held in memory.
-const part = 50_000
+const (
+	roundAfter = time.Second
+	// part is how many documents are drawn up at a time: folding waits for it.
+	part      = 5000
+	partEvery = 50 * time.Millisecond
+)
 
 // begun says whether a round has begun and is not handed over yet.
 func (d *documents) begun() bool { return len(d.left) > 0 }
@@ -43,8 +48,11 @@ func (d *documents) written() reach {
 	return d.from
 }
 
-// next begins a new round if there is something to be written.
-func (d *documents) next(to reach) bool {
+// next begins a new round, unless one has just ended.
+func (d *documents) next(to reach, now time.Time) bool {
+	if now.Sub(d.last) < roundAfter {
+		return false
+	}
 	d.from, d.to = d.to, to
 	d.left = slices.AppendSeq(d.left[:0], d.changed.all)
 	d.changed.clear()
@@ -56,25 +64,29 @@ func (d *documents) lacks(u *usage) bool {
 	return u.seq > d.from.seq || u.end > d.from.end && u.end <= d.to.end
 }
 
-// tendDocuments looks for ends, once a second, and goes on with a round. A round
-// begins with a commit, unless there is nothing to commit.
-func (p *Processor) tendDocuments(now time.Time) {
+// tendDocuments looks for ends, once a second, goes on with a round, and says
+// when it is to be called again. A round begins with a commit, unless there is
+// nothing to commit.
+func (p *Processor) tendDocuments(now time.Time) time.Time {
 	if at := now.UnixMilli(); p.nextEnd <= at && p.flipped+1000 <= at {
 		p.flip(at)
 	}
 	if p.docs.begun() || !p.dirty.some {
 		p.handOver(now)
 	}
+	if p.docs.begun() {
+		return now.Add(partEvery)
+	}
+	return now.Add(time.Second)
 }
 
 // handOver gives the writer the next documents once it has written the last.
 func (p *Processor) handOver(now time.Time) {
 	d := &p.docs
-	if !d.writer.Settled() || !d.begun() && !d.next(reach{p.f.position, p.flipped}) {
+	if !d.writer.Settled() || !d.begun() && !d.next(reach{p.f.position, p.flipped}, now) {
 		return
 	}
-	var docs []events.Window
-	n := 0
+	docs, n := make([]events.Window, 0, min(part, len(d.left))), 0
 	for ; n < len(d.left) && len(docs) < part; n++ {
 		c := p.f.customers.at(d.left[n])
 		for u := range c.windows {
@@ -83,7 +95,7 @@ func (p *Processor) handOver(now time.Time) {
 			}
 		}
 	}
-	d.left = d.left[n:]
+	d.left, d.last = d.left[n:], now
 	d.writer.Add(docs, 0)
 }
 

@@ -55,6 +55,7 @@ func grow(b *testing.B, customers, total int) (c costs) {
 	p := offline(cat, time.Now)
 	p.archive = fingerprint.NewArchive(&shelf{}, fingerprint.Sizes{})
 	p.docs.writer = writeback.New((*events.Window).ID, func(context.Context, []events.Window) error { return nil }, slog.New(slog.DiscardHandler))
+	p.docs.writer.Eager = true
 	go p.docs.writer.Run(ctx)
 	p.begin()
 	now, seq := epoch, uint64(0)

@@ -72,7 +72,8 @@ func (d *detail) sum(g *gate, from int64) *sums {
 	return s
 }
 
-// add takes over what was added to a bucket.
+// add takes over what was added to a bucket. What a unique count takes from one,
+// it adds to a newer one: no limit is ever reached by fewer than before.
 func (s *sums) add(g *gate, start int64, v events.Value) {
 	if !s.valid || start < s.from {
 		return
@@ -83,7 +84,7 @@ func (s *sums) add(g *gate, start int64, v events.Value) {
 		if start > r.start {
 			r.newer = g.Meter.Aggregate.Join(r.newer, v)
 		}
-		if v.Sign() >= 0 && r.newer.Cmp(r.limit) < 0 {
+		if r.newer.Cmp(r.limit) < 0 {
 			kept = append(kept, r)
 		}
 	}

@@ -86,7 +86,7 @@ type Processor struct {
 type saved struct {
 	catalog string // digest
 	written reach
-	size    int // of the last commit
+	size    int // of the last commit, for each customer in it
 }
 
 type emission struct {
@@ -156,6 +156,7 @@ func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 		return fmt.Errorf("fingerprints: %w", err)
 	}
 	p.docs.writer = writeback.New((*events.Window).ID, p.opt.Store.WriteUsage, o.Log)
+	p.docs.writer.Eager = true // rounds leave time enough
 	go p.docs.writer.Run(ctx)
 	p.rewriteDocuments()
 	return nil
@@ -243,8 +244,7 @@ func (p *Processor) Tick(now time.Time) (time.Time, error) {
 	if err := p.announce(now); err != nil {
 		return time.Time{}, err
 	}
-	p.tendDocuments(now)
-	return now.Add(time.Second), nil
+	return p.tendDocuments(now), nil // a new configuration is looked for once a second
 }
 
 // announceEvery keeps two owners that do not know of each other yet from

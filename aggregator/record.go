@@ -340,6 +340,9 @@ func (s *state) snapshot(r record) (b []byte, err error) {
 
 // sortedWindows are all windows of a customer; room is used for them.
 func (c *customer) sortedWindows(room []*usage) []*usage {
+	if c.more == nil && c.first.feature != nil { // as usual
+		return append(room[:0], &c.first)
+	}
 	room = slices.AppendSeq(room[:0], c.windows)
 	slices.SortFunc(room, compareUsage)
 	return room

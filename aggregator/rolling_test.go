@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/plan"
 	"github.com/tidegate-io/tidegate/internal/window"
@@ -93,4 +95,52 @@ func TestALoudTotalStaysLoud(t *testing.T) {
 	f.sendBeforeFlush(epoch, events.BatchToken, pack([]events.Event{event("2", "use", 80, epoch)}))
 	f.imports(epoch, event("3", "use", 10, epoch))
 	f.wantTold("acme/g=90", "acme/g=100 silent")
+}
+
+// TestKeptSumsAreThoseOfTheBuckets, whatever was added, forgotten or cut since
+// they were asked for.
+func TestKeptSumsAreThoseOfTheBuckets(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		f := newFold(t, everyGate())
+		limits := rapid.SliceOfN(rapid.Int64Range(0, 30), 1, 4).Draw(rt, "limits")
+		for _, m := range script(rt) {
+			f.play([]message{m})
+			for c := range f.customers.all {
+				for u := range c.windows {
+					g := u.feature.gate
+					if g == nil || g.Window.Kind != window.Rolling || u.detail == nil {
+						continue
+					}
+					anew := *u.detail
+					anew.sums = sums{}
+					from := from(g, c.segments(new([1]window.Segment)), f.now)
+					if got, want := u.detail.sum(g, from).total, anew.sum(g, from).total; got != want {
+						rt.Fatalf("%s: %s, want %s", u.feature.name, got, want)
+					}
+					for _, l := range limits {
+						if got, want := u.detail.reaches(g, from, events.Count(l)), anew.reaches(g, from, events.Count(l)); got != want {
+							rt.Fatalf("%s reaches %d at %d, want %d", u.feature.name, l, got, want)
+						}
+					}
+				}
+			}
+		}
+	})
+}
+
+// TestAnotherConfigurationOfARollingWindow counts by it from then on.
+func TestAnotherConfigurationOfARollingWindow(t *testing.T) {
+	f := newFold(t, oneGate(plan.Sum, window.Spec{Kind: window.Rolling, Days: 60}))
+	f.batch(epoch, event("1", "use", 3, epoch))
+	f.batch(epoch, event("2", "use", 4, epoch.Add(-time.Hour)))
+	f.wantTotal("acme", "g", "7")
+	f.control(epoch, events.ControlConfig, "", "1", oneGate(plan.Max, window.Spec{Kind: window.Rolling, Days: 60}))
+	f.wantTotal("acme", "g", "4")
+	f.control(epoch, events.ControlConfig, "", "2", oneGate(plan.Max, rollingDay))
+	for hour, want := range []int{2, 1, 0} { // those that can still count or change
+		f.batch(epoch.Add(horizon + day + time.Duration(hour-1)*time.Hour))
+		if n := len(f.customers.find("acme").first.buckets()); n != want {
+			t.Errorf("%d buckets, want %d", n, want)
+		}
+	}
 }

@@ -132,6 +132,13 @@ func (s *numbers) all(yield func(uint32) bool) {
 	}
 }
 
+func (s *numbers) len() (n int) {
+	for _, word := range s.bits {
+		n += bits.OnesCount64(word)
+	}
+	return n
+}
+
 func (s *numbers) clear() {
 	if s.some {
 		clear(s.bits)

@@ -18,6 +18,10 @@ const (
 
 // Writer writes documents of one kind. Make it with New and run it with Run.
 type Writer[T any] struct {
+	// Eager writes what is added without a pause after what was written before:
+	// who adds documents sees to it that none comes twice in a second.
+	Eager bool
+
 	key   func(*T) string
 	write func(context.Context, []T) error
 	log   *slog.Logger
@@ -81,7 +85,7 @@ func (w *Writer[T]) Run(ctx context.Context) {
 				return
 			}
 		}
-		if !pause(ctx) {
+		if !w.Eager && !pause(ctx) {
 			return
 		}
 	}

@@ -169,6 +169,21 @@ func TestALargeBacklogIsWrittenInBatches(t *testing.T) {
 	})
 }
 
+func TestAnEagerWriterDoesNotPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &store{}
+		w, _ := start(t, s)
+		w.Eager = true // nobody has used it yet
+		for n := range 3 {
+			w.Add([]doc{{"a", n}}, uint64(n))
+			synctest.Wait()
+			if docs, _ := s.state(); docs["a"] != n || !w.Settled() {
+				t.Errorf("%v after %d", docs, n)
+			}
+		}
+	})
+}
+
 func TestPositionsWithoutDocumentsPass(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &store{away: errors.New("away")}
