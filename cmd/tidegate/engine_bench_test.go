@@ -37,7 +37,7 @@ func BenchmarkEngine(b *testing.B) {
 		b.ReportMetric(float64(len(messages)), "messages")
 	})
 	if messages == nil {
-		b.Skip("-bench must not leave out tidegate: the others use its messages")
+		return // left out by -bench, and with it the messages that the others need
 	}
 	b.Run("published", func(b *testing.B) {
 		for b.Loop() {

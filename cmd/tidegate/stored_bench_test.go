@@ -116,23 +116,23 @@ func aggregateAll(b *testing.B, nc *nats.Conn, js jetstream.JetStream) {
 	env := stream.Env{NC: nc, JS: js, Holder: "bench", Log: slog.New(slog.DiscardHandler), Now: time.Now}
 	spec := aggregator.Spec(env.Names, 0)
 	ctx, cancel := context.WithCancel(b.Context())
-	ended := make(chan error, 1)
+	ready, ended := make(chan struct{}), make(chan error, 1)
 	go func() {
-		ended <- stream.Run(ctx, env, spec, aggregator.New(opt, 0), make(chan struct{}), func() {})
+		ended <- stream.Run(ctx, env, spec, aggregator.New(opt, 0), make(chan struct{}), func() { close(ready) })
 	}()
-	for {
-		at, err := stream.Committed(ctx, js, env.Names, aggregator.Role, 0)
-		if err == nil && len(at) > 0 && at[0].Seq >= storedEvents {
-			break
-		}
-		select {
-		case err := <-ended:
-			b.Fatal(err)
-		case <-time.After(10 * time.Millisecond):
-		}
+	<-ready
+	last := nats.NewMsg(env.Names.Query(aggregator.Role, 0))
+	last.Header.Set(stream.FreshHeader, "1")
+	last.Data = []byte("{}")
+	if _, err := nc.RequestMsg(last, time.Minute); err != nil { // answered after everything that is stored
+		b.Fatal(err)
 	}
-	cancel()
+	cancel() // commits
 	if err := <-ended; err != nil {
 		b.Fatal(err)
+	}
+	at, err := stream.Committed(b.Context(), js, env.Names, aggregator.Role, 0)
+	if err != nil || len(at) == 0 || at[0].Seq < storedEvents {
+		b.Fatalf("committed up to %v of %d, %v", at, storedEvents, err)
 	}
 }
