@@ -14,6 +14,7 @@ import (
 
 	"github.com/tidegate-io/tidegate/internal/config"
 	"github.com/tidegate-io/tidegate/internal/mongo"
+	"github.com/tidegate-io/tidegate/internal/refetch"
 	"github.com/tidegate-io/tidegate/internal/stripeapi"
 )
 
@@ -135,7 +136,7 @@ func (c *doctorCmd) mongodb(_ *env, ctx context.Context) (string, string) {
 	return stateOK, "reachable"
 }
 
-func (c *doctorCmd) stripe(_ *env, ctx context.Context) (string, string) {
+func (c *doctorCmd) stripe(e *env, ctx context.Context) (string, string) {
 	hook, err := lookup("STRIPE_WEBHOOK_SECRET")
 	if err != nil {
 		return stateFailed, err.Error()
@@ -161,7 +162,28 @@ func (c *doctorCmd) stripe(_ *env, ctx context.Context) (string, string) {
 	if err := api.Probe(ctx); err != nil {
 		return stateFailed, err.Error()
 	}
-	return stateOK, "the key is accepted"
+	return c.refetch(e, ctx)
+}
+
+// refetch says how asking Stripe goes.
+func (c *doctorCmd) refetch(e *env, ctx context.Context) (string, string) {
+	l, err := c.connect(e)
+	if err != nil {
+		return stateOK, "the key is accepted"
+	}
+	defer l.close()
+	var s refetch.Status
+	if err := query(ctx, l.nc, l.names.Query(refetch.Role, 0), []byte("{}"), &s); err != nil {
+		return stateWarning, "the key is accepted, but no process with the role enforcer has it: set STRIPE_SECRET_KEY there, too"
+	}
+	if s.Error != "" {
+		return stateWarning, fmt.Sprintf("the key is accepted here, but the enforcer says: %s", s.Error)
+	}
+	detail := fmt.Sprintf("the key is accepted; %d objects are to be fetched", s.Pending)
+	if !s.Reconciled.IsZero() {
+		detail += ", events are compared up to " + s.Reconciled.UTC().Format("2006-01-02 15:04")
+	}
+	return stateOK, detail
 }
 
 func (c *doctorCmd) resend(_ *env, ctx context.Context) (string, string) {

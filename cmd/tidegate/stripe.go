@@ -44,7 +44,7 @@ func (a *app) upgradePage() (func(context.Context, link.Link) (string, error), e
 	if a.set.StripeKey == "" {
 		return nil, nil
 	}
-	c, err := stripeapi.New(stripeapi.Options{Key: a.set.StripeKey, Base: a.set.StripeBase, Timeout: 4 * time.Second, Retries: 1})
+	c, err := stripeapi.New(stripeapi.Options{Key: a.set.StripeKey, Base: a.set.StripeBase, Timeout: 4 * time.Second, Retries: 1, Rate: stripeRate})
 	if err != nil {
 		return nil, err
 	}
@@ -86,35 +86,44 @@ func (a *app) subscription(ctx context.Context, customer string) (events.Subscri
 	if err != nil {
 		return events.Subscription{}, err
 	}
-	if err = query(ask, a.nc, a.names, billing.Role, question, &answer); err == nil && answer.Error == "" {
+	if err = query(ask, a.nc, a.names.Query(billing.Role, 0), question, &answer); err == nil && answer.Error == "" {
 		return answer.Subscription, nil
 	}
 	sub, _, err := a.store.Subscription(ctx, customer)
 	return sub, err
 }
 
-// address is where the customer gets mail, to be filled in; "" when it is not
-// known.
+// address is where the customer gets mail, to be filled in: by the partition's
+// owner, else by the document; "" when it is not known.
 func (a *app) address(ctx context.Context, customer string) string {
-	c, _, err := a.store.Customer(ctx, customer)
+	ask, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	var answer struct{ Customer events.Customer }
+	question, err := json.Marshal(map[string]string{"customer": customer})
+	if err == nil {
+		err = query(ask, a.nc, a.names.Query(roleEnforcer, events.PartitionOf(customer, a.partitions)), question, &answer)
+	}
+	if err != nil {
+		answer.Customer, _, err = a.store.Customer(ctx, customer)
+	}
 	if err != nil {
 		a.log.Debug("the customer's address is not filled in", "error", err)
 	}
-	return cmp.Or(c.Email, c.StripeEmail)
+	return cmp.Or(answer.Customer.Email, answer.Customer.StripeEmail)
 }
 
-// query asks the owner of a role with one partition, who answers after all that
-// was stored before.
-func query(ctx context.Context, nc *nats.Conn, names events.Names, role string, question []byte, answer any) error {
-	m := nats.NewMsg(names.Query(role, 0))
+// query asks the owner of a partition, who answers after all that was stored
+// before.
+func query(ctx context.Context, nc *nats.Conn, subject string, question []byte, answer any) error {
+	m := nats.NewMsg(subject)
 	m.Header.Set(stream.FreshHeader, "1")
 	m.Data = question
 	reply, err := nc.RequestMsgWithContext(ctx, m)
 	if err != nil {
-		return fmt.Errorf("asking the role %s: %w", role, err)
+		return fmt.Errorf("asking %s: %w", subject, err)
 	}
 	if why := reply.Header.Get("Error"); why != "" {
-		return fmt.Errorf("asking the role %s: %s", role, why)
+		return fmt.Errorf("asking %s: %s", subject, why)
 	}
 	return json.Unmarshal(reply.Data, answer)
 }
