@@ -39,7 +39,6 @@ type settings struct {
 	ResendSecrets []string // of its webhooks
 	Keys          ingest.Keys
 	Secret        []byte
-	AppMongoURI   string // of the app's own collections; "": MongoURI
 
 	Dev  bool
 	Data string
@@ -92,9 +91,6 @@ func (s *settings) fromEnvironment() error {
 	s.StripeSecrets, s.ResendSecrets = list(stripe), list(resend)
 	s.Secret = []byte(secret)
 	var err error
-	if s.AppMongoURI, err = lookup("APP_MONGODB_URI"); err != nil {
-		return err
-	}
 	if s.Keys, err = ingest.ParseKeys(keys); err != nil {
 		return fmt.Errorf("TIDEGATE_API_KEYS: %w", err)
 	}
