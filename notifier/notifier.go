@@ -89,5 +89,6 @@ func New(o Options) (*Processor, error) {
 	}
 	p := &Processor{Options: o, kick: make(chan struct{}, 1), started: make(chan struct{}), stopped: make(chan struct{}), behind: map[string]time.Time{}}
 	p.live.Store(l)
+	p.seek.Store(l.Lookup != nil)
 	return p, p.Restore(nil)
 }

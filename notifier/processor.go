@@ -43,7 +43,10 @@ type Processor struct {
 
 	started chan struct{} // closed when what stands above is set
 	kick    chan struct{} // something may be due
-	stopped chan struct{} // closed when the sending goroutine has ended
+	seek    atomic.Bool   // there may be new places to look for addresses
+
+	blindUntil time.Time     // no addresses are looked up before; of the sending goroutine
+	stopped    chan struct{} // closed when the sending goroutine has ended
 
 	// mu guards what follows, and every change of a stored document: read,
 	// change and write under it.

@@ -155,6 +155,41 @@ func TestAddressIsLookedUp(t *testing.T) {
 	}
 }
 
+// A place to look that the configuration gets later is used for what waits.
+func TestPlaceToLookComesLater(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	api := b.reach("api")
+	b.quiet()
+	found := make(chan string, 1)
+	found <- "found@acme.example"
+	o := b.options
+	lookups(found)(&o)
+	b.must(b.p.Configure(o.Settings))
+	b.untilState(api, events.MailSent)
+}
+
+// One look that fails is enough for a while: others would hold up the mail that
+// needs none.
+func TestLookedUpInVainOnce(t *testing.T) {
+	t.Parallel()
+	found := make(chan string, 3)
+	b := newBench(t, lookups(found))
+	found <- "away"
+	first := b.reach("api")
+	b.until(first, "put off", func(n *events.Notification) bool { return n.NextAt != nil && n.NextAt.After(noon) })
+	l := b.reached("api")
+	l.WindowStart = l.WindowStart.Add(time.Hour)
+	b.handle(inputLimits, l) // nothing is given to answer with
+	second := Key(l.Kind, 100, "acme", "api", l.WindowStart)
+	b.until(second, "put off", func(n *events.Notification) bool { return n.NextAt != nil && n.NextAt.After(noon) })
+	found <- "found@acme.example"
+	found <- "found@acme.example"
+	b.advance(blindWait)
+	b.untilState(first, events.MailSent)
+	b.untilState(second, events.MailSent)
+}
+
 // What waits for an address to appear is given up as soon as it is pointless.
 func TestLookedForNoLonger(t *testing.T) {
 	t.Parallel()

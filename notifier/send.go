@@ -45,6 +45,10 @@ func (p *Processor) round(ctx context.Context) time.Duration {
 	if stopped.reason != "" {
 		p.resume(ctx)
 	}
+	if p.seek.Swap(false) && !p.seekAddresses(ctx) {
+		p.seek.Store(true)
+		return p.PollEvery
+	}
 	due, err := p.Store.DueNotifications(ctx, now, dueAtOnce)
 	if err != nil {
 		if !ended(ctx, err) {
@@ -97,6 +101,31 @@ func (p *Processor) resume(ctx context.Context) {
 	}
 	p.unpark()
 	p.pause = pause{}
+}
+
+// seekAddresses makes due what waits for an address without anything being
+// looked for, where there is a place to look now. It says whether that worked.
+func (p *Processor) seekAddresses(ctx context.Context) bool {
+	l, now := p.live.Load(), p.Now().UTC()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.facts.Customers {
+		for _, key := range c.Waiting {
+			if err := p.change1(ctx, key, func(n *events.Notification) bool {
+				if n.State != events.MailWaiting || n.NextAt != nil || l.lookup(n.Feature) == nil {
+					return false
+				}
+				n.NextAt = &now
+				return true
+			}); err != nil {
+				if !ended(ctx, err) {
+					p.log.Warn("waiting_mail_not_sought", "key", key, "error", err)
+				}
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // change1 is one try of update, for the sending goroutine: it must not hold the
@@ -152,10 +181,15 @@ func (p *Processor) look(ctx context.Context, n *events.Notification) (*situatio
 	p.mu.Lock()
 	s.address = p.known(n.Customer).address()
 	p.mu.Unlock()
-	if s.address == "" && lookup != nil && n.Body == nil {
+	switch {
+	case s.address != "" || lookup == nil || n.Body != nil:
+	case p.Now().Before(p.blindUntil):
+		s.blind = true
+	default:
 		address, err := lookup(within, n.Customer)
 		if err != nil {
-			s.blind = true // concerns this mail only
+			// The others would wait as long for nothing, and hold up those that have one.
+			s.blind, p.blindUntil = true, p.Now().Add(blindWait/2)
 			p.log.Warn("address_not_looked_up", "key", n.Key, "error", err)
 		}
 		s.address = valid(address)

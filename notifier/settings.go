@@ -94,6 +94,7 @@ func (p *Processor) Configure(s Settings) error {
 		return err
 	}
 	p.live.Store(l)
+	p.seek.Store(true)
 	p.wake()
 	return nil
 }

@@ -34,7 +34,11 @@ func openAddresses(appURI, uri, database string) (*mongo.Reader, error) {
 }
 
 func (a *app) appAddresses() (appAddresses, error) {
-	r, err := openAddresses(a.set.AppMongoURI, a.set.MongoURI, a.set.MongoDatabase)
+	uri, err := lookup("APP_MONGODB_URI")
+	if err != nil {
+		return appAddresses{}, err
+	}
+	r, err := openAddresses(uri, a.set.MongoURI, a.set.MongoDatabase)
 	if err == nil && r != nil {
 		a.onStop("addresses", r.Close)
 	}

@@ -43,7 +43,6 @@ type settings struct {
 	ResendSecrets []string // of its webhooks
 	Keys          ingest.Keys
 	Secret        []byte
-	AppMongoURI   string // of the app's own collections; "": MongoURI
 
 	Dev  bool
 	Data string
@@ -98,9 +97,6 @@ func (s *settings) fromEnvironment() error {
 	s.Secret = []byte(secret)
 	var err error
 	if s.StripeMode, err = stripeMode(); err != nil {
-		return err
-	}
-	if s.AppMongoURI, err = lookup("APP_MONGODB_URI"); err != nil {
 		return err
 	}
 	if s.Keys, err = ingest.ParseKeys(keys); err != nil {
