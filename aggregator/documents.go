@@ -20,6 +20,7 @@ type documents struct {
 	writer  *writeback.Writer[string, events.Window]
 	changed numbers   // customers, since the round began
 	left    []uint32  // customers whose documents are still to be handed over in this round
+	handed  []uint32  // customers whose documents the writer has and has not written all of
 	from    reach     // of the round before
 	to      reach     // of this round
 	last    time.Time // when the last were handed over
@@ -70,21 +71,34 @@ func (d *documents) note(now time.Time) {
 	if d.changed.some && d.changedSince.IsZero() {
 		d.changedSince = now
 	}
-	if !d.begun() && d.writer.Settled() {
-		d.roundSince = time.Time{}
+	if d.writer.Settled() {
+		if d.handed = nil; !d.begun() {
+			d.roundSince = time.Time{}
+		}
 	}
 	since := int64(0)
 	if first := cmp.Or(d.roundSince, d.changedSince); !first.IsZero() {
 		since = first.UnixNano()
 	}
 	d.since.Store(since)
-	d.waiting.Store(int64(len(d.left) + d.changed.len()))
+	n := d.changed.len()
+	for _, number := range d.handed {
+		if !d.changed.has(number) {
+			n++
+		}
+	}
+	for _, number := range d.left {
+		if !d.changed.has(number) {
+			n++
+		}
+	}
+	d.waiting.Store(int64(n))
 }
 
-// Documents implements stream.Documenter. Of what is not drawn up yet the
-// customers are counted, each of whom has one document or more.
+// Documents implements stream.Documenter. The customers are counted, each of
+// whom has one document or more.
 func (p *Processor) Documents() stream.Documents {
-	out := stream.Documents{Collection: "usage", Waiting: p.docs.writer.Lag().Waiting + int(p.docs.waiting.Load())}
+	out := stream.Documents{Collection: "usage", Waiting: int(p.docs.waiting.Load())}
 	if since := p.docs.since.Load(); since != 0 && out.Waiting > 0 {
 		out.Oldest = max(0, p.opt.Now().Sub(time.Unix(0, since)))
 	}
@@ -129,7 +143,7 @@ func (p *Processor) handOver(now time.Time) {
 			}
 		}
 	}
-	d.left, d.last = d.left[n:], now
+	d.handed, d.left, d.last = d.left[:n], d.left[n:], now
 	d.writer.Add(docs, 0)
 }
 

@@ -132,6 +132,10 @@ func (s *numbers) all(yield func(uint32) bool) {
 	}
 }
 
+func (s *numbers) has(n uint32) bool {
+	return int(n/64) < len(s.bits) && s.bits[n/64]&(1<<(n%64)) != 0
+}
+
 func (s *numbers) len() (n int) {
 	for _, word := range s.bits {
 		n += bits.OnesCount64(word)

@@ -50,6 +50,8 @@ type Processor struct {
 
 	// mu guards what follows, and every change of a stored document: read,
 	// change and write under it.
+	lastSeen atomic.Pointer[Status]
+
 	mu      sync.Mutex
 	facts   facts
 	changes changes
@@ -218,22 +220,32 @@ func (p *Processor) Status() (s Status, ok bool) {
 	if p.ctx.Err() != nil {
 		return s, false
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.status(), true
+	return p.seen(), true
 }
 
 // Query implements stream.Processor: it gives the Status as JSON.
-func (p *Processor) Query([]byte) ([]byte, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return json.Marshal(p.status())
+func (p *Processor) Query([]byte) ([]byte, error) { return json.Marshal(p.seen()) }
+
+// seen is the status now, or while the store is asked, which may be away, the
+// last one that was seen.
+func (p *Processor) seen() Status {
+	if p.mu.TryLock() {
+		s := p.status()
+		p.mu.Unlock()
+		p.lastSeen.Store(&s)
+		return s
+	}
+	if s := p.lastSeen.Load(); s != nil {
+		return *s
+	}
+	return Status{}
 }
 
 func (p *Processor) status() Status {
 	s := Status{Parked: len(p.facts.Parked)}
 	if p.pause.until.After(p.Now()) {
-		s.PausedUntil, s.PausedFor = &p.pause.until, p.pause.reason
+		until := p.pause.until
+		s.PausedUntil, s.PausedFor = &until, p.pause.reason
 	}
 	for _, c := range p.facts.Customers {
 		s.Waiting += len(c.Waiting)
