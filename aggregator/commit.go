@@ -2,6 +2,7 @@ package aggregator
 
 import (
 	"encoding/json"
+	"iter"
 	"slices"
 
 	"github.com/tidegate-io/tidegate/internal/fingerprint"
@@ -21,11 +22,10 @@ func (p *Processor) Commit() ([]byte, error) {
 	}
 	p.commitSeen(&r)
 	n := p.dirty.len() + 1
-	b, err := p.f.encode(&r, p.changed, false, n*max(p.saved.size, 100))
+	b, err := p.f.encode(&r, p.changed(written.seq), false, n*max(p.saved.size, 100))
 	if err != nil {
 		return nil, err
 	}
-	p.committed(written.seq)
 	p.saved.written, p.saved.size = written, len(b)/n
 	p.handOver(p.opt.Now())
 	return b, nil
@@ -45,34 +45,37 @@ func (p *Processor) commitCatalogs(r *record) (err error) {
 	return nil
 }
 
-// changed are the customers that changed since the last commit.
-func (p *Processor) changed(yield func(*customer) bool) {
-	for n := range p.dirty.all {
-		if !yield(p.f.customers.at(n)) {
-			return
+// changed hands over the customers that changed since the last commit, each to
+// be taken down at once: it counts as committed after that.
+func (p *Processor) changed(documents uint64) iter.Seq[*customer] {
+	return func(yield func(*customer) bool) {
+		for n := range p.dirty.all {
+			c := p.f.customers.at(n)
+			if !yield(c) {
+				return
+			}
+			p.committed(c, documents)
 		}
+		p.dirty.clear()
 	}
 }
 
-// committed notes that what changed is taken down, that documents are to be
-// written of it, and lets go of closed windows whose document is written.
-func (p *Processor) committed(documents uint64) {
-	for c := range p.changed {
-		c.changed = false
-		closed := false
-		for u := range c.windows {
-			u.changed = false
-			if u.detail != nil {
-				u.detail.newBuckets, u.detail.newMembers = nil, nil
-			}
-			closed = closed || u.closed
+// committed notes that a document is to be written of what has changed, and lets
+// go of closed windows whose document is written.
+func (p *Processor) committed(c *customer, documents uint64) {
+	c.changed = false
+	closed := false
+	for u := range c.windows {
+		u.changed = false
+		if u.detail != nil {
+			u.detail.newBuckets, u.detail.newMembers = nil, nil
 		}
-		p.docs.changed.add(c.number)
-		if closed {
-			c.forget(func(u *usage) bool { return u.closed && u.seq <= documents })
-		}
+		closed = closed || u.closed
 	}
-	p.dirty.clear()
+	p.docs.changed.add(c.number)
+	if closed {
+		c.forget(func(u *usage) bool { return u.closed && u.seq <= documents })
+	}
 }
 
 // Snapshot implements stream.Processor.

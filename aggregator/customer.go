@@ -3,6 +3,7 @@ package aggregator
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
@@ -10,20 +11,27 @@ import (
 )
 
 // customer is what the fold knows of one. There are millions, so what most of
-// them don't have lies elsewhere, and their first window here.
+// them don't have lies elsewhere, and what most of them have lies here, id and
+// first window too: three lines of the processor's cache (see table), of which
+// the first says whether it is the right one.
 type customer struct {
-	id      string
+	name    [40]byte // the id, unless there is an extra one
 	extra   *extra
-	more    []*usage // windows that found no room in first
-	anchor  int64    // (ms) of the only segment, unless there are extra ones
+	anchor  int64 // (ms) of the only segment, unless there are extra ones
 	number  uint32
-	known   bool // it has an anchor
-	changed bool // anything but windows, since the last commit
-	first   usage
+	length  uint8 // of the id; longID: extra
+	known   bool  // it has an anchor
+	changed bool  // anything but windows, since the last commit
+
+	more  []*usage // windows that found no room in first
+	first usage
 }
+
+const longID = 255
 
 // extra is what only some customers have.
 type extra struct {
+	id        string
 	segments  []window.Segment // all of them; nil: only the first anchor
 	plan      string           // "": the default one
 	overrides map[string]events.Override
@@ -79,6 +87,28 @@ type bucket struct {
 	_     struct{} `cbor:",toarray"`
 	Start int64
 	Used  events.Value
+}
+
+func (c *customer) setID(id string) {
+	if c.length = longID; len(id) > len(c.name) {
+		c.rare().id = strings.Clone(id) // it is a part of its message
+		return
+	}
+	c.length = uint8(copy(c.name[:], id))
+}
+
+func (c *customer) id() string {
+	if c.length == longID {
+		return c.extra.id
+	}
+	return string(c.name[:c.length])
+}
+
+func (c *customer) is(id string) bool {
+	if c.length == longID {
+		return c.extra.id == id
+	}
+	return string(c.name[:c.length]) == id // allocates nothing
 }
 
 // windows are all windows of a customer.

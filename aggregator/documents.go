@@ -207,7 +207,7 @@ func (p *Processor) document(c *customer, u *usage, now time.Time) events.Window
 // window is a window as others see it at now, without the epoch.
 func (s *state) window(c *customer, u *usage, partition int, now time.Time) events.Window {
 	name := cmp.Or(u.planName(), c.planName())
-	w := events.Window{Customer: c.id, Feature: u.feature.name, Plan: s.catalog.Plan(name).Name,
+	w := events.Window{Customer: c.id(), Feature: u.feature.name, Plan: s.catalog.Plan(name).Name,
 		Start: ms(u.start), End: ms(u.end), Used: u.used, Events: u.events, FirstAt: ms(u.firstAt), LastAt: ms(u.lastAt),
 		Partition: partition, Seq: u.seq}
 	g := u.feature.gate
@@ -225,6 +225,6 @@ func (s *state) window(c *customer, u *usage, partition int, now time.Time) even
 	if own, ok := c.override(u.feature.name); ok {
 		o = &own
 	}
-	w.Limit = plan.Decide(&s.catalog, g.Gate, c.id, name, o, plan.Usage{Start: w.Start, End: w.End}, now).Limit
+	w.Limit = plan.Decide(&s.catalog, g.Gate, w.Customer, name, o, plan.Usage{Start: w.Start, End: w.End}, now).Limit
 	return w
 }

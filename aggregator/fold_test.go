@@ -71,7 +71,7 @@ func (f *fold) flush(c *customer, u *usage) {
 	if u.silent {
 		quiet = " silent"
 	}
-	f.told = append(f.told, fmt.Sprintf("%s/%s=%s%s", c.id, u.feature.name, u.total(u.feature.gate, c.segments(new([1]window.Segment)), f.now), quiet))
+	f.told = append(f.told, fmt.Sprintf("%s/%s=%s%s", c.id(), u.feature.name, u.total(u.feature.gate, c.segments(new([1]window.Segment)), f.now), quiet))
 }
 
 func (f *fold) batch(at time.Time, es ...events.Event) { f.message(at, events.BatchToken, pack(es)) }

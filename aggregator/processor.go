@@ -229,7 +229,7 @@ func (p *Processor) tell(totals []events.WindowTotal) error {
 }
 
 func (p *Processor) total(c *customer, u *usage) events.WindowTotal {
-	t := events.WindowTotal{Customer: c.id, Feature: u.feature.name, Generation: 1, Position: u.seq, Index: int(u.index),
+	t := events.WindowTotal{Customer: c.id(), Feature: u.feature.name, Generation: 1, Position: u.seq, Index: int(u.index),
 		Start: ms(u.start), End: ms(u.end), Used: u.used, StoredAt: ms(u.storedAt), Silent: u.silent, Cut: ms(c.cutAt())}
 	if u.feature.gate != nil && u.end == 0 {
 		var one [1]window.Segment

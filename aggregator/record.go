@@ -83,7 +83,7 @@ func (c *customer) append(b []byte) []byte {
 	if x == nil {
 		x = &extra{}
 	}
-	b = wire.AppendText(wire.AppendArray(b, customerFields), c.id)
+	b = c.appendID(wire.AppendArray(b, customerFields))
 	if segments := c.segments(&one); segments == nil {
 		b = wire.AppendNil(b)
 	} else {
@@ -112,6 +112,13 @@ func (c *customer) append(b []byte) []byte {
 	return appendMap(b, controls)
 }
 
+func (c *customer) appendID(b []byte) []byte {
+	if c.length == longID {
+		return wire.AppendText(b, c.extra.id)
+	}
+	return wire.AppendText(b, c.name[:c.length])
+}
+
 func appendMap[V any](b []byte, m map[string]V) []byte {
 	if m == nil {
 		return wire.AppendNil(b)
@@ -125,12 +132,12 @@ func appendMap[V any](b []byte, m map[string]V) []byte {
 
 // append appends the window as a windowRec; whole takes all buckets and
 // members.
-func (u *usage) append(b []byte, customer string, whole bool) []byte {
+func (u *usage) append(b []byte, c *customer, whole bool) []byte {
 	d := u.detail
 	if d == nil {
 		d = &detail{}
 	}
-	b = wire.AppendText(wire.AppendArray(b, windowFields), customer)
+	b = c.appendID(wire.AppendArray(b, windowFields))
 	b = wire.AppendText(b, u.feature.name)
 	b = wire.AppendInt(wire.AppendInt(b, u.start), u.end)
 	b = wire.AppendInt(appendValue(b, u.used), u.events)
@@ -233,7 +240,9 @@ func ns(t time.Time) int64 {
 
 func (s *state) applyCustomer(r *customerRec) {
 	c := s.customer(r.ID)
-	c.extra, c.changed = nil, false
+	if c.changed = false; c.extra != nil {
+		*c.extra = extra{id: c.extra.id}
+	}
 	c.setSegments(r.Segments)
 	if r.Plan == "" && r.Overrides == nil && r.Closed == nil && r.CutAt == 0 && r.Controls == nil {
 		return
@@ -286,45 +295,35 @@ func (u *usage) setBucket(b bucket) {
 }
 
 // encode is r with customers and windows of some of them: whole, or what
-// changed. These are put in front of the rest, so that they need not be copied.
+// changed. It goes through them once, for what they are is in no cache of the
+// processor; and what is large comes first, so that it need not be copied.
 func (s *state) encode(r *record, some iter.Seq[*customer], whole bool, size int) ([]byte, error) {
 	rest, err := wire.Marshal(r)
 	if err != nil {
 		return nil, err
 	}
-	b := append(make([]byte, 0, size+len(rest)), rest[0]) // a map of few entries begins with one byte
-	list := func(key byte, each func(*customer) int) {
-		at, n := len(b)+1, 0
-		b = wire.BeginList(append(b, key))
-		for c := range some {
-			n += each(c)
-		}
-		if n == 0 {
-			b = b[:at-1]
-			return
-		}
-		wire.EndList(b, at, n)
-		b[0]++
-	}
-	list(customersKey, func(c *customer) int {
-		if !whole && !c.changed {
-			return 0
-		}
-		b = c.append(b)
-		return 1
-	})
+	b := append(make([]byte, 0, size+len(rest)), rest[0], windowsKey) // a map of few entries begins with one byte
+	b = wire.BeginList(b)
+	customers, windows := wire.BeginList([]byte{customersKey}), 0
+	changed := 0
 	var ws []*usage
-	list(windowsKey, func(c *customer) (n int) {
+	for c := range some {
+		if whole || c.changed {
+			customers = c.append(customers)
+			changed++
+		}
 		ws = c.sortedWindows(ws)
 		for _, u := range ws {
 			if whole || u.changed {
-				b = u.append(b, c.id, whole)
-				n++
+				b = u.append(b, c, whole)
+				windows++
 			}
 		}
-		return n
-	})
-	return append(b, rest[1:]...), nil
+	}
+	wire.EndList(b, 2, windows)
+	wire.EndList(customers, 1, changed)
+	b[0] += 2
+	return append(append(b, customers...), rest[1:]...), nil
 }
 
 // snapshot is the whole state with what r says besides, in an order that

@@ -113,7 +113,7 @@ func (r *Replay) Windows(ctx context.Context, partition int) ([]events.Window, e
 	var ws []events.Window
 	for _, c := range s.sortedCustomers() {
 		for _, u := range c.sortedWindows(nil) {
-			if r.wanted(c.id, u.feature.name) {
+			if r.wanted(c.id(), u.feature.name) {
 				ws = append(ws, r.window(s, c, u, partition))
 			}
 		}
@@ -145,9 +145,9 @@ func (r *Replay) derive(ctx context.Context, partition int, live *state, last ui
 
 func (r *Replay) compare(res *Result, live, replayed *state) {
 	for _, c := range replayed.sortedCustomers() {
-		other := live.customers.find(c.id)
+		other := live.customers.find(c.id())
 		for _, u := range c.sortedWindows(nil) {
-			if u.closed || !r.wanted(c.id, u.feature.name) {
+			if u.closed || !r.wanted(c.id(), u.feature.name) {
 				continue // closed ones leave the live state once they are written
 			}
 			res.Windows++
@@ -155,15 +155,15 @@ func (r *Replay) compare(res *Result, live, replayed *state) {
 			if other != nil {
 				l = other.find(live.feature(u.feature.name), u.start)
 			}
-			if l == nil || !bytes.Equal(l.append(nil, c.id, true), u.append(nil, c.id, true)) {
+			if l == nil || !bytes.Equal(l.append(nil, c, true), u.append(nil, c, true)) {
 				res.Differences = append(res.Differences, r.difference(live, other, l, replayed, c, u, res.Partition))
 			}
 		}
 	}
 	for _, c := range live.sortedCustomers() {
 		for _, u := range c.sortedWindows(nil) {
-			rc := replayed.customers.find(c.id)
-			if !u.closed && r.wanted(c.id, u.feature.name) && (rc == nil || rc.find(replayed.feature(u.feature.name), u.start) == nil) {
+			rc := replayed.customers.find(c.id())
+			if !u.closed && r.wanted(c.id(), u.feature.name) && (rc == nil || rc.find(replayed.feature(u.feature.name), u.start) == nil) {
 				res.Differences = append(res.Differences, r.difference(live, c, u, replayed, nil, nil, res.Partition))
 			}
 		}
@@ -173,7 +173,7 @@ func (r *Replay) compare(res *Result, live, replayed *state) {
 // sortedCustomers are in an order for people.
 func (s *state) sortedCustomers() []*customer {
 	cs := slices.Collect(s.customers.all)
-	slices.SortFunc(cs, func(a, b *customer) int { return cmp.Compare(a.id, b.id) })
+	slices.SortFunc(cs, func(a, b *customer) int { return cmp.Compare(a.id(), b.id()) })
 	return cs
 }
 

@@ -40,7 +40,7 @@ func TestRecordsAreEncodedAsTheirStructs(t *testing.T) {
 			for u := range c.windows {
 				for _, whole := range []bool{true, false} {
 					var r windowRec
-					same(rt, u.append(nil, c.id, whole), &r)
+					same(rt, u.append(nil, c, whole), &r)
 				}
 			}
 		}

@@ -3,7 +3,6 @@ package aggregator
 import (
 	"hash/maphash"
 	"math/bits"
-	"strings"
 )
 
 // table is the customers of a partition, numbered in the order in which they
@@ -11,20 +10,18 @@ import (
 //
 // An event waits for memory in two places only, its slot and its customer: a
 // map of strings to pointers led to half a dozen, and that was most of what an
-// event of one in a million customers cost. Customers and their ids lie in a
-// few large pieces, which spares the garbage collector a million small ones.
+// event of one in a million customers cost. Customers lie in a few large pieces,
+// which spares the garbage collector a million small ones.
 type table struct {
 	seed  maphash.Seed
 	slots []uint64 // of an id's hash: 32 bits of it, and below the customer's number + 1; 0: free
 	parts []*[tablePart]customer
 	n     uint32
-	ids   strings.Builder // which new ids are a part of
 }
 
-const (
-	tablePart = 128
-	idsPart   = 4 << 10
-)
+// tablePart is so large that the parts, and with them the customers, begin
+// where lines of the processor's cache do.
+const tablePart = 256
 
 func newTable() table { return table{seed: maphash.MakeSeed()} }
 
@@ -40,7 +37,7 @@ func (t *table) find(id string) *customer {
 			return nil
 		}
 		if uint32(slot>>32) == hash {
-			if c := t.at(uint32(slot) - 1); c.id == id {
+			if c := t.at(uint32(slot) - 1); c.is(id) {
 				return c
 			}
 		}
@@ -69,7 +66,8 @@ func (t *table) add(id string) *customer {
 	}
 	t.put(uint64(uint32(maphash.String(t.seed, id)))<<32 | uint64(t.n+1))
 	c := t.at(t.n)
-	c.id, c.number = t.keep(id), t.n
+	c.number = t.n
+	c.setID(id)
 	t.n++
 	return c
 }
@@ -90,17 +88,6 @@ func (t *table) grow() {
 			t.put(slot)
 		}
 	}
-}
-
-// keep is id as a part of a larger string, for it is a part of its message.
-func (t *table) keep(id string) string {
-	if t.ids.Cap()-t.ids.Len() < len(id) {
-		t.ids = strings.Builder{}
-		t.ids.Grow(max(idsPart, len(id)))
-	}
-	t.ids.WriteString(id)
-	s := t.ids.String()
-	return s[len(s)-len(id):]
 }
 
 // numbers is a set of customers' numbers: a bit for each, so that going through

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+	"unsafe"
 
 	"pgregory.net/rapid"
 )
@@ -13,14 +14,14 @@ func TestTheTableFindsWhatWasAdded(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s, ids := newTable(), []string(nil)
 		for range rapid.IntRange(0, 1000).Draw(t, "customers") {
-			ids = append(ids, strconv.Itoa(len(ids))+rapid.SampledFrom([]string{"", "x", string(make([]byte, 200))}).Draw(t, "id"))
+			ids = append(ids, strconv.Itoa(len(ids))+rapid.SampledFrom([]string{"", "x", string(make([]byte, 36)), string(make([]byte, 200))}).Draw(t, "id"))
 			if s.find(ids[len(ids)-1]) != nil {
 				t.Fatal("found before it was there")
 			}
 			s.add(ids[len(ids)-1])
 		}
 		for n, id := range ids {
-			if c := s.find(id); c == nil || c.id != id || int(c.number) != n || s.at(c.number) != c {
+			if c := s.find(id); c == nil || c.id() != id || int(c.number) != n || s.at(c.number) != c {
 				t.Fatalf("%q: %v", id, c)
 			}
 		}
@@ -29,12 +30,25 @@ func TestTheTableFindsWhatWasAdded(t *testing.T) {
 		}
 		n := 0
 		for c := range s.all {
-			if c.id != ids[n] {
-				t.Fatalf("%q at %d, want %q", c.id, n, ids[n])
+			if c.id() != ids[n] {
+				t.Fatalf("%q at %d, want %q", c.id(), n, ids[n])
 			}
 			n++
 		}
 	})
+}
+
+// TestCustomersFillLinesOfTheCache: one that began in the middle of a line would
+// cost every event another one.
+func TestCustomersFillLinesOfTheCache(t *testing.T) {
+	const line = 64
+	s := newTable()
+	for i := range 3 * tablePart {
+		c := s.add(strconv.Itoa(i))
+		if size, at := unsafe.Sizeof(*c), uintptr(unsafe.Pointer(c)); size != 3*line || at%line != 0 {
+			t.Fatalf("customer %d has %d bytes at %d", i, size, at)
+		}
+	}
 }
 
 func TestASetOfNumbersIsInOrder(t *testing.T) {

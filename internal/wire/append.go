@@ -42,7 +42,7 @@ func AppendInt(b []byte, v int64) []byte {
 }
 
 // AppendText appends a string.
-func AppendText(b []byte, s string) []byte {
+func AppendText[S ~string | ~[]byte](b []byte, s S) []byte {
 	return append(appendHead(b, majorText, uint64(len(s))), s...)
 }
 
