@@ -242,6 +242,26 @@ func TestWhoseSubscription(t *testing.T) {
 	}
 }
 
+// TestAccountsThatAreCustomers: in new versions an account may stand in the
+// customer's place.
+func TestAccountsThatAreCustomers(t *testing.T) {
+	sh := newShop("cus_1", "acme")
+	sh.shape = shapes[len(shapes)-1]
+	sh.create("sub_1", "price_pro", "active")
+	var e fields
+	if err := json.Unmarshal(sh.evs[0], &e); err != nil {
+		t.Fatal(err)
+	}
+	o := e["data"].(fields)["object"].(fields)
+	o["customer"], o["customer_account"] = nil, "acct_1"
+	sh.evs = nil
+	sh.emit("customer.subscription.created", o, nil)
+	s := folded(t, testConfig(), sh)
+	if doc, _ := s.Subscription("acme"); doc.Plan != "pro" || doc.StripeCustomer != "acct_1" {
+		t.Errorf("document %+v", doc)
+	}
+}
+
 func TestOneStripeCustomerForSeveralCustomers(t *testing.T) {
 	agency := newShop("cus_1", "")
 	agency.customer("customer.created", "agency@acme.example")

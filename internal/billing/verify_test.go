@@ -1,6 +1,7 @@
 package billing
 
 import (
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -145,6 +146,15 @@ func FuzzRecord(f *testing.F) {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
+		if e, err := Verify(body, Sign(body, "whsec", t0), []string{"whsec"}, t0); err == nil {
+			_ = e.CheckMode(ModeLive)
+		}
+		fetched, err := json.Marshal(Fetched{Type: "subscription", ID: "sub_1", At: t0, Object: body})
+		if err == nil { // the body is JSON
+			if rec, err := ParseRecord(KindFetched, fetched, 1, t0); err == nil {
+				New(testConfig()).Apply(rec)
+			}
+		}
 		rec, err := ParseRecord(KindStripe, body, 1, t0)
 		if err != nil {
 			if !errors.Is(err, ErrPayload) && !errors.Is(err, ErrRecord) {
@@ -154,7 +164,9 @@ func FuzzRecord(f *testing.F) {
 		}
 		s := New(testConfig())
 		s.Apply(rec)
+		s.Apply(Record{Kind: KindMap, Seq: 2, Map: Mapping{Customer: "acme", StripeCustomer: "cus_1"}})
 		s.Advance(t0.AddDate(1, 0, 0))
+		s.Report("", 10)
 		b, err := s.Snapshot(0)
 		if err != nil {
 			t.Fatal(err)
