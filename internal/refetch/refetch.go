@@ -65,6 +65,8 @@ const (
 	// may not have seen the newest event, and tries how often.
 	askAgain = time.Second
 	tries    = 5
+	// onItsWay is how long a webhook may take before it counts as lost.
+	onItsWay = 5 * time.Minute
 	// deniedFor is how long a type is left alone that the key may not read.
 	deniedFor = time.Hour
 )
@@ -144,7 +146,7 @@ func (p *Processor) Handle(m *stream.Message) error {
 	if err != nil {
 		return nil //nolint:nilerr // the fold writes the dead letter
 	}
-	if m.Header.Get(foundHeader) != "" {
+	if m.Header.Get(foundHeader) != "" && m.Time.Sub(e.Created) > onItsWay {
 		p.found++
 		p.figures.found.Inc()
 		p.log.Debug("a lost webhook was found", "event", e.ID, "type", e.Type)
