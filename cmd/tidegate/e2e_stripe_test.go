@@ -109,6 +109,11 @@ func TestDevWithStripe(t *testing.T) {
 		t.Errorf("without Stripe: %s", to)
 	}
 	d.stripe.Recover()
+	d.stripe.Hang()
+	if to := follows(t, "GET", link); to != "https://acme.example/pricing" {
+		t.Errorf("with a slow Stripe: %s", to)
+	}
+	d.stripe.Recover()
 	syncs(t, d)
 	showsNoSecret(t, d)
 }

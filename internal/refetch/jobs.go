@@ -3,6 +3,7 @@ package refetch
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -19,6 +20,39 @@ type job struct {
 	asked uint64 // Seq of what made it wanted, while it is asked for; 0: it is not
 }
 
+// jobs are what is to be asked for: first what has just changed, for somebody may
+// be waiting for it.
+type jobs struct{ fresh, old map[billing.Ref]*job }
+
+// recent is how long a change is a fresh one.
+const recent = time.Hour
+
+func newJobs() jobs { return jobs{fresh: map[billing.Ref]*job{}, old: map[billing.Ref]*job{}} }
+
+func (q *jobs) len() int { return len(q.fresh) + len(q.old) }
+
+func (q *jobs) get(ref billing.Ref) *job {
+	if j := q.fresh[ref]; j != nil {
+		return j
+	}
+	return q.old[ref]
+}
+
+// put adds a job, or moves it.
+func (q *jobs) put(ref billing.Ref, j *job, fresh bool) {
+	q.drop(ref)
+	if fresh {
+		q.fresh[ref] = j
+	} else {
+		q.old[ref] = j
+	}
+}
+
+func (q *jobs) drop(ref billing.Ref) {
+	delete(q.fresh, ref)
+	delete(q.old, ref)
+}
+
 // result is how asking for an object ended.
 type result struct {
 	ref    billing.Ref
@@ -28,12 +62,17 @@ type result struct {
 
 // begin asks for what is due, and says when something will be.
 func (p *Processor) begin(now time.Time) (next time.Time) {
-	if p.fetching.paused(now) && len(p.jobs) > 0 {
+	if p.fetching.paused(now) && p.jobs.len() > 0 {
 		return p.fetching.until
 	}
-	for ref, j := range p.jobs {
+	next = p.beginSome(p.jobs.fresh, now)
+	return earlier(next, p.beginSome(p.jobs.old, now))
+}
+
+func (p *Processor) beginSome(some map[billing.Ref]*job, now time.Time) (next time.Time) {
+	for ref, j := range some {
 		if p.busy >= p.fetching.width() {
-			return time.Time{} // an answer has to come first
+			return next // an answer has to come first
 		}
 		switch {
 		case j.asked != 0:
@@ -57,7 +96,7 @@ func (p *Processor) begin(now time.Time) (next time.Time) {
 // take is what follows from an answer.
 func (p *Processor) take(r result, now time.Time) {
 	p.busy--
-	j, w := p.jobs[r.ref], p.state.Pending[r.ref]
+	j, w := p.jobs.get(r.ref), p.state.Pending[r.ref]
 	newest := j.asked == w.Seq
 	j.asked = 0
 	switch {
@@ -105,22 +144,29 @@ func (p *Processor) refused(r result, now time.Time) {
 }
 
 func (p *Processor) drop(ref billing.Ref) {
-	delete(p.jobs, ref)
+	p.jobs.drop(ref)
 	delete(p.state.Pending, ref)
 	p.dirty.set(ref)
 }
 
+// maxBody is what fits into a message of NATS, beside its header.
+const maxBody = 1<<20 - 4<<10
+
 // publish queues an object for BILLING.
 func (p *Processor) publish(o stripeapi.Object) {
 	f, err := billing.NewFetched(o.JSON, stripeapi.APIVersion, o.At)
+	var body []byte
 	if err == nil {
-		var body []byte
-		if body, err = json.Marshal(f); err == nil {
-			m := nats.NewMsg(p.names.Billing(string(billing.KindFetched)))
-			m.Data = body
-			p.queue = append(p.queue, m)
-			return
-		}
+		body, err = json.Marshal(f)
 	}
-	p.log.Warn("an object of stripe is unreadable, its events have to do", "id", o.ID, "error", err)
+	if err == nil && len(body) > maxBody {
+		err = fmt.Errorf("it has %d bytes", len(body))
+	}
+	if err == nil {
+		m := nats.NewMsg(p.names.Billing(string(billing.KindFetched)))
+		m.Data = body
+		p.queue = append(p.queue, m)
+		return
+	}
+	p.log.Warn("an object of stripe cannot be stored, its events have to do", "id", o.ID, "error", err)
 }

@@ -103,7 +103,9 @@ func (p *Processor) takePage(page stripeapi.Page) bool {
 	}
 	for _, o := range page.Objects {
 		l.after = o.ID
-		l.seen++
+		if l.seen++; len(o.JSON) > maxBody {
+			continue // no webhook of its size would be taken either
+		}
 		m := nats.NewMsg(p.names.Billing(string(billing.KindStripe)))
 		m.Data = o.JSON
 		m.Header.Set(jetstream.MsgIDHeader, billing.MessageID(o.ID))
@@ -123,7 +125,7 @@ func (p *Processor) endLook() {
 
 // Query implements stream.Processor: any question is answered with Status.
 func (p *Processor) Query([]byte) ([]byte, error) {
-	s := Status{Pending: len(p.jobs), Reconciled: p.state.Reconciled, Reconciling: p.look != nil}
+	s := Status{Pending: p.jobs.len(), Reconciled: p.state.Reconciled, Reconciling: p.look != nil}
 	if err := errors.Join(p.fetching.err, p.looking.err); err != nil {
 		s.Error = err.Error()
 	}

@@ -29,7 +29,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // plant is NATS, the subscription fold and a Stripe account.
 type plant struct {
 	*teststripe.Server
-	t       *testing.T
+	t       testing.TB
 	env     stream.Env
 	metrics *metrics.Set
 	every   atomic.Int64 // between looks at the events
@@ -44,7 +44,7 @@ type nowhere struct{}
 
 func (nowhere) WriteSubscriptions(context.Context, []events.Subscription) error { return nil }
 
-func newPlant(t *testing.T) *plant {
+func newPlant(t testing.TB) *plant {
 	t.Helper()
 	nc := testnats.Start(t).Connect(t)
 	js, err := stream.JetStream(nc)

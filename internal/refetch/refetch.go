@@ -65,6 +65,8 @@ const (
 	// may not have seen the newest event, and tries how often.
 	askAgain = time.Second
 	tries    = 5
+	// onItsWay is how long a webhook may take before it counts as lost.
+	onItsWay = 5 * time.Minute
 	// deniedFor is how long a type is left alone that the key may not read.
 	deniedFor = time.Hour
 )
@@ -79,7 +81,7 @@ type Processor struct {
 
 	state    state
 	dirty    dirty
-	jobs     map[billing.Ref]*job // of state.Pending
+	jobs     jobs                 // of state.Pending
 	products map[string]time.Time // when fetched
 	answers  chan result
 	busy     int
@@ -87,6 +89,7 @@ type Processor struct {
 	fetching line
 	looking  line
 	look     *look // at the events, while it goes on
+	found    int   // lost webhooks that nobody was told of yet
 	queue    []*nats.Msg
 
 	ctx   context.Context
@@ -116,7 +119,7 @@ func New(o Options) *Processor {
 		o.Metrics = metrics.NewSet()
 	}
 	return &Processor{
-		opt: o, figures: newFigures(o.Metrics), state: newState(), dirty: newDirty(), jobs: map[billing.Ref]*job{},
+		opt: o, figures: newFigures(o.Metrics), state: newState(), dirty: newDirty(), jobs: newJobs(),
 		products: map[string]time.Time{}, denied: map[string]time.Time{}, answers: make(chan result, inFlight),
 		fetching: line{what: "objects"}, looking: line{what: "events"},
 	}
@@ -130,8 +133,8 @@ func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 		p.state.From = now.Add(-firstLook)
 		p.dirty.head = true
 	}
-	for ref := range p.state.Pending {
-		p.jobs[ref] = &job{due: now, last: now}
+	for ref, w := range p.state.Pending {
+		p.jobs.put(ref, &job{due: now, last: now}, now.Sub(w.Created) < recent)
 	}
 	context.AfterFunc(ctx, func() { p.figures.pending.Set(0) }) // somebody else's from then on
 	return nil
@@ -143,9 +146,10 @@ func (p *Processor) Handle(m *stream.Message) error {
 	if err != nil {
 		return nil //nolint:nilerr // the fold writes the dead letter
 	}
-	if m.Header.Get(foundHeader) != "" {
+	if m.Header.Get(foundHeader) != "" && m.Time.Sub(e.Created) > onItsWay {
+		p.found++
 		p.figures.found.Inc()
-		p.log.Info("a lost webhook was found", "event", e.ID, "type", e.Type)
+		p.log.Debug("a lost webhook was found", "event", e.ID, "type", e.Type)
 	}
 	if !e.Thin && m.Time.Before(p.state.From) {
 		return nil
@@ -157,12 +161,12 @@ func (p *Processor) Handle(m *stream.Message) error {
 				continue
 			}
 		}
-		p.want(ref, m, created, e.Thin)
+		p.want(ref, m, created, &e)
 	}
 	return nil
 }
 
-func (p *Processor) want(ref billing.Ref, m *stream.Message, created time.Time, thin bool) {
+func (p *Processor) want(ref billing.Ref, m *stream.Message, created time.Time, e *billing.Envelope) {
 	w := p.state.Pending[ref]
 	w.Seq = m.Seq
 	if created.After(w.Created) {
@@ -170,12 +174,12 @@ func (p *Processor) want(ref billing.Ref, m *stream.Message, created time.Time, 
 	}
 	p.state.Pending[ref] = w
 	p.dirty.set(ref)
-	j := p.jobs[ref]
+	j := p.jobs.get(ref)
 	if j == nil {
 		j = &job{last: m.Time.Add(patience)}
-		p.jobs[ref] = j
 	}
-	if j.due = m.Time.Add(p.opt.Settle); thin { // until then nothing is known
+	p.jobs.put(ref, j, p.opt.Now().Sub(e.Created) < recent || p.jobs.fresh[ref] != nil)
+	if j.due = m.Time.Add(p.opt.Settle); e.Thin { // until then nothing is known
 		j.due = m.Time
 	}
 	if j.due.After(j.last) {
@@ -207,6 +211,10 @@ func (p *Processor) Tick(now time.Time) (time.Time, error) {
 		break
 	}
 	p.reconcile(now)
+	if p.look == nil && p.found > 0 {
+		p.log.Info("webhooks that never came were found at stripe", "count", p.found)
+		p.found = 0
+	}
 	next := earlier(p.begin(now), p.nextLook(now))
 	if p.busy > 0 {
 		next = earlier(next, now.Add(poll))

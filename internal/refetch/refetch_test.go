@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -229,5 +230,44 @@ func TestFirstStart(t *testing.T) {
 	p.settled()
 	if n := len(p.Requests("")); n != 0 {
 		t.Errorf("%d questions about the past", n)
+	}
+}
+
+// TestFreshChangesComeFirst: a backlog of days does not hold up who pays now.
+func TestFreshChangesComeFirst(t *testing.T) {
+	t.Parallel()
+	p := newPlant(t)
+	p.Hang()
+	var old []teststripe.Event
+	for i := range 200 {
+		_, told := p.Subscribe(p.Customer(""), "price_pro", "tidegate_customer", fmt.Sprint("c", i))
+		old = append(old, told[0])
+	}
+	for i := range old {
+		var o map[string]any
+		if err := json.Unmarshal(old[i].Payload, &o); err != nil {
+			t.Fatal(err)
+		}
+		o["created"] = p.Now().Add(-72 * time.Hour).Unix()
+		old[i].Payload, _ = json.Marshal(o)
+	}
+	p.hear(old...)
+	p.ask()
+	sub, told := p.Subscribe(p.Customer("", "tidegate_customer", "acme"), "price_pro")
+	p.hear(told...)
+	p.eventually("all are pending", func() error {
+		var s Status
+		if err := p.query(Role, "{}", &s); err != nil || s.Pending != 403 {
+			return fmt.Errorf("%+v, %w", s, err)
+		}
+		return nil
+	})
+	p.Recover()
+	p.settled()
+	p.shows("acme", "pro", "active")
+	all := p.Requests("GET")
+	first := slices.IndexFunc(all, func(r teststripe.Request) bool { return strings.HasSuffix(r.Path, sub) })
+	if first < 0 || first > 3*inFlight { // some may have been asked for before it was heard of
+		t.Errorf("it was the question number %d of %d", first, len(all))
 	}
 }

@@ -127,7 +127,7 @@ func newFigures(set *metrics.Set) figures {
 
 // show sets the gauges.
 func (p *Processor) show() {
-	p.figures.pending.Set(float64(len(p.jobs)))
+	p.figures.pending.Set(float64(p.jobs.len()))
 	if !p.state.Reconciled.IsZero() {
 		p.figures.reconciled.Set(float64(p.state.Reconciled.Unix()))
 	}

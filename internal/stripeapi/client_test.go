@@ -126,7 +126,8 @@ func TestPrice(t *testing.T) {
 	t.Parallel()
 	s, c := account(t)
 	s.Price("price_1", "pro_monthly", "prod_1")
-	for name, want := range map[string]string{"pro_monthly": "price_1", "price_1": "price_1"} {
+	s.Price("gold", "", "prod_2")
+	for name, want := range map[string]string{"pro_monthly": "price_1", "price_1": "price_1", "gold": "gold"} {
 		if id, err := c.Price(t.Context(), name); err != nil || id != want {
 			t.Errorf("%s: %q, %v", name, id, err)
 		}

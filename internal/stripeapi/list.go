@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -94,8 +95,12 @@ func (c *Client) list(ctx context.Context, path string, params ...string) (Page,
 	return p, nil
 }
 
-// Price is the id of the price that an id or a lookup key names.
+// Price is the id of the price that an id or a lookup key names. What looks like
+// an id is taken for one.
 func (c *Client) Price(ctx context.Context, name string) (string, error) {
+	if strings.HasPrefix(name, "price_") {
+		return name, nil
+	}
 	page, err := c.list(ctx, "/v1/prices", "lookup_keys[]", name, "active", "true", "limit", "1")
 	if err != nil {
 		return "", err
@@ -103,7 +108,7 @@ func (c *Client) Price(ctx context.Context, name string) (string, error) {
 	if len(page.Objects) > 0 {
 		return page.Objects[0].ID, nil
 	}
-	o, err := c.Fetch(ctx, "price", name)
+	o, err := c.Fetch(ctx, "price", name) // ids from before there were prices
 	return o.ID, err
 }
 
