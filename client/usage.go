@@ -191,5 +191,5 @@ func newIDMaker() idMaker { return idMaker{prefix: rand.Text()[:20] + "-", n: ne
 
 func (m idMaker) next() string {
 	var b [48]byte
-	return string(strconv.AppendUint(append(b[:0], m.prefix...), m.n.Add(1), 36))
+	return string(strconv.AppendUint(append(b[:0], m.prefix...), m.n.Add(1), 32))
 }

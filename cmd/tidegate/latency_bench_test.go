@@ -17,12 +17,13 @@ import (
 	"github.com/tidegate-io/tidegate/client"
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/config"
+	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
 // BenchmarkBlockLatency measures from the publishing of the last allowed use to
 // the block in the memory of an app with a connection of its own, beside a bare
-// loop of the same hops: publish, ordered consumer, put, watch. All in one
-// machine, over TCP and files.
+// loop of the same hops on the same streams: publish, ordered consumer, publish,
+// ordered consumer, put, watch. All in one machine, over TCP and files.
 func BenchmarkBlockLatency(b *testing.B) {
 	for _, rate := range []int{1_000, 10_000} {
 		b.Run(fmt.Sprintf("raw/%d_per_s", rate), func(b *testing.B) { rawLatency(b, rate) })
@@ -154,28 +155,26 @@ func rawLatency(b *testing.B, rate int) {
 		b.Fatal(err)
 	}
 	defer func() { srv.Shutdown(); srv.WaitForShutdown() }()
-	ctx := context.Background()
+	ctx := b.Context()
 	_, js := connectBench(b, srv.ClientURL())
-	_, worker := connectBench(b, srv.ClientURL())
 	_, app := connectBench(b, srv.ClientURL())
-	if _, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "RAW", Subjects: []string{"raw.*"}}); err != nil {
+	var names events.Names
+	const partitions = 4
+	if _, err := stream.Ensure(ctx, js, stream.Layout{Partitions: partitions}); err != nil {
 		b.Fatal(err)
 	}
-	if _, err := js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: "raw"}); err != nil {
-		b.Fatal(err)
+	bucket := names.Bucket(events.BucketDecisions)
+	for p := range partitions {
+		_, worker := connectBench(b, srv.ClientURL())
+		rawHop(b, worker, events.StreamUsage, names.Usage(p, "*"), func(m jetstream.Msg) *nats.Msg {
+			key := m.Subject()[strings.LastIndexByte(m.Subject(), '.')+1:]
+			return &nats.Msg{Subject: names.Windows(p), Data: []byte(key)}
+		})
+		rawHop(b, worker, events.StreamWindows, names.Windows(p), func(m jetstream.Msg) *nats.Msg {
+			return &nats.Msg{Subject: "$KV." + bucket + "." + string(m.Data()), Data: m.Data()}
+		})
 	}
-	cons, err := worker.OrderedConsumer(ctx, "RAW", jetstream.OrderedConsumerConfig{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	cc, err := cons.Consume(func(m jetstream.Msg) {
-		_, _ = worker.PublishMsgAsync(&nats.Msg{Subject: "$KV.raw." + strings.TrimPrefix(m.Subject(), "raw."), Data: m.Data()})
-	})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer cc.Stop()
-	kv, err := app.KeyValue(ctx, "raw")
+	kv, err := app.KeyValue(ctx, bucket)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -200,8 +199,22 @@ func rawLatency(b *testing.B, rate int) {
 			id := fmt.Sprintf("%s-%d", prefix, i)
 			run.send(id)
 			e := events.Event{ID: id, Type: "api", Subject: id}
-			return &nats.Msg{Subject: "raw." + id, Data: e.AppendJSON(nil)}
+			return &nats.Msg{Subject: names.UsageIn(id), Data: e.AppendJSON(nil)}
 		})
 		run.report(b)
 	}
+}
+
+// rawHop publishes what next makes of each message of a stream.
+func rawHop(b *testing.B, js jetstream.JetStream, from, filter string, next func(jetstream.Msg) *nats.Msg) {
+	b.Helper()
+	cons, err := js.OrderedConsumer(b.Context(), from, jetstream.OrderedConsumerConfig{FilterSubjects: []string{filter}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	cc, err := cons.Consume(func(m jetstream.Msg) { _, _ = js.PublishMsgAsync(next(m)) })
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(cc.Stop)
 }
