@@ -33,8 +33,9 @@ func DecodeControl(b []byte) (Event, error) {
 	}
 	d := decoder{b: b, text: textOf(b)}
 	var wrong error // of a field; broken JSON goes before it
-	m, more, ok := j.next(true, 1)
-	for ; more; m, more, ok = j.next(false, 1) {
+	var m member
+	more, ok := j.next(&m, true, 1)
+	for ; more; more, ok = j.next(&m, false, 1) {
 		if err := d.set(&m); err != nil && wrong == nil {
 			wrong = err
 		}
@@ -172,8 +173,9 @@ func find(object []byte, name string) (value []byte, found bool) {
 	if !j.eat('{') {
 		return nil, false
 	}
-	m, more, _ := j.next(true, 1)
-	for ; more; m, more, _ = j.next(false, 1) {
+	var m member
+	more, _ := j.next(&m, true, 1)
+	for ; more; more, _ = j.next(&m, false, 1) {
 		same := string(object[m.name:m.nameEnd]) == name
 		if m.escaped {
 			same = unquote(object[m.name-1:m.nameEnd+1]) == name

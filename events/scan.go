@@ -59,33 +59,33 @@ func (j *scanner) eat(c byte) bool {
 	return false
 }
 
-// next reads one member of an object whose brace has been read, or its end;
-// then more is false. first says that none has been read yet.
-func (j *scanner) next(first bool, depth int) (m member, more, ok bool) {
+// next reads one member of an object whose brace has been read into m, or its
+// end; then more is false. first says that none has been read yet.
+func (j *scanner) next(m *member, first bool, depth int) (more, ok bool) {
 	j.space()
 	if j.eat('}') {
-		return m, false, true
+		return false, true
 	}
 	if !first {
 		if !j.eat(',') {
-			return m, false, false
+			return false, false
 		}
 		j.space()
 	}
 	m.name = j.i + 1
 	if m.escaped, ok = j.str(); !ok {
-		return m, false, false
+		return false, false
 	}
 	m.nameEnd = j.i - 1
 	j.space()
 	if !j.eat(':') {
-		return m, false, false
+		return false, false
 	}
 	j.space()
 	m.value = j.i
 	ok = j.value(depth)
 	m.valueEnd = j.i
-	return m, ok, ok
+	return ok, ok
 }
 
 // value reads any value that stands within depth objects and arrays.
@@ -113,9 +113,10 @@ func (j *scanner) value(depth int) bool {
 
 func (j *scanner) object(depth int) bool {
 	j.i++
-	_, more, ok := j.next(true, depth)
+	var m member
+	more, ok := j.next(&m, true, depth)
 	for more {
-		_, more, ok = j.next(false, depth)
+		more, ok = j.next(&m, false, depth)
 	}
 	return ok
 }
