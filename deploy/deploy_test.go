@@ -84,12 +84,15 @@ func TestExampleConfiguration(t *testing.T) {
 }
 
 func TestNATSConfiguration(t *testing.T) {
-	opts, err := server.ProcessConfigFile("nats.conf")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !opts.JetStream || opts.StoreDir != "/data" || opts.SyncInterval == 0 {
-		t.Errorf("JetStream %v, store %q, sync every %v", opts.JetStream, opts.StoreDir, opts.SyncInterval)
+	t.Setenv("NATS_NAME", "nats-1")
+	for file, servers := range map[string]int{"nats.conf": 0, "nats-cluster.conf": 3} {
+		opts, err := server.ProcessConfigFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !opts.JetStream || opts.StoreDir != "/data" || opts.SyncInterval == 0 || len(opts.Routes) != servers {
+			t.Errorf("%s: JetStream %v, store %q, sync every %v, %d servers", file, opts.JetStream, opts.StoreDir, opts.SyncInterval, len(opts.Routes))
+		}
 	}
 }
 
@@ -200,7 +203,6 @@ func TestKubernetes(t *testing.T) {
 		t.Errorf("%v with the roles %v", kinds, roles)
 	}
 }
-
 // TestGatewayRecipes holds what can be held without the gateways: that the files
 // are YAML, and that each asks Tidegate and lets no visitor name the customer.
 func TestGatewayRecipes(t *testing.T) {

@@ -22,8 +22,9 @@ func main() {
 	only := flag.String("only", "", "run only suites whose package or benchmark contains this text")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, *count, *only); err != nil {
+	err := run(ctx, *count, *only)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

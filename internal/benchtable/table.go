@@ -57,7 +57,7 @@ func table(list []suite, all results) string {
 		for _, r := range s.rows {
 			ours, ok := all.median(r.ours)
 			if !ok {
-				missing = append(missing, r.what)
+				missing = append(missing, r.ours)
 				continue
 			}
 			raw, share := "", ""
@@ -69,8 +69,8 @@ func table(list []suite, all results) string {
 			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s |\n", r.what, unit, number(ours), raw, share, r.target, r.target.verdict(ours, v, beside))
 		}
 	}
-	for _, what := range missing {
-		fmt.Fprintf(&b, "\nNot measured: %s.\n", what)
+	if len(missing) > 0 {
+		fmt.Fprintf(&b, "\nNot measured: %s.\n", strings.Join(missing, ", "))
 	}
 	return b.String()
 }

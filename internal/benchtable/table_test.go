@@ -35,7 +35,7 @@ func TestTable(t *testing.T) {
 		"| engine | events/s | 1,234,567 | 3,000,000 | 0.412 | ≥ 1,000,000, ≥ 50 % of raw | **missed** |",
 		"| slower | events/s | 3,000,000 | 1,234,567 | 2.43 | ≤ 2 × raw | **missed** |",
 		"| lonely | ns/op | 21.5 |  |  | ≤ 2 × raw | no raw figure |",
-		"Not measured: redis.",
+		"Not measured: Redis p50-µs.",
 	} {
 		if !strings.Contains(got, want+"\n") {
 			t.Errorf("there is no %q in\n%s", want, got)
