@@ -203,6 +203,7 @@ func TestKubernetes(t *testing.T) {
 		t.Errorf("%v with the roles %v", kinds, roles)
 	}
 }
+
 // TestGatewayRecipes holds what can be held without the gateways: that the files
 // are YAML, and that each asks Tidegate and lets no visitor name the customer.
 func TestGatewayRecipes(t *testing.T) {
