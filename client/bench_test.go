@@ -3,13 +3,11 @@ package client
 import (
 	"context"
 	"encoding/json"
-	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/tidegate-io/tidegate/client/internal/memory"
 	"github.com/tidegate-io/tidegate/events"
@@ -36,85 +34,6 @@ func give(t testing.TB, m *memory.Server, key string, v any) {
 	}
 	if err != nil {
 		t.Fatal(err)
-	}
-}
-
-// cachedDecisions is how many decisions BenchmarkCheck caches.
-const cachedDecisions = 1_000_000
-
-func benchCache(b *testing.B) (*Client, []string) {
-	c, _ := inMemory(b, nil, apiGate(100))
-	names := make([]string, cachedDecisions)
-	d := newDraft(cachedDecisions)
-	d.gates = c.cache.view.Load().gates
-	for i := range names {
-		names[i] = "customer-" + strconv.Itoa(i)
-		one := allowed(names[i])
-		if i%100 == 0 {
-			one = blocked(names[i], time.Now().Add(time.Hour))
-		}
-		body, err := json.Marshal(one)
-		if err == nil {
-			err = c.cache.load(d, entry{events.DecisionKey(names[i], "api"), body})
-		}
-		if err != nil {
-			b.Fatal(err)
-		}
-	}
-	c.cache.publish(d, time.Now())
-	return c, names
-}
-
-// BenchmarkCheck checks among a million decisions while 10,000 a second change.
-func BenchmarkCheck(b *testing.B) {
-	c, names := benchCache(b)
-	stop, done := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		tick := time.NewTicker(time.Millisecond)
-		defer tick.Stop()
-		for n := int64(1); ; {
-			select {
-			case <-stop:
-				return
-			case <-tick.C:
-			}
-			for range 10 {
-				one := allowed(names[rand.IntN(len(names))])
-				one.Position = n
-				n++
-				body, _ := json.Marshal(one)
-				_ = c.cache.apply(entry{events.DecisionKey(one.Customer, "api"), body}, time.Now())
-			}
-		}
-	}()
-	defer func() { close(stop); <-done }()
-	for _, bench := range []struct {
-		name string
-		keys []string
-	}{{"hot", names[:10_000]}, {"uniform", names}} {
-		b.Run(bench.name, func(b *testing.B) {
-			b.ReportAllocs()
-			var seed atomic.Uint64
-			b.RunParallel(func(pb *testing.PB) {
-				x, n := seed.Add(1)*0x9E3779B97F4A7C15, uint64(len(bench.keys))
-				for pb.Next() {
-					x ^= x << 13
-					x ^= x >> 7
-					x ^= x << 17
-					c.Check(bench.keys[x%n], "api")
-				}
-			})
-		})
-	}
-}
-
-// BenchmarkCheckNew checks customers without a decision.
-func BenchmarkCheckNew(b *testing.B) {
-	c, _ := inMemory(b, nil, apiGate(100))
-	b.ReportAllocs()
-	for b.Loop() {
-		c.Check("nobody", "api")
 	}
 }
 

@@ -17,19 +17,20 @@ type cache struct {
 	tallies tallies
 
 	// The rest is the writer's.
-	slots  map[string]*gateSlot
+	table  *table // what view shows
+	gates  map[string]*gateSlot
 	looks  map[look]*shared
 	listen listeners
 }
 
 // view is what readers see; a sync replaces all of it.
 type view struct {
-	decisions *table[record]
-	gates     *gateSet
+	index
+	gates *gateSet
 }
 
 func newCache() *cache {
-	c := &cache{hasher: newHasher(), slots: map[string]*gateSlot{}, looks: map[look]*shared{}}
+	c := &cache{hasher: newHasher(), gates: map[string]*gateSlot{}, looks: map[look]*shared{}}
 	c.tallies.hasher = c.hasher
 	return c
 }
@@ -37,11 +38,11 @@ func newCache() *cache {
 // draft is a view in the making, between the start of a watch and the end of
 // its initial values.
 type draft struct {
-	decisions *table[record]
+	decisions *table
 	gates     *gateSet
 }
 
-func newDraft(sizeHint int) *draft { return &draft{decisions: newTable[record](sizeHint)} }
+func newDraft(sizeHint int) *draft { return &draft{decisions: newTable(sizeHint)} }
 
 // entry is a value of the bucket; a nil value means that the key was deleted.
 type entry struct {
@@ -71,25 +72,30 @@ func (c *cache) load(to *draft, e entry) error {
 	if err != nil {
 		return err
 	}
-	to.decisions.put(c.hasher.hash(*r.customer, r.feature), r)
+	to.decisions.put(c.hashOf(r), r)
 	return nil
 }
 
 // publish replaces the whole view by a draft.
 func (c *cache) publish(from *draft, now time.Time) {
-	v := &view{decisions: from.decisions, gates: from.gates}
+	v := &view{index: from.decisions.index, gates: from.gates}
 	c.setGates(v.gates)
 	unlock := c.tallies.lockAll()
-	c.tallies.update(func(h uint64, n *node[counter]) {
-		g := v.gates.byFeature[n.feature]
-		if d := v.decisions.find(h, *n.customer, n.feature).pointer(*n.customer); d != nil && g != nil {
-			n.v.set(n.v.Load().observed(g, d, now))
+	c.tallies.update(func(t *counter) {
+		g := v.gates.byFeature[t.feature]
+		if d := v.get(t.hash, t.customer, t.feature).pointer(); d != nil && g != nil {
+			t.set(t.Load().observed(g, d, now))
 		}
 	})
+	c.table = from.decisions
 	c.view.Store(v)
 	unlock()
 	if c.listen.any() {
-		v.decisions.each(func(_ uint64, r *node[record]) { c.listen.tell(r.v.pointer(*r.customer)) })
+		c.table.each(func(r record) {
+			if d := r.pointer(); d != nil {
+				c.listen.tell(d)
+			}
+		})
 	}
 }
 
@@ -107,7 +113,7 @@ func (c *cache) apply(e entry, now time.Time) error {
 			return err
 		}
 		c.setGates(g)
-		c.view.Store(&view{decisions: v.decisions, gates: g})
+		c.view.Store(&view{index: v.index, gates: g})
 		return nil
 	case e.value == nil:
 		return c.remove(v, e.key)
@@ -116,29 +122,36 @@ func (c *cache) apply(e entry, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	h := c.hasher.hash(*r.customer, r.feature)
-	if old := v.decisions.find(h, *r.customer, r.feature); old.known() && old.position > r.v.position {
+	h := c.hashOf(r)
+	if old := v.get(h, r.more.customer, r.look.feature); old.known() && old.position > r.position {
 		return nil // never back in time
 	}
 	c.store(v, h, r, now)
 	if c.listen.any() {
-		c.listen.tell(r.v.pointer(*r.customer))
+		c.listen.tell(r.pointer())
 	}
 	return nil
 }
 
 // store publishes a decision. The customer's count learns of it first: a count
 // of the old window beside a decision of the new one could block wrongly.
-func (c *cache) store(v *view, h uint64, r *node[record], now time.Time) {
+func (c *cache) store(v *view, h uint64, r record, now time.Time) {
 	shard := c.tallies.shard(h)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
-	if t := c.tallies.find(h, *r.customer, r.feature); t != nil {
-		if g := v.gates.byFeature[r.feature]; g != nil {
-			t.set(t.Load().observed(g, r.v.pointer(*r.customer), now))
+	if t := c.tallies.find(h, r.more.customer, r.look.feature); t != nil {
+		if g := v.gates.byFeature[r.look.feature]; g != nil {
+			t.set(t.Load().observed(g, r.pointer(), now))
 		}
 	}
-	v.decisions.put(h, r)
+	c.put(v, h, r)
+}
+
+func (c *cache) put(v *view, h uint64, r record) {
+	c.table.put(h, r)
+	if len(c.table.groups) != len(v.groups) {
+		c.view.Store(&view{index: c.table.index, gates: v.gates})
+	}
 }
 
 func (c *cache) remove(v *view, key string) error {
@@ -147,22 +160,23 @@ func (c *cache) remove(v *view, key string) error {
 		return err
 	}
 	h := c.hasher.hash(customer, feature)
-	if v.decisions.find(h, customer, feature) != nil {
-		v.decisions.put(h, newNode(customer, feature, record{}))
+	if old := v.get(h, customer, feature); old.known() {
+		c.put(v, h, record{look: c.share(look{feature: feature, gone: true}), more: &more{customer: customer}})
 	}
 	return nil
 }
 
-func (c *cache) decode(e entry) (*node[record], error) {
+func (c *cache) hashOf(r record) uint64 { return c.hasher.hash(r.more.customer, r.look.feature) }
+
+func (c *cache) decode(e entry) (record, error) {
 	var d events.Decision
 	if err := json.Unmarshal(e.value, &d); err != nil {
-		return nil, fmt.Errorf("decision %s: %w", e.key, err)
+		return record{}, fmt.Errorf("decision %s: %w", e.key, err)
 	}
 	if events.DecisionKey(d.Customer, d.Feature) != e.key {
-		return nil, fmt.Errorf("decision %s speaks of another key", e.key)
+		return record{}, fmt.Errorf("decision %s speaks of another key", e.key)
 	}
-	same := c.share(lookOf(&d))
-	return newNode(d.Customer, same.feature, newRecord(&d, same)), nil
+	return newRecord(&d, c.share(lookOf(&d))), nil
 }
 
 // maxLooks bounds what is looked up to be shared.
@@ -172,7 +186,7 @@ func (c *cache) share(l look) *shared {
 	if one := c.looks[l]; one != nil {
 		return one
 	}
-	one := &shared{look: l, gate: c.slot(l.feature), plain: l.allowed && !l.wouldBlock && (!l.limit.Valid || l.limit.Sign() > 0)}
+	one := newShared(l, c.gate(l.feature))
 	if len(c.looks) >= maxLooks {
 		clear(c.looks) // old ones stay where they are used
 	}
@@ -180,11 +194,11 @@ func (c *cache) share(l look) *shared {
 	return one
 }
 
-func (c *cache) slot(feature string) *gateSlot {
-	s := c.slots[feature]
+func (c *cache) gate(feature string) *gateSlot {
+	s := c.gates[feature]
 	if s == nil {
 		s = &gateSlot{}
-		c.slots[feature] = s
+		c.gates[feature] = s
 		if v := c.view.Load(); v != nil {
 			s.Store(v.gates.byFeature[feature])
 		}
@@ -194,9 +208,9 @@ func (c *cache) slot(feature string) *gateSlot {
 
 func (c *cache) setGates(g *gateSet) {
 	for feature := range g.byFeature {
-		c.slot(feature)
+		c.gate(feature)
 	}
-	for feature, s := range c.slots {
+	for feature, s := range c.gates {
 		s.Store(g.byFeature[feature])
 	}
 }

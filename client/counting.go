@@ -25,14 +25,9 @@ const (
 
 type tallyShard struct {
 	mu    sync.Mutex
-	table atomic.Pointer[table[counter]] // nil while empty
-	_     [40]byte                       // a cache line each
+	table atomic.Pointer[counters] // nil while empty
+	_     [40]byte                 // a cache line each
 }
-
-// counter is one customer's count of one feature.
-type counter struct{ atomic.Pointer[tally] }
-
-func (t *counter) set(next tally) { t.Store(&next) }
 
 func (t *tallies) shard(h uint64) *tallyShard { return &t.shards[h>>60] }
 
@@ -50,7 +45,7 @@ func (c *cache) count(g *gate, customer string, w events.Value, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	v := c.view.Load() // under the lock: see store
-	d := v.decisions.find(h, customer, g.Feature).pointer(customer)
+	d := v.get(h, customer, g.Feature).pointer()
 	if limit := g.limit(d); !limit.Valid || limit.Sign() <= 0 {
 		return
 	}
@@ -58,32 +53,31 @@ func (c *cache) count(g *gate, customer string, w events.Value, now time.Time) {
 		t.set(t.Load().recorded(g, d, w, now))
 		return
 	}
-	n := newNode(customer, g.Feature, counter{})
-	n.v.set(newTally(g, d, now).recorded(g, d, w, now))
+	one := &counter{hash: h, customer: customer, feature: g.Feature}
+	one.set(newTally(g, d, now).recorded(g, d, w, now))
 	table := s.table.Load()
 	if table == nil || table.used >= tallyMost {
 		table = s.thinned(now)
 		s.table.Store(table)
 	}
-	table.put(h, n)
+	table.add(one)
 }
 
 // thinned is the shard's table without the counts whose windows are over, and,
 // if there are still many, without those that have been idle longest.
-func (s *tallyShard) thinned(now time.Time) *table[counter] {
+func (s *tallyShard) thinned(now time.Time) *counters {
 	old := s.table.Load()
 	if old == nil {
-		return newTable[counter](0)
+		return newCounters(0)
 	}
 	type kept struct {
-		h    uint64
-		n    *node[counter]
+		*counter
 		last int64
 	}
 	var keep []kept
-	old.each(func(h uint64, n *node[counter]) {
-		if state := n.v.Load(); now.UnixNano() < state.end {
-			keep = append(keep, kept{h, n, state.last})
+	old.each(func(one *counter) {
+		if state := one.Load(); now.UnixNano() < state.end {
+			keep = append(keep, kept{one, state.last})
 		}
 	})
 	if len(keep) > tallyMost/2 {
@@ -95,9 +89,9 @@ func (s *tallyShard) thinned(now time.Time) *table[counter] {
 		}
 		keep = keep[:n]
 	}
-	fresh := newTable[counter](len(keep))
+	fresh := newCounters(len(keep))
 	for _, k := range keep {
-		fresh.put(k.h, k.n)
+		fresh.add(k.counter)
 	}
 	return fresh
 }
@@ -115,7 +109,7 @@ func (t *tallies) lockAll() (unlock func()) {
 }
 
 // update calls f for every count; its caller holds the locks.
-func (t *tallies) update(f func(h uint64, n *node[counter])) {
+func (t *tallies) update(f func(*counter)) {
 	for i := range t.shards {
 		if table := t.shards[i].table.Load(); table != nil {
 			table.each(f)
@@ -132,16 +126,16 @@ func (c *cache) settle(now time.Time, current int64, wait time.Duration, deliver
 		s.mu.Lock()
 		v := c.view.Load()
 		if table := s.table.Load(); table != nil && v != nil {
-			table.each(func(h uint64, n *node[counter]) {
-				g := v.gates.byFeature[n.feature]
+			table.each(func(one *counter) {
+				g := v.gates.byFeature[one.feature]
 				if g == nil {
 					return
 				}
-				old := *n.v.Load()
-				d := v.decisions.find(h, *n.customer, n.feature).pointer(*n.customer)
-				next := old.settled(g.limit(d), now.UnixNano(), current, wait, func(upTo int64) bool { return delivered(*n.customer, upTo) })
+				old := *one.Load()
+				d := v.get(one.hash, one.customer, one.feature).pointer()
+				next := old.settled(g.limit(d), now.UnixNano(), current, wait, func(upTo int64) bool { return delivered(one.customer, upTo) })
 				if next != old {
-					n.v.set(next)
+					one.set(next)
 				}
 			})
 		}

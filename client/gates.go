@@ -30,6 +30,9 @@ type gate struct {
 	rolling bool
 	counted bool // this process counts down: count and sum
 	sum     bool
+	// fresh is the decision about a customer without a decision and without
+	// usage, if it is the same at all times; else nil.
+	fresh *events.Decision
 }
 
 // gateSlot is where decisions find the newest form of their gate. There is one
@@ -50,6 +53,9 @@ func newGateSet(g *events.Gates) *gateSet {
 	s := &gateSet{announced: *g, partitions: g.Partitions, plan: g.DefaultPlan, byFeature: map[string]*gate{}, byEvent: map[string][]*gate{}}
 	for i := range g.Gates {
 		one := newGate(g.Gates[i])
+		if d := judge(one, nil, s.plan, "", events.Value{}, false, time.Time{}); d.Allowed && !d.WouldBlock {
+			one.fresh = &d
+		}
 		s.byFeature[one.Feature] = one
 		s.byEvent[one.Event] = append(s.byEvent[one.Event], one)
 		if one.Endpoint != "" {

@@ -2,147 +2,295 @@ package client
 
 import (
 	"hash/maphash"
+	"math/bits"
+	"runtime"
 	"sync/atomic"
 )
 
-// table maps (customer, feature) to a V. Readers take no lock and see each
-// key's newest value or the one before; writers must take turns. Keys are never
-// taken out: a table without them is built aside and published in its place.
-type table[V any] struct {
-	slots atomic.Pointer[[]slot[V]] // a power of two
-	used  int                       // the writer's
+// table holds decisions by (customer, feature). One goroutine at a time writes;
+// readers take no lock. Keys are never taken out: a table without them is built
+// aside and published in its place.
+type table struct {
+	index
+	used int
 }
 
-// slot is empty until its hash is set, which happens once and after the node.
-type slot[V any] struct {
-	hash atomic.Uint64
-	node atomic.Pointer[node[V]]
+// index is the part of a table that readers need. It is replaced when it gets
+// full; the slots stay where they are.
+//
+// Fetching lines of memory is what a check among a million decisions costs, so
+// it needs two: a group and a slot. The groups are small enough to stay in the
+// processor's cache for the greater part, and slots stand in the order in which
+// their keys came, rather than by their hash: scattered, each would need a page of
+// its own, and finding out where a page is costs as much as a line. A group is
+// searched without a branch that depends on the key: a branch that is foreseen
+// wrongly has to wait for its line, and so has all that comes after.
+type index struct {
+	groups []group  // a power of two
+	chunks []*chunk // enough for all groups
 }
 
-// node is a key and its value. Keys of the usual lengths stand beside the
-// value, so that comparing them costs no further miss of the processor's cache.
-type node[V any] struct {
-	head     [39]byte
-	size     uint8 // of a customer that fits into head, else longer
-	feature  string
-	v        V
-	customer *string
+// group is one line of memory. A slot's tag is a byte of its hash, or 0 while
+// there is none, and its number says where it is.
+type group struct {
+	tags    [2]atomic.Uint64
+	numbers [groupSlots]atomic.Uint32
 }
 
-const longer = 255
+const (
+	groupSlots = 12
+	chunkSlots = 1024
+)
 
-func newNode[V any](customer, feature string, v V) *node[V] {
-	n := &node[V]{customer: &customer, feature: feature, v: v, size: longer}
-	if len(customer) <= len(n.head) {
-		n.size = uint8(copy(n.head[:], customer))
+type chunk [chunkSlots]slot
+
+// slot holds one decision in one line of the processor's cache. A reader gets a
+// whole one, since it looks at turn before and after: a writer makes it odd
+// while it writes.
+type slot struct {
+	hash     atomic.Uint64
+	turn     atomic.Uint64 // the upper half; the lower one is record.until
+	look     atomic.Pointer[shared]
+	more     atomic.Pointer[more]
+	position atomic.Int64
+	decided  atomic.Uint64
+	asOf     atomic.Uint64
+	rest     atomic.Int64
+}
+
+const oneTurn = 1 << 32
+
+// read returns the slot's decision.
+func (s *slot) read() record {
+	for {
+		turn := s.turn.Load()
+		r := record{
+			look: s.look.Load(), more: s.more.Load(), position: s.position.Load(), decided: moment(s.decided.Load()),
+			asOf: moment(s.asOf.Load()), rest: s.rest.Load(), until: uint32(turn),
+		}
+		if s.turn.Load() == turn && turn&oneTurn == 0 {
+			return r
+		}
+		runtime.Gosched() // the writer needs some nanoseconds, once it runs
 	}
-	return n
 }
 
-func (n *node[V]) is(customer, feature string) bool {
-	if n.size == longer {
-		return *n.customer == customer && n.feature == feature
-	}
-	return string(n.head[:n.size]) == customer && n.feature == feature
+// write replaces the slot's decision.
+func (s *slot) write(r record) {
+	turn := s.turn.Load() &^ (oneTurn - 1)
+	s.turn.Store(turn + oneTurn)
+	s.look.Store(r.look)
+	s.more.Store(r.more)
+	s.position.Store(r.position)
+	s.decided.Store(uint64(r.decided))
+	s.asOf.Store(uint64(r.asOf))
+	s.rest.Store(r.rest)
+	s.turn.Store(turn + 2*oneTurn + uint64(r.until))
 }
 
-const smallestTable = 64
-
-func newTable[V any](n int) *table[V] {
-	size := smallestTable
-	for size*3/4 <= n {
-		size *= 2
-	}
-	t := &table[V]{}
-	s := make([]slot[V], size)
-	t.slots.Store(&s)
-	return t
-}
-
-// find returns where the value of a key is, or nil.
-func (t *table[V]) find(h uint64, customer, feature string) *V {
-	slots := *t.slots.Load()
-	mask := uint64(len(slots) - 1)
-	for i := h & mask; ; i = (i + 1) & mask {
-		s := &slots[i&uint64(len(slots)-1)] // spares the check of the bounds
-		switch s.hash.Load() {
-		case h:
-			if n := s.node.Load(); n.is(customer, feature) {
-				return &n.v
+// first returns the first slot whose hash is h, or nil.
+func (x *index) first(h uint64) *slot {
+	tag := tagOf(h)
+	for i := h; ; i++ {
+		g := &x.groups[i&uint64(len(x.groups)-1)]
+		low, high := g.tags[0].Load(), g.tags[1].Load()
+		for m := equal(low, tag)>>7 | equal(high, tag)>>6; m != 0; m &= m - 1 {
+			if s := x.slot(g.number(m)); s.hash.Load() == h {
+				return s
 			}
-		case 0:
+		}
+		if high>>24 == 0 {
 			return nil
 		}
 	}
 }
 
-// put sets the value of a node's key; the node must not change any more.
-func (t *table[V]) put(h uint64, n *node[V]) {
-	slots := *t.slots.Load()
-	mask := uint64(len(slots) - 1)
-	for i := h & mask; ; i = (i + 1) & mask {
-		switch slots[i].hash.Load() {
-		case h:
-			if slots[i].node.Load().is(*n.customer, n.feature) {
-				slots[i].node.Store(n)
+// number is that of the slot at the first bit of m.
+func (g *group) number(m uint64) uint32 {
+	bit := bits.TrailingZeros64(m)
+	return g.numbers[bit/8+bit%8*8].Load()
+}
+
+// slot is the slot of a number.
+func (x *index) slot(n uint32) *slot { return &x.chunks[n/chunkSlots][n%chunkSlots] }
+
+const eachByte = 0x0101_0101_0101_0101
+
+// tagOf is the hash's tag, in all bytes.
+func tagOf(h uint64) uint64 {
+	tag := h >> 56
+	if tag == 0 {
+		tag = 1
+	}
+	return tag * eachByte
+}
+
+// equal has the highest bit of each byte in which a and b are equal.
+func equal(a, b uint64) uint64 {
+	const low = 0x7F * eachByte
+	x := a ^ b
+	return ^((x&low + low) | x | low)
+}
+
+// all calls f with the slots whose hash is h until it returns false.
+func (x *index) all(h uint64, f func(*slot) bool) {
+	tag := tagOf(h)
+	for i := h; ; i++ {
+		g := &x.groups[i&uint64(len(x.groups)-1)]
+		low, high := g.tags[0].Load(), g.tags[1].Load()
+		for m := equal(low, tag)>>7 | equal(high, tag)>>6; m != 0; m &= m - 1 {
+			if s := x.slot(g.number(m)); s.hash.Load() == h && !f(s) {
 				return
 			}
-		case 0:
-			if t.used++; t.used > len(slots)*3/4 {
-				slots = t.grow(slots)
-			}
-			place(slots, h, n)
+		}
+		if high>>24 == 0 {
 			return
 		}
 	}
 }
 
-// place puts a new key into slots that have room for it.
-func place[V any](slots []slot[V], h uint64, n *node[V]) {
-	mask := uint64(len(slots) - 1)
-	i := h & mask
-	for slots[i].hash.Load() != 0 {
-		i = (i + 1) & mask
+// get returns the decision of a key, or one without a look.
+func (x *index) get(h uint64, customer, feature string) record {
+	if s, _ := x.search(h, customer, feature); s != nil {
+		return s.read()
 	}
-	slots[i].node.Store(n)
-	slots[i].hash.Store(h)
+	return record{}
 }
 
-func (t *table[V]) grow(old []slot[V]) []slot[V] {
-	slots := make([]slot[V], 2*len(old))
-	for i := range old {
-		if h := old[i].hash.Load(); h != 0 {
-			place(slots, h, old[i].node.Load())
+// search returns the slot of a key, or nil, and those that share its hash.
+func (x *index) search(h uint64, customer, feature string) (mine *slot, others []*slot) {
+	x.all(h, func(s *slot) bool {
+		if r := s.read(); r.is(customer, feature) {
+			mine = s
+		} else {
+			others = append(others, s)
 		}
-	}
-	t.slots.Store(&slots)
-	return slots
+		return mine == nil
+	})
+	return mine, others
 }
 
-// each calls f with every key's hash and node.
-func (t *table[V]) each(f func(h uint64, n *node[V])) {
-	slots := *t.slots.Load()
-	for i := range slots {
-		if h := slots[i].hash.Load(); h != 0 {
-			f(h, slots[i].node.Load())
+func newTable(n int) *table {
+	size := 8
+	for capacity(size) < n {
+		size *= 2
+	}
+	return &table{index: newIndex(size)}
+}
+
+func newIndex(groups int) index {
+	return index{groups: make([]group, groups), chunks: make([]*chunk, capacity(groups)/chunkSlots+1)}
+}
+
+// capacity is how many slots go into groups before few have room left.
+func capacity(groups int) int { return groups * groupSlots * 4 / 5 }
+
+// put sets the decision of its key.
+func (t *table) put(h uint64, r record) {
+	s, others := t.search(h, r.more.customer, r.look.feature)
+	if s != nil {
+		old := s.read()
+		r.rest |= old.rest & contested
+		s.write(r)
+		return
+	}
+	for _, s := range others {
+		old := s.read()
+		old.rest |= contested
+		s.write(old)
+		r.rest |= contested
+	}
+	if t.used == capacity(len(t.groups)) {
+		t.grow()
+	}
+	if c := &t.chunks[t.used/chunkSlots]; *c == nil {
+		*c = &chunk{}
+	}
+	s = t.slot(uint32(t.used))
+	s.write(r)
+	s.hash.Store(h)
+	t.enter(h, t.used)
+	t.used++
+}
+
+// enter makes readers find a slot.
+func (x *index) enter(h uint64, number int) {
+	i := h
+	for x.groups[i&uint64(len(x.groups)-1)].tags[1].Load()>>24 != 0 {
+		i++
+	}
+	g := &x.groups[i&uint64(len(x.groups)-1)]
+	low, high := (bits.Len64(g.tags[0].Load())+7)/8, (bits.Len64(g.tags[1].Load())+7)/8
+	g.numbers[low+high].Store(uint32(number))
+	word, at := &g.tags[0], low
+	if low == 8 {
+		word, at = &g.tags[1], high
+	}
+	word.Store(word.Load() | tagOf(h)&(0xFF<<(8*at)))
+}
+
+func (t *table) grow() {
+	old := t.index
+	t.index = newIndex(2 * len(old.groups))
+	copy(t.chunks, old.chunks)
+	for n := range t.used {
+		t.enter(t.slot(uint32(n)).hash.Load(), n)
+	}
+}
+
+// each calls f with every decision.
+func (t *table) each(f func(r record)) {
+	for n := range t.used {
+		f(t.slot(uint32(n)).read())
+	}
+}
+
+// hasher hashes keys, differently in every process, in the way of wyhash.
+type hasher struct{ keys [3]uint64 }
+
+func newHasher() hasher {
+	var s hasher
+	for i := range s.keys {
+		s.keys[i] = maphash.Comparable(maphash.MakeSeed(), i)
+	}
+	return s
+}
+
+// hash calls nothing, for which it would have to put aside what it works on.
+func (s *hasher) hash(customer, feature string) uint64 {
+	h, k := s.keys[0], s.keys[1]
+	for one := customer; ; one = feature {
+		n := len(one)
+		var last uint64
+		switch {
+		case n >= 8:
+			last = word(one[n-8:])
+			for ; len(one) > 8; one = one[8:] {
+				h = mix(h^word(one), k)
+			}
+		case n >= 4:
+			last = half(one) | half(one[n-4:])<<32
+		case n > 0:
+			last = uint64(one[0]) | uint64(one[n/2])<<8 | uint64(one[n-1])<<16
 		}
+		h = mix(h^last, k+uint64(n))
+		if k == s.keys[2] {
+			return h
+		}
+		k = s.keys[2]
 	}
 }
 
-// hasher hashes keys, differently in every process. Customers are many, and
-// their ids may be chosen by strangers; features are few and the operator's, so
-// their length and three letters do, and save a quarter of a check's time.
-type hasher struct{ seed maphash.Seed }
+func mix(a, b uint64) uint64 {
+	high, low := bits.Mul64(a, b)
+	return high ^ low
+}
 
-func newHasher() hasher { return hasher{maphash.MakeSeed()} }
+// The compiler makes one load of each.
+func word(s string) uint64 {
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 | uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+}
 
-func (s hasher) hash(customer, feature string) uint64 {
-	h := maphash.String(s.seed, customer)
-	if n := uint(len(feature)); n > 0 {
-		h += (uint64(n) | uint64(feature[0])<<8 | uint64(feature[n/2])<<16 | uint64(feature[n-1])<<24) * 0x9E3779B97F4A7C15
-	}
-	if h == 0 {
-		return 1 // 0 marks an empty slot
-	}
-	return h
+func half(s string) uint64 {
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24
 }
