@@ -134,12 +134,15 @@ func (c *stripeSetupCmd) Run(e *env) error {
 	if address == "" && cfg.PublicURL != "" {
 		address = cfg.PublicURL + "/webhooks/stripe"
 	}
-	if !strings.HasPrefix(address, "https://") && !strings.HasPrefix(address, "http://") {
-		return usageError{errors.New("where does Stripe reach Tidegate? Set public_url, or name the address with --url https://…/webhooks/stripe")}
-	}
 	api, err := stripeClient(0)
 	if err != nil {
 		return err
+	}
+	if address == "" && api == nil {
+		address = "https://<where your customers' browsers reach Tidegate>/webhooks/stripe"
+	}
+	if !strings.HasPrefix(address, "https://") && !strings.HasPrefix(address, "http://") {
+		return usageError{errors.New("where does Stripe reach Tidegate? Set public_url, or name the address with --url https://…/webhooks/stripe")}
 	}
 	report := endpointReport{Action: "none", URL: address, Events: stripeapi.EventTypes}
 	if api != nil {

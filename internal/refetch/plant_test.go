@@ -36,7 +36,7 @@ type plant struct {
 }
 
 func fold() billing.Config {
-	return billing.Config{Plans: billing.Plans{
+	return billing.Config{Grace: billing.DefaultGrace, Plans: billing.Plans{
 		Order: []string{"free", "pro", "paid"}, Default: "free", Any: "paid", LookupKeys: map[string]string{"pro_monthly": "pro"}}}
 }
 
