@@ -124,7 +124,7 @@ func (f *folder) lookUp(us []upcoming) {
 	}
 	for i := range us {
 		if c := us[i].c; c != nil {
-			f.loaded += c.first.events + c.first.storedAt // mostly the window, in two lines of the cache
+			f.loaded += c.first.start + c.first.events // the second and third line of a customer
 		}
 		if f.seen.Has(us[i].fp, 0) {
 			f.loaded++
