@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -37,8 +36,6 @@ type feed struct {
 	filter string
 	take   func(jetstream.Msg, *jetstream.MsgMetadata) // may block
 
-	consumer atomic.Pointer[jetstream.Consumer] // the newest
-
 	mu     sync.Mutex // held while a message is taken
 	last   uint64     // sequence of the last message taken
 	serial int        // of the consumer whose messages are taken
@@ -65,7 +62,6 @@ func (f *feed) open(ctx context.Context, timeout time.Duration) (*consumption, e
 	if err != nil {
 		return nil, err
 	}
-	f.consumer.Store(&cons)
 	c := &consumption{broken: make(chan struct{}, 1)}
 	next := uint64(1)
 	cc, err := cons.Consume(func(msg jetstream.Msg) {
@@ -148,15 +144,4 @@ func (f *feed) reopen(ctx context.Context, connected <-chan nats.Status, wait ti
 			wait = min(2*wait, longestWait)
 		}
 	}
-}
-
-// info is nil when the server does not say in time how far the feed has come.
-func (f *feed) info(ctx context.Context) *jetstream.ConsumerInfo {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	info, err := (*f.consumer.Load()).Info(ctx)
-	if err != nil {
-		return nil
-	}
-	return info
 }

@@ -16,8 +16,6 @@ type Message struct {
 	Data    []byte
 	Seq     uint64    // in its stream
 	Time    time.Time // when it was stored, UTC
-
-	number uint64 // in the consumer that delivered it
 }
 
 // Processor is what a role does with one partition. Run calls its methods from

@@ -4,10 +4,8 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -45,16 +43,10 @@ type Documenter interface {
 // answered also while the processor waits for something.
 const ProgressHeader = "Progress"
 
-// place is the newest message of an input that was handled.
-type place struct {
-	seq    atomic.Uint64 // in its stream
-	number atomic.Uint64 // in its consumer, which counts only what it delivers
-}
-
 func (r *run) progress(ctx context.Context) Progress {
 	p := Progress{Role: r.Role, Partition: r.Partition, Holder: r.Holder, Epoch: r.log.Epoch()}
 	for i, rd := range r.readers {
-		pending, at := rd.pending(ctx, &r.places[i])
+		pending, at := rd.behind(ctx, r.handled[i].Load())
 		p.Pending += pending
 		if !at.IsZero() {
 			p.Lag = max(p.Lag, r.Now().Sub(at))
@@ -67,29 +59,28 @@ func (r *run) progress(ctx context.Context) Progress {
 	return p
 }
 
-// pending is how many messages lie behind a place, and when the first of them
-// was stored.
-func (r *reader) pending(ctx context.Context, p *place) (n uint64, oldest time.Time) {
-	seq, number := p.seq.Load(), p.number.Load()
-	info := r.feed.info(ctx)
-	if info == nil {
+// behind is how many messages lie behind a sequence, and when the first of them
+// was stored. What a consumer has delivered says nothing of what was handled, so
+// that the stream is asked.
+func (r *reader) behind(ctx context.Context, seq uint64) (n uint64, oldest time.Time) {
+	newest, err := r.newest(ctx)
+	if err != nil || newest <= seq {
 		return 0, oldest
 	}
-	if number > info.Delivered.Consumer {
-		number = 0 // the consumer has begun anew since
-	}
-	n = info.NumPending + info.Delivered.Consumer - number
-	if n == 0 {
+	first, err := r.stream.GetMsg(ctx, seq+1, jetstream.WithGetMsgSubject(r.filter))
+	if err != nil { // expired meanwhile, or nobody answers
 		return 0, oldest
 	}
-	m, err := r.stream.GetMsg(ctx, seq+1, jetstream.WithGetMsgSubject(r.filter))
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return 0, oldest // handled meanwhile
-	}
+	cons, err := r.stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
+		FilterSubject: r.filter, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: first.Sequence,
+		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: 5 * time.Second,
+	})
 	if err != nil {
-		return n, oldest
+		return 1, first.Time
 	}
-	return n, m.Time
+	info := cons.CachedInfo()
+	_ = r.stream.DeleteConsumer(ctx, info.Name) // else it goes by itself
+	return info.NumPending, first.Time
 }
 
 // report answers a query for the progress.

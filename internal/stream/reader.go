@@ -101,7 +101,7 @@ func startReader(ctx context.Context, env Env, in Input, index int, pos *Positio
 			ErrInput, name, info.State.LastSeq, pos.Seq)
 	}
 	f := &feed{js: env.JS, log: env.Log, stream: name, filter: in.Filter, last: pos.Seq, take: func(msg jetstream.Msg, md *jetstream.MsgMetadata) {
-		to.put(Message{Input: index, Subject: msg.Subject(), Header: msg.Headers(), Data: msg.Data(), Seq: md.Sequence.Stream, Time: md.Timestamp.UTC(), number: md.Sequence.Consumer})
+		to.put(Message{Input: index, Subject: msg.Subject(), Header: msg.Headers(), Data: msg.Data(), Seq: md.Sequence.Stream, Time: md.Timestamp.UTC()})
 	}}
 	c, err := f.open(ctx, longestMake)
 	if err != nil {

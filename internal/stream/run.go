@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -65,7 +66,7 @@ type run struct {
 	commitAt <-chan time.Time
 	tickAt   *time.Timer
 	onReady  func()
-	places   []place // what was handled last, by input
+	handled  []atomic.Uint64 // sequence of the last message handled, by input
 }
 
 type query struct {
@@ -127,7 +128,7 @@ func (r *run) open(ctx, work context.Context, cancel context.CancelCauseFunc) er
 	r.log = log
 	r.pos = make([]Position, len(r.Inputs))
 	copy(r.pos, log.Positions())
-	r.places = make([]place, len(r.Inputs))
+	r.handled = make([]atomic.Uint64, len(r.Inputs))
 	r.out = newOutbox(work, r.JS, func(err error) { cancel(err) })
 	owner := &Owner{Names: r.Names, Partition: r.Partition, Epoch: log.Epoch(), JS: r.JS, out: r.out,
 		Log: r.Env.Log.With("role", r.Role, "partition", r.Partition, "epoch", log.Epoch())}
@@ -136,7 +137,7 @@ func (r *run) open(ctx, work context.Context, cancel context.CancelCauseFunc) er
 		if err != nil {
 			return err
 		}
-		r.places[i].seq.Store(r.pos[i].Seq)
+		r.handled[i].Store(r.pos[i].Seq)
 		r.readers = append(r.readers, rd)
 		r.out.serial = r.out.serial || rd.replicated
 		owner.Inputs = append(owner.Inputs, state)
@@ -198,15 +199,13 @@ func (r *run) handle(work context.Context) error {
 		}
 		m := &batch[i]
 		if m.Seq <= r.pos[m.Input].Seq {
-			r.places[m.Input].number.Store(m.number)
 			continue // an ordered consumer that began again
 		}
 		if err := r.proc.Handle(m); err != nil {
 			return fmt.Errorf("%s/%d: %w", r.Inputs[m.Input].Stream, m.Seq, err)
 		}
 		r.pos[m.Input].Seq = m.Seq
-		r.places[m.Input].seq.Store(m.Seq)
-		r.places[m.Input].number.Store(m.number)
+		r.handled[m.Input].Store(m.Seq)
 	}
 	clear(batch)
 	r.spare = batch
