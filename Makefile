@@ -12,9 +12,10 @@ LINT         := bin/golangci-lint-$(LINT_VERSION)
 
 FUZZTIME ?= 10s
 
-# Of `make chaos`: how many faults, how many NATS servers, and what both are drawn from.
+# Of `make chaos`: how many faults, how many NATS servers, where documents are kept (mongodb or nats), and what load and faults are drawn from.
 FAULTS  ?= 200
 BROKERS ?= 1
+STORE   ?= mongodb
 SEED    ?= $(shell date +%s)
 
 # Where goroutines meet: tested with the race detector. The others are pure or
@@ -61,8 +62,8 @@ fuzz: ## Run every fuzz test for FUZZTIME (10s)
 	  $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" || exit 1; \
 	done
 
-chaos: ## Kill, freeze and cut off real processes FAULTS (200) times, and count after them (BROKERS=3, SEED=n)
-	$(GO) test ./internal/chaos -count 1 -v -run Long -timeout 60m -chaos.faults $(FAULTS) -chaos.brokers $(BROKERS) -chaos.seed $(SEED)
+chaos: ## Kill, freeze and cut off real processes FAULTS (200) times, and count after them (BROKERS=3, STORE=nats, SEED=n)
+	$(GO) test ./internal/chaos -count 1 -v -run Long -timeout 60m -chaos.faults $(FAULTS) -chaos.brokers $(BROKERS) -chaos.store $(STORE) -chaos.seed $(SEED)
 
 bench: ## Run the benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...

@@ -26,6 +26,7 @@ const (
 var (
 	errReconnected = errors.New("the connection was made anew")
 	errWatchEnded  = errors.New("the watch ended")
+	errBlind       = errors.New("the bucket has changed, and the watch has not said so")
 )
 
 // watchForever keeps the cache in step with the bucket until ctx ends. It is
@@ -76,7 +77,7 @@ func (c *Client) pause(ctx context.Context, status <-chan nats.Status, wait time
 func (c *Client) watchOnce(ctx context.Context, status <-chan nats.Status) (synced bool, err error) {
 	reconnects := c.nc.Stats().Reconnects
 	bucket := c.names.Bucket(events.BucketDecisions)
-	w, err := c.openWatch(ctx, bucket)
+	w, last, err := c.openWatch(ctx, bucket)
 	if err != nil {
 		return false, err
 	}
@@ -84,6 +85,7 @@ func (c *Client) watchOnce(ctx context.Context, status <-chan nats.Status) (sync
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	in := intake{c: c, to: newDraft(0), progress: c.now()}
+	eye := sight{newest: last, answer: make(chan uint64, 2), asked: c.now()}
 	for {
 		select {
 		case <-ctx.Done():
@@ -99,7 +101,15 @@ func (c *Client) watchOnce(ctx context.Context, status <-chan nats.Status) (sync
 				return in.live(), errWatchEnded
 			}
 			in.take(e)
+		case last := <-eye.answer:
+			if eye.blind(last, in.revision) {
+				return in.live(), errBlind
+			}
 		case <-ticker.C:
+			if in.live() && c.now().Sub(eye.asked) >= probeEvery {
+				eye.asked = c.now()
+				go func() { eye.answer <- c.lastSeq(ctx, bucket) }()
+			}
 			switch {
 			case c.nc.Stats().Reconnects != reconnects:
 				c.connected.next()
@@ -111,23 +121,58 @@ func (c *Client) watchOnce(ctx context.Context, status <-chan nats.Status) (sync
 	}
 }
 
-func (c *Client) openWatch(ctx context.Context, bucket string) (jetstream.KeyWatcher, error) {
+// openWatch also returns the sequence of the bucket's last message before.
+func (c *Client) openWatch(ctx context.Context, bucket string) (w jetstream.KeyWatcher, last uint64, err error) {
 	if !c.nc.IsConnected() {
-		return nil, errAway
+		return nil, 0, errAway
 	}
 	asking, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	kv, err := c.js.KeyValue(asking, bucket)
 	if err == nil {
-		var w jetstream.KeyWatcher
-		if w, err = kv.WatchAll(ctx); err == nil {
-			return w, nil
+		var s jetstream.Stream
+		if s, err = c.js.Stream(asking, "KV_"+bucket); err == nil {
+			if w, err = kv.WatchAll(ctx); err == nil {
+				return w, s.CachedInfo().State.LastSeq, nil
+			}
 		}
 	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) {
-		return nil, fmt.Errorf("bucket %s: no answer; denied permissions also look like this: %w", bucket, err)
+		return nil, 0, fmt.Errorf("bucket %s: no answer; denied permissions also look like this: %w", bucket, err)
 	}
-	return nil, fmt.Errorf("bucket %s: %w", bucket, err)
+	return nil, 0, fmt.Errorf("bucket %s: %w", bucket, err)
+}
+
+// sight notices that a watch sees nothing any more: when the node of a cluster
+// that it was on is gone, the library finds out after 10 to 20 s.
+type sight struct {
+	newest  uint64 // sequence that the watch need not reach
+	behind  bool   // at the last look
+	reached uint64 // by the watch, then
+	asked   time.Time
+	answer  chan uint64
+}
+
+// blind says whether the bucket was ahead of the watch at two looks, between
+// which the watch has brought nothing. A last of 0 is not known.
+func (s *sight) blind(last, reached uint64) bool {
+	if last == 0 {
+		return false
+	}
+	behind := last > max(s.newest, reached)
+	blind := behind && s.behind && s.reached == reached
+	s.behind, s.reached = behind, reached
+	return blind
+}
+
+func (c *Client) lastSeq(ctx context.Context, bucket string) uint64 {
+	ctx, cancel := context.WithTimeout(ctx, probeEvery)
+	defer cancel()
+	s, err := c.js.Stream(ctx, "KV_"+bucket)
+	if err != nil {
+		return 0
+	}
+	return s.CachedInfo().State.LastSeq
 }
 
 // closeWatch ends a watch. Its callback may stand in the full channel, so what
@@ -155,6 +200,7 @@ type intake struct {
 	c        *Client
 	to       *draft // until it is published
 	complete bool   // all initial values are there
+	revision uint64 // of the newest value
 	progress time.Time
 }
 
@@ -168,6 +214,7 @@ func (in *intake) take(e jetstream.KeyValueEntry) {
 		in.publish(now)
 		return
 	}
+	in.revision = max(in.revision, e.Revision())
 	one := entry{key: e.Key()}
 	if e.Operation() == jetstream.KeyValuePut {
 		one.value = e.Value()

@@ -25,6 +25,7 @@ type serveCmd struct {
 	NATS       string   `name:"nats" help:"URL of NATS." env:"NATS_URL" placeholder:"URL"`
 	Replicas   int      `help:"Replicas of streams that are made." default:"1" env:"TIDEGATE_REPLICAS"`
 	UsageBytes int64    `help:"Space for usage, in bytes, when its stream is made; a full one refuses (0: unlimited)." default:"0" env:"TIDEGATE_USAGE_BYTES"`
+	Store      string   `help:"Where documents are kept: mongodb, or nats (key-value buckets, for small installations)." enum:"mongodb,nats" default:"mongodb" env:"TIDEGATE_STORE"`
 	MongoBulk  int      `help:"Documents that one write command holds at most (0: what suits the server)." default:"0" env:"TIDEGATE_MONGODB_BULK"`
 	Snapshot   int      `name:"snapshot-bytes" help:"How much a partition's log grows at least before it is summed up (0: 1 MiB)." default:"0" env:"TIDEGATE_SNAPSHOT_BYTES"`
 }
@@ -44,7 +45,10 @@ func (c *serveCmd) Run(e *env) error {
 	if err := set.fromEnvironment(); err != nil {
 		return err
 	}
-	if set.MongoURI == "" {
+	switch {
+	case c.Store == "nats":
+		set.MongoURI = ""
+	case set.MongoURI == "":
 		return usageError{fmt.Errorf("MONGODB_URI is not set: it names the database, such as mongodb://127.0.0.1:27017")}
 	}
 	cfg, err := set.loadConfig()

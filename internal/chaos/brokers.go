@@ -38,7 +38,7 @@ func newBrokers(dir, program string, n int) ([]*broker, error) {
 		conf := fmt.Sprintf("server_name: %s\nlisten: 127.0.0.1:%d\nhttp: 127.0.0.1:%d\njetstream {store_dir: %q}\n",
 			name, clients[i], monitors[i], filepath.Join(dir, name))
 		if n > 1 { // not advertised: clients would find a way past their proxies
-			conf += fmt.Sprintf("cluster {name: chaos, listen: 127.0.0.1:%d, no_advertise: true, routes: [%s]}\n", routes[i], strings.Join(peers, ", "))
+			conf += fmt.Sprintf("cluster {name: chaos, listen: 127.0.0.1:%d, no_advertise: true, ping_interval: \"2s\", ping_max: 2, routes: [%s]}\n", routes[i], strings.Join(peers, ", "))
 		}
 		file := filepath.Join(dir, name+".conf")
 		if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {

@@ -18,6 +18,7 @@ var (
 	processes = flag.Int("chaos.processes", 3, "how many tidegate processes there are")
 	seed      = flag.Uint64("chaos.seed", 1, "what faults and load are drawn from")
 	race      = flag.Bool("chaos.race", false, "build tidegate with the race detector")
+	store     = flag.String("chaos.store", "mongodb", "where documents are kept: mongodb (a test server of its protocol) or nats")
 	keep      = flag.String("chaos.dir", "", "where data and logs are kept (default: nowhere)")
 )
 
@@ -35,10 +36,11 @@ func TestShortOrLong(t *testing.T) {
 		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-20*time.Second))
 		defer cancel()
 	}
-	r, err := Run(ctx, Options{
-		Dir: dir, Seed: *seed, Faults: *faults, Brokers: *brokers, Processes: *processes, Race: *race,
-		Database: &database{t, testmongo.StartServer(t)}, Log: t.Logf,
-	})
+	o := Options{Dir: dir, Seed: *seed, Faults: *faults, Brokers: *brokers, Processes: *processes, Race: *race, Log: t.Logf}
+	if *store == "mongodb" {
+		o.Database = &database{t, testmongo.StartServer(t)}
+	}
+	r, err := Run(ctx, o)
 	if err != nil {
 		t.Fatalf("seed %d: %v", *seed, err)
 	}
@@ -66,7 +68,9 @@ func (d *database) Restart() error {
 }
 
 func TestPlan(t *testing.T) {
-	draw := func(seed uint64) []Fault { return Plan(rand.New(rand.NewPCG(seed, 1)), len(deck), 3, 1) }
+	draw := func(seed uint64) []Fault {
+		return Plan(rand.New(rand.NewPCG(seed, 1)), len(deck), Options{Processes: 3, Brokers: 1, Database: &database{}})
+	}
 	if !reflect.DeepEqual(draw(7), draw(7)) {
 		t.Error("the same seed draws different faults")
 	}

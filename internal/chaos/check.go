@@ -2,7 +2,6 @@ package chaos
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -19,25 +18,45 @@ const (
 	Unique Aggregate = "unique"
 )
 
+// Period is how a gate's windows follow each other.
+type Period string
+
+// The periods.
+const (
+	Anniversary Period = "30 days from the anchor"
+	Rolling     Period = "the last 30 days"
+	Day         Period = "day"
+	Month       Period = "month"
+)
+
 // Gate is a gate of the run's configuration. Its feature is also the type of
 // the events that it meters.
 type Gate struct {
 	Feature   string
 	Aggregate Aggregate
 	Limit     int64 // of the free plan; the other is unlimited
-	Daily     bool  // a window is a day of UTC; else all of a run's usage counts together
-	Rolling   bool  // counts only what came after the last change of plan
+	Period    Period
 	Mails     bool
 }
 
 // Customer is one that the run has made.
 type Customer struct {
-	ID    string
-	Email string // "": no mail can be sent
-	Paid  bool   // of the plan without limits
+	ID     string
+	Email  string    // "": no mail can be sent
+	Anchor time.Time // zero: the first use
+	Paid   bool      // of the plan without limits
 	// Upgraded says that the plan was another at first: a mail may have gone out.
 	Upgraded bool
-	Override int64 // of the limit of the feature overridden; 0: none
+	Override int64    // of the limit of the feature overridden; 0: none
+	Payment  *Payment // that Stripe has told of
+}
+
+// Payment is what must have become a conversion.
+type Payment struct {
+	Subscription string
+	Event        string // Stripe's
+	Amount       int64
+	At           time.Time
 }
 
 // limit of a customer in a gate.
@@ -60,14 +79,17 @@ type Mail struct{ Key, To string }
 
 // Observed is what a run finds when all is quiet.
 type Observed struct {
+	Since     time.Time // the beginning of the run
 	Now       time.Time
-	Stored    map[string]int    // by event id: how often it is in USAGE
+	Stored    []Copy            // in the order of USAGE
 	Windows   []events.Window   // as their owners say
 	Documents []events.Window   // as they are in the database
 	Puts      []Put             // in the order of the stream
 	Checks    []events.Decision // of an app's client
 	Mails     []Mail            // one per idempotency key
 	Wrong     []string          // requests to the mail provider that must not come
+	Reached   []events.Notification
+	Converted []events.Conversion
 	Dead      []events.Dead
 	Snapshots int // that the logs of all partitions still have
 }
@@ -84,12 +106,12 @@ func (d Difference) String() string {
 	return strings.Join([]string{d.What, d.Customer, d.Feature, d.Detail}, " | ")
 }
 
+// currency of all payments.
+const currency = "usd"
+
 // Check compares what was found with what the events sent must have led to.
 func Check(gates []Gate, customers []Customer, sent []Sent, o *Observed) []Difference {
-	c := checker{gates: gates, customers: map[string]Customer{}, o: o}
-	for _, one := range customers {
-		c.customers[one.ID] = one
-	}
+	c := newChecker(gates, customers, o)
 	c.stored(sent)
 	expected := c.expect(sent)
 	c.totals("window", expected, o.Windows)
@@ -97,124 +119,52 @@ func Check(gates []Gate, customers []Customer, sent []Sent, o *Observed) []Diffe
 	c.positions()
 	c.decisions()
 	c.mails()
-	for _, d := range o.Dead {
-		c.differ("dead letter", "", "", "%s: %s: %.120s", d.Origin, d.Reason, d.Body)
-	}
+	c.conversions()
+	c.dead()
 	return c.found
 }
 
 type checker struct {
 	gates     []Gate
 	customers map[string]Customer
+	anchors   map[string]time.Time // by customer
+	copies    map[string][]Copy    // by event id
 	o         *Observed
 	found     []Difference
+}
+
+func newChecker(gates []Gate, customers []Customer, o *Observed) *checker {
+	c := &checker{gates: gates, customers: map[string]Customer{}, anchors: map[string]time.Time{}, copies: map[string][]Copy{}, o: o}
+	for _, one := range customers {
+		c.customers[one.ID] = one
+		if !one.Anchor.IsZero() {
+			c.anchors[one.ID] = one.Anchor
+		}
+	}
+	for _, copied := range o.Stored {
+		c.copies[copied.ID] = append(c.copies[copied.ID], copied)
+	}
+	return c
 }
 
 func (c *checker) differ(what, customer, feature, format string, args ...any) {
 	c.found = append(c.found, Difference{what, customer, feature, fmt.Sprintf(format, args...)})
 }
 
-// stored finds acknowledged events that the stream does not have.
+// stored finds acknowledged events that the stream does not have, and those that
+// it has otherwise than they were sent.
 func (c *checker) stored(sent []Sent) {
 	for i := range sent {
 		s := &sent[i]
-		if s.Outcome == Accepted && c.o.Stored[s.ID] == 0 {
+		if s.Outcome == Accepted && len(c.copies[s.ID]) == 0 {
 			c.differ("acknowledged but not in USAGE", s.Customer, s.Type, "%s, sent by %s", s.ID, strings.Join(s.Via, ", "))
 		}
-	}
-}
-
-// bucket is what events of one feature are added up by.
-type bucket struct{ customer, feature, day string }
-
-func (g *Gate) bucket(customer string, t time.Time) bucket {
-	b := bucket{customer: customer, feature: g.Feature}
-	if g.Daily {
-		b.day = t.UTC().Format(time.DateOnly)
-	}
-	return b
-}
-
-// expect adds up what must have been counted: the acknowledged events, and
-// those of unknown outcome that were stored.
-func (c *checker) expect(sent []Sent) map[bucket]events.Value {
-	totals := map[bucket]events.Value{}
-	members := map[bucket]map[string]bool{}
-	for i := range sent {
-		s := &sent[i]
-		g := c.gate(s.Type)
-		if g == nil || s.Outcome != Accepted && c.o.Stored[s.ID] == 0 {
-			continue
-		}
-		b, amount := g.bucket(s.Customer, s.Time), events.Count(1)
-		switch g.Aggregate {
-		case Sum:
-			amount = s.Amount
-		case Unique:
-			if members[b] == nil {
-				members[b] = map[string]bool{}
+		for _, copied := range c.copies[s.ID] {
+			if copied.Of != s.Customer || copied.Type != s.Type || !s.claims(&copied) {
+				c.differ("stored otherwise than sent", s.Customer, s.Type, "%s: %s is %+v", s.ID, copied.Origin, copied)
 			}
-			if members[b][s.Member] {
-				continue
-			}
-			members[b][s.Member] = true
-		}
-		totals[b] = add(totals[b], amount)
-	}
-	return totals
-}
-
-func add(a, b events.Value) events.Value {
-	v, err := a.Add(b)
-	if err != nil {
-		panic(err) // the load sends nothing that large
-	}
-	return v
-}
-
-func (c *checker) gate(feature string) *Gate {
-	for i := range c.gates {
-		if c.gates[i].Feature == feature {
-			return &c.gates[i]
 		}
 	}
-	return nil
-}
-
-// totals compares what windows hold with what they must.
-func (c *checker) totals(what string, expected map[bucket]events.Value, windows []events.Window) {
-	got := map[bucket]events.Value{}
-	for i := range windows {
-		w := &windows[i]
-		g := c.gate(w.Feature)
-		if g == nil {
-			c.differ(what, w.Customer, w.Feature, "no gate has this feature")
-			continue
-		}
-		b := g.bucket(w.Customer, w.Start)
-		got[b] = add(got[b], w.Used)
-	}
-	for _, b := range keys(expected, got) {
-		if g := c.gate(b.feature); c.customers[b.customer].Upgraded && (g.Rolling || g.Aggregate == Unique) {
-			continue // a change of plan cuts windows, and these are not the sum of their parts
-		}
-		if want, have := expected[b], got[b]; want.Cmp(have) != 0 {
-			c.differ(what, b.customer, strings.TrimSpace(b.feature+" "+b.day), "holds %s, must hold %s", have, want)
-		}
-	}
-}
-
-func keys(maps ...map[bucket]events.Value) []bucket {
-	var all []bucket
-	for _, m := range maps {
-		for b := range m {
-			all = append(all, b)
-		}
-	}
-	slices.SortFunc(all, func(a, b bucket) int {
-		return strings.Compare(a.customer+"/"+a.feature+"/"+a.day, b.customer+"/"+b.feature+"/"+b.day)
-	})
-	return slices.Compact(all)
 }
 
 // positions finds decisions that went back.
@@ -270,35 +220,73 @@ func (c *checker) decisions() {
 
 // mails: one for each customer with an address who is blocked, and no other.
 func (c *checker) mails() {
+	blocked := c.blocked()
 	for i := range c.gates {
-		if !c.gates[i].Mails {
+		g := &c.gates[i]
+		if !g.Mails {
 			continue
 		}
 		got := map[string][]string{}
 		for _, m := range c.o.Mails {
 			got[m.To] = append(got[m.To], m.Key)
 		}
-		for b, blocked := range c.blocked() {
-			to := c.customers[b.customer].Email
-			if b.feature != c.gates[i].Feature || to == "" {
+		for id, who := range c.customers {
+			if who.Email == "" {
 				continue
 			}
-			want := 0
-			if blocked {
-				want = 1
+			least, most := 0, c.over(g, &who)
+			if blocked[bucket{customer: id, feature: g.Feature}] {
+				least, most = 1, most+1
 			}
-			if n := len(got[to]); n != want && (n != 1 || !c.customers[b.customer].Upgraded) {
-				c.differ("mails", b.customer, b.feature, "%d instead of %d: %s", n, want, strings.Join(got[to], ", "))
+			if who.Upgraded { // blocked before, perhaps
+				most = max(most, 1)
 			}
-			delete(got, to)
-		}
-		for _, who := range c.customers {
-			if who.Upgraded && len(got[who.Email]) == 1 { // blocked before, and nothing used since
-				delete(got, who.Email)
+			if n := len(got[who.Email]); n < least || n > most {
+				c.differ("mails", id, g.Feature, "%d instead of %d to %d: %s", n, least, most, strings.Join(got[who.Email], ", "))
 			}
+			delete(got, who.Email)
 		}
 		for to := range got {
-			c.differ("mails", to, c.gates[i].Feature, "a mail to someone who has used nothing")
+			c.differ("mails", to, g.Feature, "a mail to nobody's address")
+		}
+	}
+}
+
+// over is in how many windows that ended during the run the customer had reached
+// the limit: there may have been a mail about each, if it went out before the end.
+func (c *checker) over(g *Gate, who *Customer) (n int) {
+	if who.Paid && !who.Upgraded {
+		return 0
+	}
+	for i := range c.o.Windows {
+		w := &c.o.Windows[i]
+		if w.Customer == who.ID && w.Feature == g.Feature && w.End.After(c.o.Since) && !w.End.After(c.o.Now) && w.Used.Cmp(g.limit(who)) >= 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// dead: the copies that are too old or too new, and nothing else.
+func (c *checker) dead() {
+	letters := map[string]int{}
+	for _, d := range c.o.Dead {
+		letters[d.Origin]++
+	}
+	for i := range c.o.Stored {
+		copied := &c.o.Stored[i]
+		if copied.valid() {
+			continue
+		}
+		if n := letters[copied.Origin]; n != 1 {
+			c.differ("dead letters", copied.Of, copied.Type, "%d instead of 1 for %s (%s), of %s, stored at %s", n, copied.Origin, copied.ID,
+				copied.happened().Format(time.RFC3339Nano), copied.At.Format(time.RFC3339Nano))
+		}
+		delete(letters, copied.Origin)
+	}
+	for _, d := range c.o.Dead {
+		if letters[d.Origin] > 0 {
+			c.differ("dead letter", "", "", "%s: %s: %.120s", d.Origin, d.Reason, d.Body)
 		}
 	}
 }

@@ -6,7 +6,7 @@
 // there is, some of it again on purpose, and notes what was acknowledged. From
 // a seed it draws faults and injects them meanwhile. When they are over and all
 // is quiet, Check derives from the notes what must be found: windows,
-// documents, decisions, mails.
+// documents, decisions, mails, conversions, dead letters.
 //
 // The seed decides about faults and load, not about how processes interleave:
 // the same seed may find something once in several runs.

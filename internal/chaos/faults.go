@@ -3,6 +3,7 @@ package chaos
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -21,6 +22,8 @@ const (
 	StopBroker      Kind = "SIGTERM of a broker"
 	FreezeBroker    Kind = "freeze of a broker"
 	RestartStore    Kind = "kill -9 of the database"
+	FillUsage       Kind = "full stream of usage"
+	MoveClock       Kind = "wrong clock of the input"
 	longestHold          = 5 * time.Second
 	longestGap           = 800 * time.Millisecond
 	leaseAndABit         = 2500 * time.Millisecond
@@ -31,6 +34,7 @@ const (
 var deck = []Kind{
 	KillProcess, KillProcess, KillProcess, KillProcess, FreezeProcess, FreezeProcess, FreezeProcess, StopProcess,
 	CutLink, CutLink, StallLink, StallLink, DelayLink, KillBroker, KillBroker, StopBroker, FreezeBroker, RestartStore,
+	FillUsage, MoveClock,
 }
 
 // Fault is one fault to inject.
@@ -39,15 +43,23 @@ type Fault struct {
 	Target int           // which process, link or broker
 	After  time.Duration // since the fault before
 	Hold   time.Duration // how long it lasts, or how long what was ended stays away
+	Shift  time.Duration // of the clock
 }
 
 func (f Fault) String() string {
-	return fmt.Sprintf("%s %d for %v", f.Kind, f.Target, f.Hold.Round(time.Millisecond))
+	s := fmt.Sprintf("%s %d for %v", f.Kind, f.Target, f.Hold.Round(time.Millisecond))
+	if f.Shift != 0 {
+		s += fmt.Sprintf(", by %v", f.Shift)
+	}
+	return s
 }
 
-// Plan draws n faults for so many processes and brokers; each process has a
-// link, and one more is the app's.
-func Plan(rng *rand.Rand, n, processes, brokers int) []Fault {
+// Plan draws n faults; each process has a link, and one more is the app's.
+func Plan(rng *rand.Rand, n int, o Options) []Fault {
+	deck := deck
+	if o.Database == nil {
+		deck = slices.DeleteFunc(slices.Clone(deck), func(k Kind) bool { return k == RestartStore })
+	}
 	faults := make([]Fault, 0, n)
 	var left []Kind
 	for range n {
@@ -59,11 +71,13 @@ func Plan(rng *rand.Rand, n, processes, brokers int) []Fault {
 		left = left[1:]
 		switch f.Kind {
 		case KillProcess, FreezeProcess, StopProcess:
-			f.Target = rng.IntN(processes)
+			f.Target = rng.IntN(o.Processes)
 		case CutLink, StallLink, DelayLink:
-			f.Target = rng.IntN(processes + 1)
+			f.Target = rng.IntN(o.Processes + 1)
 		case KillBroker, StopBroker, FreezeBroker:
-			f.Target = rng.IntN(brokers)
+			f.Target = rng.IntN(o.Brokers)
+		case MoveClock:
+			f.Shift = shifts[rng.IntN(len(shifts))]
 		}
 		f.Hold = hold(rng, f.Kind)
 		faults = append(faults, f)
@@ -75,7 +89,7 @@ func Plan(rng *rand.Rand, n, processes, brokers int) []Fault {
 func hold(rng *rand.Rand, k Kind) time.Duration {
 	d := shortestHolding + time.Duration(rng.Int64N(int64(time.Second)))
 	switch k {
-	case FreezeProcess, StallLink, CutLink, FreezeBroker:
+	case FreezeProcess, StallLink, CutLink, FreezeBroker, MoveClock:
 		if rng.IntN(2) == 0 {
 			d = leaseAndABit + time.Duration(rng.Int64N(int64(longestHold-leaseAndABit)))
 		}

@@ -10,16 +10,17 @@ import (
 // one target follow each other, and one broker is away at a time.
 type injector struct {
 	*installation
+	s     *senders
 	wg    sync.WaitGroup
 	locks map[string]chan struct{} // by kind of target, and number
 
 	mu       sync.Mutex
 	injected map[Kind]int
-	failures []string
+	padded   int // events
 }
 
-func newInjector(in *installation) *injector {
-	return &injector{installation: in, locks: map[string]chan struct{}{}, injected: map[Kind]int{}}
+func newInjector(in *installation, s *senders) *injector {
+	return &injector{installation: in, s: s, locks: map[string]chan struct{}{}, injected: map[Kind]int{}}
 }
 
 // run injects the faults and returns when the last is over.
@@ -41,17 +42,11 @@ func (j *injector) run(ctx context.Context, faults []Fault) {
 		j.wg.Go(func() {
 			defer func() { <-lock }()
 			if err := j.inject(ctx, f); err != nil {
-				j.fail(f.String() + ": " + err.Error())
+				j.s.fail("%s: %v", f, err)
 			}
 		})
 	}
 	j.wg.Wait()
-}
-
-func (j *injector) fail(what string) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.failures = append(j.failures, what)
 }
 
 func (j *injector) lock(f Fault) chan struct{} {
@@ -63,6 +58,10 @@ func (j *injector) lock(f Fault) chan struct{} {
 		name = "link" + string(rune('0'+f.Target))
 	case RestartStore:
 		name = "database"
+	case FillUsage:
+		name = "usage"
+	case MoveClock:
+		name = "clock"
 	}
 	if j.locks[name] == nil {
 		j.locks[name] = make(chan struct{}, 1)
@@ -85,6 +84,13 @@ func (j *injector) inject(ctx context.Context, f Fault) error {
 	case CutLink, StallLink, DelayLink:
 		j.link(ctx, f)
 		return nil
+	case FillUsage:
+		return j.fillUsage(ctx, f)
+	case MoveClock:
+		j.s.load.move(f.Shift)
+		pause(ctx, f.Hold)
+		j.s.load.move(0)
+		return nil
 	}
 	j.Database.Stop()
 	pause(ctx, f.Hold)
@@ -96,7 +102,7 @@ const stopTime = 8 * time.Second
 
 func (j *injector) process(ctx context.Context, p *process, f Fault) error {
 	if err := p.ended(); err != nil {
-		j.fail(err.Error())
+		j.s.fail("%v", err)
 		return p.start()
 	}
 	switch f.Kind {
@@ -107,7 +113,7 @@ func (j *injector) process(ctx context.Context, p *process, f Fault) error {
 		return nil
 	case StopProcess, StopBroker:
 		if !p.stop(stopTime) && f.Kind == StopProcess {
-			j.fail(p.name + " had not ended 8 s after SIGTERM")
+			j.s.fail("%s had not ended 8 s after SIGTERM", p.name)
 		}
 	default:
 		p.kill()

@@ -34,7 +34,7 @@ type Options struct {
 	Brokers   int // 1 or 3
 	Processes int // of Tidegate, at least 2
 	Race      bool
-	Database  Database
+	Database  Database // nil: documents are kept in NATS
 	Log       func(format string, args ...any)
 }
 
@@ -89,6 +89,7 @@ func (l link) url() string {
 // installation is everything that a run starts.
 type installation struct {
 	Options
+	since    time.Time
 	tidegate string // program
 	config   string // file
 	names    events.Names
@@ -109,7 +110,7 @@ const partitions = 4
 
 // install starts everything and waits until it is ready.
 func install(ctx context.Context, o Options) (*installation, error) {
-	in := &installation{Options: o, names: events.Names{Namespace: "chaos"}, config: filepath.Join(o.Dir, "tidegate.yaml")}
+	in := &installation{Options: o, since: time.Now(), names: events.Names{Namespace: "chaos"}, config: filepath.Join(o.Dir, "tidegate.yaml")}
 	for _, step := range []func(context.Context) error{in.startBrokers, in.connect, in.startGateways, in.startApp} {
 		if err := step(ctx); err != nil {
 			in.close()
@@ -154,7 +155,8 @@ func (in *installation) connect(context.Context) error {
 	for _, b := range in.brokers {
 		urls = append(urls, "nats://"+b.addr)
 	}
-	nc, err := nats.Connect(strings.Join(urls, ","), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
+	nc, err := nats.Connect(strings.Join(urls, ","), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond),
+		nats.PingInterval(2*time.Second), nats.MaxPingsOutstanding(2))
 	if err != nil {
 		return err
 	}
@@ -213,11 +215,15 @@ func (in *installation) newGateway(i int) (*gateway, error) {
 	} else {
 		args = append(args, "--probes", addr)
 	}
-	g.process, err = newProcess(in.Dir, fmt.Sprintf("tidegate-%d", i), in.tidegate, []string{
-		"NATS_URL=" + l.url(), "MONGODB_URI=" + in.Database.URI(), "MONGODB_DATABASE=chaos", "TIDEGATE_MONGODB_BULK=5",
+	store := []string{"TIDEGATE_STORE=nats"}
+	if in.Database != nil {
+		store = []string{"MONGODB_URI=" + in.Database.URI(), "MONGODB_DATABASE=chaos", "TIDEGATE_MONGODB_BULK=5"}
+	}
+	g.process, err = newProcess(in.Dir, fmt.Sprintf("tidegate-%d", i), in.tidegate, append(store,
+		"NATS_URL="+l.url(), "STRIPE_WEBHOOK_SECRET="+webhookSecret,
 		"TIDEGATE_SNAPSHOT_BYTES=16384", fmt.Sprintf("TIDEGATE_REPLICAS=%d", in.Brokers),
-		"TIDEGATE_API_KEYS=" + apiKey, "TIDEGATE_SECRET=links are signed with this", "RESEND_API_KEY=re_chaos", "RESEND_BASE_URL=" + in.mails.url,
-	}, args...)
+		"TIDEGATE_API_KEYS="+apiKey, "TIDEGATE_SECRET=links are signed with this", "RESEND_API_KEY=re_chaos", "RESEND_BASE_URL="+in.mails.url,
+	), args...)
 	return g, err
 }
 
@@ -230,8 +236,10 @@ func (in *installation) bases() (urls []string) {
 	return urls
 }
 
-// ready waits until the APIs are.
+// ready waits a while until the APIs are.
 func (in *installation) ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
 	for _, base := range in.bases() {
 		if err := eventually(ctx, base+" is ready", func() error { return getOK(ctx, base+"/readyz") }); err != nil {
 			return err
@@ -247,7 +255,8 @@ func (in *installation) startApp(ctx context.Context) (err error) {
 		return err
 	}
 	in.onClose(func() { in.appLink.each((*Proxy).Close) })
-	in.appConn, err = nats.Connect(in.appLink.url(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond), nats.RetryOnFailedConnect(true))
+	in.appConn, err = nats.Connect(in.appLink.url(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond), nats.RetryOnFailedConnect(true),
+		nats.PingInterval(2*time.Second), nats.MaxPingsOutstanding(2))
 	if err != nil {
 		return err
 	}
@@ -284,6 +293,9 @@ func (in *installation) introduce(ctx context.Context, customers []Customer) err
 		if c.Paid {
 			m["plan"] = "pro"
 		}
+		if !c.Anchor.IsZero() {
+			m["anchor"] = c.Anchor
+		}
 		list = append(list, m)
 	}
 	body, err := json.Marshal(list)
@@ -294,18 +306,44 @@ func (in *installation) introduce(ctx context.Context, customers []Customer) err
 	if err != nil || status != http.StatusAccepted {
 		return fmt.Errorf("POST /v1/customers: %d %s: %w", status, answer, err)
 	}
-	return eventually(ctx, "the customers are known", func() error {
-		for _, c := range customers {
-			var known struct{ Known bool }
-			if err := in.ask(ctx, "enforcer", c.ID, &known); err != nil {
-				return err
-			}
-			if !known.Known && (c.Email != "" || c.Paid) {
-				return errors.New(c.ID + " is not")
-			}
+	if err := eventually(ctx, "the customers are known", func() error { return in.known(ctx, customers) }); err != nil {
+		return err
+	}
+	return eventually(ctx, "the anchors are in USAGE", func() error { return in.anchored(ctx, customers) })
+}
+
+func (in *installation) known(ctx context.Context, customers []Customer) error {
+	for _, c := range customers {
+		var known struct{ Known bool }
+		if err := in.ask(ctx, "enforcer", c.ID, &known); err != nil {
+			return err
+		}
+		if !known.Known && (c.Email != "" || c.Paid) {
+			return errors.New(c.ID + " is not")
+		}
+	}
+	return nil
+}
+
+// anchored is nil when USAGE has the anchors that were given: from then on no use
+// makes one.
+func (in *installation) anchored(ctx context.Context, customers []Customer) error {
+	missing := 0
+	for _, c := range customers {
+		if !c.Anchor.IsZero() {
+			missing++
+		}
+	}
+	err := in.read(ctx, in.names.Stream(events.StreamUsage), func(m jetstream.Msg, _ uint64) error {
+		if e, err := events.DecodeControl(m.Data()); err == nil && e.Type == events.ControlAnchor {
+			missing--
 		}
 		return nil
 	})
+	if err == nil && missing > 0 {
+		err = fmt.Errorf("%d are not", missing)
+	}
+	return err
 }
 
 // verify is the command of that name.

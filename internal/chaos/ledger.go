@@ -34,8 +34,19 @@ const (
 type Sent struct {
 	Event
 	Outcome Outcome
-	Times   int      // how often it was sent
-	Via     []string // on which ways
+	Times   int         // how often it was sent
+	Via     []string    // on which ways
+	Claimed []time.Time // the times that it was sent with
+}
+
+// claims says whether a copy has a time that was sent. The client adds one to an
+// event without, when it cannot deliver it soon.
+func (s *Sent) claims(c *Copy) bool {
+	if slices.ContainsFunc(s.Claimed, c.Time.Equal) {
+		return true
+	}
+	return slices.Contains(s.Via, "client") && slices.ContainsFunc(s.Claimed, time.Time.IsZero) &&
+		!c.Time.After(c.At) && c.At.Sub(c.Time) < 10*time.Minute
 }
 
 // Ledger is what the run has sent. It is safe for concurrent use.
@@ -59,6 +70,9 @@ func (l *Ledger) Send(via string, list ...Event) {
 		}
 		s.Times++
 		s.Via = append(s.Via, via)
+		if !slices.ContainsFunc(s.Claimed, e.Time.Equal) {
+			s.Claimed = append(s.Claimed, e.Time)
+		}
 	}
 }
 
@@ -78,7 +92,7 @@ func (l *Ledger) All() []Sent {
 	all := make([]Sent, 0, len(l.sent))
 	for _, s := range l.sent {
 		c := *s
-		c.Via = slices.Clone(s.Via)
+		c.Via, c.Claimed = slices.Clone(s.Via), slices.Clone(s.Claimed)
 		all = append(all, c)
 	}
 	slices.SortFunc(all, func(a, b Sent) int { return cmpID(a.ID, b.ID) })

@@ -3,6 +3,7 @@ package chaos
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -11,10 +12,10 @@ import (
 
 // gates of a run. Limits are such that about half of the customers reach them.
 var gates = []Gate{
-	{Feature: "api", Aggregate: Count, Limit: 30, Mails: true},
-	{Feature: "search", Aggregate: Count, Limit: 15, Rolling: true},
-	{Feature: "tokens", Aggregate: Sum, Limit: 300, Daily: true},
-	{Feature: "seats", Aggregate: Unique, Limit: 6},
+	{Feature: "api", Aggregate: Count, Limit: 30, Period: Anniversary, Mails: true},
+	{Feature: "search", Aggregate: Count, Limit: 15, Period: Rolling},
+	{Feature: "tokens", Aggregate: Sum, Limit: 300, Period: Day},
+	{Feature: "seats", Aggregate: Unique, Limit: 6, Period: Month},
 }
 
 // configuration is that of the run's processes.
@@ -47,8 +48,9 @@ gates:
 // their limits, and many that have passed them.
 const perGeneration = 6
 
-// newCustomers makes those of so many generations.
-func newCustomers(generations int) []Customer {
+// newCustomers makes those of so many generations. Some have an anchor that they
+// were given; that of the others is their first use.
+func newCustomers(generations int, now time.Time) []Customer {
 	all := make([]Customer, generations*perGeneration)
 	for i := range all {
 		all[i].ID = fmt.Sprintf("c-%d", i)
@@ -59,6 +61,9 @@ func newCustomers(generations int) []Customer {
 			all[i].Email = fmt.Sprintf("c%d@acme.example", i)
 		}
 		all[i].Paid = i%9 == 8
+		if i%5 == 2 {
+			all[i].Anchor = now.UTC().Truncate(time.Second).Add(-time.Duration(2+i%9) * 24 * time.Hour)
+		}
 	}
 	return all
 }
@@ -71,7 +76,15 @@ type load struct {
 	generation int // after how many events the next one comes
 	made       int
 	now        func() time.Time
-	again      []Event // to be sent once more
+	shift      time.Duration // what the clock is wrong by
+	again      []Event       // to be sent once more
+}
+
+// move makes the clock wrong.
+func (l *load) move(by time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.shift = by
 }
 
 // take returns 1 to most events to send, some of them for another time.
@@ -83,6 +96,9 @@ func (l *load) take(most int) []Event {
 		if n := len(l.again); n > 0 && l.rng.IntN(6) == 0 {
 			j := l.rng.IntN(n)
 			list[i] = l.again[j]
+			if l.rng.IntN(3) == 0 { // the same use, and another time is claimed
+				l.mistime(&list[i])
+			}
 			l.again[j] = l.again[n-1]
 			l.again = l.again[:n-1]
 			continue
@@ -108,7 +124,7 @@ func (l *load) unknown(list []Event) {
 func (l *load) event() Event {
 	l.made++
 	e := Event{ID: fmt.Sprintf("e-%d", l.made), Customer: l.customer(), Type: gates[0].Feature}
-	switch at := l.now().UTC().Truncate(time.Millisecond); l.rng.IntN(10) {
+	switch at := l.clock(); l.rng.IntN(10) {
 	case 0:
 		e.Type = "search"
 		if l.rng.IntN(2) == 0 {
@@ -129,7 +145,18 @@ func (l *load) event() Event {
 			e.Time = at
 		}
 	}
+	if l.rng.IntN(40) == 0 {
+		l.mistime(&e)
+	}
 	return e
+}
+
+// clock is the time that events claim.
+func (l *load) clock() time.Time { return l.now().Add(l.shift).UTC().Truncate(time.Millisecond) }
+
+func (l *load) mistime(e *Event) {
+	i := slices.IndexFunc(l.customers, func(c Customer) bool { return c.ID == e.Customer })
+	mistime(l.rng, e, l.customers[i].Anchor, l.now().UTC().Truncate(time.Millisecond))
 }
 
 // customer is most often one of the newest generation, the later ones more
@@ -166,6 +193,8 @@ func (e *Event) properties() map[string]any {
 		return map[string]any{"tokens": number(e.Amount)}
 	case "seats":
 		return map[string]any{"seat": e.Member}
+	case padding:
+		return map[string]any{"pad": e.Member}
 	}
 	return nil
 }

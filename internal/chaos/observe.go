@@ -11,20 +11,17 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"go.mongodb.org/mongo-driver/bson"
-	"go.mongodb.org/mongo-driver/mongo"
-	"go.mongodb.org/mongo-driver/mongo/options"
 
 	"github.com/tidegate-io/tidegate/events"
 )
 
 // observe finds out what there is now.
 func (in *installation) observe(ctx context.Context, customers []Customer) (*Observed, error) {
-	o := &Observed{Now: time.Now(), Stored: map[string]int{}}
+	o := &Observed{Since: in.since, Now: time.Now()}
 	for _, look := range []func() error{
 		func() error { return in.observeUsage(ctx, o) },
 		func() error { return in.observeWindows(ctx, o, customers) },
-		func() error { return in.observeDocuments(ctx, o) },
+		func() error { return in.observeDocuments(ctx, o, customers) },
 		func() error { return in.observeDecisions(ctx, o) },
 		func() error { return in.observeDead(ctx, o) },
 		func() error { return in.observeMails(o) },
@@ -56,13 +53,13 @@ func (in *installation) read(ctx context.Context, name string, f func(jetstream.
 	if err != nil {
 		return err
 	}
-	it, err := c.Messages()
+	it, err := c.Messages(jetstream.PullHeartbeat(time.Second)) // a consumer dies with its server
 	if err != nil {
 		return err
 	}
 	defer it.Stop()
 	for {
-		m, err := it.Next(jetstream.NextMaxWait(10 * time.Second))
+		m, err := it.Next(jetstream.NextMaxWait(20 * time.Second))
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
@@ -80,15 +77,19 @@ func (in *installation) read(ctx context.Context, name string, f func(jetstream.
 }
 
 func (in *installation) observeUsage(ctx context.Context, o *Observed) error {
-	return in.read(ctx, in.names.Stream(events.StreamUsage), func(m jetstream.Msg, _ uint64) error {
-		if strings.HasSuffix(m.Subject(), "."+events.ControlToken) {
-			return nil
+	return in.read(ctx, in.names.Stream(events.StreamUsage), func(m jetstream.Msg, seq uint64) error {
+		meta, err := m.Metadata()
+		if err != nil || strings.HasSuffix(m.Subject(), "."+events.ControlToken) {
+			return err
+		}
+		note := func(i int, e *events.Event) {
+			o.Stored = append(o.Stored, newCopy(fmt.Sprintf("%s/%d/%d", events.StreamUsage, seq, i), meta.Timestamp.UTC(), e))
 		}
 		if m.Headers().Get(events.ContentTypeHeader) == events.ContentTypeBatch {
-			return events.EachInBatch(m.Data(), func(_ int, e events.Event, _ []byte, _ error) { o.Stored[e.ID]++ })
+			return events.EachInBatch(m.Data(), func(i int, e events.Event, _ []byte, _ error) { note(i, &e) })
 		}
 		e, err := events.Decode(m.Data())
-		o.Stored[e.ID]++
+		note(0, &e)
 		return err
 	})
 }
@@ -120,37 +121,6 @@ func (in *installation) observeWindows(ctx context.Context, o *Observed, custome
 			return err
 		}
 		o.Windows = append(o.Windows, answer.Windows...)
-	}
-	return nil
-}
-
-func (in *installation) observeDocuments(ctx context.Context, o *Observed) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	c, err := mongo.Connect(ctx, options.Client().ApplyURI(in.Database.URI()).SetServerSelectionTimeout(5*time.Second))
-	if err != nil {
-		return err
-	}
-	defer func() { _ = c.Disconnect(context.WithoutCancel(ctx)) }()
-	cursor, err := c.Database("chaos").Collection("usage").Find(ctx, bson.M{})
-	if err != nil {
-		return err
-	}
-	var docs []struct {
-		Customer string    `bson:"customer"`
-		Feature  string    `bson:"feature"`
-		Start    time.Time `bson:"window_start"`
-		Used     any       `bson:"used"`
-	}
-	if err := cursor.All(ctx, &docs); err != nil {
-		return err
-	}
-	for _, d := range docs {
-		used, err := events.ParseValue(fmt.Sprint(d.Used))
-		if err != nil {
-			return fmt.Errorf("document of %s: used %v: %w", d.Customer, d.Used, err)
-		}
-		o.Documents = append(o.Documents, events.Window{Customer: d.Customer, Feature: d.Feature, Start: d.Start, Used: used})
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -59,7 +60,7 @@ func (s *senders) fail(format string, args ...any) {
 	s.wrong = append(s.wrong, fmt.Sprintf(format, args...))
 }
 
-// overHTTP posts a batch, or a single event.
+// overHTTP posts a batch.
 func (s *senders) overHTTP(list []Event, rng *rand.Rand) {
 	s.ledger.Send("HTTP", list...)
 	elements := make([]map[string]any, len(list))
@@ -67,16 +68,47 @@ func (s *senders) overHTTP(list []Event, rng *rand.Rand) {
 		elements[i] = list[i].usage()
 	}
 	body, _ := json.Marshal(elements) // plain values
+	before := time.Now()
 	status, answer, err := post(s.http, s.bases[rng.IntN(len(s.bases))]+"/v1/events", body)
-	var receipt struct{ Accepted int }
-	switch {
-	case err != nil || status == http.StatusServiceUnavailable:
+	if err != nil || status == http.StatusServiceUnavailable {
 		s.load.unknown(list)
-	case status == http.StatusAccepted && json.Unmarshal(answer, &receipt) == nil && receipt.Accepted == len(list):
-		s.ledger.Accept(list...)
-	default:
-		s.fail("POST /v1/events of %d events: %d %s", len(list), status, answer)
+		return
 	}
+	good, err := judge(list, status, answer, before, time.Now())
+	if err != nil {
+		s.fail("POST /v1/events of %d events: %v: %d %s", len(list), err, status, answer)
+	}
+	s.ledger.Accept(good...)
+}
+
+// judge says which events an answer acknowledges, and whether it should have
+// been another one: only what is too old or too new is to be refused, and that
+// always.
+func judge(list []Event, status int, answer []byte, from, to time.Time) (good []Event, err error) {
+	var receipt struct {
+		Accepted int
+		Rejected []struct{ Index int }
+	}
+	if err := json.Unmarshal(answer, &receipt); err != nil {
+		return nil, err
+	}
+	refused := map[int]bool{}
+	for _, r := range receipt.Rejected {
+		refused[r.Index] = true
+	}
+	for i := range list {
+		first, last := Copy{At: from, Time: list[i].Time}, Copy{At: to, Time: list[i].Time}
+		if refused[i] == first.valid() && refused[i] == last.valid() {
+			err = fmt.Errorf("refused is %v of element %d", refused[i], i)
+		}
+		if !refused[i] {
+			good = append(good, list[i])
+		}
+	}
+	if want := http.StatusAccepted; len(good) != receipt.Accepted || status != want && (len(good) > 0 || status != http.StatusBadRequest) {
+		return nil, errors.New("it says something else than its status")
+	}
+	return good, err
 }
 
 func post(c *http.Client, url string, body []byte) (status int, answer []byte, err error) {
@@ -111,7 +143,11 @@ func (s *senders) byClient(list []Event, _ *rand.Rand) {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		err := s.app.Record(ctx, u)
 		cancel()
-		if err != nil {
+		early := Copy{At: time.Now(), Time: e.Time}
+		switch {
+		case errors.Is(err, events.ErrInvalid) && e.Time.After(early.At) && !early.valid():
+			continue
+		case err != nil:
 			s.fail("Record %s: %v", e.ID, err)
 			continue
 		}
@@ -122,7 +158,9 @@ func (s *senders) byClient(list []Event, _ *rand.Rand) {
 }
 
 // flush waits until the client has delivered everything.
-func (s *senders) flush(ctx context.Context) error {
+func (s *senders) flush(ctx context.Context, within time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
 	if err := s.app.Flush(ctx); err != nil {
 		return err
 	}

@@ -17,8 +17,14 @@ type bucket struct {
 	stream jetstream.Stream // under the bucket, to purge index entries without a trace
 }
 
+// answerTimeout is how long one document may take. An answer that was lost with
+// a server's leadership would be waited for until the caller's whole time is up.
+const answerTimeout = 5 * time.Second
+
 // get reads the document under key into v; ok says whether there is one.
 func (b *bucket) get(ctx context.Context, key string, v any) (ok bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
 	e, err := b.kv.Get(ctx, key)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return false, nil
@@ -38,6 +44,8 @@ func (b *bucket) decode(key string, value []byte, v any) error {
 
 // put stores v under key, whatever is there.
 func (b *bucket) put(ctx context.Context, key string, v any) error {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
 	data, err := json.Marshal(v)
 	if err != nil {
 		return b.fail("write", err)
@@ -49,6 +57,8 @@ func (b *bucket) put(ctx context.Context, key string, v any) error {
 // create stores v under key unless something is there; created says whether
 // it did.
 func (b *bucket) create(ctx context.Context, key string, v any) (created bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
 	data, err := json.Marshal(v)
 	if err != nil {
 		return false, b.fail("write", err)
@@ -63,6 +73,8 @@ func (b *bucket) create(ctx context.Context, key string, v any) (created bool, e
 // write stores v under key if there is nothing yet or replaces says yes to
 // what is there. It goes round again when someone else wrote meanwhile.
 func (b *bucket) write(ctx context.Context, key string, v any, replaces func(old []byte) (bool, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
 	data, err := json.Marshal(v)
 	if err != nil {
 		return b.fail("write", err)

@@ -145,7 +145,7 @@ var allowed = map[string][]string{
 	"internal/testmongo":       {},
 	"internal/testmongo/serve": {"internal/testmongo"},
 	"internal/storetest":       {"events", "pgregory.net/rapid"},
-	"internal/chaos":           {"events", "client", nats, "go.mongodb.org/mongo-driver"},
+	"internal/chaos":           {"events", "client", "internal/stream", "internal/kvstore", nats, "go.mongodb.org/mongo-driver"},
 	"internal/rules":           {},
 	"deploy":                   {},
 }

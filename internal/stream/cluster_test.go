@@ -100,3 +100,39 @@ func waitCommitted(t *testing.T, b *bench, seq uint64) {
 		}
 	}
 }
+
+// TestReadingOutlivesANodeThatStaysAway takes the node away that the owner is
+// connected to, until what is stored then has been handled: it may not depend
+// on the node's return.
+func TestReadingOutlivesANodeThatStaysAway(t *testing.T) {
+	c := testnats.StartCluster(t)
+	nc := c.Connect(t)
+	js, err := JetStream(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Ensure(t.Context(), js, Layout{Partitions: 1, Replicas: 3}); err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{env: Env{NC: nc, JS: js, Holder: "test", Log: slog.New(slog.DiscardHandler), Now: time.Now, CommitEvery: 20 * time.Millisecond}}
+	p := newTally()
+	stop := b.start(t, p)
+	for round := range 2 {
+		lost := c.NodeOf(nc)
+		c.StopNode(lost)
+		b.publishPatiently(t)
+		late := time.After(time.Minute)
+		for handled := uint64(0); handled <= uint64(round); {
+			select {
+			case handled = <-p.handled:
+			case <-late:
+				t.Fatalf("round %d: not handled a minute after the loss of node %d", round, lost)
+			}
+		}
+		c.StartNode(t, lost)
+		c.WaitCurrent(t)
+	}
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -145,5 +146,66 @@ func TestARecordThatNoServerTakesIsNoReasonToWait(t *testing.T) {
 	defer cancel()
 	if _, err := l.publish(ctx, m, make([]byte, 2<<20)); !errors.Is(err, nats.ErrMaxPayload) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestAFullStreamHoldsUpNothingElse: a stream that refuses must not keep what
+// goes to others from being acknowledged, only the commit.
+func TestAFullStreamHoldsUpNothingElse(t *testing.T) {
+	b := newBench(t)
+	c := newTally()
+	stop := b.start(t, c)
+	b.publish(t, 1)
+	<-c.handled
+	limit := func(bytes int64) {
+		t.Helper()
+		s, err := b.env.JS.Stream(t.Context(), "USAGE")
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg := s.CachedInfo().Config
+		cfg.MaxBytes = bytes
+		if _, err := b.env.JS.UpdateStream(t.Context(), cfg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	limit(1)
+	kv, err := b.env.JS.KeyValue(t.Context(), "decisions")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fence, err := kv.Put(t.Context(), "=own.0", []byte("1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.o.out.serial = true // as on replicated streams
+	if err := c.o.Publish(&nats.Msg{Subject: "usage.p.0.~control", Data: []byte("x")}); err != nil {
+		t.Fatal(err)
+	}
+	put := make(chan error, 1)
+	go func() {
+		for i := range 3 {
+			m := &nats.Msg{Subject: fmt.Sprintf("$KV.decisions.c%d.api", i), Data: []byte("x")}
+			if err := c.o.PublishFenced(m, Fence{Stream: "KV_decisions", Subject: "$KV.decisions.=own.0", Seq: fence}); err != nil {
+				put <- err
+				return
+			}
+		}
+		put <- nil
+	}()
+	select {
+	case err := <-put:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("puts wait for a stream that is full")
+	}
+	limit(-1)
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	if n := c.o.Acked("USAGE"); n != 1 {
+		t.Errorf("what was refused is at %d, not at 1", n)
 	}
 }

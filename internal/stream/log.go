@@ -190,7 +190,7 @@ func (l *Log) publish(ctx context.Context, m meta, payload []byte) (uint64, erro
 func (l *Log) landed(ctx context.Context, m meta) (seq uint64, landed bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	raw, err := l.stream.GetLastMsgForSubject(ctx, l.subject)
+	raw, err := lastOf(ctx, l.stream, l.subject)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		if l.last == 0 {
 			return 0, false, nil

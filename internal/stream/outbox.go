@@ -130,51 +130,84 @@ func (o *outbox) watch() {
 		o.queue[0] = nil
 		o.queue = o.queue[1:]
 		o.mu.Unlock()
-		if !o.settle(s) {
+		settled, err := o.settle(s)
+		switch {
+		case err != nil:
 			return
+		case settled:
+			o.done(s)
+		default:
+			// A stream that is full refuses for long: the others' are settled meanwhile.
+			time.AfterFunc(retryWait, func() { o.again(s) })
 		}
-		o.mu.Lock()
-		o.open--
-		if s.fence != nil {
-			o.fenced--
-		}
-		if o.newest[s.msg.Subject] == s {
-			delete(o.newest, s.msg.Subject)
-		}
-		o.mu.Unlock()
-		o.wake.Broadcast()
 	}
 }
 
-func (o *outbox) settle(s *sent) bool {
+// retryWait is how long after a refusal a message is sent again.
+const retryWait = 100 * time.Millisecond
+
+// again sends an unguarded message once more and puts it at the end of the queue.
+func (o *outbox) again(s *sent) {
+	if o.ctx.Err() != nil {
+		return
+	}
+	if _, err := o.send(s); err != nil {
+		o.fail(err)
+		return
+	}
+	o.mu.Lock()
+	o.queue = append(o.queue, s)
+	o.mu.Unlock()
+	o.wake.Broadcast()
+}
+
+func (o *outbox) done(s *sent) {
+	o.mu.Lock()
+	o.open--
+	if s.fence != nil {
+		o.fenced--
+	}
+	if o.newest[s.msg.Subject] == s {
+		delete(o.newest, s.msg.Subject)
+	}
+	o.mu.Unlock()
+	o.wake.Broadcast()
+}
+
+// settle waits until s is acknowledged, or overtaken; false means that it was
+// refused and is not guarded, so that what comes after it need not wait.
+func (o *outbox) settle(s *sent) (settled bool, err error) {
 	for {
-		var err error
 		select {
 		case <-o.ctx.Done():
-			return false
+			return false, o.ctx.Err()
 		case ack := <-s.future.Ok():
 			o.mu.Lock()
 			o.acked[ack.Stream] = max(o.acked[ack.Stream], ack.Sequence)
 			o.mu.Unlock()
-			return true
+			return true, nil
 		case err = <-s.future.Err():
 		}
 		if isFenced(err) && !o.holds(s.fence) {
-			o.fail(fmt.Errorf("%w: a guarded publish to %s was refused", ErrFenced, s.msg.Subject))
-			return false
+			err := fmt.Errorf("%w: a guarded publish to %s was refused", ErrFenced, s.msg.Subject)
+			o.fail(err)
+			return false, err
+		}
+		if s.fence == nil {
+			return false, nil
 		}
 		select {
 		case <-o.ctx.Done():
-			return false
-		case <-time.After(100 * time.Millisecond):
+			return false, o.ctx.Err()
+		case <-time.After(retryWait):
 		}
-		done, err := o.send(s) // to repeat one that is overtaken would put an old value over a newer one
+		overtaken, err := o.send(s) // to repeat one that is overtaken would put an old value over a newer one
 		if err != nil {
 			o.fail(err)
-			return false
+			return false, err
 		}
-		if done {
-			return true
+		if overtaken {
+			return true, nil
 		}
 	}
 }
@@ -191,7 +224,7 @@ func (o *outbox) holds(f *Fence) bool {
 	if err != nil {
 		return true // not known: the repetition will tell
 	}
-	last, err := s.GetLastMsgForSubject(ctx, f.Subject)
+	last, err := lastOf(ctx, s, f.Subject)
 	return err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && last.Sequence == f.Seq
 }
 

@@ -20,7 +20,7 @@ type Progress struct {
 func (r *run) progress(ctx context.Context) Progress {
 	p := Progress{Role: r.Role, Partition: r.Partition, Epoch: r.log.Epoch(), Pending: uint64(r.inbox.len())}
 	for _, rd := range r.readers {
-		if info, err := rd.cons.Info(ctx); err == nil {
+		if info := rd.feed.info(ctx); info != nil {
 			p.Pending += info.NumPending
 		}
 	}

@@ -76,20 +76,20 @@ func (b *inbox) close() {
 	b.room.Broadcast()
 }
 
-// reader reads one input in order, without acknowledgements.
+// reader reads one input.
 type reader struct {
-	input  int
 	stream jetstream.Stream
 	filter string
-	cons   jetstream.Consumer
+	feed   *feed
 	stop   func()
 
 	replicated bool // the stream has more than one replica
 }
 
 // startReader begins behind position, which must belong to the stream.
-func startReader(ctx context.Context, js jetstream.JetStream, name string, in Input, index int, pos *Position, to *inbox) (*reader, InputState, error) {
-	s, err := js.Stream(ctx, name)
+func startReader(ctx context.Context, env Env, in Input, index int, pos *Position, to *inbox) (*reader, InputState, error) {
+	name := env.Names.Stream(in.Stream)
+	s, err := env.JS.Stream(ctx, name)
 	if err != nil {
 		return nil, InputState{}, fmt.Errorf("stream %s: %w", name, err)
 	}
@@ -106,28 +106,25 @@ func startReader(ctx context.Context, js jetstream.JetStream, name string, in In
 		return nil, state, fmt.Errorf("%w: stream %s ends at %d, the committed position is %d: messages were lost or an old copy was restored",
 			ErrInput, name, info.State.LastSeq, pos.Seq)
 	}
-	cons, err := js.OrderedConsumer(ctx, name, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{in.Filter}, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: pos.Seq + 1,
-	})
-	if err != nil {
-		return nil, state, fmt.Errorf("reading %s: %w", name, err)
-	}
-	cc, err := cons.Consume(func(msg jetstream.Msg) {
-		md, err := msg.Metadata()
-		if err != nil {
-			return // not a JetStream message: cannot come from this consumer
-		}
+	f := &feed{js: env.JS, log: env.Log, stream: name, filter: in.Filter, last: pos.Seq, take: func(msg jetstream.Msg, md *jetstream.MsgMetadata) {
 		to.put(Message{Input: index, Subject: msg.Subject(), Header: msg.Headers(), Data: msg.Data(), Seq: md.Sequence.Stream, Time: md.Timestamp.UTC()})
-	}, jetstream.PullMaxMessagesWithBytesLimit(10_000, 16<<20))
+	}}
+	c, err := f.open(ctx, longestMake)
 	if err != nil {
 		return nil, state, fmt.Errorf("reading %s: %w", name, err)
 	}
-	return &reader{input: index, stream: s, filter: in.Filter, cons: cons, replicated: info.Config.Replicas > 1, stop: func() { cc.Stop(); <-cc.Closed() }}, state, nil
+	reading, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f.follow(reading, c)
+	}()
+	return &reader{stream: s, filter: in.Filter, feed: f, replicated: info.Config.Replicas > 1, stop: func() { cancel(); <-done }}, state, nil
 }
 
 // newest is the sequence of the last message stored for the input.
 func (r *reader) newest(ctx context.Context) (uint64, error) {
-	raw, err := r.stream.GetLastMsgForSubject(ctx, r.filter)
+	raw, err := lastOf(ctx, r.stream, r.filter)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return 0, nil
 	}

@@ -20,6 +20,10 @@ type reading struct {
 	read  uint64   // sequence of the last record looked at
 }
 
+// resetAttempts is how often a consumer that is read to an end is made again:
+// see feed, on why to begin anew is better.
+const resetAttempts = 1
+
 // errTorn is returned when records were purged while they were read: the
 // reader begins again.
 var errTorn = errors.New("log changed while it was read")
@@ -38,7 +42,7 @@ func (r *reading) restore(ctx context.Context) error {
 
 func (r *reading) tryRestore(ctx context.Context) error {
 	r.epoch, r.number, r.positions, r.manifest, r.size, r.parts, r.read, r.lastPart = 0, 0, nil, manifestAt{}, 0, nil, 0, 0
-	last, err := r.stream.GetLastMsgForSubject(ctx, r.subject)
+	last, err := lastOf(ctx, r.stream, r.subject)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return r.p.Restore(nil)
 	}
@@ -59,7 +63,7 @@ func (r *reading) tryRestore(ctx context.Context) error {
 		}
 		return r.readOn(ctx)
 	}
-	raw, err := r.stream.GetMsg(ctx, at)
+	raw, err := Ask(ctx, func(ctx context.Context) (*jetstream.RawStreamMsg, error) { return r.stream.GetMsg(ctx, at) })
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return errTorn
 	}
@@ -84,7 +88,7 @@ func (r *reading) tryRestore(ctx context.Context) error {
 func (r *reading) snapshot(ctx context.Context, m meta) ([]byte, error) {
 	data := make([]byte, 0, m.Size)
 	for part := range m.Parts {
-		raw, err := r.stream.GetLastMsgForSubject(ctx, r.part(m.Generation, part))
+		raw, err := lastOf(ctx, r.stream, r.part(m.Generation, part))
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			return nil, errTorn
 		}
@@ -105,7 +109,7 @@ func (l *Log) part(generation string, part int) string {
 
 // readOn reads and applies what the log holds after r.read.
 func (r *reading) readOn(ctx context.Context) error {
-	last, err := r.stream.GetLastMsgForSubject(ctx, r.subject)
+	last, err := lastOf(ctx, r.stream, r.subject)
 	if err != nil {
 		return err
 	}
@@ -115,12 +119,12 @@ func (r *reading) readOn(ctx context.Context) error {
 	}
 	cons, err := r.js.OrderedConsumer(ctx, r.name, jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{r.subject}, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: r.read + 1,
-		InactiveThreshold: 30 * time.Second,
+		InactiveThreshold: 30 * time.Second, MaxResetAttempts: resetAttempts,
 	})
 	if err != nil {
 		return err
 	}
-	it, err := cons.Messages(jetstream.PullMaxMessagesWithBytesLimit(500, 16<<20))
+	it, err := cons.Messages(jetstream.PullMaxMessagesWithBytesLimit(500, 16<<20), jetstream.PullHeartbeat(heartbeat))
 	if err != nil {
 		return err
 	}
@@ -218,11 +222,11 @@ func Read(ctx context.Context, js jetstream.JetStream, n events.Names, in Input,
 	if newest = min(newest, last); newest == 0 || newest < s.CachedInfo().State.FirstSeq {
 		return nil
 	}
-	cons, err := js.OrderedConsumer(ctx, n.Stream(in.Stream), jetstream.OrderedConsumerConfig{FilterSubjects: []string{in.Filter}})
+	cons, err := js.OrderedConsumer(ctx, n.Stream(in.Stream), jetstream.OrderedConsumerConfig{FilterSubjects: []string{in.Filter}, MaxResetAttempts: resetAttempts})
 	if err != nil {
 		return err
 	}
-	it, err := cons.Messages(jetstream.PullMaxMessagesWithBytesLimit(10_000, 16<<20))
+	it, err := cons.Messages(jetstream.PullMaxMessagesWithBytesLimit(10_000, 16<<20), jetstream.PullHeartbeat(heartbeat))
 	if err != nil {
 		return err
 	}
@@ -256,7 +260,7 @@ func Committed(ctx context.Context, js jetstream.JetStream, n events.Names, role
 	if err != nil {
 		return nil, err
 	}
-	raw, err := s.GetLastMsgForSubject(ctx, n.Log(role, partition))
+	raw, err := lastOf(ctx, s, n.Log(role, partition))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, nil
 	}

@@ -132,7 +132,7 @@ func (r *run) open(ctx, work context.Context, cancel context.CancelCauseFunc) er
 	owner := &Owner{Names: r.Names, Partition: r.Partition, Epoch: log.Epoch(), JS: r.JS, out: r.out,
 		Log: r.Env.Log.With("role", r.Role, "partition", r.Partition, "epoch", log.Epoch())}
 	for i, in := range r.Inputs {
-		rd, state, err := startReader(ctx, r.JS, r.Names.Stream(in.Stream), in, i, &r.pos[i], r.inbox)
+		rd, state, err := startReader(ctx, r.Env, in, i, &r.pos[i], r.inbox)
 		if err != nil {
 			return err
 		}

@@ -109,3 +109,30 @@ func freePort(t testing.TB) int {
 	defer func() { _ = l.Close() }()
 	return l.Addr().(*net.TCPAddr).Port
 }
+
+// NodeOf is the node that nc is connected to.
+func (c *Cluster) NodeOf(nc *nats.Conn) int {
+	for i, s := range c.Nodes {
+		if s.Name() == nc.ConnectedServerName() {
+			return i
+		}
+	}
+	return 0
+}
+
+// WaitCurrent waits until every node has what the others have.
+func (c *Cluster) WaitCurrent(t testing.TB) {
+	t.Helper()
+	deadline := time.After(30 * time.Second)
+	for i := 0; i < len(c.Nodes); {
+		if c.Nodes[i].Healthz(&server.HealthzOptions{}).StatusCode == 200 {
+			i++
+			continue
+		}
+		select {
+		case <-deadline:
+			t.Fatalf("node %d has not caught up after 30 s", i)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}

@@ -11,8 +11,9 @@ import (
 )
 
 const (
-	every = time.Second // at most one write of a document in this time
-	batch = 1000
+	every = time.Second      // at most one write of a document in this time
+	batch = 1000             // documents at most
+	small = 8                // documents, however slow the store is
 	limit = 30 * time.Second // for one batch
 )
 
@@ -29,12 +30,14 @@ type Writer[T any] struct {
 	busy    bool   // some are being written
 	failing bool
 	wake    chan struct{}
+
+	size int // of batches; only Run uses it
 }
 
 // New returns a writer of documents that key tells apart. write may be given a
 // document again, and newer ones after older ones.
 func New[T any](key func(*T) string, write func(context.Context, []T) error, log *slog.Logger) *Writer[T] {
-	return &Writer[T]{key: key, write: write, log: log, pending: map[string]T{}, wake: make(chan struct{}, 1)}
+	return &Writer[T]{key: key, write: write, log: log, pending: map[string]T{}, wake: make(chan struct{}, 1), size: batch}
 }
 
 // Add takes over the documents that changed up to a position.
@@ -124,26 +127,32 @@ func (w *Writer[T]) writeAll(ctx context.Context) bool {
 	return false
 }
 
-// writeBatches removes from docs what it has written.
+// writeBatches removes from docs what it has written. A store that is too slow for
+// a batch gets smaller ones: the same one would be too much each time.
 func (w *Writer[T]) writeBatches(ctx context.Context, docs map[string]T) error {
-	part := make([]T, 0, min(len(docs), batch))
+	part := make([]T, 0, min(len(docs), w.size))
 	flush := func() error {
 		if len(part) == 0 {
 			return nil
 		}
 		ctx, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
+		start := time.Now()
 		if err := w.write(ctx, part); err != nil {
+			w.size = max(min(w.size, len(part))/4, small)
 			return err
 		}
 		for i := range part {
 			delete(docs, w.key(&part[i]))
 		}
+		if len(part) == w.size && time.Since(start) < limit/4 {
+			w.size = min(2*w.size, batch)
+		}
 		part = part[:0]
 		return nil
 	}
 	for _, doc := range docs {
-		if part = append(part, doc); len(part) == batch {
+		if part = append(part, doc); len(part) >= w.size {
 			if err := flush(); err != nil {
 				return err
 			}

@@ -265,3 +265,50 @@ func TestTheWatermarkNeverPassesWhatIsNotWritten(t *testing.T) {
 		})
 	})
 }
+
+// TestAStoreThatIsTooSlowForABatchGetsLess: a batch that is never through in
+// time would be written again and again, and never be done.
+func TestAStoreThatIsTooSlowForABatchGetsLess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var mu sync.Mutex
+		written, most, slow := map[string]bool{}, 0, 250*time.Millisecond
+		w := New(func(d *doc) string { return d.id }, func(ctx context.Context, docs []doc) error {
+			mu.Lock()
+			defer mu.Unlock()
+			most = max(most, len(docs))
+			for _, d := range docs {
+				select {
+				case <-ctx.Done():
+					return ctx.Err()
+				case <-time.After(slow):
+					written[d.id] = true
+				}
+			}
+			return nil
+		}, slog.New(slog.DiscardHandler))
+		var docs []doc
+		for i := range 2500 {
+			docs = append(docs, doc{strconv.Itoa(i), i})
+		}
+		w.Add(docs, 1)
+		go w.Run(ctx)
+		time.Sleep(20 * time.Minute)
+		synctest.Wait()
+		if len(written) != 2500 || w.Watermark() != 1 {
+			t.Errorf("%d of 2500 are written after 20 minutes, the watermark is %d", len(written), w.Watermark())
+		}
+		mu.Lock()
+		slow, most = 0, 0 // and when it is fast again, it gets more
+		mu.Unlock()
+		for i := range 100 {
+			w.Add(docs, uint64(2+i))
+			time.Sleep(5 * time.Second)
+		}
+		synctest.Wait()
+		if most != batch || w.Watermark() != 101 {
+			t.Errorf("a fast store gets %d at a time, the watermark is %d", most, w.Watermark())
+		}
+	})
+}

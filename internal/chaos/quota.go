@@ -1,0 +1,138 @@
+package chaos
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/stream"
+)
+
+const (
+	// room is what USAGE may still grow by when its limit is set: its size is
+	// not known to the byte meanwhile.
+	room = 64 << 10
+	// fullTime is how long anything may take that is to happen while USAGE is
+	// full: other faults happen, too.
+	fullTime = 60 * time.Second
+)
+
+// padding is the type of events that only fill the stream: no gate meters it.
+const padding = "padding"
+
+// fillUsage sets a limit to USAGE and fills it. While it is full, usage must be
+// refused, and what was stored before must be counted and committed.
+func (j *injector) fillUsage(ctx context.Context, f Fault) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*fullTime)
+	defer cancel()
+	err := j.limitUsage(ctx, func(size uint64) int64 { return int64(size) + room })
+	if err == nil {
+		err = j.whileFull(ctx)
+	}
+	pause(ctx, f.Hold)
+	again, done := context.WithTimeout(context.WithoutCancel(ctx), fullTime)
+	defer done()
+	return errors.Join(err, j.limitUsage(again, func(uint64) int64 { return -1 }))
+}
+
+func (j *injector) limitUsage(ctx context.Context, limit func(size uint64) int64) error {
+	return eventually(ctx, "limit of USAGE", func() error {
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		s, err := j.js.Stream(ctx, j.names.Stream(events.StreamUsage))
+		if err != nil {
+			return err
+		}
+		cfg := s.CachedInfo().Config
+		cfg.MaxBytes = limit(s.CachedInfo().State.Bytes)
+		_, err = j.js.UpdateStream(ctx, cfg)
+		return err
+	})
+}
+
+func (j *injector) whileFull(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, fullTime)
+	defer cancel()
+	if err := eventually(ctx, "USAGE is full", func() error { return j.pad(ctx) }); err != nil {
+		return err
+	}
+	if err := eventually(ctx, "a full USAGE refuses over HTTP", j.refused); err != nil {
+		return err
+	}
+	for p := range partitions {
+		if err := eventually(ctx, fmt.Sprintf("commits of partition %d while USAGE is full", p), func() error { return j.committed(ctx, p) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pad is nil when USAGE refuses for want of space.
+func (j *injector) pad(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	e := j.padding()
+	j.s.ledger.Send("NATS", e)
+	body, _ := json.Marshal(e.usage()) // plain values
+	_, err := j.js.Publish(ctx, j.names.UsageIn(e.Customer), body, jetstream.WithRetryAttempts(0))
+	if err == nil {
+		j.s.ledger.Accept(e)
+		return errors.New("it still takes usage")
+	}
+	var api *jetstream.APIError
+	if errors.As(err, &api) && strings.Contains(api.Description, "maximum bytes") {
+		return nil
+	}
+	return err
+}
+
+// padding is larger than other events, so that where it has no place another
+// one may still have.
+func (j *injector) padding() Event {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.padded++
+	return Event{ID: fmt.Sprintf("p-%d", j.padded), Customer: fmt.Sprintf("padding-%d", j.padded%8), Type: padding, Member: strings.Repeat("x", 6<<10)}
+}
+
+// refused is nil when a process says that the stream takes nothing now.
+func (j *injector) refused() error {
+	e := j.padding()
+	j.s.ledger.Send("HTTP", e)
+	body, _ := json.Marshal([]any{e.usage()}) // plain values
+	base := j.s.bases[int(time.Now().UnixNano())%len(j.s.bases)]
+	status, answer, err := post(j.s.http, base+"/v1/events", body)
+	switch {
+	case err == nil && status == http.StatusAccepted:
+		j.s.ledger.Accept(e)
+		fallthrough
+	case err == nil && status != http.StatusServiceUnavailable:
+		return fmt.Errorf("%d %s", status, answer)
+	case err == nil && !strings.Contains(string(answer), "the stream cannot take it now"): // it only starts
+		return fmt.Errorf("%s", answer)
+	}
+	return err
+}
+
+// committed is nil when everything in USAGE is part of a commit.
+func (j *injector) committed(ctx context.Context, partition int) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	in := stream.Input{Stream: events.StreamUsage, Filter: j.names.Subject(fmt.Sprintf("usage.p.%d.*", partition))}
+	newest, err := stream.Newest(ctx, j.js, j.names, in)
+	if err != nil {
+		return err
+	}
+	at, err := stream.Committed(ctx, j.js, j.names, "aggregator", partition)
+	if err != nil || newest == 0 || len(at) > 0 && at[0].Seq >= newest {
+		return err
+	}
+	return fmt.Errorf("%v of %d", at, newest)
+}
