@@ -322,6 +322,19 @@ func TestIdentify(t *testing.T) {
 	if want := `{"customer":"acme","email":"ada@acme.example","anchor":"1970-01-01T00:16:40Z"}`; string(m.Data) != want {
 		t.Errorf("stored %s, want %s", m.Data, want)
 	}
+	if err := c.Identify(t.Context(), Customer{ID: "acme", StripeCustomer: "cus_1"}); err != nil {
+		t.Fatal(err)
+	}
+	billing, err := s.js.Stream(t.Context(), events.StreamBilling)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err = billing.GetLastMsgForSubject(t.Context(), s.names.Billing("map")); err != nil {
+		t.Fatal(err)
+	}
+	if want := `{"customer":"acme","stripe_customer":"cus_1"}`; string(m.Data) != want {
+		t.Errorf("stored %s, want %s", m.Data, want)
+	}
 	if err := c.Identify(t.Context(), Customer{}); !errors.Is(err, events.ErrInvalid) {
 		t.Errorf("without an id: %v", err)
 	}

@@ -44,15 +44,33 @@ func (c *Client) Identify(ctx context.Context, one Customer) error {
 		at := one.Anchor.UTC()
 		a.Anchor = &at
 	}
+	if c.remote != nil {
+		if err := c.remote.identify(ctx, a); err != nil {
+			return fmt.Errorf("identify: %w", err)
+		}
+		return nil
+	}
 	body, err := json.Marshal(a)
 	if err != nil {
 		return fmt.Errorf("identify: %w", err)
 	}
 	p := events.PartitionOf(one.ID, len(*c.lanes.Load()))
-	if err := c.publish(ctx, c.names.Account(p), "application/json", body); err != nil {
+	err = c.publish(ctx, c.names.Account(p), "application/json", body)
+	if err == nil && one.StripeCustomer != "" { // the fold of subscriptions must know, too
+		if body, err = json.Marshal(mapping{one.ID, one.StripeCustomer}); err == nil {
+			err = c.publish(ctx, c.names.Billing("map"), "application/json", body)
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("identify: %w", err)
 	}
 	return nil
+}
+
+// mapping says whose a Stripe customer is.
+type mapping struct {
+	Customer       string `json:"customer"`
+	StripeCustomer string `json:"stripe_customer"`
 }
 
 func some(s string) *string {

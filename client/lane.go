@@ -207,7 +207,7 @@ func (c *Client) publish(ctx context.Context, subject, contentType string, body 
 		return c.memory.Publish(contentType, body)
 	}
 	if c.remote != nil {
-		return c.publishHTTP(ctx, contentType, body)
+		return c.publishHTTP(ctx, body)
 	}
 	if !c.nc.IsConnected() {
 		return errAway // rather than fill the connection's own buffer

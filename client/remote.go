@@ -84,11 +84,8 @@ func refused(path string, status int, body []byte) error {
 	return fmt.Errorf("%s: %d %s", path, status, p.Detail)
 }
 
-// publishHTTP is publish for a client without NATS: of the same messages.
-func (c *Client) publishHTTP(ctx context.Context, contentType string, body []byte) error {
-	if contentType != events.ContentTypeBatch {
-		return c.remote.identify(ctx, body)
-	}
+// publishHTTP delivers a message of usage without NATS.
+func (c *Client) publishHTTP(ctx context.Context, body []byte) error {
 	var post []byte
 	n := 0
 	send := func() error {
@@ -140,12 +137,8 @@ func (c *Client) postUsage(ctx context.Context, body []byte) error {
 	return refused(path, status, answer)
 }
 
-// identify tells of a customer what the account message says.
-func (r *remote) identify(ctx context.Context, account []byte) error {
-	var a events.Account
-	if err := json.Unmarshal(account, &a); err != nil {
-		return err
-	}
+// identify tells of a customer.
+func (r *remote) identify(ctx context.Context, a events.Account) error {
 	path := "/v1/customers/" + url.PathEscape(a.Customer)
 	a.Customer = ""
 	body, err := json.Marshal(a)

@@ -56,6 +56,7 @@ type Account struct {
 	Erase          bool                 `json:"erase,omitempty"`     // personal data only; counts stay
 	Subscription   *PlanState           `json:"subscription,omitempty"`
 	Payment        *Payment             `json:"payment,omitempty"`
+	Refund         *Refund              `json:"refund,omitempty"`
 	Click          *Click               `json:"click,omitempty"`
 	Mail           *MailReport          `json:"mail,omitempty"`
 	Gate           *GateSwitch          `json:"gate,omitempty"` // only on partition 0, without a customer
@@ -88,6 +89,17 @@ type Payment struct {
 	Currency string    `json:"currency"` // lower-case ISO 4217
 	At       time.Time `json:"at"`
 	Void     bool      `json:"void,omitempty"` // a late event showed that this was none: forget the key
+}
+
+// Refund is money that went back to a customer, or that a dispute asks back.
+type Refund struct {
+	Key      string    `json:"key"` // the charge's or the dispute's id
+	Event    string    `json:"event"`
+	Amount   int64     `json:"amount"`   // all refunds of the charge together, in the currency's smallest unit
+	Currency string    `json:"currency"` // lower-case ISO 4217
+	At       time.Time `json:"at"`
+	Dispute  bool      `json:"dispute,omitempty"`
+	Void     bool      `json:"void,omitempty"` // it is another customer's: forget the key
 }
 
 // Click is a visit to the upgrade link.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 )
@@ -83,6 +84,9 @@ func bodyError(err error, limit int64) error {
 	var tooLarge *http.MaxBytesError
 	if errors.Is(err, errTooLarge) || errors.As(err, &tooLarge) {
 		return &problem{Status: http.StatusRequestEntityTooLarge, Detail: fmt.Sprintf("the body has more than %d bytes: send it in parts", limit)}
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return &problem{Status: http.StatusRequestTimeout, Detail: "the body came in too slowly: send it again"}
 	}
 	return badRequest("the body could not be read: %v", err)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/billing"
 )
 
 func (s *Server) putCustomer(w http.ResponseWriter, r *http.Request) error {
@@ -53,16 +54,17 @@ func (s *Server) putCustomer(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, v)
 }
 
-// billingMap tells the fold of subscriptions which Stripe customer is ours.
+// billingMap tells the fold of subscriptions which Stripe customer is ours, or
+// that none is any more.
 func (s *Server) billingMap(a *events.Account) *nats.Msg {
-	if a.StripeCustomer == nil || *a.StripeCustomer == "" {
+	if a.StripeCustomer == nil {
 		return nil
 	}
-	body, err := json.Marshal(map[string]string{"customer": a.Customer, "stripe_customer": *a.StripeCustomer})
+	body, err := json.Marshal(billing.Mapping{Customer: a.Customer, StripeCustomer: *a.StripeCustomer})
 	if err != nil {
 		return nil // two strings always encode
 	}
-	return &nats.Msg{Subject: s.Names.Subject("billing.map"), Data: body}
+	return &nats.Msg{Subject: s.Names.Billing(string(billing.KindMap)), Data: body}
 }
 
 func (s *Server) deleteCustomer(w http.ResponseWriter, r *http.Request) error {

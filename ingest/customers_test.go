@@ -78,8 +78,11 @@ func TestNullsOfACustomer(t *testing.T) {
 	b := newBench(t)
 	b.want(200, "PUT", "/v1/customers/acme", `{"plan":null,"email":null,"stripe_customer":""}`)
 	a := b.accounts()[0]
-	if a.Plan == nil || a.Plan.Name != "" || a.Email == nil || *a.Email != "" || a.Locale != nil || a.Anchor != nil || len(b.stored("BILLING")) != 0 {
+	if a.Plan == nil || a.Plan.Name != "" || a.Email == nil || *a.Email != "" || a.Locale != nil || a.Anchor != nil {
 		t.Errorf("%+v", a)
+	}
+	if m := b.stored("BILLING"); len(m) != 1 || string(m[0].Data) != `{"customer":"acme","stripe_customer":""}` {
+		t.Errorf("the Stripe customers are not taken back: %+v", m)
 	}
 }
 

@@ -42,16 +42,20 @@ type standing struct {
 // ask puts a question about a customer to the owner of its partition, who
 // answers after having processed everything that was stored before.
 func (s *Server) ask(ctx context.Context, role, customer string, answer any) error {
+	return s.askOwner(ctx, role, events.PartitionOf(customer, s.Partitions), map[string]string{"customer": customer}, answer)
+}
+
+func (s *Server) askOwner(ctx context.Context, role string, partition int, question, answer any) error {
 	if !s.NC.IsConnected() { // a request would wait in vain
 		return fmt.Errorf("asking the %s: not connected", role)
 	}
 	ctx, cancel := context.WithTimeout(ctx, ownerTimeout)
 	defer cancel()
-	body, err := json.Marshal(map[string]string{"customer": customer})
+	body, err := json.Marshal(question)
 	if err != nil {
 		return err
 	}
-	m := nats.NewMsg(s.Names.Query(role, events.PartitionOf(customer, s.Partitions)))
+	m := nats.NewMsg(s.Names.Query(role, partition))
 	m.Header.Set(stream.FreshHeader, "1")
 	m.Data = body
 	reply, err := s.NC.RequestMsgWithContext(ctx, m)

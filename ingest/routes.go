@@ -19,8 +19,8 @@ type route struct {
 
 func (s *Server) publicRoutes() []route {
 	return []route{
-		{"POST", "/webhooks/stripe", "", s.stripeWebhook},
-		{"POST", "/webhooks/resend", "", s.resendWebhook},
+		{"POST", "/webhooks/stripe", "", s.bounded(s.stripeWebhook)},
+		{"POST", "/webhooks/resend", "", s.bounded(s.resendWebhook)},
 		{"GET", "/u/{token}", "", s.click},
 		{"GET", "/unsubscribe/{token}", "", s.unsubscribePage},
 		{"POST", "/unsubscribe/{token}", "", s.unsubscribe},
@@ -41,6 +41,7 @@ func (s *Server) privateRoutes() []route {
 		{"DELETE", "/v1/customers/{id}", ScopeAdmin, s.deleteCustomer},
 		{"", "/v1/auth", ScopeRead, s.auth},
 		{"", "/v1/auth/{rest...}", ScopeRead, s.auth},
+		{"GET", "/v1/stripe/unmapped", ScopeRead, s.unmapped},
 		{"GET", "/v1/funnel", ScopeRead, s.funnel},
 		{"GET", "/v1/explain", ScopeRead, s.explain},
 		{"POST", "/v1/adjust", ScopeAdmin, notYet},

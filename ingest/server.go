@@ -79,8 +79,9 @@ type Options struct {
 	Now        func() time.Time
 	Log        *slog.Logger // nil: slog.Default
 
-	// Verify checks a Stripe webhook's signature and returns the event's id
-	// and type; nil refuses webhooks, as without a secret none can be trusted.
+	// Verify checks a Stripe webhook's signature and mode and returns the
+	// event's id and type; nil refuses webhooks, as without a secret none can be
+	// trusted. The sender is told its error.
 	Verify func(payload []byte, header string) (id, typ string, err error)
 	// Resend handles the mail provider's webhooks; nil: there are none.
 	Resend http.Handler
@@ -105,6 +106,9 @@ type Server struct {
 	Options
 	publisher *Publisher
 	counters  counters
+	refusals  sparing       // of webhooks
+	busy      sparing       // 503
+	patience  time.Duration // for a webhook's body
 	closed    chan struct{}
 	close     func()
 }
@@ -120,7 +124,7 @@ func New(o Options) *Server {
 	if o.UpgradeURL == nil {
 		o.UpgradeURL = func() string { return "" }
 	}
-	s := &Server{Options: o, closed: make(chan struct{}), counters: newCounters(o.Metrics)}
+	s := &Server{Options: o, closed: make(chan struct{}), counters: newCounters(o.Metrics), patience: webhookPatience}
 	s.close = sync.OnceFunc(func() { close(s.closed) })
 	s.publisher = NewPublisher(o.JS, o.Names, o.Partitions)
 	return s

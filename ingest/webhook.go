@@ -4,10 +4,41 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidegate-io/tidegate/internal/billing"
 )
+
+// Bounds of webhooks: anyone can post here, and only the body tells who may.
+const (
+	maxWebhooks     = 128              // of one kind at a time
+	webhookPatience = 10 * time.Second // for a body to come in
+	webhookQueue    = time.Second      // for one's turn
+	refusalEvery    = 10 * time.Second // between lines in the log
+)
+
+// bounded lets at most maxWebhooks requests in at a time; those that would wait
+// long are told to come back, which Stripe and Resend do.
+func (s *Server) bounded(next handler) handler {
+	slots := make(chan struct{}, maxWebhooks)
+	return func(w http.ResponseWriter, r *http.Request) error {
+		turn, cancel := context.WithTimeout(r.Context(), webhookQueue)
+		defer cancel()
+		select {
+		case slots <- struct{}{}:
+			defer func() { <-slots }()
+		case <-turn.Done():
+			return &problem{Status: http.StatusServiceUnavailable, Detail: "too many webhooks at once: send it again", Retry: 5}
+		}
+		// Nobody keeps a turn by sending slowly. (It may not be a connection.)
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.patience))
+		return next(w, r)
+	}
+}
 
 // stripeWebhook stores a verified webhook as it came. Stripe repeats what is
 // not answered with 2xx for three days, which is the retry.
@@ -22,10 +53,12 @@ func (s *Server) stripeWebhook(w http.ResponseWriter, r *http.Request) error {
 	defer free()
 	id, typ, err := s.Verify(payload, r.Header.Get("Stripe-Signature"))
 	if err != nil {
-		s.Log.Warn("webhook was refused", slog.Any("error", err))
-		return badRequest("the webhook's signature or form is wrong: %v", err)
+		if n := s.refusals.count(time.Now()); n > 0 {
+			s.Log.Warn("webhooks were refused", slog.Uint64("count", n), slog.Any("error", err))
+		}
+		return badRequest("the webhook is refused: %v", err)
 	}
-	m := nats.NewMsg(s.Names.Subject("billing.stripe"))
+	m := nats.NewMsg(s.Names.Billing(string(billing.KindStripe)))
 	m.Data = payload
 	if id != "" { // it is Stripe's all the same: an error would bring it back for days
 		m.Header.Set(jetstream.MsgIDHeader, "stripe/"+id)
@@ -37,6 +70,23 @@ func (s *Server) stripeWebhook(w http.ResponseWriter, r *http.Request) error {
 	}
 	s.Log.Debug("webhook was stored", slog.String("event", id), slog.String("type", typ))
 	return writeJSON(w, http.StatusOK, map[string]bool{"received": true})
+}
+
+// sparing counts what may happen very often, so that a flood does not fill the
+// log.
+type sparing struct {
+	untold atomic.Uint64
+	next   atomic.Int64 // when it is told again, in Unix nanoseconds
+}
+
+// count adds one; it returns how many were not told yet when it is time to.
+func (s *sparing) count(now time.Time) uint64 {
+	s.untold.Add(1)
+	next := s.next.Load()
+	if now.UnixNano() < next || !s.next.CompareAndSwap(next, now.Add(refusalEvery).UnixNano()) {
+		return 0
+	}
+	return s.untold.Swap(0)
 }
 
 func (s *Server) resendWebhook(w http.ResponseWriter, r *http.Request) error {

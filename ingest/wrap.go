@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/VictoriaMetrics/metrics"
 )
@@ -110,7 +111,9 @@ func (s *Server) fail(w *recorder, r *http.Request, path string, err error) {
 	}
 	if p.Status == http.StatusServiceUnavailable {
 		s.counters.refused.Inc()
-		s.Log.Warn("request was refused for now", slog.String("path", path), slog.Any("error", err))
+		if n := s.busy.count(time.Now()); n > 0 {
+			s.Log.Warn("requests were refused for now", slog.Uint64("count", n), slog.String("path", path), slog.Any("error", err))
+		}
 	}
 	if w.status == 0 {
 		p.write(w)

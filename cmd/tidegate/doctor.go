@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -16,7 +15,6 @@ import (
 
 	"github.com/stripe/stripe-go/v76"
 
-	"github.com/tidegate-io/tidegate/internal/billing"
 	"github.com/tidegate-io/tidegate/internal/config"
 	"github.com/tidegate-io/tidegate/internal/mongo"
 	"github.com/tidegate-io/tidegate/internal/stream"
@@ -46,7 +44,7 @@ func (c *doctorCmd) Run(e *env) error {
 		f    func(*env, context.Context) (string, string)
 	}{
 		{"configuration", c.configuration}, {"tidegate", c.running}, {"nats", c.nats}, {"partitions", c.owners},
-		{"mongodb", c.mongodb}, {"stripe", c.stripe}, {"resend", c.resend}, {"billing", c.unmapped},
+		{"mongodb", c.mongodb}, {"stripe", c.stripe}, {"resend", c.resend}, {"billing", c.billing},
 	}
 	findings := []finding{}
 	failed := 0
@@ -238,30 +236,4 @@ func probe(ctx context.Context, url, key string) (string, string) {
 		return stateWarning, "answered " + resp.Status
 	}
 	return stateOK, "the key is accepted"
-}
-
-// unmapped names Stripe customers that are nobody's, and prices without a plan.
-func (c *doctorCmd) unmapped(e *env, ctx context.Context) (string, string) {
-	l, err := c.connect(e)
-	if err != nil {
-		return stateSkipped, "NATS is not reachable"
-	}
-	defer l.close()
-	reply, err := l.nc.RequestWithContext(ctx, l.names.Query(billing.Role, 0), []byte(`{"unmapped":true}`))
-	if err != nil {
-		return stateSkipped, "nobody runs the enforcer, which knows"
-	}
-	var answer struct {
-		Unmapped []struct {
-			StripeCustomer string `json:"stripe_customer"`
-		} `json:"unmapped"`
-	}
-	if err := json.Unmarshal(reply.Data, &answer); err != nil {
-		return stateFailed, err.Error()
-	}
-	if n := len(answer.Unmapped); n > 0 {
-		return stateWarning, fmt.Sprintf("%d Stripe customers are nobody's, such as %s: PUT /v1/customers/{id} with stripe_customer",
-			n, answer.Unmapped[0].StripeCustomer)
-	}
-	return stateOK, "every Stripe customer is somebody's"
 }

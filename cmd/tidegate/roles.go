@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"time"
+
+	"github.com/VictoriaMetrics/metrics"
 
 	"github.com/tidegate-io/tidegate/aggregator"
 	"github.com/tidegate-io/tidegate/client"
@@ -56,6 +59,9 @@ func (a *app) startRoles(ctx context.Context) error {
 			a.supervisor.Go(ctx, enforcer.Spec(a.names, p), func() stream.Processor { return enforcer.New(opt) })
 		}
 		a.startBilling(ctx)
+		if err := a.startStripe(ctx); err != nil {
+			return err
+		}
 	}
 	if a.set.has(roleNotifier) {
 		return a.startNotifier(ctx)
@@ -93,6 +99,14 @@ func (a *app) startBilling(ctx context.Context) {
 			p.Configure(billingConfig(now))
 		}
 		return p
+	})
+	a.metrics.RegisterMetricsWriter(func(w io.Writer) {
+		if p := a.billing.Load(); p != nil {
+			if f, owned := p.Figures(); owned {
+				metrics.WriteGaugeUint64(w, "tidegate_stripe_unmapped_customers", uint64(f.Unmapped))
+				metrics.WriteGaugeUint64(w, "tidegate_stripe_unknown_prices", uint64(f.Prices))
+			}
+		}
 	})
 	a.reconfigure = append(a.reconfigure, func(c *config.Config) {
 		if p := a.billing.Load(); p != nil {
@@ -135,11 +149,15 @@ func (a *app) startIngest() error {
 	}
 	a.cache = cache
 	a.onStop("decisions", cache.Close)
+	upgradePage, err := a.upgradePage()
+	if err != nil {
+		return err
+	}
 	srv := ingest.New(ingest.Options{
 		JS: a.js, NC: a.nc, Names: a.names, Partitions: a.partitions, Horizon: a.config.Load().Retention.Horizon,
 		Catalog: func() plan.Catalog { return *a.catalog.Load() }, Decisions: cache, Store: a.store,
 		Keys: a.set.Keys, Now: a.now, Log: a.log, Metrics: a.metrics,
-		Verify: a.verifyStripe(), LinkSecret: a.set.Secret, UpgradeURL: func() string { return a.config.Load().Upgrade.URL },
+		Verify: a.verifyStripe(), LinkSecret: a.set.Secret, Upgrade: upgradePage, UpgradeURL: func() string { return a.config.Load().Upgrade.URL },
 		Funnel: funnel.Answer,
 		Resend: a.resendWebhook(),
 		Ready:  a.readiness(),
@@ -158,21 +176,29 @@ func (a *app) verifyStripe() func([]byte, string) (string, string, error) {
 	}
 	return func(payload []byte, header string) (string, string, error) {
 		e, err := billing.Verify(payload, header, a.set.StripeSecrets, a.now())
+		if err == nil {
+			err = e.CheckMode(a.set.StripeMode)
+		}
 		return e.ID, e.Type, err
 	}
+}
+
+// stored is what /readyz says of the store. Events are counted and decided
+// without it.
+func (a *app) stored(ctx context.Context) error {
+	if err := a.store.Ping(ctx); err != nil {
+		return ingest.Degraded{Err: err}
+	}
+	return nil
 }
 
 // readiness is what /readyz asks.
 func (a *app) readiness() map[string]func(context.Context) error {
 	return map[string]func(context.Context) error{
-		"nats": func(ctx context.Context) error { return a.nc.FlushWithContext(ctx) },
-		"store": func(ctx context.Context) error {
-			if err := a.store.Ping(ctx); err != nil {
-				return ingest.Degraded{Err: err} // events are counted and decided without it
-			}
-			return nil
-		},
+		"nats":       func(ctx context.Context) error { return a.nc.FlushWithContext(ctx) },
+		"store":      a.stored,
 		"partitions": func(context.Context) error { return a.supervisor.Ready() },
+		"owners":     a.owners,
 		"decisions": func(context.Context) error {
 			if !a.cache.Ready() {
 				return errors.New("the cache has not been filled yet")

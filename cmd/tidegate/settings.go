@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/tidegate-io/tidegate/ingest"
+	"github.com/tidegate-io/tidegate/internal/billing"
 	"github.com/tidegate-io/tidegate/internal/config"
 )
 
@@ -33,7 +34,8 @@ type settings struct {
 	MongoDatabase string
 	MongoBulk     int // documents a command; 0: the store's default
 
-	StripeSecrets []string
+	StripeSecrets []string     // of its webhooks
+	StripeMode    billing.Mode // of which webhooks are taken; "": of either
 	ResendKey     string
 	ResendBase    string
 	ResendSecrets []string // of its webhooks
@@ -91,6 +93,9 @@ func (s *settings) fromEnvironment() error {
 	s.StripeSecrets, s.ResendSecrets = list(stripe), list(resend)
 	s.Secret = []byte(secret)
 	var err error
+	if s.StripeMode, err = stripeMode(); err != nil {
+		return err
+	}
 	if s.Keys, err = ingest.ParseKeys(keys); err != nil {
 		return fmt.Errorf("TIDEGATE_API_KEYS: %w", err)
 	}
@@ -100,6 +105,28 @@ func (s *settings) fromEnvironment() error {
 		}
 	}
 	return s.checkExposure()
+}
+
+// stripeMode is the mode that STRIPE_MODE or the key says.
+func stripeMode() (billing.Mode, error) {
+	key, err := lookup("STRIPE_SECRET_KEY")
+	if err != nil {
+		return "", err
+	}
+	said, err := lookup("STRIPE_MODE")
+	if err != nil {
+		return "", err
+	}
+	mode, ofKey := billing.Mode(said), billing.ModeOfKey(key)
+	switch {
+	case mode == "":
+		return ofKey, nil
+	case mode != billing.ModeLive && mode != billing.ModeTest:
+		return "", fmt.Errorf("STRIPE_MODE: %q is neither live nor test", said)
+	case ofKey != "" && ofKey != mode:
+		return "", fmt.Errorf("STRIPE_MODE is %s, but STRIPE_SECRET_KEY is a key of %s mode: set the key of the same mode", mode, ofKey)
+	}
+	return mode, nil
 }
 
 // list splits at commas: a secret is being rotated while there are two.

@@ -2,7 +2,6 @@ package billing
 
 import (
 	"encoding/json"
-	"fmt"
 	"strings"
 	"time"
 
@@ -13,7 +12,7 @@ import (
 type sight struct {
 	stamp    stamp
 	kind     string // event type; "" when it was fetched
-	object   json.RawMessage
+	object   any    // what decode has made of it
 	previous json.RawMessage
 	key      string // metadata key of our customer
 }
@@ -24,11 +23,13 @@ type absorbed struct {
 	prices   []string // to be committed
 	repriced []string // those of them that may lead to another plan now
 	products []string
+	charge   string
 }
 
 // eventSight is false for an event that shows no object.
-func eventSight(e *Envelope, key string) (sight, bool) {
-	if e.Thin || e.Object == nil || e.ID == "" || e.Created.IsZero() {
+func eventSight(rec *Record, key string) (sight, bool) {
+	e := &rec.Event
+	if rec.object == nil || e.Thin || e.ID == "" || e.Created.IsZero() {
 		return sight{}, false
 	}
 	rank := rankUpdated
@@ -40,51 +41,36 @@ func eventSight(e *Envelope, key string) (sight, bool) {
 	}
 	return sight{
 		stamp: stamp{At: e.Created, Rank: rank, ID: e.ID},
-		kind:  e.Type, object: e.Object, previous: e.Previous, key: key,
+		kind:  e.Type, object: rec.object, previous: e.Previous, key: key,
 	}, true
 }
 
-func fetchedSight(f *Fetched, key string) sight {
-	at := f.At.UTC().Truncate(time.Second)
-	return sight{stamp: stamp{At: at, Rank: rankFetched}, object: f.Object, key: key}
+func fetchedSight(rec *Record, key string) sight {
+	at := rec.Fetched.At.UTC().Truncate(time.Second) // as whole as the times of events
+	return sight{stamp: stamp{At: at, Rank: rankFetched, Seq: rec.Seq, ID: rec.Fetched.ID}, object: rec.object, key: key}
 }
 
-// absorb joins the facts of one object; what the fold has no use for is left
-// alone. The error is ErrRecord.
-func (f *facts) absorb(s sight) (absorbed, error) {
-	var head struct {
-		ID     text `json:"id"`
-		Object text `json:"object"`
+// absorb joins the facts of one object.
+func (f *facts) absorb(s sight) absorbed {
+	switch o := s.object.(type) {
+	case *subscriptionObject:
+		return f.subscription(s, o)
+	case *invoiceObject:
+		return f.invoice(s, o)
+	case *sessionObject:
+		return f.session(s, o)
+	case *customerObject:
+		return f.customer(s, o)
+	case *priceObject:
+		return f.price(s, o)
+	case *productObject:
+		return f.productChange(s, o)
+	case *chargeObject:
+		return f.charge(s, o)
+	case *disputeObject:
+		return f.dispute(s, o)
 	}
-	if err := json.Unmarshal(s.object, &head); err != nil {
-		return absorbed{}, fmt.Errorf("%w: %w", ErrRecord, err)
-	}
-	if s.stamp.ID == "" {
-		s.stamp.ID = string(head.ID)
-	}
-	switch head.Object {
-	case "subscription":
-		return read(s, f.subscription)
-	case "invoice":
-		return read(s, f.invoice)
-	case "checkout.session":
-		return read(s, f.session)
-	case "customer":
-		return read(s, f.customer)
-	case "price":
-		return read(s, f.price)
-	case "product":
-		return read(s, f.productChange)
-	}
-	return absorbed{}, nil
-}
-
-func read[T any](s sight, join func(sight, *T) absorbed) (absorbed, error) {
-	o := new(T)
-	if err := json.Unmarshal(s.object, o); err != nil {
-		return absorbed{}, fmt.Errorf("%w: %w", ErrRecord, err)
-	}
-	return join(s, o), nil
+	return absorbed{}
 }
 
 // ours is the customer that metadata or a reference names; what can't be an id
@@ -101,7 +87,7 @@ func ours(id string) string {
 const serialKey = "tidegate_dev_serial"
 
 func (f *facts) subscription(s sight, o *subscriptionObject) absorbed {
-	if o.ID == "" || o.Customer == "" {
+	if o.ID == "" || o.party() == "" {
 		return absorbed{}
 	}
 	if n := o.Metadata.get(serialKey); n != "" {
@@ -115,9 +101,9 @@ func (f *facts) subscription(s sight, o *subscriptionObject) absorbed {
 	if s.stamp.Rank == rankDeleted {
 		v.Status = "canceled"
 	}
-	p := f.party(string(o.Customer))
+	p := f.party(o.party())
 	p.sub(string(o.ID)).add(v, o.Created.Time)
-	out := absorbed{party: string(o.Customer)}
+	out := absorbed{party: o.party()}
 	for _, it := range v.Items {
 		stored, matters := f.Prices.addPrice(it, s.stamp)
 		if stored {
@@ -132,16 +118,18 @@ func (f *facts) subscription(s sight, o *subscriptionObject) absorbed {
 
 func (f *facts) invoice(s sight, o *invoiceObject) absorbed {
 	sid := o.subscription()
-	if o.Customer == "" || sid == "" {
+	if o.party() == "" || sid == "" {
 		return absorbed{}
 	}
-	p := f.party(string(o.Customer))
+	p := f.party(o.party())
 	p.claim(sourceInvoice, sid, claim{Stamp: s.stamp, Value: ours(o.claims(s.key))})
 	paid := s.kind == "invoice.paid" || s.kind == "invoice.payment_succeeded" || s.kind == "" && o.Status == "paid"
 	if paid && o.AmountPaid > 0 {
 		at := s.stamp
-		if s.kind == "" {
-			at.At = later(o.Created.Time, o.Transitions.PaidAt.Time)
+		if t := o.Transitions.PaidAt.Time; !t.IsZero() { // the same whether an event or a fetch tells
+			at.At = t
+		} else if s.kind == "" {
+			at.At = o.Created.Time
 		}
 		if !at.At.IsZero() {
 			p.sub(sid).pay(evidence{
@@ -150,14 +138,14 @@ func (f *facts) invoice(s sight, o *invoiceObject) absorbed {
 			})
 		}
 	}
-	return absorbed{party: string(o.Customer)}
+	return absorbed{party: o.party()}
 }
 
 func (f *facts) session(s sight, o *sessionObject) absorbed {
-	if o.Customer == "" {
+	if o.party() == "" {
 		return absorbed{}
 	}
-	p := f.party(string(o.Customer))
+	p := f.party(o.party())
 	sid := string(o.Subscription)
 	p.claim(sourceSession, sid, claim{Stamp: s.stamp, Value: ours(o.Metadata.get(s.key))})
 	p.claim(sourceReference, sid, claim{Stamp: s.stamp, Value: ours(string(o.ClientReferenceID))})
@@ -169,7 +157,7 @@ func (f *facts) session(s sight, o *sessionObject) absorbed {
 			Initial: true, Billed: o.Created.Time,
 		})
 	}
-	return absorbed{party: string(o.Customer)}
+	return absorbed{party: o.party()}
 }
 
 func (f *facts) customer(s sight, o *customerObject) absorbed {

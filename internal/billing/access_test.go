@@ -2,6 +2,7 @@ package billing
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"testing"
@@ -13,7 +14,7 @@ func folded(t *testing.T, cfg Config, shops ...*shop) *State {
 	t.Helper()
 	s := New(cfg)
 	sc := scenario{shops: shops}
-	fold(t, s, sc.records(), time.Time{})
+	fold(s, sc.records(), time.Time{})
 	return s
 }
 
@@ -97,7 +98,7 @@ func TestRenewalsSayNothing(t *testing.T) {
 		sh.evs = nil
 		sh.wait(month).update("sub_1", fields{"current_period_end": sh.at.Add(month).Unix()})
 		sc := scenario{shops: []*shop{sh}}
-		for _, c := range fold(t, s, sc.records(), sh.at) {
+		for _, c := range fold(s, sc.records(), sh.at) {
 			if c.Account != nil {
 				t.Fatalf("renewal %d said %+v", i, c.Account)
 			}
@@ -167,7 +168,7 @@ func TestPlanOfPrice(t *testing.T) {
 func TestUnknownPriceAlertsUntilConfigured(t *testing.T) {
 	s := New(testConfig())
 	sc := scenario{shops: []*shop{newShop("cus_1", "acme").create("sub_1", "price_x", "active").invoice("invoice.paid", "sub_1", 100, "subscription_create")}}
-	changes := fold(t, s, sc.records(), t0)
+	changes := fold(s, sc.records(), t0)
 	if len(changes) == 0 || !reflect.DeepEqual(changes[0].UnknownPrices, []string{"price_x"}) || changes[0].Account.Subscription.Paid {
 		t.Fatalf("changes %+v", changes)
 	}
@@ -241,6 +242,26 @@ func TestWhoseSubscription(t *testing.T) {
 	}
 }
 
+// TestAccountsThatAreCustomers: in new versions an account may stand in the
+// customer's place.
+func TestAccountsThatAreCustomers(t *testing.T) {
+	sh := newShop("cus_1", "acme")
+	sh.shape = shapes[len(shapes)-1]
+	sh.create("sub_1", "price_pro", "active")
+	var e fields
+	if err := json.Unmarshal(sh.evs[0], &e); err != nil {
+		t.Fatal(err)
+	}
+	o := e["data"].(fields)["object"].(fields)
+	o["customer"], o["customer_account"] = nil, "acct_1"
+	sh.evs = nil
+	sh.emit("customer.subscription.created", o, nil)
+	s := folded(t, testConfig(), sh)
+	if doc, _ := s.Subscription("acme"); doc.Plan != "pro" || doc.StripeCustomer != "acct_1" {
+		t.Errorf("document %+v", doc)
+	}
+}
+
 func TestOneStripeCustomerForSeveralCustomers(t *testing.T) {
 	agency := newShop("cus_1", "")
 	agency.customer("customer.created", "agency@acme.example")
@@ -261,35 +282,92 @@ func TestDeletedCustomerLosesAddress(t *testing.T) {
 	s := folded(t, testConfig(), sh)
 	sh.evs = nil
 	sc := scenario{shops: []*shop{sh.wait(time.Hour).customer("customer.deleted", "ada@acme.example")}}
-	c := fold(t, s, sc.records(), sh.at)
+	c := fold(s, sc.records(), sh.at)
 	if len(c) != 1 || c[0].Account.Email == nil || *c[0].Account.Email != "" || c[0].Account.Subscription.Paid {
 		t.Errorf("changes %+v", c[0].Account)
 	}
 }
 
+func fetchedRecord(t *testing.T, seq uint64, at time.Time, o fields) Record {
+	t.Helper()
+	raw, err := json.Marshal(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := NewFetched(raw, "2023-10-16", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := json.Marshal(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec, err := ParseRecord(KindFetched, body, seq, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rec
+}
+
 func TestFetchedObjectOrdersAmongEvents(t *testing.T) {
 	sh := newShop("cus_1", "acme").buy("sub_1", "price_pro")
-	s := folded(t, testConfig(), sh)
-	fetch := func(at time.Time, status string) {
-		t.Helper()
+	fetch := func(seq uint64, at time.Time, status string) Record {
 		sh.subs["sub_1"]["status"] = status
-		o := sh.object("sub_1")
-		raw, err := json.Marshal(o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := s.Apply(Record{Kind: KindFetched, Seq: 50, Time: at, Fetched: Fetched{At: at, Object: raw}}); err != nil {
-			t.Fatal(err)
+		return fetchedRecord(t, seq, at, sh.object("sub_1"))
+	}
+	status := func(recs ...Record) string {
+		s := folded(t, testConfig(), sh)
+		fold(s, recs, time.Time{})
+		doc, _ := s.Subscription("acme")
+		return doc.Status
+	}
+	early, same := fetch(50, t0.Add(-time.Minute), "canceled"), fetch(51, t0, "unpaid")
+	twice, next := fetch(52, t0.Add(500*time.Millisecond), "past_due"), fetch(40, t0.Add(time.Second), "paused")
+	for _, c := range []struct {
+		want string
+		recs []Record
+	}{
+		{"active", []Record{early}},
+		{"unpaid", []Record{early, same}}, // it has seen the changes of its second
+		{"past_due", []Record{twice, same}},
+		{"past_due", []Record{same, twice}},
+		{"paused", []Record{next, twice}},
+	} {
+		if got := status(c.recs...); got != c.want {
+			t.Errorf("status %q, want %q: %+v", got, c.want, c.recs)
 		}
 	}
-	fetch(t0.Add(-time.Minute), "canceled")
-	fetch(t0, "unpaid") // the events of that second have seen more
-	if doc, _ := s.Subscription("acme"); doc.Status != "active" {
-		t.Errorf("an older sight wins: %+v", doc)
+	sh.subs["sub_1"]["status"] = "active"
+	sh.at = t0
+	sh.end("sub_1")
+	if got := status(same); got != "canceled" {
+		t.Errorf("an end of the same second is lost: %q", got)
 	}
-	fetch(t0.Add(time.Hour), "unpaid")
-	if doc, _ := s.Subscription("acme"); doc.Status != "unpaid" || doc.Plan != "free" {
-		t.Errorf("a newer sight does not win: %+v", doc)
+}
+
+func TestFetchedInvoiceIsThePaymentOfItsEvent(t *testing.T) {
+	sh := newShop("cus_1", "acme").create("sub_1", "price_pro", "active")
+	o := fields{"id": "in_1", "object": "invoice", "customer": "cus_1", "subscription": "sub_1", "status": "paid", "amount_paid": 2000,
+		"currency": "usd", "billing_reason": "subscription_create", "created": t0.Unix(), "status_transitions": fields{"paid_at": t0.Add(time.Second).Unix()}}
+	fetched := fetchedRecord(t, 9, t0.Add(time.Minute), o)
+	s := folded(t, testConfig(), sh)
+	fold(s, []Record{fetched}, time.Time{})
+	if got := paymentsOf(s, "acme"); got != "acme/sub_1 in_1 free→pro 2000" {
+		t.Errorf("payments %q", got)
+	}
+	sh.wait(3*time.Second).emit("invoice.paid", o, nil)
+	s = folded(t, testConfig(), sh)
+	fold(s, []Record{fetched}, time.Time{})
+	if got := paymentsOf(s, "acme"); got != "acme/sub_1 evt_cus_1_898 free→pro 2000" {
+		t.Errorf("payments %q", got)
+	}
+}
+
+func TestFetchedNeedsAnObject(t *testing.T) {
+	for _, raw := range []string{"", "null", "{}", "[]", `{"id":"sub_1"}`, `{"object":"subscription"}`} {
+		if _, err := NewFetched(json.RawMessage(raw), "", t0); !errors.Is(err, ErrRecord) {
+			t.Errorf("%q: error %v", raw, err)
+		}
 	}
 }
 

@@ -22,7 +22,7 @@ func (s *State) change(customer string) []Change {
 	if old == nil {
 		old = &sent{}
 	}
-	now := sent{State: v.state, Email: v.email, Party: v.party, Payments: old.Payments, Digest: old.Digest, Document: old.Document, Unknown: v.unknown}
+	now := sent{State: v.state, Email: v.email, Party: v.party, Payments: old.Payments, Refunds: old.Refunds, Digest: old.Digest, Document: old.Document, Unknown: v.unknown}
 	first := Change{Customer: customer}
 	account := events.Account{Customer: customer}
 	if !sameState(old.State, now.State) {
@@ -53,7 +53,10 @@ func (s *State) change(customer string) []Change {
 	}
 	paid := s.pay(customer, &now, v.payments)
 	out = append(out, paid...)
+	out = append(out, s.refund(customer, &now)...)
 	if len(out) > 0 || !slices.Equal(old.Unknown, now.Unknown) {
+		s.noteUnknown(customer, old.Unknown, false)
+		s.noteUnknown(customer, now.Unknown, true)
 		s.facts.Customers[customer] = &now
 		s.dirty.customers[customer] = true
 	}

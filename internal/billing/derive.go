@@ -26,7 +26,7 @@ type view struct {
 // view derives a customer's view from the facts and the clock. Positions apart,
 // it does not depend on the order of the records.
 func (s *State) view(customer string) view {
-	v := view{doc: events.Subscription{
+	v := view{state: events.PlanState{Position: s.facts.Seq}, doc: events.Subscription{
 		Customer: customer, Plan: s.cfg.Plans.Default, Position: s.facts.Seq,
 		Subscriptions: []events.StripeSubscription{}, History: []events.PlanChange{},
 	}}

@@ -33,14 +33,14 @@ var decoding = func() cbor.DecMode {
 
 // dirty is what has changed since the last commit.
 type dirty struct {
-	parties, links, prices, products, customers map[string]bool
-	seen                                        []string
+	parties, links, unlinked, prices, products, charges, customers map[string]bool
+	seen                                                           []string
 }
 
 func newDirty() dirty {
 	return dirty{
-		parties: map[string]bool{}, links: map[string]bool{}, prices: map[string]bool{},
-		products: map[string]bool{}, customers: map[string]bool{},
+		parties: map[string]bool{}, links: map[string]bool{}, unlinked: map[string]bool{}, prices: map[string]bool{},
+		products: map[string]bool{}, charges: map[string]bool{}, customers: map[string]bool{},
 	}
 }
 
@@ -54,10 +54,13 @@ func (d *dirty) add(a absorbed) {
 	for _, id := range a.products {
 		d.products[id] = true
 	}
+	if a.charge != "" {
+		d.charges[a.charge] = true
+	}
 }
 
 func (d *dirty) empty() bool {
-	return len(d.parties)+len(d.links)+len(d.prices)+len(d.products)+len(d.customers)+len(d.seen) == 0
+	return len(d.parties)+len(d.links)+len(d.unlinked)+len(d.prices)+len(d.products)+len(d.charges)+len(d.customers)+len(d.seen) == 0
 }
 
 // delta is a commit: every entry replaces the one before it. A snapshot is the
@@ -69,16 +72,19 @@ type delta struct {
 	Written   uint64                  `cbor:"w,omitempty"` // documents up to this one are written
 	Parties   map[string]*party       `cbor:"p,omitempty"`
 	Links     map[string]link         `cbor:"l,omitempty"`
+	Unlinked  map[string]uint64       `cbor:"x,omitempty"`
 	Prices    map[string]*priceFact   `cbor:"c,omitempty"`
 	Products  map[string]*productFact `cbor:"o,omitempty"`
+	Charges   map[string]*chargeFact  `cbor:"h,omitempty"`
 	Customers map[string]*sent        `cbor:"u,omitempty"`
 	Seen      map[string]int64        `cbor:"s,omitempty"`
 	SeenDay   int64                   `cbor:"d,omitempty"`
+	Thin      Thin                    `cbor:"v,omitzero"`
 }
 
 func (s *State) head(written uint64) delta {
 	f := &s.facts
-	return delta{Seq: f.Seq, Clock: f.Clock, Documents: f.Documents, Written: written, SeenDay: f.SeenDay}
+	return delta{Seq: f.Seq, Clock: f.Clock, Documents: f.Documents, Written: written, SeenDay: f.SeenDay, Thin: f.Thin}
 }
 
 // Snapshot encodes the state. Equal states have equal bytes. written is kept
@@ -86,7 +92,8 @@ func (s *State) head(written uint64) delta {
 func (s *State) Snapshot(written uint64) ([]byte, error) {
 	d, f := s.head(written), &s.facts
 	d.Parties, d.Links, d.Customers, d.Seen = f.Parties, f.Links, f.Customers, f.Seen
-	d.Prices, d.Products = f.Prices.Prices, f.Prices.Products
+	d.Unlinked = f.Unlinked
+	d.Prices, d.Products, d.Charges = f.Prices.Prices, f.Prices.Products, f.Charges
 	return encoding.Marshal(d)
 }
 
@@ -97,7 +104,9 @@ func (s *State) Delta(written uint64) ([]byte, error) {
 	}
 	d, f := s.head(written), &s.facts
 	d.Parties, d.Links = pick(f.Parties, s.dirty.parties), pick(f.Links, s.dirty.links)
+	d.Unlinked = pick(f.Unlinked, s.dirty.unlinked)
 	d.Prices, d.Products = pick(f.Prices.Prices, s.dirty.prices), pick(f.Prices.Products, s.dirty.products)
+	d.Charges = pick(f.Charges, s.dirty.charges)
 	d.Customers = pick(f.Customers, s.dirty.customers)
 	d.Seen = make(map[string]int64, len(s.dirty.seen))
 	for _, id := range s.dirty.seen {
@@ -147,10 +156,13 @@ func (f *facts) patch(b []byte) (written uint64, err error) {
 	}
 	f.Clock = d.Clock.UTC()
 	f.Seq, f.Documents, f.SeenDay = d.Seq, d.Documents, d.SeenDay
+	f.Thin = Thin{Count: d.Thin.Count, Last: d.Thin.Last.UTC()}
 	maps.Copy(f.Parties, d.Parties)
 	maps.Copy(f.Links, d.Links)
+	maps.Copy(f.Unlinked, d.Unlinked)
 	maps.Copy(f.Prices.Prices, d.Prices)
 	maps.Copy(f.Prices.Products, d.Products)
+	maps.Copy(f.Charges, d.Charges)
 	maps.Copy(f.Customers, d.Customers)
 	maps.Copy(f.Seen, d.Seen)
 	return d.Written, nil

@@ -14,7 +14,7 @@ type Envelope struct {
 	Type       string          // such as customer.subscription.updated
 	Created    time.Time       // by Stripe's clock, in whole seconds; UTC
 	APIVersion string          // whose shape Object has
-	Livemode   bool            // false in Stripe's test mode
+	Livemode   *bool           // false in Stripe's test mode; nil: it does not say
 	Thin       bool            // a v2 event: it names an object and does not hold it
 	Object     json.RawMessage // data.object, or nil
 	Previous   json.RawMessage // data.previous_attributes, or nil

@@ -16,20 +16,21 @@ type stamp struct {
 	At     time.Time `cbor:"t"`
 	Serial int64     `cbor:"s,omitempty"` // orders `tidegate dev`'s events of one second
 	Rank   int       `cbor:"r,omitempty"`
+	Seq    uint64    `cbor:"q,omitempty"` // orders what was fetched in one second; an event has none
 	ID     string    `cbor:"i"`
 }
 
 // Ranks of events of one second.
 const (
-	rankFetched = iota
-	rankCreated
+	rankCreated = iota + 1
 	rankUpdated
-	rankDeleted
+	rankFetched // has seen the other changes, and if not, is fetched again after them
+	rankDeleted // is final
 )
 
 func (a stamp) compare(b stamp) int {
 	return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.Serial, b.Serial),
-		cmp.Compare(a.Rank, b.Rank), cmp.Compare(a.ID, b.ID))
+		cmp.Compare(a.Rank, b.Rank), cmp.Compare(a.Seq, b.Seq), cmp.Compare(a.ID, b.ID))
 }
 
 // before orders payments: the first one counts.
@@ -97,7 +98,7 @@ type version struct {
 
 func (v *version) compare(o *version) int {
 	return cmp.Or(v.Stamp.At.Compare(o.Stamp.At), cmp.Compare(v.Stamp.Serial, o.Stamp.Serial),
-		cmp.Compare(v.Stamp.Rank, o.Stamp.Rank), v.PeriodEnd.Compare(o.PeriodEnd),
+		cmp.Compare(v.Stamp.Rank, o.Stamp.Rank), cmp.Compare(v.Stamp.Seq, o.Stamp.Seq), v.PeriodEnd.Compare(o.PeriodEnd),
 		cmp.Compare(v.Stamp.ID, o.Stamp.ID))
 }
 

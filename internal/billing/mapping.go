@@ -26,6 +26,46 @@ type link struct {
 	Seq      uint64 `cbor:"s"`
 }
 
+// linked is the customer that the operator has given a Stripe customer to, or "".
+func (s *State) linked(id string) string {
+	l := s.facts.Links[id]
+	if l.Customer == "" || s.facts.Unlinked[l.Customer] > l.Seq {
+		return ""
+	}
+	return l.Customer
+}
+
+// link takes the operator's word on whose a Stripe customer is.
+func (s *State) link(m Mapping, seq uint64) []Change {
+	if m.StripeCustomer == "" {
+		return s.unlink(m.Customer, seq)
+	}
+	if old, ok := s.facts.Links[m.StripeCustomer]; ok && old.Seq >= seq {
+		return nil
+	}
+	s.facts.Links[m.StripeCustomer] = link{Customer: m.Customer, Seq: seq}
+	s.dirty.links[m.StripeCustomer] = true
+	s.facts.party(m.StripeCustomer)
+	s.dirty.parties[m.StripeCustomer] = true
+	return s.changes(s.reindex(m.StripeCustomer))
+}
+
+// unlink takes back what the operator has said of a customer until now.
+func (s *State) unlink(customer string, seq uint64) []Change {
+	if s.facts.Unlinked[customer] >= seq {
+		return nil
+	}
+	s.facts.Unlinked[customer] = seq
+	s.dirty.unlinked[customer] = true
+	affected := map[string]bool{}
+	for id, l := range s.facts.Links {
+		if l.Customer == customer {
+			maps.Copy(affected, s.reindex(id))
+		}
+	}
+	return s.changes(affected)
+}
+
 // owners are our customers that a Stripe customer belongs to: more than one
 // when its subscriptions name different ones.
 func (s *State) owners(id string) map[string]bool {
@@ -49,8 +89,8 @@ func (s *State) owners(id string) map[string]bool {
 // else what its own objects say, else its Stripe customer's metadata, else
 // what the Stripe customer's other objects say. Never a guess by e-mail.
 func (s *State) subOwner(id string, p *party, sid string, sub *sub) string {
-	if l := s.facts.Links[id]; l.Customer != "" {
-		return l.Customer
+	if c := s.linked(id); c != "" {
+		return c
 	}
 	if v, ok := sub.newest(); ok && v.Customer != "" {
 		return v.Customer
@@ -68,8 +108,8 @@ func (s *State) subOwner(id string, p *party, sid string, sub *sub) string {
 
 // partyOwner is the customer that a Stripe customer as a whole is for.
 func (s *State) partyOwner(id string, p *party) string {
-	if l := s.facts.Links[id]; l.Customer != "" {
-		return l.Customer
+	if c := s.linked(id); c != "" {
+		return c
 	}
 	var best claim
 	for _, sid := range slices.Sorted(maps.Keys(p.Subs)) {

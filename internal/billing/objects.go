@@ -1,7 +1,9 @@
 package billing
 
 import (
+	"cmp"
 	"encoding/json"
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -10,6 +12,53 @@ import (
 // The objects below hold each field where any API version has it. Ids, names
 // and times of an unexpected type count as absent; an amount of one makes the
 // object unreadable.
+
+// head is what every object has.
+type head struct {
+	ID     text `json:"id"`
+	Object text `json:"object"`
+}
+
+func headOf(object json.RawMessage) (head, error) {
+	var h head
+	if err := json.Unmarshal(object, &h); err != nil {
+		return h, fmt.Errorf("%w: %w", ErrRecord, err)
+	}
+	return h, nil
+}
+
+// decode reads an object that the fold has a use for; of any other it is nil.
+func decode(raw json.RawMessage) (any, error) {
+	h, err := headOf(raw)
+	if err != nil {
+		return nil, err
+	}
+	var o any
+	switch h.Object {
+	case "subscription":
+		o = new(subscriptionObject)
+	case "invoice":
+		o = new(invoiceObject)
+	case "checkout.session":
+		o = new(sessionObject)
+	case "customer":
+		o = new(customerObject)
+	case "price":
+		o = new(priceObject)
+	case "product":
+		o = new(productObject)
+	case "charge":
+		o = new(chargeObject)
+	case "dispute":
+		o = new(disputeObject)
+	default:
+		return nil, nil
+	}
+	if err := json.Unmarshal(raw, o); err != nil {
+		return nil, fmt.Errorf("%w: a %s: %w", ErrRecord, h.Object, err)
+	}
+	return o, nil
+}
 
 // stripeTime is a moment in Unix seconds or, in v2 objects, RFC 3339.
 type stripeTime struct{ time.Time }
@@ -107,6 +156,15 @@ type customerObject struct {
 	Metadata metadata `json:"metadata"`
 }
 
+// holder is who an object belongs to: a customer or, in newer versions, an
+// account that stands for one.
+type holder struct {
+	Customer ref  `json:"customer"`
+	Account  text `json:"customer_account"`
+}
+
+func (h *holder) party() string { return cmp.Or(string(h.Customer), string(h.Account)) }
+
 type subscriptionItem struct {
 	Price     priceObject `json:"price"`
 	Plan      priceObject `json:"plan"` // before there were prices; the ids are the same
@@ -114,8 +172,8 @@ type subscriptionItem struct {
 }
 
 type subscriptionObject struct {
-	ID          text                     `json:"id"`
-	Customer    ref                      `json:"customer"`
+	ID text `json:"id"`
+	holder
 	Status      text                     `json:"status"`
 	Metadata    metadata                 `json:"metadata"`
 	Created     stripeTime               `json:"created"`
@@ -155,100 +213,6 @@ func (s *subscriptionObject) items() []item {
 	}
 	slices.SortFunc(items, item.compare)
 	return slices.Compact(items)
-}
-
-type subscriptionDetails struct {
-	Subscription ref      `json:"subscription"`
-	Metadata     metadata `json:"metadata"`
-}
-
-type lineItem struct {
-	Amount       int64       `json:"amount"`
-	Subscription ref         `json:"subscription"`
-	Price        priceObject `json:"price"`
-	Pricing      struct {
-		Details struct {
-			Price   ref `json:"price"`
-			Product ref `json:"product"`
-		} `json:"price_details"`
-	} `json:"pricing"`
-	Parent struct {
-		Item subscriptionDetails `json:"subscription_item_details"`
-	} `json:"parent"`
-}
-
-type invoiceObject struct {
-	ID            text                `json:"id"`
-	Customer      ref                 `json:"customer"`
-	Subscription  ref                 `json:"subscription"` // before 2025-03-31
-	Details       subscriptionDetails `json:"subscription_details"`
-	Status        text                `json:"status"`
-	AmountPaid    int64               `json:"amount_paid"`
-	Currency      text                `json:"currency"`
-	BillingReason text                `json:"billing_reason"`
-	Created       stripeTime          `json:"created"`
-	Lines         listOf[lineItem]    `json:"lines"`
-	Parent        struct {
-		Details subscriptionDetails `json:"subscription_details"`
-	} `json:"parent"`
-	Transitions struct {
-		PaidAt stripeTime `json:"paid_at"`
-	} `json:"status_transitions"`
-}
-
-func (i *invoiceObject) subscription() string {
-	for _, r := range []ref{i.Subscription, i.Parent.Details.Subscription} {
-		if r != "" {
-			return string(r)
-		}
-	}
-	for _, l := range i.Lines.Data {
-		if l.Subscription != "" {
-			return string(l.Subscription)
-		}
-		if l.Parent.Item.Subscription != "" {
-			return string(l.Parent.Item.Subscription)
-		}
-	}
-	return ""
-}
-
-func (i *invoiceObject) claims(key string) string {
-	if c := i.Details.Metadata.get(key); c != "" {
-		return c
-	}
-	return i.Parent.Details.Metadata.get(key)
-}
-
-// items are the prices that were charged; credits for unused time are not.
-func (i *invoiceObject) items() []item {
-	var items []item
-	for _, l := range i.Lines.Data {
-		p := l.Price
-		if p.ID == "" {
-			p.ID, p.Product = text(l.Pricing.Details.Price), l.Pricing.Details.Product
-		}
-		if p.ID != "" && l.Amount > 0 {
-			items = append(items, p.item())
-		}
-	}
-	slices.SortFunc(items, item.compare)
-	return slices.Compact(items)
-}
-
-type sessionObject struct {
-	ID                text       `json:"id"`
-	Customer          ref        `json:"customer"`
-	Subscription      ref        `json:"subscription"`
-	ClientReferenceID text       `json:"client_reference_id"`
-	PaymentStatus     text       `json:"payment_status"`
-	AmountTotal       int64      `json:"amount_total"`
-	Currency          text       `json:"currency"`
-	Created           stripeTime `json:"created"`
-	Metadata          metadata   `json:"metadata"`
-	CustomerDetails   struct {
-		Email text `json:"email"`
-	} `json:"customer_details"`
 }
 
 func later(a, b time.Time) time.Time {

@@ -2,7 +2,9 @@ package billing
 
 import (
 	"encoding/json"
+	"maps"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -59,13 +61,16 @@ func arrange(done, group []version) []version {
 }
 
 // follower is the index of the version that comes next: one that changes what
-// the last one left behind, else one that changes none of the others.
+// the last one left behind, and nothing else if there is such a one; else one
+// that changes none of the others.
 func follower(done []version, left []*version) int {
 	if len(done) > 0 {
 		last := &done[len(done)-1]
-		for i, v := range left {
-			if len(v.Previous) > 0 && v.follows(last) {
-				return i
+		for _, follows := range []func(*version, *version) bool{(*version).undoes, (*version).follows} {
+			for i, v := range left {
+				if len(v.Previous) > 0 && follows(v, last) {
+					return i
+				}
 			}
 		}
 	}
@@ -79,6 +84,13 @@ func follower(done []version, left []*version) int {
 		}
 	}
 	return 0
+}
+
+// undoes says whether v, its change taken back, is o.
+func (v *version) undoes(o *version) bool {
+	before := v.shown()
+	maps.Copy(before, v.Previous)
+	return maps.Equal(before, o.shown())
 }
 
 // follows says whether what v changed had in o the value that v changed.
@@ -97,16 +109,21 @@ func (v *version) follows(o *version) bool {
 
 // shown holds the attributes whose changes order versions.
 func (v *version) shown() map[string]string {
-	m := map[string]string{
+	return map[string]string{
 		"status":               v.Status,
 		"cancel_at_period_end": strconv.FormatBool(v.AtPeriodEnd),
 		"cancel_at":            unix(v.CancelAt),
 		"current_period_end":   unix(v.PeriodEnd),
+		"prices":               priceList(v.Items),
 	}
-	if len(v.Items) == 1 {
-		m["price"] = v.Items[0].Price
+}
+
+func priceList(items []item) string {
+	ids := make([]string, 0, len(items))
+	for i := range items {
+		ids = append(ids, items[i].Price)
 	}
-	return m
+	return strings.Join(ids, " ")
 }
 
 func unix(t time.Time) string {
@@ -137,10 +154,15 @@ func previousOf(raw json.RawMessage) map[string]string {
 			m[name] = unix(t.Time)
 		}
 	}
-	var items listOf[subscriptionItem]
-	lenient(attrs["items"], &items)
-	if len(items.Data) == 1 && items.Data[0].Price.ID != "" {
-		m["price"] = string(items.Data[0].Price.ID)
+	if raw, ok := attrs["items"]; ok {
+		var before subscriptionObject
+		lenient(raw, &before.Items)
+		if items := before.items(); len(items) > 0 {
+			m["prices"] = priceList(items)
+		}
+		if end := before.periodEnd(); !end.IsZero() {
+			m["current_period_end"] = unix(end)
+		}
 	}
 	if len(m) == 0 {
 		return nil

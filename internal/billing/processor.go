@@ -3,7 +3,6 @@ package billing
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -37,6 +36,9 @@ type Processor struct {
 	names   events.Names
 	log     *slog.Logger
 	queue   []*nats.Msg
+	told    map[string]bool // prices that the log has named
+	figures atomic.Pointer[Figures]
+	ended   atomic.Bool
 }
 
 // publisher is what the processor needs of its *stream.Owner.
@@ -99,8 +101,9 @@ func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 }
 
 func (p *Processor) start(ctx context.Context, names events.Names, log *slog.Logger, out publisher) {
-	p.names, p.log, p.out = names, log, out
+	p.names, p.log, p.out, p.told = names, log, out, map[string]bool{}
 	p.state.open()
+	p.figure()
 	p.writer = writeback.New(func(s *events.Subscription) string { return s.Customer }, p.store.WriteSubscriptions, log)
 	p.done = make(chan struct{})
 	var docs []events.Subscription
@@ -111,6 +114,7 @@ func (p *Processor) start(ctx context.Context, names events.Names, log *slog.Log
 	go func() {
 		defer close(p.done)
 		p.writer.Run(ctx)
+		p.ended.Store(true)
 	}()
 }
 
@@ -122,13 +126,7 @@ func (p *Processor) Handle(m *stream.Message) error {
 	kind := Kind(strings.TrimPrefix(m.Subject, p.names.Billing("")))
 	rec, err := ParseRecord(kind, m.Data, m.Seq, m.Time)
 	if err == nil {
-		var changes []Change
-		if changes, err = p.state.Apply(rec); err == nil {
-			return p.say(changes)
-		}
-	}
-	if !errors.Is(err, ErrRecord) && !errors.Is(err, ErrPayload) {
-		return err
+		return p.say(p.state.Apply(rec))
 	}
 	p.log.Warn("billing record is unreadable", "seq", m.Seq, "error", err)
 	return p.enqueue(p.names.Dead(0), events.Dead{
@@ -143,7 +141,10 @@ func (p *Processor) say(changes []Change) error {
 			p.writer.Add([]events.Subscription{*c.Subscription}, c.Document)
 		}
 		for _, price := range c.UnknownPrices {
-			p.log.Warn("a stripe price leads to no plan", "price", price)
+			if !p.told[price] { // once, not for each of its customers
+				p.told[price] = true
+				p.log.Warn("a stripe price leads to no plan: list it under plans.<plan>.stripe, or give a plan any_subscription", "price", price)
+			}
 		}
 		if c.Account == nil {
 			continue
@@ -174,6 +175,7 @@ func (p *Processor) Flush() error {
 		}
 	}
 	p.queue = p.queue[:0]
+	p.figure()
 	return nil
 }
 
@@ -184,6 +186,7 @@ func (p *Processor) Tick(now time.Time) (time.Time, error) {
 		p.applied = cfg
 		changes = append(changes, p.state.Configure(*cfg)...)
 	}
+	p.figure()
 	return p.state.NextTimer(), p.say(changes)
 }
 
@@ -192,43 +195,3 @@ func (p *Processor) Commit() ([]byte, error) { return p.state.Delta(p.documented
 
 // Snapshot implements stream.Processor.
 func (p *Processor) Snapshot() ([]byte, error) { return p.state.Snapshot(p.documented()) }
-
-// query is a request to the processor; one of its fields is set.
-type query struct {
-	Customer      string `json:"customer"`
-	Unmapped      bool   `json:"unmapped"`
-	UnknownPrices bool   `json:"unknown_prices"`
-}
-
-// answer is what a query gets; Error says why it got nothing.
-type answer struct {
-	Subscription  *events.Subscription `json:"subscription,omitempty"`
-	Payments      []events.Payment     `json:"payments,omitempty"`
-	Unmapped      []Unmapped           `json:"unmapped,omitempty"`
-	UnknownPrices []UnknownPrice       `json:"unknown_prices,omitempty"`
-	Error         string               `json:"error,omitempty"`
-}
-
-// Query implements stream.Processor. {"customer":"x"} is answered with
-// `subscription` and `payments`, {"unmapped":true} with `unmapped`,
-// {"unknown_prices":true} with `unknown_prices`; what is empty is left out.
-func (p *Processor) Query(request []byte) ([]byte, error) {
-	var q query
-	var a answer
-	err := json.Unmarshal(request, &q)
-	switch {
-	case err != nil:
-		a.Error = err.Error()
-	case q.Customer != "":
-		if doc, ok := p.state.Subscription(q.Customer); ok {
-			a.Subscription, a.Payments = &doc, p.state.Payments(q.Customer)
-		}
-	case q.Unmapped:
-		a.Unmapped = p.state.Unmapped()
-	case q.UnknownPrices:
-		a.UnknownPrices = p.state.UnknownPrices()
-	default:
-		a.Error = "ask for `customer`, `unmapped` or `unknown_prices`"
-	}
-	return json.Marshal(a)
-}

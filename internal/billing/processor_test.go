@@ -126,7 +126,7 @@ func (p *plant) put(t *testing.T, kind Kind, body []byte) {
 	}
 }
 
-func (p *plant) ask(t *testing.T, request string) answer {
+func (p *plant) ask(t *testing.T, request string) Answer {
 	t.Helper()
 	m := nats.NewMsg(p.names.Query(Role, 0))
 	m.Data = []byte(request)
@@ -135,7 +135,7 @@ func (p *plant) ask(t *testing.T, request string) answer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var a answer
+	var a Answer
 	if err := json.Unmarshal(reply.Data, &a); err != nil {
 		t.Fatal(err)
 	}
@@ -200,12 +200,12 @@ func TestProcessorBuriesGarbageAndGoesOn(t *testing.T) {
 			t.Errorf("dead letter %+v, want %s", d, origin)
 		}
 	}
-	if a := p.ask(t, `{"unmapped":true}`); len(a.Unmapped) != 1 || a.Unmapped[0].StripeCustomer != "cus_1" {
-		t.Errorf("unmapped %+v", a)
+	if a := p.ask(t, `{"report":true}`); len(a.Report.Customers) != 1 || a.Report.Customers[0].StripeCustomer != "cus_1" {
+		t.Errorf("report %+v", a.Report)
 	}
 	body, _ := json.Marshal(Mapping{Customer: "acme", StripeCustomer: "cus_1"})
 	p.put(t, KindMap, body)
-	if a := p.ask(t, `{"unknown_prices":true}`); len(a.UnknownPrices) != 1 || a.UnknownPrices[0].Price != "price_x" {
+	if a := p.ask(t, `{"report":true}`); len(a.Report.Customers) != 0 || len(a.Report.Prices) != 1 || a.Report.Prices[0].Price != "price_x" {
 		t.Errorf("unknown prices %+v", a)
 	}
 	for _, q := range []string{`{}`, `x`} {
@@ -335,5 +335,45 @@ func TestProcessorTicksGraceAndConfiguration(t *testing.T) {
 	}
 	if st := last(); !st.Paid {
 		t.Errorf("with a longer grace: %+v", st)
+	}
+}
+
+// TestTimersSurviveRestart: they follow from what was committed.
+func TestTimersSurviveRestart(t *testing.T) {
+	grace := newShop("cus_1", "acme").buy("sub_1", "price_pro").wait(time.Hour).update("sub_1", fields{"status": "past_due"})
+	ending := newShop("cus_2", "globex").buy("sub_2", "price_pro").update("sub_2", fields{"cancel_at_period_end": true})
+	p, stop := alone(t, slog.New(slog.DiscardHandler))
+	feed(t, p, grace, ending)
+	commit, err := p.Commit()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	ctx, cancel := context.WithCancel(t.Context())
+	out := &outbox{}
+	p = NewProcessor(testConfig(), testPartitions, newShelf())
+	if err := errors.Join(p.Restore(nil), p.Apply(commit)); err != nil {
+		t.Fatal(err)
+	}
+	p.start(ctx, events.Names{}, slog.New(slog.DiscardHandler), out)
+	defer func() { cancel(); <-p.done }()
+	for _, want := range []struct {
+		customer string
+		at       time.Time
+	}{{"acme", grace.at.Add(DefaultGrace)}, {"globex", t0.AddDate(0, 1, 0)}} {
+		next, err := p.Tick(want.at.Add(-time.Second))
+		if err != nil || !next.Equal(want.at) {
+			t.Fatalf("the next timer is %s, want %s: %v", next, want.at, err)
+		}
+		if _, err = p.Tick(next); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		var a events.Account
+		if err := json.Unmarshal(out.msgs[len(out.msgs)-1].Data, &a); err != nil || a.Customer != want.customer || a.Subscription == nil || a.Subscription.Paid {
+			t.Errorf("%s: %+v, %v", want.customer, a, err)
+		}
 	}
 }

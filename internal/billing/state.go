@@ -16,10 +16,13 @@ type State struct {
 	facts facts
 
 	// Derived from the facts.
-	index  map[string]map[string]bool // customer → Stripe customers
-	owned  map[string]map[string]bool // Stripe customer → customers, as indexed
-	priced map[string]map[string]bool // price → Stripe customers that ever had it
-	timers timers
+	index    map[string]map[string]bool // customer → Stripe customers
+	owned    map[string]map[string]bool // Stripe customer → customers, as indexed
+	priced   map[string]map[string]bool // price → Stripe customers that ever had it
+	charged  map[string]map[string]bool // Stripe customer → charges
+	timers   timers
+	nobodys  map[string]bool            // Stripe customers to be mapped
+	unknowns map[string]map[string]bool // price without a plan → customers
 
 	dirty dirty
 }
@@ -31,10 +34,13 @@ type facts struct {
 	Documents uint64    // how many times a document has changed
 	Parties   map[string]*party
 	Links     map[string]link
+	Unlinked  map[string]uint64 // our customers whose links were taken back, until which record
 	Prices    priceFacts
+	Charges   map[string]*chargeFact
 	Customers map[string]*sent
 	Seen      map[string]int64 // event ids by the day they were stored
 	SeenDay   int64
+	Thin      Thin
 }
 
 // sent is what was last said of a customer, so that only changes are said.
@@ -43,6 +49,7 @@ type sent struct {
 	Email    string                    `cbor:"e,omitempty"`
 	Party    string                    `cbor:"p,omitempty"`
 	Payments map[string]events.Payment `cbor:"c,omitempty"`
+	Refunds  map[string]events.Refund  `cbor:"r,omitempty"`
 	Digest   uint64                    `cbor:"d,omitempty"` // of the document
 	Document uint64                    `cbor:"n,omitempty"` // facts.Documents when it changed
 	Unknown  []string                  `cbor:"u,omitempty"`
@@ -76,32 +83,24 @@ func newState(cfg Config) *State {
 
 func newFacts() facts {
 	return facts{
-		Parties: map[string]*party{}, Links: map[string]link{}, Customers: map[string]*sent{}, Seen: map[string]int64{},
-		Prices: priceFacts{Prices: map[string]*priceFact{}, Products: map[string]*productFact{}},
+		Parties: map[string]*party{}, Links: map[string]link{}, Unlinked: map[string]uint64{}, Customers: map[string]*sent{}, Seen: map[string]int64{},
+		Charges: map[string]*chargeFact{},
+		Prices:  priceFacts{Prices: map[string]*priceFact{}, Products: map[string]*productFact{}},
 	}
 }
 
-// Apply folds a record. An error (ErrRecord) means that the record can't be
-// folded, ever; nothing has changed then.
-func (s *State) Apply(rec Record) ([]Change, error) {
+// Apply folds a record that ParseRecord has made.
+func (s *State) Apply(rec Record) []Change {
 	s.tick(rec)
 	switch rec.Kind {
 	case KindStripe:
-		if _, ok := s.facts.Seen[rec.Event.ID]; ok {
-			return nil, nil
-		}
-		changes, err := s.event(&rec.Event)
-		if err == nil && rec.Event.ID != "" {
-			s.facts.Seen[rec.Event.ID] = s.facts.SeenDay
-			s.dirty.seen = append(s.dirty.seen, rec.Event.ID)
-		}
-		return changes, err
+		return s.event(&rec)
 	case KindFetched:
-		return s.join(fetchedSight(&rec.Fetched, s.cfg.CustomerKey))
+		return s.join(fetchedSight(&rec, s.cfg.CustomerKey))
 	case KindMap:
-		return s.link(rec.Map, rec.Seq), nil
+		return s.link(rec.Map, rec.Seq)
 	}
-	return nil, ErrRecord
+	return nil
 }
 
 // tick moves position and clock to the record's.
@@ -118,21 +117,29 @@ func (s *State) forget() {
 	maps.DeleteFunc(s.facts.Seen, func(_ string, day int64) bool { return day < s.facts.SeenDay-seenDays })
 }
 
-func (s *State) event(e *Envelope) ([]Change, error) {
-	sight, ok := eventSight(e, s.cfg.CustomerKey)
+func (s *State) event(rec *Record) []Change {
+	if id := rec.Event.ID; id != "" {
+		if _, ok := s.facts.Seen[id]; ok {
+			return nil
+		}
+		s.facts.Seen[id] = s.facts.SeenDay
+		s.dirty.seen = append(s.dirty.seen, id)
+	}
+	if rec.Event.Thin {
+		s.facts.Thin = Thin{Count: s.facts.Thin.Count + 1, Last: later(s.facts.Thin.Last, rec.Time)}
+	}
+	sight, ok := eventSight(rec, s.cfg.CustomerKey)
 	if !ok {
-		return nil, nil
+		return nil
 	}
 	return s.join(sight)
 }
 
 // join adds what an object shows and says what follows.
-func (s *State) join(sg sight) ([]Change, error) {
-	a, err := s.facts.absorb(sg)
-	if err != nil {
-		return nil, err
-	}
+func (s *State) join(sg sight) []Change {
+	a := s.facts.absorb(sg)
 	s.dirty.add(a)
+	s.noteCharge(a.charge)
 	affected := map[string]bool{}
 	if a.party != "" {
 		affected = s.reindex(a.party)
@@ -145,19 +152,7 @@ func (s *State) join(sg sight) ([]Change, error) {
 	if len(a.products) > 0 {
 		affected = s.all() // rare: somebody edited a product at Stripe
 	}
-	return s.changes(affected), nil
-}
-
-// link takes the operator's word on whose a Stripe customer is.
-func (s *State) link(m Mapping, seq uint64) []Change {
-	if old, ok := s.facts.Links[m.StripeCustomer]; ok && old.Seq >= seq {
-		return nil
-	}
-	s.facts.Links[m.StripeCustomer] = link{Customer: m.Customer, Seq: seq}
-	s.dirty.links[m.StripeCustomer] = true
-	s.facts.party(m.StripeCustomer)
-	s.dirty.parties[m.StripeCustomer] = true
-	return s.changes(s.reindex(m.StripeCustomer))
+	return s.changes(affected)
 }
 
 // Configure takes another configuration and says what it changes.
@@ -206,6 +201,7 @@ func (s *State) reindex(id string) map[string]bool {
 		s.index[c][id] = true
 	}
 	s.notePrices(id)
+	s.note(id)
 	return affected
 }
 
@@ -231,6 +227,17 @@ func (s *State) notePrices(id string) {
 	}
 }
 
+func (s *State) noteCharge(id string) {
+	c := s.facts.Charges[id]
+	if c == nil || c.Party == "" {
+		return
+	}
+	if s.charged[c.Party] == nil {
+		s.charged[c.Party] = map[string]bool{}
+	}
+	s.charged[c.Party][id] = true
+}
+
 func (s *State) all() map[string]bool {
 	all := map[string]bool{}
 	for c := range s.index {
@@ -247,7 +254,15 @@ func (s *State) open() {
 	s.forget()
 	s.index, s.owned = map[string]map[string]bool{}, map[string]map[string]bool{}
 	s.priced = map[string]map[string]bool{}
-	s.timers = timers{}
+	s.charged = map[string]map[string]bool{}
+	s.timers, s.nobodys = timers{}, map[string]bool{}
+	s.unknowns = map[string]map[string]bool{}
+	for c, sent := range s.facts.Customers {
+		s.noteUnknown(c, sent.Unknown, true)
+	}
+	for id := range s.facts.Charges {
+		s.noteCharge(id)
+	}
 	for id := range s.facts.Parties {
 		s.reindex(id)
 	}

@@ -15,17 +15,13 @@ import (
 )
 
 // fold applies records one after another and then lets time pass.
-func fold(t interface{ Fatal(...any) }, s *State, recs []Record, until time.Time) []Change {
+func fold(s *State, recs []Record, until time.Time) []Change {
 	var all []Change
 	for i, rec := range recs {
 		if rec.Seq == 0 {
 			rec.Seq = uint64(i + 1)
 		}
-		changes, err := s.Apply(rec)
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, changes...)
+		all = append(all, s.Apply(rec)...)
 	}
 	return append(all, s.Advance(until)...)
 }
@@ -39,13 +35,18 @@ func summary(s *State) string {
 		doc.Position = 0
 		st := s.facts.Customers[c].State
 		st.Position = 0
-		j, _ := json.Marshal([]any{doc, st, s.facts.Customers[c].Email, s.Payments(c)})
+		j, _ := json.Marshal([]any{doc, st, s.facts.Customers[c].Email, s.Payments(c), s.Refunds(c)})
 		b.Write(j)
 		b.WriteByte('\n')
 	}
-	j, _ := json.Marshal([]any{s.Unmapped(), s.UnknownPrices(), s.NextTimer()})
+	j, _ := json.Marshal([]any{unmapped(s), s.UnknownPrices(), s.NextTimer()})
 	b.Write(j)
 	return b.String()
+}
+
+func unmapped(s *State) []Unmapped {
+	list, _ := s.Unmapped("", 1000)
+	return list
 }
 
 func paymentsOf(s *State, customer string) string {
@@ -57,21 +58,29 @@ func paymentsOf(s *State, customer string) string {
 }
 
 func TestScenarios(t *testing.T) {
-	for _, sc := range scenarios() {
-		t.Run(sc.name, func(t *testing.T) {
-			s := New(testConfig())
-			fold(t, s, sc.records(), sc.end())
-			doc, ok := s.Subscription("acme")
-			if !ok || doc.Plan != sc.plan || doc.Status != sc.status {
-				t.Errorf("plan %q status %q, want %q %q", doc.Plan, doc.Status, sc.plan, sc.status)
-			}
-			if got := paymentsOf(s, "acme"); got != sc.payments {
-				t.Errorf("payments %q, want %q", got, sc.payments)
-			}
-			if len(doc.History) == 0 || doc.History[len(doc.History)-1].Status != doc.Status {
-				t.Errorf("history %+v does not end in %q", doc.History, doc.Status)
-			}
-		})
+	for _, scs := range versions() {
+		alike := ""
+		for i, sc := range scs {
+			t.Run(sc.name+"/"+shapes[i].version, func(t *testing.T) {
+				s := New(testConfig())
+				fold(s, sc.records(), sc.end())
+				doc, ok := s.Subscription("acme")
+				if !ok || doc.Plan != sc.plan || doc.Status != sc.status {
+					t.Errorf("plan %q status %q, want %q %q", doc.Plan, doc.Status, sc.plan, sc.status)
+				}
+				if got := paymentsOf(s, "acme"); got != sc.payments {
+					t.Errorf("payments %q, want %q", got, sc.payments)
+				}
+				if len(doc.History) == 0 || doc.History[len(doc.History)-1].Status != doc.Status {
+					t.Errorf("history %+v does not end in %q", doc.History, doc.Status)
+				}
+				if got := summary(s); i == 0 {
+					alike = got
+				} else if got != alike {
+					t.Errorf("an API version is read differently:\n%s\n%s", alike, got)
+				}
+			})
+		}
 	}
 }
 
@@ -89,30 +98,40 @@ func scrambled(t *rapid.T, recs []Record) []Record {
 }
 
 func TestAnyOrderAnyDuplication(t *testing.T) {
-	for _, sc := range scenarios() {
-		t.Run(sc.name, func(t *testing.T) {
-			want := New(testConfig())
-			fold(t, want, sc.records(), sc.end())
-			rapid.Check(t, func(rt *rapid.T) {
-				s := New(testConfig())
-				fold(rt, s, scrambled(rt, sc.records()), sc.end())
-				if a, b := summary(want), summary(s); a != b {
-					rt.Fatalf("another order ends in another state:\n%s\n%s", a, b)
-				}
-			})
+	all := slices.Concat(versions()...)
+	want := map[string]string{}
+	for _, sc := range all {
+		s := New(testConfig())
+		fold(s, sc.records(), sc.end())
+		want[sc.name] = summary(s)
+	}
+	for range 2 * rounds {
+		rapid.Check(t, func(rt *rapid.T) {
+			sc := rapid.SampledFrom(all).Draw(rt, "scenario")
+			s := New(testConfig())
+			fold(s, scrambled(rt, sc.records()), sc.end())
+			if got := summary(s); got != want[sc.name] {
+				rt.Fatalf("%s: another order ends in another state:\n%s\n%s", sc.name, want[sc.name], got)
+			}
 		})
 	}
 }
 
+// rounds is how many times as many scenarios as usual are drawn in the tests
+// that draw from all of them.
+const rounds = 4
+
 func TestAnyOrderWithoutDedupe(t *testing.T) {
 	// Ids are forgotten after 40 days: the fold itself must not need them.
-	for _, sc := range scenarios() {
+	all := slices.Concat(versions()...)
+	for range rounds {
 		rapid.Check(t, func(rt *rapid.T) {
+			sc := rapid.SampledFrom(all).Draw(rt, "scenario")
 			want, s := New(testConfig()), New(testConfig())
-			fold(rt, want, sc.records(), sc.end())
+			fold(want, sc.records(), sc.end())
 			for _, rec := range scrambled(rt, sc.records()) {
 				clear(s.facts.Seen)
-				fold(rt, s, []Record{rec}, t0)
+				fold(s, []Record{rec}, t0)
 			}
 			s.Advance(sc.end())
 			if a, b := summary(want), summary(s); a != b {
@@ -122,20 +141,31 @@ func TestAnyOrderWithoutDedupe(t *testing.T) {
 	}
 }
 
-func TestAllPermutationsOfAnUpgrade(t *testing.T) {
-	sc := scenario{shops: []*shop{newShop("cus_1", "").customer("customer.created", "ada@acme.example").buy("sub_1", "price_pro")}}
-	recs := sc.records()
-	want := ""
-	permute(recs, len(recs), func(order []Record) {
-		s := New(testConfig())
-		fold(t, s, order, sc.end())
-		switch got := summary(s); {
-		case want == "":
-			want = got
-		case got != want:
-			t.Fatalf("orders differ:\n%s\n%s", want, got)
+// maxPermuted is the length up to which all orders of a sequence are tried.
+const maxPermuted = 6
+
+func TestAllPermutations(t *testing.T) {
+	for _, scs := range versions() {
+		for i, sc := range scs {
+			recs := sc.records()
+			if n := len(recs); n > maxPermuted || n == maxPermuted && i+1 < len(scs) {
+				continue // TestAnyOrderAnyDuplication draws some of them
+			}
+			t.Run(sc.name+"/"+shapes[i].version, func(t *testing.T) {
+				want := ""
+				permute(recs, len(recs), func(order []Record) {
+					s := New(testConfig())
+					fold(s, order, sc.end())
+					switch got := summary(s); {
+					case want == "":
+						want = got
+					case got != want:
+						t.Fatalf("orders differ:\n%s\n%s", want, got)
+					}
+				})
+			})
 		}
-	})
+	}
 }
 
 func permute(recs []Record, n int, visit func([]Record)) {
@@ -162,15 +192,35 @@ func TestMappingInAnyOrder(t *testing.T) {
 		Record{Kind: KindMap, Seq: 101, Time: t0, Map: Mapping{Customer: "acme", StripeCustomer: "cus_1"}})
 	rapid.Check(t, func(rt *rapid.T) {
 		s := New(testConfig())
-		fold(rt, s, scrambled(rt, slices.Clone(recs)), sc.end())
+		fold(s, scrambled(rt, slices.Clone(recs)), sc.end())
 		if doc, _ := s.Subscription("acme"); doc.Plan != "pro" || paymentsOf(s, "acme") == "" {
 			rt.Fatalf("mapped customer has %+v, payments %q", doc, paymentsOf(s, "acme"))
 		}
 		if doc, _ := s.Subscription("other"); doc.Plan == "pro" || paymentsOf(s, "other") != "" {
 			rt.Fatalf("the one mapped before still has %+v, payments %q", doc, paymentsOf(s, "other"))
 		}
-		if len(s.Unmapped()) != 0 {
-			rt.Fatalf("unmapped: %v", s.Unmapped())
+		if len(unmapped(s)) != 0 {
+			rt.Fatalf("unmapped: %v", unmapped(s))
+		}
+	})
+}
+
+func TestMappingsAreTakenBackInAnyOrder(t *testing.T) {
+	anonymous := newShop("cus_1", "").create("sub_1", "price_pro", "active")
+	other := newShop("cus_2", "").create("sub_2", "price_team", "active")
+	sc := scenario{shops: []*shop{anonymous, other}}
+	recs := append(sc.records(),
+		Record{Kind: KindMap, Seq: 100, Time: t0, Map: Mapping{Customer: "acme", StripeCustomer: "cus_1"}},
+		Record{Kind: KindMap, Seq: 101, Time: t0, Map: Mapping{Customer: "acme"}},
+		Record{Kind: KindMap, Seq: 102, Time: t0, Map: Mapping{Customer: "acme", StripeCustomer: "cus_2"}})
+	rapid.Check(t, func(rt *rapid.T) {
+		s := New(testConfig())
+		fold(s, scrambled(rt, slices.Clone(recs)), sc.end())
+		if doc, _ := s.Subscription("acme"); doc.Plan != "team" || len(doc.Subscriptions) != 1 {
+			rt.Fatalf("document %+v", doc)
+		}
+		if u := unmapped(s); len(u) != 1 || u[0].StripeCustomer != "cus_1" {
+			rt.Fatalf("unmapped %+v", u)
 		}
 	})
 }
@@ -180,15 +230,15 @@ func TestUnmappedIsKeptAndAppliedAtOnce(t *testing.T) {
 	anonymous.create("sub_1", "price_pro", "active")
 	sc := scenario{shops: []*shop{anonymous}}
 	s := New(testConfig())
-	if changes := fold(t, s, sc.records(), sc.end()); len(changes) != 0 {
+	if changes := fold(s, sc.records(), sc.end()); len(changes) != 0 {
 		t.Fatalf("nobody's events changed %+v", changes)
 	}
-	if u := s.Unmapped(); len(u) != 1 || u[0].StripeCustomer != "cus_1" || u[0].Status != "active" || u[0].Email == "" {
+	if u := unmapped(s); len(u) != 1 || u[0].StripeCustomer != "cus_1" || u[0].Status != "active" || u[0].Email == "" {
 		t.Fatalf("unmapped: %+v", u)
 	}
-	changes, err := s.Apply(Record{Kind: KindMap, Seq: 9, Time: t0, Map: Mapping{Customer: "acme", StripeCustomer: "cus_1"}})
-	if err != nil || len(changes) != 1 {
-		t.Fatalf("changes %+v, %v", changes, err)
+	changes := s.Apply(Record{Kind: KindMap, Seq: 9, Time: t0, Map: Mapping{Customer: "acme", StripeCustomer: "cus_1"}})
+	if len(changes) != 1 {
+		t.Fatalf("changes %+v", changes)
 	}
 	a := changes[0].Account
 	if a.Subscription == nil || a.Subscription.Plan != "pro" || !a.Subscription.Paid || a.Subscription.Position != 9 ||
@@ -198,14 +248,22 @@ func TestUnmappedIsKeptAndAppliedAtOnce(t *testing.T) {
 	if changes[0].Subscription == nil || changes[0].Subscription.Plan != "pro" {
 		t.Errorf("document %+v", changes[0].Subscription)
 	}
+	changes = s.Apply(Record{Kind: KindMap, Seq: 10, Time: t0, Map: Mapping{Customer: "acme"}})
+	if len(changes) != 1 || changes[0].Account.Subscription == nil || *changes[0].Account.Subscription != (events.PlanState{Position: 10}) ||
+		*changes[0].Account.Email != "" || *changes[0].Account.StripeCustomer != "" || changes[0].Subscription.Plan != "free" {
+		t.Errorf("taken back: %+v", changes)
+	}
 }
 
 func TestStateSurvivesRestart(t *testing.T) {
-	for _, sc := range scenarios() {
+	all := slices.Concat(versions()...)
+	for range rounds {
 		rapid.Check(t, func(rt *rapid.T) {
+			sc := rapid.SampledFrom(all).Draw(rt, "scenario")
 			recs := scrambled(rt, append(sc.records(),
 				Record{Kind: KindMap, Map: Mapping{Customer: "early", StripeCustomer: "cus_unheard_of"}},
 				Record{Kind: KindMap, Map: Mapping{Customer: "other", StripeCustomer: "cus_1"}},
+				Record{Kind: KindMap, Map: Mapping{Customer: "other"}},
 				Record{Kind: KindMap, Map: Mapping{StripeCustomer: "cus_1"}}))
 			live, committed := New(testConfig()), New(testConfig())
 			var snapshot []byte
@@ -213,9 +271,7 @@ func TestStateSurvivesRestart(t *testing.T) {
 			for i, rec := range recs {
 				rec.Seq = uint64(i + 1)
 				for _, s := range []*State{live, committed} {
-					if _, err := s.Apply(rec); err != nil {
-						rt.Fatal(err)
-					}
+					s.Apply(rec)
 				}
 				switch rapid.IntRange(0, 3).Draw(rt, "then") {
 				case 0:
@@ -278,10 +334,12 @@ func told(changes []Change) (states map[string]events.PlanState, payments map[st
 }
 
 func TestListenersEndUpAlike(t *testing.T) {
-	for _, sc := range scenarios() {
+	all := slices.Concat(versions()...)
+	for range rounds {
 		rapid.Check(t, func(rt *rapid.T) {
+			sc := rapid.SampledFrom(all).Draw(rt, "scenario")
 			s := New(testConfig())
-			changes := fold(rt, s, scrambled(rt, sc.records()), sc.end())
+			changes := fold(s, scrambled(rt, sc.records()), sc.end())
 			states, payments := told(changes)
 			if got := states["acme"]; !sameState(got, s.facts.Customers["acme"].State) {
 				rt.Fatalf("%s: told %+v, is %+v", sc.name, got, s.facts.Customers["acme"].State)
@@ -316,14 +374,14 @@ func TestManyEventsAreRestored(t *testing.T) {
 func TestDuplicatesAreForgottenAfter40Days(t *testing.T) {
 	s := New(testConfig())
 	rec := Record{Kind: KindStripe, Seq: 1, Time: t0, Event: Envelope{ID: "evt_1"}}
-	fold(t, s, []Record{rec}, t0)
+	fold(s, []Record{rec}, t0)
 	next := Record{Kind: KindStripe, Seq: 2, Time: t0.AddDate(0, 0, seenDays), Event: Envelope{ID: "evt_2"}}
-	fold(t, s, []Record{next}, t0)
+	fold(s, []Record{next}, t0)
 	if len(s.facts.Seen) != 2 {
 		t.Fatalf("seen %v", s.facts.Seen)
 	}
 	next.Event.ID, next.Time = "evt_3", t0.AddDate(0, 0, seenDays+1)
-	fold(t, s, []Record{next}, t0)
+	fold(s, []Record{next}, t0)
 	if _, ok := s.facts.Seen["evt_1"]; ok || len(s.facts.Seen) != 2 {
 		t.Fatalf("seen %v", s.facts.Seen)
 	}
@@ -340,8 +398,6 @@ func BenchmarkApply(b *testing.B) {
 	b.ResetTimer()
 	for i, rec := range recs[:b.N] {
 		rec.Seq = uint64(i + 1)
-		if _, err := s.Apply(rec); err != nil {
-			b.Fatal(err)
-		}
+		s.Apply(rec)
 	}
 }

@@ -23,6 +23,47 @@ var (
 	ErrPayload = errors.New("stripe payload refused")
 )
 
+// Mode is the part of a Stripe account that something belongs to: what happens
+// in the one is not seen in the other.
+type Mode string
+
+// The modes; "" is either.
+const (
+	ModeTest Mode = "test"
+	ModeLive Mode = "live"
+)
+
+// ErrMode is returned for an event of the other mode than Tidegate works in.
+var ErrMode = errors.New("stripe event of another mode")
+
+// ModeOfKey is the mode that an API key is for; "" when it does not show.
+func ModeOfKey(key string) Mode {
+	for _, m := range []Mode{ModeTest, ModeLive} {
+		for _, kind := range []string{"sk_", "rk_"} {
+			if strings.HasPrefix(key, kind+string(m)+"_") {
+				return m
+			}
+		}
+	}
+	return ""
+}
+
+// CheckMode refuses an event that says it is of the other mode.
+func (e *Envelope) CheckMode(ours Mode) error {
+	if ours == "" || e.Livemode == nil {
+		return nil
+	}
+	theirs := ModeTest
+	if *e.Livemode {
+		theirs = ModeLive
+	}
+	if theirs != ours {
+		return fmt.Errorf("%w: it is of %s mode, Tidegate works in %s mode (as STRIPE_SECRET_KEY or STRIPE_MODE says): "+
+			"take this endpoint out of Stripe's %s mode, or give that mode a Tidegate of its own", ErrMode, theirs, ours, theirs)
+	}
+	return nil
+}
+
 // Verify checks the Stripe-Signature header of a webhook against each of the
 // secrets (several while one is being replaced) and parses the payload. Events
 // of any API version, thin events and unknown types are accepted.
