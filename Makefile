@@ -20,7 +20,7 @@ SEED    ?= $(shell date +%s)
 
 # Where goroutines meet: tested with the race detector. The others are pure or
 # only wait for a server, and run without it, which is several times faster.
-RACE  := $(addprefix ./,client/... ingest aggregator enforcer notifier internal/stream internal/billing internal/kvstore internal/writeback)
+RACE  := $(addprefix ./,client/... ingest aggregator enforcer notifier internal/stream internal/billing internal/refetch internal/kvstore internal/writeback)
 PLAIN  = $(shell $(GO) list ./... | grep -v -x -F "$$($(GO) list $(RACE))")
 
 .DEFAULT_GOAL := help

@@ -2,9 +2,11 @@ package ingest
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -147,7 +149,12 @@ func TestUpgradeLink(t *testing.T) {
 			return "https://checkout.example/" + l.Customer, nil
 		}
 	})
-	for _, h := range []string{"Purpose: prefetch", "Sec-Purpose: prefetch;prerender", "X-Moz: prefetch"} {
+	for _, h := range []string{
+		"Purpose: prefetch", "Sec-Purpose: prefetch;prerender", "X-Moz: prefetch",
+		"User-Agent: Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)", "User-Agent: Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)",
+		"User-Agent: Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)", "User-Agent: facebookexternalhit/1.1",
+		"User-Agent: Microsoft Office Existence Discovery", "User-Agent: Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko) BingPreview/1.0b", "User-Agent: BarracudaCentral/1.0",
+	} {
 		if got := b.want(303, "GET", up, "", h).header.Get("Location"); got != "https://acme.example/pricing" {
 			t.Errorf("%s leads to %s", h, got)
 		}
@@ -159,8 +166,16 @@ func TestUpgradeLink(t *testing.T) {
 	if got := b.want(303, "GET", up, "").header.Get("Location"); got != "https://checkout.example/acme" {
 		t.Errorf("leads to %s", got)
 	}
+	for _, agent := range []string{
+		"", "curl/8.14.1", "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 Mobile/15E148 Safari/604.1",
+		"Mozilla/5.0 (Linux; Android 9; CUBOT X19) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/137.0.0.0 Mobile Safari/537.36",
+	} {
+		if got := b.want(303, "GET", up, "", "User-Agent: "+agent).header.Get("Location"); got != "https://checkout.example/acme" {
+			t.Errorf("%s is led to %s", agent, got)
+		}
+	}
 	a := b.accounts()
-	if len(a) != 1 || a[0].Customer != "acme" || a[0].Click.Feature != "api" || !a[0].Click.WindowStart.Equal(testNow.Add(-time.Hour)) {
+	if len(a) != 5 || a[0].Customer != "acme" || a[0].Click.Feature != "api" || !a[0].Click.WindowStart.Equal(testNow.Add(-time.Hour)) {
 		t.Errorf("%+v", a)
 	}
 	for _, token := range []string{token(link.Upgrade, -time.Hour), token(link.Unsubscribe, time.Hour), "x"} {
@@ -193,4 +208,38 @@ func TestUnsubscribe(t *testing.T) {
 	b.want(404, "POST", "/unsubscribe/"+token(link.Upgrade, time.Hour), "")
 	b.want(404, "GET", "/unsubscribe/x", "")
 	b.want(200, "POST", "/unsubscribe/"+token(link.Unsubscribe, -time.Hour), "")
+}
+
+// TestLinksCannotBeMade: every change of a token is refused, asks nothing of
+// Stripe and records nothing.
+func TestLinksCannotBeMade(t *testing.T) {
+	t.Parallel()
+	asked := 0
+	b := newBench(t, linkOptions, func(o *Options) {
+		o.Upgrade = func(context.Context, link.Link) (string, error) { asked++; return "https://checkout.example", nil }
+	})
+	good := token(link.Upgrade, time.Hour)
+	bad := []string{
+		good + "A", good[:len(good)-1], strings.ToUpper(good), good + "%0A", url.PathEscape(good + "="),
+		token(link.Upgrade, -time.Nanosecond), token(link.Upgrade, 0), token(link.Unsubscribe, time.Hour),
+		link.Sign([]byte("another secret"), link.Link{Kind: link.Upgrade, Customer: "acme", Expires: testNow.Add(time.Hour)}),
+		base64.RawURLEncoding.EncodeToString([]byte("acme")), "acme", strings.Repeat("A", 5000),
+	}
+	for i := range good { // each character another one
+		c := byte('A')
+		if good[i] == c {
+			c = 'B'
+		}
+		bad = append(bad, good[:i]+string(c)+good[i+1:])
+	}
+	for _, token := range bad {
+		b.want(404, "GET", "/u/"+token, "")
+	}
+	if n := len(b.accounts()); n != 0 || asked != 0 {
+		t.Fatalf("%d clicks were recorded, %d pages made", n, asked)
+	}
+	b.want(303, "GET", "/u/"+good, "")
+	if n := len(b.accounts()); n != 1 || asked != 1 {
+		t.Errorf("%d clicks, %d pages by the link itself", n, asked)
+	}
 }

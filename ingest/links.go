@@ -10,7 +10,6 @@ import (
 	"html/template"
 	"log/slog"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
@@ -21,7 +20,7 @@ import (
 // upgradeTimeout, for the payment page to be made.
 const (
 	clickTimeout   = time.Second
-	upgradeTimeout = 8 * time.Second
+	upgradeTimeout = 5 * time.Second
 )
 
 const noteStyle = `body{font:16px/1.5 system-ui,sans-serif;max-width:32rem;margin:15vh auto;padding:0 1rem;color:#222}` +
@@ -97,21 +96,6 @@ func (s *Server) click(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Location", to)
 	w.WriteHeader(http.StatusSeeOther)
 	return nil
-}
-
-// human says whether a request is a person's visit: not a preview, nor what a
-// mail program fetches in advance.
-func human(r *http.Request) bool {
-	if r.Method != http.MethodGet {
-		return false
-	}
-	for _, name := range [...]string{"Purpose", "Sec-Purpose", "X-Purpose", "X-Moz"} {
-		v := strings.ToLower(r.Header.Get(name))
-		if strings.Contains(v, "prefetch") || strings.Contains(v, "preview") || strings.Contains(v, "prerender") {
-			return false
-		}
-	}
-	return true
 }
 
 // linkTarget is where the link leads without a page made for the visit.

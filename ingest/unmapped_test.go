@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"encoding/json"
+	"reflect"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -35,7 +36,7 @@ func TestUnmapped(t *testing.T) {
 	if a := b.want(200, "GET", "/v1/stripe/unmapped?limit=1&cursor=cus_0", ""); string(a.body) != want {
 		t.Errorf("%s", a.body)
 	}
-	if q := <-asked; q != (billing.Query{Report: true, After: "cus_0", Limit: 1}) {
+	if q := <-asked; !reflect.DeepEqual(q, billing.Query{Report: true, After: "cus_0", Limit: 1}) {
 		t.Errorf("asked %+v", q)
 	}
 	for _, limit := range []string{"0", "x", "1001"} {

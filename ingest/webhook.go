@@ -61,7 +61,7 @@ func (s *Server) stripeWebhook(w http.ResponseWriter, r *http.Request) error {
 	m := nats.NewMsg(s.Names.Billing(string(billing.KindStripe)))
 	m.Data = payload
 	if id != "" { // it is Stripe's all the same: an error would bring it back for days
-		m.Header.Set(jetstream.MsgIDHeader, "stripe/"+id)
+		m.Header.Set(jetstream.MsgIDHeader, billing.MessageID(id))
 	}
 	// Not the request's context: what was verified is worth storing even when
 	// the sender has gone.

@@ -29,10 +29,10 @@ type development struct {
 
 // newDevelopment starts `tidegate dev` on free ports. A configuration of ""
 // leaves the built-in example.
-func newDevelopment(t testing.TB, configuration string) *development {
+func newDevelopment(t testing.TB, configuration string, env ...string) *development {
 	t.Helper()
 	dir := t.TempDir()
-	d := &development{gateway: gateway{t: t, http: "127.0.0.1:0", nats: "127.0.0.1:-1", config: filepath.Join(dir, "tidegate.yaml")}, dir: dir}
+	d := &development{gateway: gateway{t: t, http: "127.0.0.1:0", nats: "127.0.0.1:-1", config: filepath.Join(dir, "tidegate.yaml"), env: env}, dir: dir}
 	if configuration != "" {
 		d.configure(configuration)
 	}
@@ -53,7 +53,7 @@ func (d *development) configure(text string) {
 func (d *development) start() {
 	t := d.gateway.t
 	t.Helper()
-	d.process = startProcess(t, "dev", binary(t), nil, "dev", "--config", d.config, "--data", d.data(),
+	d.process = startProcess(t, "dev", binary(t), d.env, "dev", "--config", d.config, "--data", d.data(),
 		"--http", strings.TrimPrefix(d.http, "http://"), "--nats", strings.TrimPrefix(d.nats, "nats://"))
 	d.says("Tidegate is running.")
 	d.http, d.nats, d.hook = d.printed("HTTP and web page"), d.printed("NATS"), d.printed("Webhook secret")

@@ -13,11 +13,11 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/stripe/stripe-go/v76"
-
 	"github.com/tidegate-io/tidegate/internal/config"
 	"github.com/tidegate-io/tidegate/internal/mongo"
+	"github.com/tidegate-io/tidegate/internal/refetch"
 	"github.com/tidegate-io/tidegate/internal/stream"
+	"github.com/tidegate-io/tidegate/internal/stripeapi"
 )
 
 type doctorCmd struct {
@@ -180,7 +180,7 @@ func (c *doctorCmd) mongodb(_ *env, ctx context.Context) (string, string) {
 	return stateOK, "reachable"
 }
 
-func (c *doctorCmd) stripe(_ *env, ctx context.Context) (string, string) {
+func (c *doctorCmd) stripe(e *env, ctx context.Context) (string, string) {
 	hook, err := lookup("STRIPE_WEBHOOK_SECRET")
 	if err != nil {
 		return stateFailed, err.Error()
@@ -190,16 +190,48 @@ func (c *doctorCmd) stripe(_ *env, ctx context.Context) (string, string) {
 		return stateFailed, err.Error()
 	}
 	if key == "" {
+		set := settings{Config: e.Config, Dev: true}
+		if cfg, err := set.loadConfig(); err == nil && (cfg.Upgrade.Price != "" || cfg.Upgrade.Portal) {
+			return stateWarning, "upgrade.price or upgrade.portal is set, but STRIPE_SECRET_KEY is not: links in mails lead to upgrade.url"
+		}
 		if hook == "" {
 			return stateSkipped, "neither STRIPE_WEBHOOK_SECRET nor STRIPE_SECRET_KEY is set: `serve` refuses webhooks"
 		}
 		return stateOK, "webhook secret set; STRIPE_SECRET_KEY is not, so nothing is asked of Stripe"
 	}
-	base := os.Getenv("STRIPE_API_BASE")
-	if base == "" {
-		base = stripe.APIURL
+	base, err := lookup("STRIPE_API_BASE")
+	if err != nil {
+		return stateFailed, err.Error()
 	}
-	return probe(ctx, strings.TrimSuffix(base, "/")+"/v1/balance", key)
+	api, err := stripeapi.New(stripeapi.Options{Key: key, Base: base})
+	if err != nil {
+		return stateFailed, err.Error()
+	}
+	if err := api.Probe(ctx); err != nil {
+		return stateFailed, err.Error()
+	}
+	return c.refetch(e, ctx)
+}
+
+// refetch says how asking Stripe goes.
+func (c *doctorCmd) refetch(e *env, ctx context.Context) (string, string) {
+	l, err := c.connect(e)
+	if err != nil {
+		return stateOK, "the key is accepted"
+	}
+	defer l.close()
+	var s refetch.Status
+	if err := query(ctx, l.nc, l.names.Query(refetch.Role, 0), []byte("{}"), &s); err != nil {
+		return stateWarning, "the key is accepted, but no process with the role enforcer has it: set STRIPE_SECRET_KEY there, too"
+	}
+	if s.Error != "" {
+		return stateWarning, fmt.Sprintf("the key is accepted here, but the enforcer says: %s", s.Error)
+	}
+	detail := fmt.Sprintf("the key is accepted; %d objects are to be fetched", s.Pending)
+	if !s.Reconciled.IsZero() {
+		detail += ", events are compared up to " + s.Reconciled.UTC().Format("2006-01-02 15:04")
+	}
+	return stateOK, detail
 }
 
 func (c *doctorCmd) resend(_ *env, ctx context.Context) (string, string) {

@@ -29,13 +29,14 @@ type gateway struct {
 	config    string // file; need not exist
 	namespace string
 	hook      string // Stripe's webhook secret
+	env       []string
 }
 
 // command runs a command of the binary against the gateway.
 func (g *gateway) command(stdin string, args ...string) (code int, stdout, stderr string) {
 	g.t.Helper()
 	cmd := exec.Command(binary(g.t), append([]string{"--config", g.config}, args...)...)
-	cmd.Env = append(os.Environ(), "TIDEGATE_URL="+g.http, "TIDEGATE_API_KEY="+g.key, "NATS_URL="+g.nats)
+	cmd.Env = append(append(os.Environ(), g.env...), "TIDEGATE_URL="+g.http, "TIDEGATE_API_KEY="+g.key, "NATS_URL="+g.nats)
 	var out, err bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &err
 	if runErr := cmd.Run(); cmd.ProcessState == nil {

@@ -61,6 +61,7 @@ type cli struct {
 	Mail    struct {
 		Preview previewCmd `cmd:"" help:"Write each mail with sample data, as HTML and text."`
 	} `cmd:"" help:"Work with mails."`
+	Stripe stripeCmd `cmd:"" help:"Compare with Stripe, and set its webhooks up."`
 	Doctor doctorCmd `cmd:"" help:"Check NATS, MongoDB, Stripe, Resend and the configuration."`
 }
 

@@ -36,6 +36,8 @@ type settings struct {
 
 	StripeSecrets []string     // of its webhooks
 	StripeMode    billing.Mode // of which webhooks are taken; "": of either
+	StripeKey     string       // "": nothing is asked of Stripe
+	StripeBase    string
 	ResendKey     string
 	ResendBase    string
 	ResendSecrets []string // of its webhooks
@@ -79,7 +81,8 @@ func (s *settings) fromEnvironment() error {
 	var stripe, resend, keys, secret string
 	for name, to := range map[string]*string{
 		"NATS_CREDS": &s.NATSCreds, "MONGODB_URI": &s.MongoURI, "MONGODB_DATABASE": &s.MongoDatabase,
-		"STRIPE_WEBHOOK_SECRET": &stripe, "RESEND_API_KEY": &s.ResendKey, "RESEND_BASE_URL": &s.ResendBase, "RESEND_WEBHOOK_SECRET": &resend,
+		"STRIPE_WEBHOOK_SECRET": &stripe, "STRIPE_SECRET_KEY": &s.StripeKey, "STRIPE_API_BASE": &s.StripeBase,
+		"RESEND_API_KEY": &s.ResendKey, "RESEND_BASE_URL": &s.ResendBase, "RESEND_WEBHOOK_SECRET": &resend,
 		"TIDEGATE_API_KEYS": &keys, "TIDEGATE_SECRET": &secret,
 	} {
 		v, err := lookup(name)

@@ -93,11 +93,8 @@ func (f *facts) subscription(s sight, o *subscriptionObject) absorbed {
 	if n := o.Metadata.get(serialKey); n != "" {
 		lenient(json.RawMessage(n), &s.stamp.Serial)
 	}
-	v := version{
-		Stamp: s.stamp, Status: string(o.Status), Items: o.items(),
-		PeriodEnd: o.periodEnd(), CancelAt: o.CancelAt.Time, AtPeriodEnd: o.AtPeriodEnd, TrialEnd: o.TrialEnd.Time,
-		Customer: ours(o.Metadata.get(s.key)), Previous: previousOf(s.previous),
-	}
+	v := o.version(s.key)
+	v.Stamp, v.Previous = s.stamp, previousOf(s.previous)
 	if s.stamp.Rank == rankDeleted {
 		v.Status = "canceled"
 	}

@@ -16,6 +16,7 @@ type Envelope struct {
 	APIVersion string          // whose shape Object has
 	Livemode   *bool           // false in Stripe's test mode; nil: it does not say
 	Thin       bool            // a v2 event: it names an object and does not hold it
+	Related    Ref             // what a thin event names
 	Object     json.RawMessage // data.object, or nil
 	Previous   json.RawMessage // data.previous_attributes, or nil
 }
@@ -41,6 +42,7 @@ func ParseEnvelope(body []byte) (Envelope, error) {
 	lenient(top["created"], &created)
 	e.Created = created.Time
 	e.Thin = object == "v2.core.event"
+	lenient(top["related_object"], &e.Related)
 	var data map[string]json.RawMessage
 	lenient(top["data"], &data)
 	e.Object, e.Previous = present(data["object"]), present(data["previous_attributes"])

@@ -185,6 +185,15 @@ type subscriptionObject struct {
 	Items       listOf[subscriptionItem] `json:"items"`
 }
 
+// version is the subscription as the object shows it; key is the metadata's.
+func (s *subscriptionObject) version(key string) version {
+	return version{
+		Status: string(s.Status), Items: s.items(),
+		PeriodEnd: s.periodEnd(), CancelAt: s.CancelAt.Time, AtPeriodEnd: s.AtPeriodEnd, TrialEnd: s.TrialEnd.Time,
+		Customer: ours(s.Metadata.get(key)),
+	}
+}
+
 // periodEnd is the latest one when items differ: nobody who has paid is cut
 // off early.
 func (s *subscriptionObject) periodEnd() time.Time {

@@ -66,12 +66,16 @@ func (s *State) Report(after string, limit int) Report {
 	return r
 }
 
-// Query is a request to the processor: for a customer, or for a report.
+// Query is a request to the processor: for a customer, for a report, for how
+// objects differ from what is known, or for open subscriptions.
 type Query struct {
 	Customer string `json:"customer,omitempty"`
 	Report   bool   `json:"report,omitempty"`
 	After    string `json:"after,omitempty"`
 	Limit    int    `json:"limit,omitempty"`
+
+	Compare []Fetched `json:"compare,omitempty"`
+	Open    bool      `json:"open,omitempty"`
 }
 
 // Answer is what a query gets; Error says why it got nothing.
@@ -80,6 +84,8 @@ type Answer struct {
 	Payments     []events.Payment     `json:"payments,omitempty"`
 	Refunds      []events.Refund      `json:"refunds,omitempty"`
 	Report       *Report              `json:"report,omitempty"`
+	Drifts       []Drift              `json:"drifts,omitempty"` // of the objects that differ
+	Open         []string             `json:"open,omitempty"`   // ids; when there are Limit, ask for those after the last
 	Error        string               `json:"error,omitempty"`
 }
 
@@ -98,8 +104,16 @@ func (p *Processor) Query(request []byte) ([]byte, error) {
 	case q.Report:
 		r := p.state.Report(q.After, q.Limit)
 		a.Report = &r
+	case q.Open:
+		a.Open = p.state.Open(q.After, max(q.Limit, 1))
+	case len(q.Compare) > 0:
+		for i := range q.Compare {
+			if d, differs := p.state.Compare(&q.Compare[i]); differs {
+				a.Drifts = append(a.Drifts, d)
+			}
+		}
 	default:
-		a.Error = "ask for `customer` or `report`"
+		a.Error = "ask for `customer`, `report`, `compare` or `open`"
 	}
 	return json.Marshal(a)
 }

@@ -148,6 +148,8 @@ func FuzzRecord(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		if e, err := Verify(body, Sign(body, "whsec", t0), []string{"whsec"}, t0); err == nil {
 			_ = e.CheckMode(ModeLive)
+			e.Refs()
+			New(testConfig()).Compare(&Fetched{At: t0, Object: e.Object})
 		}
 		fetched, err := json.Marshal(Fetched{Type: "subscription", ID: "sub_1", At: t0, Object: body})
 		if err == nil { // the body is JSON

@@ -26,6 +26,7 @@ const (
 	DefaultFrom        = "Tidegate <tidegate@localhost>" // good for `dev` only: no provider sends it
 	DefaultCustomerKey = "tidegate_customer"
 	DefaultGrace       = 7 * day
+	DefaultReconcile   = time.Hour
 	DefaultCoolDown    = 24 * time.Hour
 	DefaultUsage       = 70 * day
 	DefaultHorizon     = 32 * day
@@ -62,6 +63,7 @@ type Upgrade struct {
 type Stripe struct {
 	CustomerKey string        // metadata key that holds our customer id
 	Grace       time.Duration // how long an unpaid subscription keeps its plan
+	Reconcile   time.Duration // how often Stripe's events are compared; 0: never
 }
 
 // Mail holds the settings of upgrade mails.

@@ -19,7 +19,7 @@ const full = `namespace: acme-prod_1
 public_url: https://gate.${HOST}/base/
 from: "Acme <billing@acme.example>"
 upgrade: {url: "https://${HOST}/pricing", price: pro_monthly, success_url: "https://acme.example/ok?s={CHECKOUT_SESSION_ID}", cancel_url: http://localhost:3000, portal: true}
-stripe: {customer_key: account_id, grace: 3d}
+stripe: {customer_key: account_id, grace: 3d, reconcile: 0s}
 mail: {cool_down: 90m, templates: ./mails}
 retention: {usage: 120d, horizon: 1d12h}
 partitions: ${PARTITIONS:-64}
@@ -72,7 +72,7 @@ func TestFull(t *testing.T) {
 		Namespace: "acme-prod_1", PublicURL: "https://gate.acme.example/base", From: "Acme <billing@acme.example>",
 		Upgrade: Upgrade{URL: "https://acme.example/pricing", Price: "pro_monthly",
 			SuccessURL: "https://acme.example/ok?s={CHECKOUT_SESSION_ID}", CancelURL: "http://localhost:3000", Portal: true},
-		Stripe:     Stripe{CustomerKey: "account_id", Grace: 72 * time.Hour},
+		Stripe:     Stripe{CustomerKey: "account_id", Grace: 72 * time.Hour, Reconcile: 0},
 		Mail:       Mail{CoolDown: 90 * time.Minute, Templates: "./mails"},
 		Retention:  Retention{Usage: 120 * day, Horizon: 36 * time.Hour},
 		Partitions: 64,
@@ -116,7 +116,7 @@ func TestDefaults(t *testing.T) {
 	}
 	c.source = [32]byte{}
 	want := &Config{
-		From: DefaultFrom, Stripe: Stripe{CustomerKey: "tidegate_customer", Grace: 7 * day}, Mail: Mail{CoolDown: 24 * time.Hour},
+		From: DefaultFrom, Stripe: Stripe{CustomerKey: "tidegate_customer", Grace: 7 * day, Reconcile: time.Hour}, Mail: Mail{CoolDown: 24 * time.Hour},
 		Retention: Retention{Usage: 70 * day, Horizon: 32 * day}, Plans: []Plan{{Name: "free", Default: true}}, Gates: []Gate{},
 	}
 	if !reflect.DeepEqual(c, want) {

@@ -1,6 +1,9 @@
 package config
 
-import "strings"
+import (
+	"strings"
+	"time"
+)
 
 const (
 	maxPartitions = 1024
@@ -85,7 +88,10 @@ func upgrade(o object) Upgrade {
 }
 
 func stripe(o object) Stripe {
-	s := Stripe{CustomerKey: DefaultCustomerKey, Grace: o.get("grace").duration(DefaultGrace)}
+	s := Stripe{CustomerKey: DefaultCustomerKey, Grace: o.get("grace").duration(DefaultGrace), Reconcile: o.get("reconcile").duration(DefaultReconcile)}
+	if s.Reconcile != 0 && s.Reconcile < time.Minute {
+		o.get("reconcile").fail("%s is too often: at least 1m, or 0s for never", written(s.Reconcile))
+	}
 	// Stripe's own bound: metadata keys have at most 40 characters, no brackets.
 	if k, ok := o.get("customer_key").name("the key of Stripe metadata that holds your customer id", 40); ok {
 		if s.CustomerKey = k; strings.ContainsAny(k, "[]") {

@@ -30,7 +30,7 @@ func TestReferenceNamesEveryKey(t *testing.T) {
 func TestReferenceNamesTheDefaults(t *testing.T) {
 	doc := reference(t)
 	for key, value := range map[string]string{
-		"from": DefaultFrom, "customer_key": DefaultCustomerKey, "grace": written(DefaultGrace), "cool_down": "24h",
+		"from": DefaultFrom, "customer_key": DefaultCustomerKey, "grace": written(DefaultGrace), "reconcile": written(DefaultReconcile), "cool_down": "24h",
 		"usage": written(DefaultUsage), "horizon": written(DefaultHorizon), "message": DefaultMessage,
 	} {
 		if row := "| `" + key + "` | `" + value + "` |"; !strings.Contains(doc, row) {

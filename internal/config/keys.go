@@ -11,7 +11,7 @@ import (
 var keys = map[string][]string{
 	"":                              {"namespace", "public_url", "from", "upgrade", "stripe", "mail", "retention", "partitions", "plans", "gates"},
 	"upgrade":                       {"url", "price", "success_url", "cancel_url", "portal"},
-	"stripe":                        {"customer_key", "grace"},
+	"stripe":                        {"customer_key", "grace", "reconcile"},
 	"mail":                          {"cool_down", "templates"},
 	"retention":                     {"usage", "horizon"},
 	"plans.*":                       {"default", "any_subscription", "stripe"},

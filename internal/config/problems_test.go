@@ -33,6 +33,7 @@ var topProblems = []spoiled{
 	{"grace negative", "", "stripe: {grace: -7d}\n", []string{`11 stripe.grace: is not a duration`}, true},
 	{"grace fraction", "", "stripe: {grace: 1.5d}\n", []string{`11 stripe.grace: is not a duration such as 7d, 24h or 90m: whole numbers`}, true},
 	{"grace endless", "", "stripe: {grace: 36501d}\n", []string{`11 stripe.grace: is longer than 36500d`}, false},
+	{"reconcile", "", "stripe: {reconcile: 30s}\n", []string{`11 stripe.reconcile: 30s is too often: at least 1m, or 0s for never`}, false},
 	{"cool_down", "", "mail: {cool_down: 24H}\n", []string{`11 mail.cool_down: "24H" is not a duration`}, true},
 	{"templates", "", "mail: {templates: [a]}\n", []string{`11 mail.templates: must be the path of a folder, not a list`}, true},
 	{"horizon too short", "", "retention:\n  horizon: 23h\n", []string{"12 retention.horizon: 23h is too short: at least 1d"}, false},

@@ -122,7 +122,10 @@ var allowed = map[string][]string{
 	// The plumbing, and what runs on it.
 	"internal/stream": {"events", nats, "github.com/nats-io/nuid"},
 	"internal/billing": {"events", "internal/plan", "internal/stream", "internal/writeback", nats,
-		"github.com/fxamacker/cbor/v2", "github.com/stripe/stripe-go/v76"},
+		"github.com/fxamacker/cbor/v2", "github.com/stripe/stripe-go/v76/webhook"},
+	"internal/stripeapi": {"github.com/stripe/stripe-go/v76", "golang.org/x/time/rate"},
+
+	"internal/refetch": {"events", "internal/billing", "internal/stream", "internal/stripeapi", "internal/wire", nats, "github.com/VictoriaMetrics/metrics"},
 
 	// The roles: never each other, never a store.
 	"ingest":     {"events", "internal/plan", "internal/window", "internal/link", "internal/stream", "internal/billing", nats, "github.com/VictoriaMetrics/metrics"},
@@ -142,8 +145,10 @@ var allowed = map[string][]string{
 
 	// Helpers of tests.
 	"internal/testnats":        {nats, "github.com/nats-io/nats-server/v2"},
-	"internal/testmongo":       {},
+	"internal/testbuild":       {},
+	"internal/testmongo":       {"internal/testbuild"},
 	"internal/testmongo/serve": {"internal/testmongo"},
+	"internal/teststripe":      {"internal/testbuild"},
 	"internal/storetest":       {"events", "pgregory.net/rapid"},
 	"internal/chaos":           {"events", "client", "internal/stream", "internal/kvstore", nats, "go.mongodb.org/mongo-driver"},
 	"internal/rules":           {},

@@ -124,7 +124,8 @@ func (l Layout) streams() []jetstream.StreamConfig {
 		{Name: events.StreamState, Subjects: []string{"state.>"}},
 		{Name: events.StreamSeen, Subjects: []string{"seen.*"}, MaxAge: horizon + 8*day},
 		{Name: events.StreamWindows, Subjects: []string{"windows.*"}, MaxAge: 3 * day},
-		// Stripe repeats a webhook for up to three days.
+		// Stripe repeats a webhook for up to three days, and what it lists is
+		// published again to see what is missing.
 		{Name: events.StreamBilling, Subjects: []string{"billing.>"}, MaxAge: 400 * day, Duplicates: 4 * day},
 		{Name: events.StreamAccount, Subjects: []string{"account.*"}, MaxAge: 400 * day},
 		{Name: events.StreamLimits, Subjects: []string{"limits.*"}, MaxAge: 70 * day},

@@ -23,6 +23,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tidegate-io/tidegate/internal/testbuild"
 )
 
 // EnvURI names the environment variable that holds the URI of another server
@@ -114,7 +116,7 @@ func (s *Server) Stop() {
 }
 
 func (s *Server) start() error {
-	bin, err := binary()
+	bin, err := testbuild.Program("testmongo/ferretdb", "-tags", "ferretdb_no_postgresql", ".")
 	if err != nil {
 		return fmt.Errorf("test server of MongoDB's protocol: %w (set %s to use another server)", err, EnvURI)
 	}

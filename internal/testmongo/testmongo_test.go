@@ -3,9 +3,6 @@ package testmongo
 import (
 	"net"
 	"net/url"
-	"os"
-	"path/filepath"
-	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -83,70 +80,5 @@ func TestServersAreApart(t *testing.T) {
 	}
 	if a, b := Database(), Database(); a == b {
 		t.Errorf("two databases called %s", a)
-	}
-}
-
-func TestConcurrentCallersGetOneBinary(t *testing.T) {
-	t.Parallel()
-	if _, err := binary(); err != nil { // at most one build in this test
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	paths := make([]string, 8)
-	for i := range paths {
-		wg.Go(func() { paths[i], _ = binary() })
-	}
-	wg.Wait()
-	for _, p := range paths {
-		if p == "" || p != paths[0] {
-			t.Fatalf("paths %q", paths)
-		}
-	}
-}
-
-func TestLockExcludes(t *testing.T) {
-	t.Parallel()
-	path := filepath.Join(t.TempDir(), "lock")
-	var wg sync.WaitGroup
-	inside := make(chan struct{}, 1)
-	for range 4 {
-		wg.Go(func() {
-			for range 20 {
-				unlock, err := lock(path)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				select {
-				case inside <- struct{}{}:
-					<-inside
-				default:
-					t.Error("two hold the lock")
-				}
-				unlock()
-			}
-		})
-	}
-	wg.Wait()
-	if _, err := os.Stat(path); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestBuildTellsWhatFailed(t *testing.T) {
-	t.Parallel()
-	src := t.TempDir()
-	if err := os.WriteFile(filepath.Join(src, "main.go"), []byte("package main\nfunc main() { none() }\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(src, "go.mod"), []byte("module x\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	bin := filepath.Join(t.TempDir(), "bin")
-	if err := build(src, bin); err == nil {
-		t.Error("a program that does not compile was built")
-	}
-	if _, err := os.Stat(bin); err == nil {
-		t.Error("and stands there")
 	}
 }

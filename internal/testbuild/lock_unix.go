@@ -1,6 +1,6 @@
 //go:build unix
 
-package testmongo
+package testbuild
 
 import (
 	"os"

@@ -1,4 +1,7 @@
-package testmongo
+// Package testbuild builds the programs that tests run as processes of their
+// own and that must not become requirements of the module: each has a nested
+// module, whose go.sum fixes what is built.
+package testbuild
 
 import (
 	"crypto/sha256"
@@ -11,14 +14,16 @@ import (
 	"runtime"
 )
 
-// binary is the path of the server's program. It is built once per content of
-// the nested module and version of Go, and kept in the user's cache.
-func binary() (string, error) {
-	src, err := source()
+// Program is the path of the program that `go build` makes with args in a
+// nested module, whose directory is named as seen from internal. It is built
+// once per content of the module, version of Go and args, and kept in the
+// user's cache.
+func Program(module string, args ...string) (string, error) {
+	src, err := source(module)
 	if err != nil {
 		return "", err
 	}
-	key, err := digest(src)
+	key, err := digest(src, args)
 	if err != nil {
 		return "", err
 	}
@@ -26,7 +31,7 @@ func binary() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	bin := filepath.Join(dir, "ferretdb-"+key)
+	bin := filepath.Join(dir, filepath.Base(module)+"-"+key)
 	if runtime.GOOS == "windows" {
 		bin += ".exe"
 	}
@@ -43,18 +48,18 @@ func binary() (string, error) {
 	if _, err := os.Stat(bin); err == nil {
 		return bin, nil
 	}
-	return bin, build(src, bin)
+	return bin, build(src, bin, args)
 }
 
 // build builds beside bin and renames, so that bin is never half written.
-func build(src, bin string) error {
+func build(src, bin string, args []string) error {
 	tmp, err := os.MkdirTemp(filepath.Dir(bin), "build-")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(tmp) }()
-	made := filepath.Join(tmp, "ferretdb")
-	cmd := exec.Command("go", "build", "-trimpath", "-tags", "ferretdb_no_postgresql", "-ldflags", "-s -w", "-o", made, ".")
+	made := filepath.Join(tmp, "program")
+	cmd := exec.Command("go", append([]string{"build", "-trimpath", "-ldflags", "-s -w", "-o", made}, args...)...)
 	cmd.Dir = src
 	cmd.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -63,39 +68,46 @@ func build(src, bin string) error {
 	return os.Rename(made, bin)
 }
 
-// source is the directory of the nested module: where this file was compiled,
-// or (-trimpath) below one of the working directory's parents.
-func source() (string, error) {
+// source is the directory of the nested module: beside where this file was
+// compiled, or (-trimpath) below one of the working directory's parents.
+func source(module string) (string, error) {
 	var starts []string
 	if _, file, _, ok := runtime.Caller(0); ok {
-		starts = append(starts, filepath.Dir(file))
+		starts = append(starts, filepath.Dir(filepath.Dir(file)))
 	}
 	if wd, err := os.Getwd(); err == nil {
 		for dir := wd; ; dir = filepath.Dir(dir) {
-			starts = append(starts, filepath.Join(dir, "internal", "testmongo"))
+			starts = append(starts, filepath.Join(dir, "internal"))
 			if dir == filepath.Dir(dir) {
 				break
 			}
 		}
 	}
 	for _, dir := range starts {
-		src := filepath.Join(dir, "ferretdb")
+		src := filepath.Join(dir, filepath.FromSlash(module))
 		if _, err := os.Stat(filepath.Join(src, "go.mod")); err == nil {
 			return src, nil
 		}
 	}
-	return "", errors.New("its source, internal/testmongo/ferretdb, is not here: run inside the repository")
+	return "", errors.New("its source, internal/" + module + ", is not here: run inside the repository")
 }
 
-func digest(src string) (string, error) {
+func digest(src string, args []string) (string, error) {
 	h := sha256.New()
-	fmt.Fprintln(h, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	for _, name := range []string{"go.mod", "go.sum", "main.go"} {
-		b, err := os.ReadFile(filepath.Join(src, name))
+	fmt.Fprintln(h, runtime.Version(), runtime.GOOS, runtime.GOARCH, args)
+	files, err := os.ReadDir(src)
+	if err != nil {
+		return "", err
+	}
+	for _, f := range files {
+		if f.IsDir() {
+			continue
+		}
+		b, err := os.ReadFile(filepath.Join(src, f.Name()))
 		if err != nil {
 			return "", err
 		}
-		fmt.Fprintln(h, name, len(b))
+		fmt.Fprintln(h, f.Name(), len(b))
 		_, _ = h.Write(b)
 	}
 	return hex.EncodeToString(h.Sum(nil)[:8]), nil

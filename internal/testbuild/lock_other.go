@@ -1,7 +1,7 @@
 //go:build !unix
 
-package testmongo
+package testbuild
 
 // lock does nothing: without file locks, several processes may build the
-// server at once, and the last rename wins.
+// program at once, and the last rename wins.
 func lock(string) (unlock func(), err error) { return func() {}, nil }
