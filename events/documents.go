@@ -92,14 +92,18 @@ type MailState string
 
 // The states of a notification.
 const (
-	MailWaiting   MailState = "waiting"   // for an address
-	MailPending   MailState = "pending"   // to be sent; rendered at the first try
-	MailParked    MailState = "parked"    // the provider refuses for now (quota, key): an operator must act
-	MailSent      MailState = "sent"      // the provider took it
-	MailDelivered MailState = "delivered" // the provider delivered it
-	MailCancelled MailState = "cancelled" // no longer wanted; Error says why
-	MailFailed    MailState = "failed"    // will never go out; Error says why
-	MailNone      MailState = "none"      // the limit was reached; no mail is configured or wanted
+	MailWaiting    MailState = "waiting"    // for an address
+	MailPending    MailState = "pending"    // to be sent; rendered at the first try
+	MailParked     MailState = "parked"     // the provider refuses for now (quota, key): an operator must act
+	MailSent       MailState = "sent"       // the provider took it
+	MailDelivered  MailState = "delivered"  // the recipient's server took it
+	MailBounced    MailState = "bounced"    // the recipient's server refused it
+	MailComplained MailState = "complained" // the recipient called it spam
+	MailSuppressed MailState = "suppressed" // the provider took it, but does not send to this address
+	MailCancelled  MailState = "cancelled"  // no longer wanted, and did not go out; Error says why
+	MailFailed     MailState = "failed"     // will never go out; Error says why
+	MailUncertain  MailState = "uncertain"  // not to be tried again, but a try may have gone out
+	MailNone       MailState = "none"       // the limit was reached; no mail is configured or wanted
 )
 
 // Notification is a document of the collection notifications: one crossing of
@@ -120,7 +124,7 @@ type Notification struct {
 	Subject     string     `json:"subject"`
 	Body        []byte     `json:"body,omitempty"` // the exact request bytes, until sent + 30 days
 	Attempts    int        `json:"attempts"`
-	FirstTryAt  *time.Time `json:"first_try_at"` // the idempotency key's life counts from here
+	FirstTryAt  *time.Time `json:"first_try_at"` // that may have gone out: the idempotency key's life counts from here
 	NextAt      *time.Time `json:"next_at"`
 	ProviderID  string     `json:"provider_id"`
 	Error       string     `json:"error"`
@@ -129,9 +133,20 @@ type Notification struct {
 	ClickedAt   *time.Time `json:"clicked_at"`
 }
 
-// Conversion is a document of the collection conversions.
+// Mailed says whether the mail is known to have gone out to the recipient.
+func (n *Notification) Mailed() bool {
+	switch n.State {
+	case MailSent, MailDelivered, MailBounced, MailComplained:
+		return true
+	}
+	return false
+}
+
+// Conversion is a document of the collection conversions: one move of a
+// customer.
 type Conversion struct {
 	Key            string     `json:"key"`
+	Kind           MoveKind   `json:"kind"`
 	Customer       string     `json:"customer"`
 	FromPlan       string     `json:"from_plan"`
 	ToPlan         string     `json:"to_plan"`

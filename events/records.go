@@ -59,6 +59,7 @@ type Account struct {
 	Refund         *Refund              `json:"refund,omitempty"`
 	Click          *Click               `json:"click,omitempty"`
 	Mail           *MailReport          `json:"mail,omitempty"`
+	Move           *Move                `json:"move,omitempty"`
 	Gate           *GateSwitch          `json:"gate,omitempty"` // only on partition 0, without a customer
 }
 
@@ -81,7 +82,8 @@ type PlanState struct {
 // Payment is a first payment above 0 that moves a customer from a free to a
 // paid plan.
 type Payment struct {
-	Key      string    `json:"key"` // identity of the conversion
+	Key      string    `json:"key"`            // identity of the conversion
+	Kind     MoveKind  `json:"kind,omitempty"` // conversion, which "" stands for, or reactivation
 	Event    string    `json:"event"`
 	FromPlan string    `json:"from_plan"`
 	ToPlan   string    `json:"to_plan"`
@@ -108,6 +110,32 @@ type Click struct {
 	WindowStart time.Time `json:"window_start,omitzero"`
 }
 
+// Move is a move of a customer between plans that is not a first payment.
+type Move struct {
+	Key      string    `json:"key"` // identity of the move
+	Kind     MoveKind  `json:"kind"`
+	Event    string    `json:"event"` // the Stripe event that brought it
+	FromPlan string    `json:"from_plan"`
+	ToPlan   string    `json:"to_plan"`
+	At       time.Time `json:"at"`
+	Void     bool      `json:"void,omitempty"` // a late event showed that this was none: forget the key
+}
+
+// MoveKind says what a record of the collection conversions is.
+type MoveKind string
+
+// The kinds of moves.
+const (
+	MoveConversion   MoveKind = "conversion"   // the first payment above 0 that moves from a free to a paid plan
+	MoveReactivation MoveKind = "reactivation" // paid again, after a time without paid access
+	MoveTrial        MoveKind = "trial"        // a trial began
+	MoveUpgrade      MoveKind = "upgrade"      // from a paid plan to a higher one
+	MoveDowngrade    MoveKind = "downgrade"    // from a paid plan to a lower one
+	MoveChurn        MoveKind = "churn"        // paid access ended
+	MoveRefund       MoveKind = "refund"       // money went back
+	MoveDispute      MoveKind = "dispute"      // money is asked back
+)
+
 // MailReport is what became of a mail after the provider took it.
 type MailReport struct {
 	Key    string    `json:"key"` // of its notification
@@ -121,6 +149,9 @@ type MailEvent string
 
 // The events of a mail.
 const (
+	MailEventSent       MailEvent = "sent"
+	MailEventFailed     MailEvent = "failed"
+	MailEventSuppressed MailEvent = "suppressed"
 	MailEventDelivered  MailEvent = "delivered"
 	MailEventBounced    MailEvent = "bounced"
 	MailEventComplained MailEvent = "complained"

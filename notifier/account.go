@@ -1,6 +1,7 @@
 package notifier
 
 import (
+	"net/mail"
 	"slices"
 	"time"
 
@@ -19,7 +20,7 @@ func (p *Processor) account(m *stream.Message, a *events.Account) error {
 	}
 	p.learn(a)
 	if a.Mail != nil {
-		if err := p.report(a.Mail); err != nil {
+		if err := p.report(a.Customer, a.Mail); err != nil {
 			return err
 		}
 	}
@@ -38,8 +39,10 @@ func (p *Processor) account(m *stream.Message, a *events.Account) error {
 			return err
 		}
 	}
-	if a.Payment != nil {
-		return p.payment(a.Customer, a.Payment, m.Time)
+	for _, move := range moved(a) {
+		if err := p.payment(a.Customer, &move, m.Time); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -49,9 +52,9 @@ func (p *Processor) learn(a *events.Account) {
 	if a.Email != nil {
 		c := p.change(a.Customer)
 		if a.EmailSource == "" {
-			c.Email = *a.Email
+			c.Email = valid(*a.Email)
 		} else {
-			c.StripeEmail = *a.Email
+			c.StripeEmail = valid(*a.Email)
 		}
 	}
 	if a.Locale != nil {
@@ -106,7 +109,7 @@ func (p *Processor) erase(customer string) error {
 // sendWaiting lets out what waited for an address. Whether the customer is
 // still blocked is looked at when it is sent.
 func (p *Processor) sendWaiting(customer string) error {
-	waiting := p.known(customer).Waiting
+	waiting := slices.Clone(p.known(customer).Waiting)
 	if len(waiting) == 0 {
 		return nil
 	}
@@ -126,32 +129,59 @@ func (p *Processor) sendWaiting(customer string) error {
 	return nil
 }
 
+// valid is an address that mail can be sent to, or "": then another one is
+// waited for.
+func valid(address string) string {
+	if _, err := mail.ParseAddress(address); err != nil {
+		return ""
+	}
+	return address
+}
+
 func (p *Processor) forgetWaiting(customer, key string) {
+	if !slices.Contains(p.known(customer).Waiting, key) {
+		return
+	}
 	c := p.change(customer)
 	c.Waiting = slices.DeleteFunc(slices.Clone(c.Waiting), func(k string) bool { return k == key })
 }
 
+// standing orders what a provider reports of a mail, so that reports in any
+// order end in the same state.
+var standing = map[events.MailState]int{
+	events.MailSent: 1, events.MailFailed: 2, events.MailSuppressed: 3,
+	events.MailDelivered: 4, events.MailBounced: 5, events.MailComplained: 6,
+}
+
 // report notes what became of a mail. Any report proves that the provider took
 // it, whatever we know of that.
-func (p *Processor) report(r *events.MailReport) error {
-	return p.update(r.Key, func(n *events.Notification) bool {
-		at := r.At.UTC()
-		if !mailed(n) {
-			n.State, n.SentAt, n.NextAt, n.Error = events.MailSent, &at, nil, ""
+func (p *Processor) report(customer string, r *events.MailReport) error {
+	if err := p.update(r.Key, func(n *events.Notification) bool { return reported(n, r) }); err != nil {
+		return err
+	}
+	return p.attributeAgain(customer)
+}
+
+// reported writes a report into the document, and says whether it changed it.
+func reported(n *events.Notification, r *events.MailReport) bool {
+	if n.State == events.MailNone {
+		return false // another installation's that shares the account
+	}
+	at, changed, taken := r.At.UTC(), false, n.SentAt != nil
+	first := func(t **time.Time) {
+		if *t == nil || at.Before(**t) {
+			*t, changed = &at, true
 		}
-		if r.Event == events.MailEventDelivered {
-			if n.DeliveredAt != nil {
-				return false
-			}
-			n.State, n.DeliveredAt = events.MailDelivered, &at
-			return true
-		}
-		n.Error = string(r.Event)
-		if r.Detail != "" {
-			n.Error += ": " + r.Detail
-		}
+	}
+	first(&n.SentAt)
+	if r.Event == events.MailEventDelivered || r.Event == events.MailEventComplained {
+		first(&n.DeliveredAt)
+	}
+	if state := events.MailState(r.Event); !taken || standing[state] > standing[n.State] {
+		n.State, n.Error, n.NextAt = state, r.Detail, nil
 		return true
-	})
+	}
+	return changed
 }
 
 // click notes the first visit to a mail's link: it counts for the newest mail
@@ -168,12 +198,15 @@ func (p *Processor) click(customer string, c *events.Click, at time.Time) error 
 	if err := p.updateAll(customer, find); err != nil {
 		return err
 	}
-	return p.update(key, func(n *events.Notification) bool {
+	if err := p.update(key, func(n *events.Notification) bool {
 		if n.ClickedAt != nil {
 			return false
 		}
 		at = at.UTC()
 		n.ClickedAt = &at
 		return true
-	})
+	}); err != nil {
+		return err
+	}
+	return p.attributeAgain(customer)
 }

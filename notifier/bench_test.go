@@ -69,6 +69,7 @@ func catalog() plan.Catalog {
 		Gates: []plan.Gate{
 			{Feature: "api", Limits: limits(100), Template: DefaultTemplate, Message: "The free calls are used up.", UpgradeURL: "https://acme.example/pricing"},
 			{Feature: "exports", Limits: limits(5), Template: DefaultTemplate},
+			{Feature: "warned", Limits: limits(100), Template: DefaultTemplate, WarnAt: []int{80}, Warnings: true},
 			{Feature: "quiet", Limits: limits(5)},
 		},
 	}
@@ -87,7 +88,7 @@ func newBench(t *testing.T, change ...func(o *Options)) *bench {
 	t.Cleanup(sender.Close)
 	b.options = Options{
 		Catalog: catalog, Store: b.store, Decisions: b.decisions, Sender: sender, Now: b.clock,
-		From: "Acme <billing@acme.example>", PublicURL: "https://gate.acme.example/", Secret: []byte("secret"),
+		Settings: Settings{From: "Acme <billing@acme.example>", PublicURL: "https://gate.acme.example/"}, Secret: []byte("secret"),
 		PollEvery: 5 * time.Millisecond,
 	}
 	for _, f := range change {

@@ -23,12 +23,15 @@ func (p *Processor) claim(ctx context.Context, key string, s *situation) (c clai
 	defer p.mu.Unlock()
 	now := p.Now().UTC()
 	var stop error
+	var customer string
+	waits := true
 	err = p.change1(ctx, key, func(n *events.Notification) bool {
-		if n.State != events.MailPending || n.NextAt != nil && n.NextAt.After(now) {
+		if !due(n, now) {
 			return false
 		}
 		v := p.verdict(n, s, now)
 		p.apply(n, &v, now)
+		waits, customer = n.State == events.MailWaiting, n.Customer
 		if v.do != actSend {
 			return true
 		}
@@ -46,14 +49,21 @@ func (p *Processor) claim(ctx context.Context, key string, s *situation) (c clai
 		c.Mail, ok = Mail{Key: n.Key, At: *n.FirstTryAt, Body: n.Body}, true
 		return true
 	})
-	if err != nil || stop != nil {
-		if stop != nil {
-			p.log.Error("mail_not_rendered", "key", key, "error", stop)
-		}
+	if err != nil {
 		return claim{}, false, err
+	}
+	if !waits {
+		p.forgetWaiting(customer, key)
+	}
+	if stop != nil {
+		p.log.Error("mail_not_rendered", "key", key, "error", stop, "fix", "correct the template and touch the configuration")
+		return claim{}, false, nil
 	}
 	return c, ok, nil
 }
+
+// brokenWait is when a mail that could not be rendered is tried again.
+const brokenWait = 10 * time.Minute
 
 func (p *Processor) verdict(n *events.Notification, s *situation, now time.Time) verdict {
 	catalog := p.Catalog()
@@ -78,34 +88,41 @@ func (p *Processor) verdict(n *events.Notification, s *situation, now time.Time)
 
 // apply writes a verdict into the document.
 func (p *Processor) apply(n *events.Notification, v *verdict, now time.Time) {
+	var at *time.Time
+	if !v.at.IsZero() {
+		utc := v.at.UTC()
+		at = &utc
+	}
 	switch v.do {
-	case actLater, actBehind:
-		at := v.at.UTC()
-		n.NextAt = &at
-		if v.do == actBehind {
-			time.AfterFunc(v.at.Sub(now), p.wake) // sooner than the next poll
-		}
+	case actSend:
+		n.State = events.MailPending
+	case actLater:
+		n.State, n.NextAt = events.MailPending, at
+	case actBehind:
+		n.NextAt = at
+		time.AfterFunc(v.at.Sub(now), p.wake) // sooner than the next poll
 	case actWait:
-		n.State, n.NextAt = events.MailWaiting, nil
+		n.State, n.NextAt = events.MailWaiting, at
 	case actCancel:
 		cancel(n, v.why)
 	case actFail:
-		n.State, n.Error, n.NextAt = events.MailFailed, v.why, nil
+		end(n, events.MailFailed, v.why)
 		p.log.Warn("mail_failed", "key", n.Key, "error", v.why)
 	}
 }
 
-// write renders the mail into the document; one that can't be rendered has
-// failed.
+// write renders the mail into the document. One that can't be rendered is put
+// off: the operator can correct the template.
 func (p *Processor) write(n *events.Notification, s *situation, now time.Time) error {
 	g, _ := s.catalog.Gate(n.Feature)
-	msg, err := p.render.message(s.template, g, n, s.decision, s.customer.Locale, s.address, now)
+	msg, err := p.live.Load().render.message(s.template, g, n, s.decision, s.customer.Locale, s.address, now)
 	var body []byte
 	if err == nil {
 		body, err = msg.encode()
 	}
 	if err != nil {
-		n.State, n.Error, n.NextAt = events.MailFailed, err.Error(), nil
+		next := now.Add(brokenWait)
+		n.Error, n.NextAt = err.Error(), &next
 		return err
 	}
 	n.To, n.Subject, n.Body = s.address, msg.Subject, body
@@ -135,7 +152,7 @@ func (p *Processor) settleOnce(ctx context.Context, c *claim, id string, sent er
 	var pay string
 	err := p.change1(ctx, c.Key, func(n *events.Notification) bool {
 		if sent == nil {
-			if mailed(n) { // the provider's report was faster
+			if n.SentAt != nil { // the provider's report was faster
 				had := n.ProviderID
 				n.ProviderID = orElse(had, id)
 				return had == ""
@@ -145,10 +162,15 @@ func (p *Processor) settleOnce(ctx context.Context, c *claim, id string, sent er
 			pay = n.Customer
 			return true
 		}
-		if n.State != events.MailPending {
+		e := asSendError(sent)
+		switch {
+		case n.State == events.MailPending:
+			p.refused(n, c, e, now)
+		case n.State == events.MailUncertain && c.first && e.certain():
+			n.State, n.FirstTryAt = events.MailCancelled, nil // now it is known
+		default:
 			return false
 		}
-		p.refused(n, c, asSendError(sent), now)
 		return true
 	})
 	if err != nil || pay == "" || len(p.known(pay).Payments) == 0 {
@@ -161,9 +183,12 @@ func (p *Processor) settleOnce(ctx context.Context, c *claim, id string, sent er
 func (p *Processor) refused(n *events.Notification, c *claim, e *SendError, now time.Time) {
 	n.Error = e.Error()
 	next := now.Add(max(retryAfter(n.Attempts), e.After))
+	if c.first && e.certain() {
+		n.FirstTryAt = nil // no try can have gone out: the key's life has not begun
+	}
 	switch e.Class {
 	case Permanent:
-		n.State, n.NextAt = events.MailFailed, nil
+		end(n, events.MailFailed, n.Error)
 		p.log.Error("mail_refused", "key", n.Key, "status", e.Status, "name", e.Name)
 		return
 	case Park:
@@ -174,12 +199,13 @@ func (p *Processor) refused(n *events.Notification, c *claim, e *SendError, now 
 	default:
 		p.log.Warn("mail_retry", "key", n.Key, "attempt", n.Attempts, "at", next, "status", e.Status, "name", e.Name)
 	}
+	if e.Class == Retry && e.Status == http.StatusTooManyRequests && e.After > 0 {
+		// It holds for every mail. How long a provider may stop us is bounded.
+		p.pause = pause{until: now.Add(min(e.After, parkQuota)), reason: e.Error()}
+	}
 	n.NextAt = &next
-	switch {
-	case c.first && e.certain():
-		n.FirstTryAt = nil // no try can have gone out: the key's life has not begun
-	case e.Class == Retry && !next.Before(n.FirstTryAt.Add(keyLife)):
-		n.State, n.NextAt, n.Error = events.MailFailed, nil, "given up after 24 h: "+n.Error
+	if e.Class == Retry && n.FirstTryAt != nil && !next.Before(n.FirstTryAt.Add(keyLife)) {
+		end(n, events.MailFailed, "given up after 24 h: "+n.Error)
 	}
 }
 

@@ -1,6 +1,7 @@
 package notifier
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -9,9 +10,6 @@ import (
 )
 
 const (
-	// attributeWithin is how long before a payment the limit that led to it may
-	// have been reached.
-	attributeWithin = 30 * 24 * time.Hour
 	// rememberPayments is how late a limit record may come after the payment
 	// that it led to.
 	rememberPayments = 35 * 24 * time.Hour
@@ -19,19 +17,24 @@ const (
 	clockGrain = time.Second
 )
 
-// attribute is the conversion that a payment is, joined with the limit that the
-// customer reached last before it, and with what came of the mail about it.
-func attribute(customer string, pay *events.Payment, notifications []events.Notification) events.Conversion {
+// attribute is the record of a move. One that brings more is joined with the
+// limit that the customer reached last before it, not longer ago than within,
+// and with the mails about that window: the last one sent, the last click. It
+// depends on its arguments alone, and not on their order.
+func attribute(customer string, pay *events.Payment, notifications []events.Notification, within time.Duration) events.Conversion {
 	c := events.Conversion{
-		Key: pay.Key, Customer: customer, FromPlan: pay.FromPlan, ToPlan: pay.ToPlan, StripeEvent: pay.Event,
+		Key: pay.Key, Kind: pay.Kind, Customer: customer, FromPlan: pay.FromPlan, ToPlan: pay.ToPlan, StripeEvent: pay.Event,
 		Amount: pay.Amount, Currency: pay.Currency, ConvertedAt: pay.At.UTC(),
 	}
-	before := func(t time.Time) bool { return t.Before(pay.At.Add(clockGrain)) }
+	if !gains(c.Kind) {
+		return c
+	}
+	before := func(t *time.Time) bool { return t != nil && t.Before(pay.At.Add(clockGrain)) }
 	var last *events.Notification
 	for i := range notifications {
 		n := &notifications[i]
-		if n.Customer != customer || n.Kind != events.LimitKindReached || !before(n.ReachedAt) ||
-			n.ReachedAt.Before(pay.At.Add(-attributeWithin)) {
+		if n.Customer != customer || n.Kind != events.LimitKindReached || !before(&n.ReachedAt) ||
+			n.ReachedAt.Before(pay.At.Add(-within)) {
 			continue
 		}
 		if last == nil || n.ReachedAt.After(last.ReachedAt) || n.ReachedAt.Equal(last.ReachedAt) && n.Key > last.Key {
@@ -43,25 +46,66 @@ func attribute(customer string, pay *events.Payment, notifications []events.Noti
 	}
 	reached := last.ReachedAt
 	c.Feature, c.LimitReachedAt = last.Feature, &reached
-	if mailed(last) && last.SentAt != nil && before(*last.SentAt) {
-		c.MailedAt = last.SentAt
+	latest := func(to **time.Time, t *time.Time) {
+		if before(t) && (*to == nil || t.After(**to)) {
+			*to = t
+		}
 	}
-	if last.ClickedAt != nil && before(*last.ClickedAt) {
-		c.ClickedAt = last.ClickedAt
+	for i := range notifications {
+		n := &notifications[i]
+		if n.Customer != customer || n.Feature != last.Feature || !n.WindowStart.Equal(last.WindowStart) {
+			continue
+		}
+		if n.Mailed() {
+			latest(&c.MailedAt, n.SentAt)
+		}
+		latest(&c.ClickedAt, n.ClickedAt)
 	}
 	return c
 }
 
-// payment stores a conversion, or takes back one that turned out to be none.
+// gains says whether a move may have been led to by a limit.
+func gains(k events.MoveKind) bool {
+	switch k {
+	case events.MoveConversion, events.MoveReactivation, events.MoveTrial, events.MoveUpgrade:
+		return true
+	}
+	return false
+}
+
+// moved are the moves that a record tells, all in the form of payments.
+func moved(a *events.Account) (all []events.Payment) {
+	if a.Payment != nil {
+		all = append(all, *a.Payment)
+	}
+	if m := a.Move; m != nil {
+		all = append(all, events.Payment{Key: m.Key, Kind: m.Kind, Event: m.Event, FromPlan: m.FromPlan, ToPlan: m.ToPlan, At: m.At, Void: m.Void})
+	}
+	if r := a.Refund; r != nil {
+		kind := events.MoveRefund
+		if r.Dispute {
+			kind = events.MoveDispute
+		}
+		// The key of a charge says nothing of whose it is, and that may change.
+		all = append(all, events.Payment{Key: a.Customer + "/" + r.Key, Kind: kind, Event: r.Event, Amount: r.Amount, Currency: r.Currency, At: r.At, Void: r.Void})
+	}
+	return all
+}
+
+// payment stores the record of a move, or takes back one that turned out to be
+// none.
 func (p *Processor) payment(customer string, pay *events.Payment, now time.Time) error {
 	c := p.change(customer)
+	pay.Kind = cmp.Or(pay.Kind, events.MoveConversion)
 	c.Payments = slices.DeleteFunc(slices.Clone(c.Payments), func(old events.Payment) bool {
 		return old.Key == pay.Key || now.Sub(old.At) > rememberPayments
 	})
 	if pay.Void {
 		return p.try("delete conversion", func(ctx context.Context) error { return p.Store.DeleteConversion(ctx, pay.Key) })
 	}
-	c.Payments = append(c.Payments, *pay)
+	if gains(pay.Kind) {
+		c.Payments = append(c.Payments, *pay)
+	}
 	return p.convert(customer, pay)
 }
 
@@ -71,7 +115,7 @@ func (p *Processor) convert(customer string, pay *events.Payment) error {
 		if err != nil {
 			return err
 		}
-		return p.Store.WriteConversion(ctx, attribute(customer, pay, all))
+		return p.Store.WriteConversion(ctx, attribute(customer, pay, all, p.live.Load().ConvertWithin))
 	})
 }
 

@@ -11,7 +11,7 @@ import (
 )
 
 func payment(at time.Time) *events.Payment {
-	return &events.Payment{Key: "acme/sub_1", Event: "evt_1", FromPlan: "free", ToPlan: "pro", Amount: 2000, Currency: "usd", At: at}
+	return &events.Payment{Key: "acme/sub_1", Kind: events.MoveConversion, Event: "evt_1", FromPlan: "free", ToPlan: "pro", Amount: 2000, Currency: "usd", At: at}
 }
 
 func crossing(key, feature string, at time.Time) events.Notification {
@@ -47,7 +47,7 @@ func TestAttribute(t *testing.T) {
 		"a warning, another customer":         {[]events.Notification{warning, other}, "", time.Time{}, time.Time{}, time.Time{}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := attribute("acme", payment(paid), c.notifications)
+			got := attribute("acme", payment(paid), c.notifications, DefaultConvertWithin)
 			if got.Key != "acme/sub_1" || got.Customer != "acme" || got.FromPlan != "free" || got.ToPlan != "pro" || got.StripeEvent != "evt_1" ||
 				got.Amount != 2000 || got.Currency != "usd" || !got.ConvertedAt.Equal(paid) {
 				t.Errorf("payment: %+v", got)
@@ -78,15 +78,15 @@ func TestAttributeProperties(t *testing.T) {
 			}
 			return n
 		}), 0, 8, func(n events.Notification) string { return n.Key }).Draw(t, "notifications")
-		got := attribute("acme", payment(noon), all)
+		got := attribute("acme", payment(noon), all, DefaultConvertWithin)
 		for _, n := range all {
-			fits := n.Kind == events.LimitKindReached && !n.ReachedAt.After(noon) && noon.Sub(n.ReachedAt) <= attributeWithin
+			fits := n.Kind == events.LimitKindReached && !n.ReachedAt.After(noon) && noon.Sub(n.ReachedAt) <= DefaultConvertWithin
 			if fits && (got.LimitReachedAt == nil || got.LimitReachedAt.Before(n.ReachedAt)) {
 				t.Fatalf("chose %v, there is %v", got.LimitReachedAt, n.ReachedAt)
 			}
 		}
 		slices.Reverse(all)
-		again := attribute("acme", payment(noon), all)
+		again := attribute("acme", payment(noon), all, DefaultConvertWithin)
 		if again.Feature != got.Feature || !at(again.LimitReachedAt).Equal(at(got.LimitReachedAt)) {
 			t.Fatalf("order matters: %+v, %+v", got, again)
 		}

@@ -89,13 +89,27 @@ func open(n *events.Notification) bool {
 	return false
 }
 
-// mailed says whether the mail went out.
-func mailed(n *events.Notification) bool {
-	return n.State == events.MailSent || n.State == events.MailDelivered
+// due says whether the sending goroutine has something to do for the mail.
+func due(n *events.Notification, now time.Time) bool {
+	switch n.State {
+	case events.MailPending:
+		return n.NextAt == nil || !n.NextAt.After(now)
+	case events.MailWaiting:
+		return n.NextAt != nil && !n.NextAt.After(now)
+	}
+	return false
 }
 
-func cancel(n *events.Notification, why string) {
-	n.State, n.Error, n.NextAt = events.MailCancelled, why, nil
+func cancel(n *events.Notification, why string) { end(n, events.MailCancelled, why) }
+
+// end lets no further try be made. When an earlier one may have gone out, it is
+// neither true that the mail was cancelled nor that it failed: only the
+// provider's report can settle it.
+func end(n *events.Notification, state events.MailState, why string) {
+	if n.FirstTryAt != nil {
+		state = events.MailUncertain
+	}
+	n.State, n.Error, n.NextAt = state, why, nil
 }
 
 func (p *Processor) wake() {

@@ -8,15 +8,20 @@ import (
 )
 
 const (
-	// keyLife is how long the provider remembers an idempotency key: a try
-	// after it could be a second mail.
-	keyLife = 24 * time.Hour
+	// keyLife is how long after the first try another one is made: the provider
+	// remembers an idempotency key for 24 hours, after which it would be a second
+	// mail. What is left is for clocks that differ and requests that wait.
+	keyLife = 24*time.Hour - 10*time.Minute
 	// behindFor is how long a decision may be older than the crossing that the
 	// mail is about; behindWait, how soon it is read again.
 	behindFor  = time.Minute
 	behindWait = 2 * time.Second
-	// blindWait is when an address is looked up again.
+	// blindWait is when an address is looked up again that could not be.
 	blindWait = time.Minute
+	// lookAgainFirst and lookAgainLast bound how often one is looked for that was
+	// not there: the older the mail, the less often.
+	lookAgainFirst = time.Minute
+	lookAgainLast  = time.Hour
 )
 
 // action is what is to be done with a pending mail now.
@@ -26,7 +31,7 @@ const (
 	actSend   action = "send"
 	actLater  action = "later"  // at verdict.at
 	actBehind action = "behind" // later, because the decision does not know of the crossing yet
-	actWait   action = "wait"   // for an address
+	actWait   action = "wait"   // for an address; verdict.at: when to look for one, zero: it is told
 	actCancel action = "cancel"
 	actFail   action = "fail"
 )
@@ -44,11 +49,13 @@ type situation struct {
 	catalog  *plan.Catalog
 	template string // "": there is none any more
 	address  string
+	lookup   bool             // there is a place where an address may appear
 	blind    bool             // the address could not be looked up
-	waits    bool             // an address that comes will be noticed
+	waits    bool             // an address that comes will be told
 	decision *events.Decision // nil: none
 	lastMail time.Time        // to this customer before; zero: none
 	coolDown time.Duration
+	quiet    *Quiet
 	patient  bool // the decision may still be behind
 	now      time.Time
 }
@@ -76,17 +83,32 @@ func judge(s *situation) verdict {
 	}
 	switch {
 	case n.Body != nil: // the bytes and their address stand
-		return verdict{do: actSend}
 	case s.address == "" && s.blind:
-		return verdict{do: actLater, at: s.now.Add(blindWait)}
+		return verdict{do: actWait, at: s.now.Add(blindWait)}
+	case s.address == "" && s.lookup:
+		return verdict{do: actWait, at: s.now.Add(min(max(s.now.Sub(n.ReachedAt)/10, lookAgainFirst), lookAgainLast))}
 	case s.address == "" && s.waits:
 		return verdict{do: actWait}
 	case s.address == "":
 		return verdict{do: actCancel, why: "the address was withdrawn"}
-	case !s.lastMail.IsZero() && s.now.Before(s.lastMail.Add(s.coolDown)):
-		return verdict{do: actLater, at: s.lastMail.Add(s.coolDown)}
+	}
+	if at := s.notBefore(); at.After(s.now) {
+		return verdict{do: actLater, at: at}
 	}
 	return verdict{do: actSend}
+}
+
+// notBefore is when the mail may go out: not too soon after another one, and
+// not in quiet hours, except for a try that would then come too late.
+func (s *situation) notBefore() time.Time {
+	at := s.now
+	if s.n.Body == nil && !s.lastMail.IsZero() && s.lastMail.Add(s.coolDown).After(at) {
+		at = s.lastMail.Add(s.coolDown)
+	}
+	if end, quiet := s.quiet.until(at); quiet && (s.n.FirstTryAt == nil || end.Before(s.n.FirstTryAt.Add(keyLife))) {
+		return end
+	}
+	return at
 }
 
 // upgraded says whether the customer's plan as we know it has a higher limit

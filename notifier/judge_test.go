@@ -56,12 +56,20 @@ func TestJudge(t *testing.T) {
 		"plan of no configuration":  {blockedNow, func(s *situation) { s.customer.Plan = "gold" }, actCancel, "upgraded to gold"},
 		"no address, may come":      {blockedNow, func(s *situation) { s.address, s.waits = "", true }, actWait, ""},
 		"no address any more":       {blockedNow, func(s *situation) { s.address = "" }, actCancel, "withdrawn"},
-		"address not to be found":   {blockedNow, func(s *situation) { s.address, s.blind, s.waits = "", true, true }, actLater, ""},
+		"address not to be found":   {blockedNow, func(s *situation) { s.address, s.lookup, s.blind, s.waits = "", true, true, true }, actWait, ""},
+		"address may appear":        {blockedNow, func(s *situation) { s.address, s.lookup = "", true }, actWait, ""},
 		"cooling down":              {blockedNow, func(s *situation) { s.lastMail = s.now.Add(-23 * time.Hour) }, actLater, ""},
 		"cooled down":               {blockedNow, func(s *situation) { s.lastMail = s.now.Add(-24 * time.Hour) }, actSend, ""},
 		"tried while cooling down":  {blockedNow, func(s *situation) { s.lastMail = s.now; s.n.Body = []byte("{}") }, actSend, ""},
-		"tried, key lives":          {blockedNow, func(s *situation) { s.n.FirstTryAt = ptr(s.now.Add(-keyLife + 1)) }, actSend, ""},
-		"tried, key has died":       {blockedNow, func(s *situation) { s.n.FirstTryAt = ptr(s.now.Add(-keyLife)) }, actFail, "the answer was lost"},
+		"in quiet hours":            {blockedNow, func(s *situation) { s.quiet = night() }, actLater, ""},
+		"cooling down until then":   {blockedNow, func(s *situation) { s.quiet, s.lastMail = evening(), s.now.Add(-time.Hour) }, actLater, ""},
+		"quiet hours elsewhere":     {blockedNow, func(s *situation) { s.quiet = evening() }, actSend, ""},
+		"tried before quiet hours":  {blockedNow, func(s *situation) { s.quiet, s.n.Body, s.n.FirstTryAt = night(), []byte("{}"), ptr(s.now) }, actLater, ""},
+		"key would die meanwhile": {blockedNow, func(s *situation) {
+			s.quiet, s.n.Body, s.n.FirstTryAt = night(), []byte("{}"), ptr(s.now.Add(-23*time.Hour))
+		}, actSend, ""},
+		"tried, key lives":    {blockedNow, func(s *situation) { s.n.FirstTryAt = ptr(s.now.Add(-keyLife + 1)) }, actSend, ""},
+		"tried, key has died": {blockedNow, func(s *situation) { s.n.FirstTryAt = ptr(s.now.Add(-keyLife)) }, actFail, "the answer was lost"},
 		"tried, key died, suppressed": {blockedNow, func(s *situation) {
 			s.n.FirstTryAt, s.customer.Suppressed = ptr(s.now.Add(-keyLife)), "bounced"
 		}, actCancel, "bounced"},
@@ -78,7 +86,7 @@ func TestJudge(t *testing.T) {
 			if v.do != c.do || !strings.Contains(v.why, c.why) {
 				t.Errorf("got %+v, want %s because of %q", v, c.do, c.why)
 			}
-			if (v.do == actLater || v.do == actBehind) != v.at.After(s.now) {
+			if (v.do == actLater || v.do == actBehind || v.do == actWait && (s.lookup || s.blind)) != v.at.After(s.now) {
 				t.Errorf("%s at %v, now %v", v.do, v.at, s.now)
 			}
 			if (v.do == actCancel || v.do == actFail) != (v.why != "") {
@@ -86,6 +94,13 @@ func TestJudge(t *testing.T) {
 			}
 		})
 	}
+}
+
+// night are quiet hours around noon; evening begin later, and contain tomorrow's
+// noon less an hour.
+func night() *Quiet { return &Quiet{From: 11 * time.Hour, To: 14 * time.Hour, Zone: time.UTC} }
+func evening() *Quiet {
+	return &Quiet{From: 20 * time.Hour, To: 11*time.Hour + 30*time.Minute, Zone: time.UTC}
 }
 
 // Whatever the situation: no mail to who is suppressed, has upgraded, is not
@@ -103,7 +118,12 @@ func TestJudgeNeverSendsWrongly(t *testing.T) {
 			s.n.FirstTryAt = ptr(noon.Add(time.Duration(rapid.Int64Range(0, 31*24).Draw(t, "first")) * time.Hour))
 			s.n.Body = []byte("{}")
 		}
-		wrong := s.customer.Suppressed != "" || s.customer.Plan == "pro" || s.decision.Allowed || !s.now.Before(s.n.WindowEnd) ||
+		if rapid.Bool().Draw(t, "quiet hours") {
+			s.quiet = night()
+		}
+		_, quiet := s.quiet.until(s.now)
+		quiet = quiet && (s.n.FirstTryAt == nil || s.now.Sub(*s.n.FirstTryAt) < 20*time.Hour)
+		wrong := quiet || s.customer.Suppressed != "" || s.customer.Plan == "pro" || s.decision.Allowed || !s.now.Before(s.n.WindowEnd) ||
 			s.n.Body == nil && s.address == "" || s.n.FirstTryAt != nil && s.now.Sub(*s.n.FirstTryAt) >= keyLife
 		if v := judge(s); (v.do == actSend) == wrong {
 			t.Fatalf("%+v in %+v", v, s)

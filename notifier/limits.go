@@ -28,10 +28,6 @@ func Key(kind events.LimitKind, percent int, customer, feature string, windowSta
 	return prefix + hex.EncodeToString(h.Sum(nil))
 }
 
-// warning is the template of a gate's mails about warning levels. It is the
-// operator's to add: without it there are none.
-func warning(template string) string { return template + "_warning" }
-
 func (p *Processor) limit(m *stream.Message, l *events.Limit) error {
 	switch {
 	case l.Customer == "" || l.Feature == "":
@@ -49,16 +45,10 @@ func (p *Processor) limit(m *stream.Message, l *events.Limit) error {
 // template is that of the mail about a crossing; "" means none is sent.
 func (p *Processor) template(c *plan.Catalog, kind events.LimitKind, feature string) string {
 	g, ok := c.Gate(feature)
-	if !ok || g.Template == "" {
+	if !ok {
 		return ""
 	}
-	if kind != events.LimitKindThreshold {
-		return g.Template
-	}
-	if w := warning(g.Template); p.render.templates.has(w) {
-		return w
-	}
-	return ""
+	return p.live.Load().render.templates.of(g, kind)
 }
 
 func (p *Processor) crossed(l *events.Limit) error {
@@ -76,9 +66,11 @@ func (p *Processor) crossed(l *events.Limit) error {
 		WindowStart: l.WindowStart.UTC(), WindowEnd: l.WindowEnd.UTC(), ReachedAt: l.At.UTC(),
 	}
 	n.State, n.Error = p.begin(l, template)
+	if n.State == events.MailWaiting && p.live.Load().lookup(l.Feature) != nil {
+		n.NextAt = &n.ReachedAt // looked up at once
+	}
 	if open(&n) {
 		p.keep(n.Key, l.At.Add(keepBody))
-		// Also while it can be looked up elsewhere: it may not be there.
 		if p.known(l.Customer).address() == "" {
 			if c := p.change(l.Customer); !slices.Contains(c.Waiting, n.Key) {
 				c.Waiting = append(c.Waiting, n.Key)
@@ -91,7 +83,7 @@ func (p *Processor) crossed(l *events.Limit) error {
 	}); err != nil {
 		return err
 	}
-	if n.State == events.MailPending {
+	if open(&n) {
 		p.wake()
 	}
 	return p.attributeAgain(l.Customer)
@@ -109,7 +101,7 @@ func (p *Processor) begin(l *events.Limit, template string) (events.MailState, s
 		return events.MailNone, "the gate has no mail"
 	case c.Suppressed != "":
 		return events.MailCancelled, suppressed(c.Suppressed)
-	case c.address() == "" && p.Lookup == nil:
+	case c.address() == "":
 		return events.MailWaiting, ""
 	}
 	return events.MailPending, ""

@@ -20,7 +20,8 @@ type memory struct {
 	notifications map[string]events.Notification
 	conversions   map[string]events.Conversion
 	fail          func(call string) error
-	changed       chan struct{} // closed at every write and failed call
+	lose          func(call string) bool // the call works, and its answer is lost
+	changed       chan struct{}          // closed at every write and failed call
 }
 
 func newMemory() *memory {
@@ -77,6 +78,9 @@ func (s *memory) UpdateNotification(ctx context.Context, n events.Notification) 
 		return fmt.Errorf("no notification %s", n.Key)
 	}
 	s.notifications[n.Key] = n
+	if s.lose != nil && s.lose("update "+string(n.State)) {
+		return errAway
+	}
 	return nil
 }
 
@@ -106,7 +110,7 @@ func (s *memory) where(ctx context.Context, keep func(n *events.Notification) bo
 
 func (s *memory) DueNotifications(ctx context.Context, now time.Time, limit int) ([]events.Notification, error) {
 	all, err := s.where(ctx, func(n *events.Notification) bool {
-		return n.State == events.MailPending && (n.NextAt == nil || !n.NextAt.After(now))
+		return due(n, now)
 	})
 	return all[:min(limit, len(all))], err
 }

@@ -1,7 +1,6 @@
 package notifier
 
 import (
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -30,20 +29,23 @@ func TestCancelledAtTheMomentOfSending(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := newBench(t)
-			b.address()
-			b.resend.always(503, "")
-			key := b.reach("api")
-			b.until(key, "refused", func(n *events.Notification) bool { return n.Error != "" })
-			b.resend.always(0, "")
-			c.change(b)
-			b.advance(time.Hour)
-			n := b.untilState(key, events.MailCancelled)
-			if !strings.Contains(n.Error, c.want) {
-				t.Errorf("error %q, want %q", n.Error, c.want)
-			}
-			if _, mails := b.resend.counts(); mails != 0 {
-				t.Errorf("%d mails", mails)
+			// After a refusal it is sure that nothing went out; after an error it is not.
+			for answer, state := range map[int]events.MailState{429: events.MailCancelled, 503: events.MailUncertain} {
+				b := newBench(t)
+				b.address()
+				b.resend.always(answer, "")
+				key := b.reach("api")
+				b.until(key, "refused", func(n *events.Notification) bool { return n.Error != "" })
+				b.resend.always(0, "")
+				c.change(b)
+				b.advance(time.Hour)
+				n := b.untilState(key, state)
+				if !strings.Contains(n.Error, c.want) {
+					t.Errorf("error %q, want %q", n.Error, c.want)
+				}
+				if _, mails := b.resend.counts(); mails != 0 {
+					t.Errorf("%d mails", mails)
+				}
 			}
 		})
 	}
@@ -106,25 +108,40 @@ func TestStoreAwayWhileMarking(t *testing.T) {
 	}
 }
 
-// Cancelled while the provider takes it: the document tells the truth.
+// Cancelled while the provider takes it, or does not: the document tells the
+// truth as soon as it is known.
 func TestUnsubscribedWhileItIsSent(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
-	b.address()
-	arrived, resume := make(chan struct{}), make(chan struct{})
-	b.resend.mu.Lock()
-	b.resend.before = func(http.ResponseWriter) bool { close(arrived); <-resume; return false }
-	b.resend.mu.Unlock()
-	key := b.reach("api")
-	<-arrived
-	b.account(events.Account{Suppress: ptr("unsubscribed")})
-	if n := b.notification(key); n.State != events.MailCancelled {
-		t.Errorf("state %s", n.State)
-	}
-	close(resume)
-	if n := b.untilState(key, events.MailSent); n.ProviderID != "re_1" {
-		n.Body = nil
-		t.Errorf("document %+v", n)
+	for name, c := range map[string]struct {
+		answer func(p *provider)
+		state  events.MailState
+		id     string
+	}{
+		"taken":   {func(*provider) {}, events.MailSent, "re_1"},
+		"refused": {func(p *provider) { p.always(422, "validation_error") }, events.MailCancelled, ""},
+		"cut":     {func(p *provider) { p.after = cut }, events.MailUncertain, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			b.address()
+			arrived, resume := b.resend.hold()
+			key := b.reach("api")
+			<-arrived
+			b.account(events.Account{Suppress: ptr("unsubscribed")})
+			if n := b.notification(key); n.State != events.MailUncertain {
+				t.Errorf("state %s", n.State)
+			}
+			c.answer(b.resend)
+			close(resume)
+			<-b.resend.got
+			n := b.untilState(key, c.state)
+			b.quiet()
+			if n.ProviderID != c.id || (n.State == events.MailCancelled) != (n.FirstTryAt == nil) {
+				n.Body = nil
+				t.Errorf("document %+v", n)
+			}
+		})
 	}
 }
 

@@ -13,10 +13,7 @@ package notifier
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net/mail"
-	"strings"
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
@@ -34,8 +31,9 @@ type Store interface {
 	// UpdateNotification replaces the notification of n's key.
 	UpdateNotification(ctx context.Context, n events.Notification) error
 	Notification(ctx context.Context, key string) (n events.Notification, ok bool, err error)
-	// DueNotifications returns the first pending ones whose NextAt is nil or
-	// not after now, by ReachedAt.
+	// DueNotifications returns the first ones, by ReachedAt, that are pending
+	// and whose NextAt is nil or not after now, or that are waiting and whose
+	// NextAt is not nil and not after now.
 	DueNotifications(ctx context.Context, now time.Time, limit int) ([]events.Notification, error)
 	NotificationsOf(ctx context.Context, customer string) ([]events.Notification, error)
 	Conversions
@@ -62,20 +60,13 @@ type Sender interface {
 
 // Options is what the notifier needs. Fields without a remark are required.
 type Options struct {
+	Settings
 	Catalog   func() plan.Catalog
 	Store     Store
 	Decisions Decisions
 	Sender    Sender
 	Now       func() time.Time
-
-	From        string        // RFC 5322 address of the sender
-	PublicURL   string        // base of links in mails; "": they lead to the gate's upgrade page
-	Secret      []byte        // signs links; empty: like no PublicURL
-	TemplateDir string        // the operator's templates; "": the built-in ones
-	CoolDown    time.Duration // least time between two mails to a customer
-	// Lookup finds an address that neither the app nor Stripe has given; ""
-	// when there is none. nil: there is no such place.
-	Lookup func(ctx context.Context, customer, feature string) (string, error)
+	Secret    []byte // signs links; empty: like no PublicURL
 	// PollEvery is how often due mails are looked for without being told; 0 is
 	// five seconds.
 	PollEvery time.Duration
@@ -84,7 +75,7 @@ type Options struct {
 // New checks the options and reads the templates; a mistake in one is reported
 // with its file and line.
 func New(o Options) (*Processor, error) {
-	r, err := newRenderer(&o)
+	l, err := newLive(o.Settings, o.Secret, o.Catalog)
 	if err != nil {
 		return nil, err
 	}
@@ -96,37 +87,8 @@ func New(o Options) (*Processor, error) {
 	if o.PollEvery == 0 {
 		o.PollEvery = 5 * time.Second
 	}
-	p := &Processor{Options: o, render: r, kick: make(chan struct{}, 1), stopped: make(chan struct{}), behind: map[string]time.Time{}}
+	p := &Processor{Options: o, kick: make(chan struct{}, 1), started: make(chan struct{}), stopped: make(chan struct{}), behind: map[string]time.Time{}}
+	p.live.Store(l)
+	p.seek.Store(l.Lookup != nil)
 	return p, p.Restore(nil)
-}
-
-// newRenderer checks what mails are made of.
-func newRenderer(o *Options) (*renderer, error) {
-	if o.Catalog == nil {
-		return nil, errors.New("notifier: Catalog is required")
-	}
-	if _, err := mail.ParseAddress(o.From); err != nil {
-		return nil, fmt.Errorf("`from` %q is not an address such as \"Acme <billing@acme.example>\": %w", o.From, err)
-	}
-	t, err := loadTemplates(o.TemplateDir)
-	if err != nil {
-		return nil, err
-	}
-	r := &renderer{templates: t, from: o.From, publicURL: strings.TrimRight(o.PublicURL, "/"), secret: o.Secret}
-	catalog := o.Catalog()
-	for i := range catalog.Gates {
-		g := &catalog.Gates[i]
-		if g.Template != "" && !t.has(g.Template) {
-			return nil, fmt.Errorf("gate %s: there is no mail template %q: add %s.html or %s.txt to %s",
-				g.Feature, g.Template, g.Template, g.Template, orElse(o.TemplateDir, "a folder and name it as `mail.templates`"))
-		}
-	}
-	return r, t.try()
-}
-
-func orElse(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }

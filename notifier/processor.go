@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -32,19 +33,25 @@ func Spec(n events.Names) stream.Spec {
 
 // Processor is the notifier. Make it with New.
 type Processor struct {
-	Options
-	render *renderer
+	Options // as at the start; live is in force
+	live    atomic.Pointer[live]
 
 	ctx  context.Context // of the ownership; for the store, which Handle waits for
 	o    *stream.Owner
 	log  *slog.Logger
 	dead []events.Dead // to be published by Flush
 
+	started chan struct{} // closed when what stands above is set
 	kick    chan struct{} // something may be due
-	stopped chan struct{} // closed when the sending goroutine has ended
+	seek    atomic.Bool   // there may be new places to look for addresses
+
+	blindUntil time.Time     // no addresses are looked up before; of the sending goroutine
+	stopped    chan struct{} // closed when the sending goroutine has ended
 
 	// mu guards what follows, and every change of a stored document: read,
 	// change and write under it.
+	lastSeen atomic.Pointer[Status]
+
 	mu      sync.Mutex
 	facts   facts
 	changes changes
@@ -57,6 +64,7 @@ type Processor struct {
 // ends with ctx.
 func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 	p.ctx, p.o, p.log = ctx, o, o.Log
+	close(p.started)
 	go func() {
 		defer close(p.stopped)
 		p.sendAll(ctx)
@@ -193,24 +201,54 @@ func (p *Processor) tidy(key string, now time.Time) error {
 	return nil
 }
 
-// status is the answer to a query.
-type status struct {
+// Status says how sending stands.
+type Status struct {
 	PausedUntil *time.Time `json:"paused_until,omitempty"` // the provider refuses all mail
 	PausedFor   string     `json:"paused_for,omitempty"`
 	Parked      int        `json:"parked"`
 	Waiting     int        `json:"waiting"` // without an address
 }
 
-// Query implements stream.Processor: it says, as JSON, how sending stands.
-func (p *Processor) Query([]byte) ([]byte, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	s := status{Parked: len(p.facts.Parked)}
+// Status is how sending stands; ok is false while another process, or none,
+// sends. It is safe to call at any time from any goroutine.
+func (p *Processor) Status() (s Status, ok bool) {
+	select {
+	case <-p.started:
+	default:
+		return s, false
+	}
+	if p.ctx.Err() != nil {
+		return s, false
+	}
+	return p.seen(), true
+}
+
+// Query implements stream.Processor: it gives the Status as JSON.
+func (p *Processor) Query([]byte) ([]byte, error) { return json.Marshal(p.seen()) }
+
+// seen is the status now, or while the store is asked, which may be away, the
+// last one that was seen.
+func (p *Processor) seen() Status {
+	if p.mu.TryLock() {
+		s := p.status()
+		p.mu.Unlock()
+		p.lastSeen.Store(&s)
+		return s
+	}
+	if s := p.lastSeen.Load(); s != nil {
+		return *s
+	}
+	return Status{}
+}
+
+func (p *Processor) status() Status {
+	s := Status{Parked: len(p.facts.Parked)}
 	if p.pause.until.After(p.Now()) {
-		s.PausedUntil, s.PausedFor = &p.pause.until, p.pause.reason
+		until := p.pause.until
+		s.PausedUntil, s.PausedFor = &until, p.pause.reason
 	}
 	for _, c := range p.facts.Customers {
 		s.Waiting += len(c.Waiting)
 	}
-	return json.Marshal(s)
+	return s
 }

@@ -98,32 +98,132 @@ func TestTheAppsAddressWins(t *testing.T) {
 	}
 }
 
+// lookups answers lookups with what it is given.
+func lookups(found chan string) func(o *Options) {
+	return func(o *Options) {
+		o.Lookup = func(feature string) Lookup {
+			if feature != "api" {
+				return nil
+			}
+			return func(context.Context, string) (string, error) {
+				if a := <-found; a != "away" {
+					return a, nil
+				}
+				return "", errors.New("the collection is away")
+			}
+		}
+	}
+}
+
+// An address that is in the app's collection is found when the mail is due,
+// and one that appears there later is found then.
 func TestAddressIsLookedUp(t *testing.T) {
 	t.Parallel()
 	found := make(chan string, 10)
-	b := newBench(t, func(o *Options) {
-		o.Lookup = func(_ context.Context, customer, feature string) (string, error) {
-			if a := <-found; a != "away" {
-				return a, nil
-			}
-			return "", errors.New("the collection is away")
-		}
-	})
+	b := newBench(t, lookups(found))
 	found <- "away"
 	api := b.reach("api")
-	b.until(api, "put off", func(n *events.Notification) bool { return n.NextAt != nil })
+	looked := func(d time.Duration) {
+		t.Helper()
+		at := b.clock().Add(d)
+		n := b.until(api, "put off", func(n *events.Notification) bool { return n.NextAt != nil && n.NextAt.Equal(at) })
+		if n.State != events.MailWaiting {
+			t.Errorf("state %s", n.State)
+		}
+	}
+	looked(blindWait)
+	for _, step := range []struct {
+		age, again time.Duration
+		found      string
+	}{{blindWait, lookAgainFirst, ""}, {2 * time.Hour, 12 * time.Minute, "no address"}, {20 * time.Hour, lookAgainLast, ""}} {
+		found <- step.found
+		b.advance(step.age - b.clock().Sub(noon))
+		looked(step.again)
+	}
+	if exports := b.reach("exports"); b.notification(exports).NextAt != nil { // nowhere to look
+		t.Error("looked for without a place")
+	}
+	b.commit()
+	b.restart()
 	found <- "found@acme.example"
-	b.advance(blindWait)
+	b.advance(time.Hour)
 	if n := b.untilState(api, events.MailSent); n.To != "found@acme.example" {
 		t.Errorf("to %s", n.To)
 	}
-	found <- ""
-	exports := b.reach("exports")
-	b.untilState(exports, events.MailWaiting)
-	b.address()
-	if n := b.untilState(exports, events.MailSent); n.To != "ada@acme.example" {
-		t.Errorf("to %s", n.To)
+	if w := b.waiting("acme"); len(w) != 1 {
+		t.Errorf("still waits: %v", w)
 	}
+}
+
+// A place to look that the configuration gets later is used for what waits.
+func TestPlaceToLookComesLater(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	api := b.reach("api")
+	b.quiet()
+	found := make(chan string, 1)
+	found <- "found@acme.example"
+	o := b.options
+	lookups(found)(&o)
+	b.must(b.p.Configure(o.Settings))
+	b.untilState(api, events.MailSent)
+}
+
+// One look that fails is enough for a while: others would hold up the mail that
+// needs none.
+func TestLookedUpInVainOnce(t *testing.T) {
+	t.Parallel()
+	found := make(chan string, 3)
+	b := newBench(t, lookups(found))
+	found <- "away"
+	first := b.reach("api")
+	b.until(first, "put off", func(n *events.Notification) bool { return n.NextAt != nil && n.NextAt.After(noon) })
+	l := b.reached("api")
+	l.WindowStart = l.WindowStart.Add(time.Hour)
+	b.handle(inputLimits, l) // nothing is given to answer with
+	second := Key(l.Kind, 100, "acme", "api", l.WindowStart)
+	b.until(second, "put off", func(n *events.Notification) bool { return n.NextAt != nil && n.NextAt.After(noon) })
+	found <- "found@acme.example"
+	found <- "found@acme.example"
+	b.advance(blindWait)
+	b.untilState(first, events.MailSent)
+	b.untilState(second, events.MailSent)
+}
+
+// What waits for an address to appear is given up as soon as it is pointless.
+func TestLookedForNoLonger(t *testing.T) {
+	t.Parallel()
+	found := make(chan string, 1)
+	b := newBench(t, lookups(found))
+	found <- ""
+	api := b.reach("api")
+	b.until(api, "looked for", func(n *events.Notification) bool { return n.NextAt != nil && n.NextAt.After(noon) })
+	b.allow("api")
+	found <- "found@acme.example"
+	b.advance(lookAgainFirst)
+	b.untilState(api, events.MailCancelled)
+	if w := b.waiting("acme"); len(w) != 0 {
+		t.Errorf("still waits: %v", w)
+	}
+}
+
+func (b *bench) waiting(customer string) []string {
+	b.p.mu.Lock()
+	defer b.p.mu.Unlock()
+	return b.p.known(customer).Waiting
+}
+
+// An address that no mail can go to is none.
+func TestUselessAddress(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.account(events.Account{Email: ptr("ada at acme")})
+	key := b.reach("api")
+	if n := b.notification(key); n.State != events.MailWaiting {
+		t.Errorf("state %s", n.State)
+	}
+	b.account(events.Account{Email: ptr("stripe@acme.example"), EmailSource: "stripe"})
+	b.untilState(key, events.MailSent)
 }
 
 func TestSuppressed(t *testing.T) {
@@ -170,31 +270,52 @@ func TestErase(t *testing.T) {
 
 func TestWarnings(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	write(t, dir, DefaultTemplate+"_warning.txt", "{{.Percent}}% of {{.Feature}} used: {{.Used}}")
-	b := newBench(t, func(o *Options) { o.TemplateDir, o.CoolDown = dir, 24*time.Hour })
-	b.address()
-	l := b.reached("api")
-	l.Kind, l.Percent, l.Used = events.LimitKindThreshold, 80, events.Count(80)
-	b.decisions.put(events.Decision{Customer: "acme", Feature: "api", Allowed: true, Reason: events.NearLimit, Plan: "free",
-		Limit: events.Some(l.Limit), Used: events.Some(l.Used), AsOf: noon, DecidedAt: noon})
-	b.handle(inputLimits, l)
-	key := Key(l.Kind, 80, "acme", "api", l.WindowStart)
-	if !strings.HasPrefix(key, "threshold-80/") {
-		t.Errorf("key %s", key)
+	for name, c := range map[string]struct {
+		file       string
+		text       string
+		isTemplate bool
+	}{
+		"the gate's template": {"nudge_warning.txt", "80 of 100", false},
+		"its own":             {DefaultTemplate + "_warning.txt", "80% of warned used: 80", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			write(t, dir, c.file, "{{.Percent}}% of {{.Feature}} used: {{.Used}}")
+			b := newBench(t, func(o *Options) { o.TemplateDir, o.CoolDown = dir, 24*time.Hour })
+			b.address()
+			key := b.warn("warned")
+			if !strings.HasPrefix(key, "threshold-80/") {
+				t.Errorf("key %s", key)
+			}
+			b.untilState(key, events.MailSent)
+			if m := b.resend.inbox[0]; !strings.Contains(m.Text, c.text) || !strings.Contains(m.Subject, "80%") || (m.Text == c.text) != c.isTemplate {
+				t.Errorf("mail %q: %q", m.Subject, m.Text)
+			}
+			if !c.isTemplate && !strings.Contains(b.resend.inbox[0].Text, "pauses until 30 March 2026") {
+				t.Errorf("mail %q", b.resend.inbox[0].Text)
+			}
+			b.advance(time.Minute)
+			b.untilState(b.reach("warned"), events.MailSent) // the warning does not keep it back
+		})
 	}
-	b.untilState(key, events.MailSent)
-	if m := b.resend.inbox[0]; m.Text != "80% of api used: 80" || !strings.Contains(m.Subject, "80%") {
-		t.Errorf("mail %q: %q", m.Subject, m.Text)
-	}
-	b.advance(time.Minute)
-	b.untilState(b.reach("api"), events.MailSent) // the warning does not keep it back
-
-	without := newBench(t)
-	without.handle(inputLimits, l)
-	if len(without.store.notifications) != 0 {
+	b := newBench(t)
+	b.warn("api")
+	if len(b.store.notifications) != 0 {
 		t.Error("a warning was recorded that nobody wants to send")
 	}
+}
+
+// warn says that acme has used 80% of feature; it returns the notification's key.
+func (b *bench) warn(feature string) string {
+	b.t.Helper()
+	l := b.reached(feature)
+	l.Kind, l.Percent, l.Used = events.LimitKindThreshold, 80, events.Count(80)
+	now := b.clock()
+	b.decisions.put(events.Decision{Customer: "acme", Feature: feature, Allowed: true, Reason: events.NearLimit, Plan: "free",
+		Limit: events.Some(l.Limit), Used: events.Some(l.Used), AsOf: now, DecidedAt: now})
+	b.handle(inputLimits, l)
+	return Key(l.Kind, 80, "acme", feature, l.WindowStart)
 }
 
 func TestUnblockedSparesWhatCameLater(t *testing.T) {

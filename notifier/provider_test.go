@@ -12,7 +12,7 @@ import (
 )
 
 // provider is an HTTP server that speaks Resend's API, with its idempotency: a
-// key is remembered for 24 hours, and refuses other bytes.
+// key is remembered for 24 hours, refuses other bytes, and two requests at once.
 type provider struct {
 	url string
 	now func() time.Time
@@ -21,6 +21,9 @@ type provider struct {
 	requests []request
 	inbox    []Message // what recipients got
 	keys     map[string]accepted
+	underWay map[string]bool // keys of requests that are being answered
+	// held is called while a request is under way.
+	held func()
 	// before may answer a request itself, and returns true when it did; after
 	// may do so once the mail has gone out.
 	before, after func(w http.ResponseWriter) bool
@@ -35,13 +38,23 @@ type accepted struct {
 }
 
 func newProvider(t *testing.T) *provider {
-	p := &provider{keys: map[string]accepted{}, now: time.Now, got: make(chan struct{}, 1000)}
+	p := &provider{keys: map[string]accepted{}, underWay: map[string]bool{}, now: time.Now, got: make(chan struct{}, 1000)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /emails", p.emails)
 	srv := httptest.NewServer(mux)
 	t.Cleanup(srv.Close)
 	p.url = srv.URL // without a final slash, as people write it
 	return p
+}
+
+// hold makes the next request wait: arrived is closed when it is there, and it
+// goes on when resume is.
+func (p *provider) hold() (arrived, resume chan struct{}) {
+	arrived, resume = make(chan struct{}), make(chan struct{})
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.held = func() { close(arrived); <-resume }
+	return arrived, resume
 }
 
 func (p *provider) emails(w http.ResponseWriter, r *http.Request) {
@@ -51,26 +64,42 @@ func (p *provider) emails(w http.ResponseWriter, r *http.Request) {
 	defer func() { p.got <- struct{}{} }()
 	key := r.Header.Get("Idempotency-Key")
 	p.requests = append(p.requests, request{key, string(body), r.Header.Get("Authorization")})
+	if p.underWay[key] {
+		refuse(w, 409, "concurrent_idempotent_requests")
+		return
+	}
+	p.underWay[key] = true
+	defer delete(p.underWay, key)
+	if held := p.held; held != nil {
+		p.held = nil
+		p.mu.Unlock()
+		held()
+		p.mu.Lock()
+	}
 	if p.before != nil && p.before(w) {
 		return
 	}
-	if len(key) > 256 {
+	if len(key) > 256 || key == "" {
 		refuse(w, 400, "invalid_idempotency_key")
 		return
 	}
+	p.take(w, key, string(body))
+}
+
+func (p *provider) take(w http.ResponseWriter, key, body string) {
 	a, known := p.keys[key]
-	if known = known && key != "" && p.now().Sub(a.at) < 24*time.Hour; known && a.body != string(body) {
+	if known = known && p.now().Sub(a.at) < 24*time.Hour; known && a.body != body {
 		refuse(w, 409, "invalid_idempotent_request")
 		return
 	}
 	if !known {
 		var m Message
-		if err := json.Unmarshal(body, &m); err != nil || len(m.To) == 0 || m.From == "" {
+		if err := json.Unmarshal([]byte(body), &m); err != nil || len(m.To) == 0 || m.From == "" {
 			refuse(w, 422, "validation_error")
 			return
 		}
 		p.inbox = append(p.inbox, m)
-		a = accepted{id: fmt.Sprintf("re_%d", len(p.inbox)), body: string(body), at: p.now()}
+		a = accepted{id: fmt.Sprintf("re_%d", len(p.inbox)), body: body, at: p.now()}
 		p.keys[key] = a
 	}
 	if p.after != nil && p.after(w) {

@@ -10,6 +10,7 @@ import (
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/link"
 	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/window"
 )
 
 // Data is what templates may use. Numbers are as people read them; a time that
@@ -73,6 +74,9 @@ func (r *renderer) data(g *plan.Gate, n *events.Notification, d *events.Decision
 			out.UnblocksAt = d.UnblocksAt.UTC()
 		}
 	}
+	if n.Kind == events.LimitKindThreshold && out.UnblocksAt.IsZero() && g.Window.Kind != window.Rolling {
+		out.UnblocksAt = n.WindowEnd // nobody is blocked yet
+	}
 	l := link.Link{Kind: link.Upgrade, Customer: n.Customer, Feature: n.Feature, WindowStart: n.WindowStart, Expires: now.Add(upgradeLinkLife)}
 	if url := r.link("/u/", l); url != "" {
 		out.UpgradeURL = url
@@ -123,49 +127,4 @@ func sample(customer, feature string) *Data {
 		UpgradeURL:     "https://example.com/upgrade",
 		UnsubscribeURL: "https://example.com/unsubscribe",
 	}
-}
-
-// Preview renders the mail of a gate with sample data ("": of the first gate
-// that has one). Of the options it uses Catalog, From, PublicURL, Secret and
-// TemplateDir.
-func Preview(o Options, feature, locale string) (*Message, error) {
-	r, err := newRenderer(&o)
-	if err != nil {
-		return nil, err
-	}
-	catalog := o.Catalog()
-	g := firstMailing(&catalog, feature)
-	if g == nil {
-		if feature == "" {
-			g = &plan.Gate{Feature: "api", Template: DefaultTemplate}
-		} else {
-			return nil, fmt.Errorf("no gate %q with an upgrade_prompt is configured", feature)
-		}
-	}
-	d := sample("acme", g.Feature)
-	n := &events.Notification{Customer: d.Customer, Feature: d.Feature, Percent: 100, WindowStart: d.WindowStart, WindowEnd: d.WindowEnd}
-	n.Plan = catalog.Default().Name
-	n.Limit = events.Count(100)
-	if l := g.LimitOf(n.Plan); !l.Unlimited && !l.None {
-		n.Limit = l.Value
-	}
-	full := &events.Decision{Used: events.Some(n.Limit), Limit: events.Some(n.Limit), UnblocksAt: &d.UnblocksAt}
-	data := r.data(g, n, full, d.WindowEnd)
-	data.Message, data.UpgradeURL = orElse(data.Message, d.Message), orElse(data.UpgradeURL, d.UpgradeURL)
-	data.UnsubscribeURL = orElse(data.UnsubscribeURL, d.UnsubscribeURL)
-	m, err := r.render(g.Template, locale, data)
-	if err != nil {
-		return nil, err
-	}
-	m.To = []string{"ada@acme.example"}
-	return m, nil
-}
-
-func firstMailing(c *plan.Catalog, feature string) *plan.Gate {
-	for i := range c.Gates {
-		if g := &c.Gates[i]; g.Template != "" && (feature == "" || g.Feature == feature) {
-			return g
-		}
-	}
-	return nil
 }

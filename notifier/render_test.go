@@ -18,34 +18,61 @@ import (
 )
 
 func preview(dir string) Options {
-	return Options{Catalog: catalog, From: "Acme <billing@acme.example>", TemplateDir: dir}
+	return Options{Catalog: catalog, Settings: Settings{From: "Acme <billing@acme.example>", TemplateDir: dir}}
 }
 
-func TestPreview(t *testing.T) {
-	m, err := Preview(preview(""), "", "")
+// previewOf is the first mail of a gate ("": of any).
+func previewOf(o Options, feature, locale string) (*Message, error) {
+	all, err := Previews(o, feature, locale)
+	if err != nil || len(all) == 0 {
+		return &Message{}, err
+	}
+	return all[0].Message, nil
+}
+
+func rendererOf(t *testing.T, o Options) *renderer {
+	t.Helper()
+	l, err := newLive(o.Settings, o.Secret, o.Catalog)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m.Subject != "You've reached your api limit on the free plan" || !strings.Contains(m.HTML, "https://acme.example/pricing") || !strings.Contains(m.Text, "100 of 100") {
+	return l.render
+}
+
+func TestPreviews(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "upgrade_prompt.de.txt", "Das Kontingent {{.Feature}} ist erreicht.")
+	all, err := Previews(preview(dir), "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, m := range all {
+		got = append(got, m.Feature+"/"+string(m.Kind)+"/"+m.Locale)
+		if m.Subject == "" || m.Text == "" || m.HTML == "" || len(m.To) != 1 {
+			t.Errorf("%+v", m)
+		}
+	}
+	if want := "api/reached/ api/reached/de exports/reached/ exports/reached/de warned/reached/ warned/reached/de warned/threshold/ warned/threshold/de"; strings.Join(got, " ") != want {
+		t.Errorf("got  %s\nwant %s", strings.Join(got, " "), want)
+	}
+	if m := all[0]; m.Subject != "You've reached your api limit on the free plan" || !strings.Contains(m.HTML, "https://acme.example/pricing") || !strings.Contains(m.Text, "100 of 100") {
 		t.Errorf("%+v", m)
 	}
-	if m, err = Preview(preview(""), "exports", ""); err != nil || !strings.Contains(m.Text, "5 of 5") {
-		t.Errorf("exports: %+v, %v", m, err)
+	if m := all[6]; !strings.Contains(m.Subject, "80%") || !strings.Contains(m.Text, "80 of 100") {
+		t.Errorf("warning: %+v", m)
 	}
-	if _, err = Preview(preview(""), "quiet", ""); err == nil {
+	if all, err = Previews(preview(""), "exports", "de"); err != nil || len(all) != 1 || !strings.Contains(all[0].Text, "5 of 5") {
+		t.Errorf("exports: %+v, %v", all, err)
+	}
+	if _, err = Previews(preview(""), "quiet", ""); err == nil {
 		t.Error("a gate without a mail has a preview")
-	}
-	if m, err = Preview(Options{Catalog: func() plan.Catalog { return plan.Catalog{} }, From: "a@b.example"}, "", ""); err != nil || m.Text == "" {
-		t.Errorf("without gates: %v", err)
 	}
 }
 
 // The plain text reads well, whatever is missing.
 func TestBuiltInText(t *testing.T) {
-	r, err := newRenderer(&Options{Catalog: catalog, From: "a@b.example"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := rendererOf(t, preview(""))
 	full := sample("acme", "api")
 	sparse := &Data{Feature: "api", Percent: 100, Limit: "100"}
 	for _, c := range []struct {
@@ -80,11 +107,16 @@ No more mail about your limits: https://example.com/unsubscribe
 	}
 }
 
-func TestHostileNames(t *testing.T) {
-	r, err := newRenderer(&Options{Catalog: catalog, From: "a@b.example"})
-	if err != nil {
-		t.Fatal(err)
+func TestGroup(t *testing.T) {
+	for number, want := range map[string]string{"": "", "5": "5", "999": "999", "1000": "1,000", "1234567": "1,234,567", "-123456": "-123,456", "12345.6789": "12,345.6789"} {
+		if got := group(",", number); got != want {
+			t.Errorf("%s: %s, want %s", number, got, want)
+		}
 	}
+}
+
+func TestHostileNames(t *testing.T) {
+	r := rendererOf(t, preview(""))
 	d := sample("acme", "<script>alert(1)</script>\r\nBcc: all@acme.example")
 	d.UpgradeURL = "javascript:alert(1)"
 	m, err := r.render(DefaultTemplate, "", d)
@@ -104,7 +136,7 @@ func TestOperatorsTemplates(t *testing.T) {
 	write(t, dir, "README.md", "{{not a template")
 	for locale, want := range map[string]string{"de": "Das Kontingent api", "de-AT": "Das Kontingent api", "DE_at": "Das Kontingent api",
 		"pt_BR": "Olá", "pt": "Upgrade now", "": "Upgrade now", "fr": "Upgrade now"} {
-		m, err := Preview(preview(dir), "api", locale)
+		m, err := previewOf(preview(dir), "api", locale)
 		if err != nil || m.Subject != "Mine: api" || !strings.Contains(m.Text, want) || !strings.Contains(m.HTML, "<!doctype html>") {
 			t.Errorf("%q: %v, %q, %q", locale, err, m.Subject, m.Text)
 		}
@@ -127,7 +159,7 @@ func TestTemplateMistakes(t *testing.T) {
 			for file, text := range c.files {
 				write(t, dir, file, text)
 			}
-			_, err := Preview(preview(dir), "", "")
+			_, err := previewOf(preview(dir), "", "")
 			if err == nil {
 				t.Fatal("no error")
 			}
@@ -138,17 +170,17 @@ func TestTemplateMistakes(t *testing.T) {
 			}
 		})
 	}
-	if _, err := Preview(preview(filepath.Join(t.TempDir(), "none")), "", ""); err == nil || !strings.Contains(err.Error(), "mail.templates") {
+	if _, err := previewOf(preview(filepath.Join(t.TempDir(), "none")), "", ""); err == nil || !strings.Contains(err.Error(), "mail.templates") {
 		t.Errorf("no such folder: %v", err)
 	}
 	o := preview("")
 	o.From = "nobody"
-	if _, err := Preview(o, "", ""); err == nil || !strings.Contains(err.Error(), "`from`") {
+	if _, err := previewOf(o, "", ""); err == nil || !strings.Contains(err.Error(), "`from`") {
 		t.Errorf("from: %v", err)
 	}
 	o = preview("")
 	o.Catalog = func() plan.Catalog { c := catalog(); c.Gates[0].Template = "nudge"; return c }
-	if _, err := Preview(o, "", ""); err == nil || !strings.Contains(err.Error(), "gate api") || !strings.Contains(err.Error(), "nudge.html") {
+	if _, err := previewOf(o, "", ""); err == nil || !strings.Contains(err.Error(), "gate api") || !strings.Contains(err.Error(), "nudge.html") {
 		t.Errorf("template: %v", err)
 	}
 }
@@ -159,7 +191,7 @@ func TestFileSender(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	msg, err := Preview(Options{Catalog: catalog, From: `"Ácme" <billing@acme.example>`, PublicURL: "https://gate.acme.example", Secret: []byte("s")}, "api", "")
+	msg, err := previewOf(Options{Catalog: catalog, Settings: Settings{From: `"Ácme" <billing@acme.example>`, PublicURL: "https://gate.acme.example"}, Secret: []byte("s")}, "api", "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
 	"time"
@@ -46,10 +47,12 @@ func (s *ResendSender) Close() { s.http.CloseIdleConnections() }
 // request.
 func (s *ResendSender) Send(ctx context.Context, m Mail) (providerID string, err error) {
 	if err := s.throttle.wait(ctx); err != nil {
-		return "", err
+		return "", &SendError{Class: Retry, Unsent: true, Err: err}
 	}
 	var answer *SendError
-	ctx = context.WithValue(ctx, answerKey{}, &answer)
+	connected := false
+	ctx = httptrace.WithClientTrace(context.WithValue(ctx, answerKey{}, &answer),
+		&httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected = true }})
 	// The stored bytes as they are: under the same key any others are refused.
 	req, err := s.client.NewRequestWithOptions(ctx, http.MethodPost, "emails", json.RawMessage(m.Body),
 		resend.SendEmailOptions{IdempotencyKey: m.Key})
@@ -63,7 +66,7 @@ func (s *ResendSender) Send(ctx context.Context, m Mail) (providerID string, err
 			return "", answer
 		}
 		// Without an answer, or with a 200 that can't be read: it may have gone out.
-		return "", &SendError{Class: Retry, Err: err}
+		return "", &SendError{Class: Retry, Unsent: !connected, Err: err}
 	}
 	if out.Id == "" {
 		return "", &SendError{Class: Retry, Err: errors.New("the answer names no mail")}

@@ -45,6 +45,10 @@ func (p *Processor) round(ctx context.Context) time.Duration {
 	if stopped.reason != "" {
 		p.resume(ctx)
 	}
+	if p.seek.Swap(false) && !p.seekAddresses(ctx) {
+		p.seek.Store(true)
+		return p.PollEvery
+	}
 	due, err := p.Store.DueNotifications(ctx, now, dueAtOnce)
 	if err != nil {
 		if !ended(ctx, err) {
@@ -99,6 +103,31 @@ func (p *Processor) resume(ctx context.Context) {
 	p.pause = pause{}
 }
 
+// seekAddresses makes due what waits for an address without anything being
+// looked for, where there is a place to look now. It says whether that worked.
+func (p *Processor) seekAddresses(ctx context.Context) bool {
+	l, now := p.live.Load(), p.Now().UTC()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.facts.Customers {
+		for _, key := range c.Waiting {
+			if err := p.change1(ctx, key, func(n *events.Notification) bool {
+				if n.State != events.MailWaiting || n.NextAt != nil || l.lookup(n.Feature) == nil {
+					return false
+				}
+				n.NextAt = &now
+				return true
+			}); err != nil {
+				if !ended(ctx, err) {
+					p.log.Warn("waiting_mail_not_sought", "key", key, "error", err)
+				}
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // change1 is one try of update, for the sending goroutine: it must not hold the
 // lock while the store is away.
 func (p *Processor) change1(ctx context.Context, key string, f func(n *events.Notification) bool) error {
@@ -115,7 +144,7 @@ func (p *Processor) change1(ctx context.Context, key string, f func(n *events.No
 // decisions are away, and that nothing has happened.
 func (p *Processor) deliver(ctx context.Context, key string) error {
 	n, ok, err := p.Store.Notification(ctx, key)
-	if err != nil || !ok || n.State != events.MailPending {
+	if err != nil || !ok || !due(&n, p.Now()) {
 		return err
 	}
 	s, err := p.look(ctx, &n)
@@ -137,7 +166,9 @@ func (p *Processor) deliver(ctx context.Context, key string) error {
 
 // look collects what has to be read elsewhere before the lock is taken.
 func (p *Processor) look(ctx context.Context, n *events.Notification) (*situation, error) {
-	s := &situation{coolDown: p.CoolDown}
+	l := p.live.Load()
+	lookup := l.lookup(n.Feature)
+	s := &situation{coolDown: l.CoolDown, quiet: l.Quiet, lookup: lookup != nil}
 	within, done := context.WithTimeout(ctx, decisionTimeout)
 	defer done()
 	d, ok, err := p.Decisions.Decision(within, n.Customer, n.Feature)
@@ -150,13 +181,20 @@ func (p *Processor) look(ctx context.Context, n *events.Notification) (*situatio
 	p.mu.Lock()
 	s.address = p.known(n.Customer).address()
 	p.mu.Unlock()
-	if s.address == "" && p.Lookup != nil && n.Body == nil {
-		if s.address, err = p.Lookup(within, n.Customer, n.Feature); err != nil {
-			s.blind = true // concerns this mail only
+	switch {
+	case s.address != "" || lookup == nil || n.Body != nil:
+	case p.Now().Before(p.blindUntil):
+		s.blind = true
+	default:
+		address, err := lookup(within, n.Customer)
+		if err != nil {
+			// The others would wait as long for nothing, and hold up those that have one.
+			s.blind, p.blindUntil = true, p.Now().Add(blindWait/2)
 			p.log.Warn("address_not_looked_up", "key", n.Key, "error", err)
 		}
+		s.address = valid(address)
 	}
-	if p.CoolDown > 0 && n.Body == nil {
+	if l.CoolDown > 0 && n.Body == nil {
 		others, err := p.Store.NotificationsOf(ctx, n.Customer)
 		if err != nil {
 			return nil, err
@@ -175,7 +213,7 @@ func lastMail(n *events.Notification, others []events.Notification) (last time.T
 			continue
 		}
 		at := o.SentAt
-		if at == nil && o.State == events.MailPending {
+		if at == nil {
 			at = o.FirstTryAt // it may have gone out
 		}
 		if at != nil && at.After(last) {

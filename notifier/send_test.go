@@ -118,7 +118,7 @@ func TestCrashForLongerThanTheKeyLives(t *testing.T) {
 	b.store.breakWith(nil)
 	b.now = b.now.Add(25 * time.Hour)
 	b.start()
-	n := b.untilState(key, events.MailFailed)
+	n := b.untilState(key, events.MailUncertain)
 	if requests, mails := b.resend.counts(); requests != 1 || mails != 1 {
 		t.Errorf("%d requests, %d mails", requests, mails)
 	}
@@ -163,11 +163,11 @@ func TestGivenUpWithinTheKeysLife(t *testing.T) {
 	b.address()
 	b.resend.always(500, "internal_server_error")
 	key := b.reach("api")
-	for try := 1; b.notification(key).State != events.MailFailed; try++ {
+	for try := 1; b.notification(key).State != events.MailUncertain; try++ {
 		n := b.until(key, "tried", func(n *events.Notification) bool {
-			return n.Attempts == try && n.Error != "" || n.State == events.MailFailed
+			return n.Attempts == try && n.Error != "" || n.State == events.MailUncertain
 		})
-		if n.State == events.MailFailed {
+		if n.State == events.MailUncertain {
 			break
 		}
 		if wait := n.NextAt.Sub(b.clock()); wait < retryAfter(try) {

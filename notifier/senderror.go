@@ -24,6 +24,7 @@ type SendError struct {
 	Status int           // of HTTP; 0 without an answer
 	Name   string        // the provider's name of the error
 	After  time.Duration // not to be tried again before; 0: not said
+	Unsent bool          // nothing has reached the provider
 	Err    error
 }
 
@@ -41,10 +42,10 @@ func (e *SendError) Unwrap() error { return e.Err }
 // certain says that the mail did not go out; after other errors it may have.
 func (e *SendError) certain() bool {
 	switch e.Status {
-	case http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests:
-		return true
+	case http.StatusRequestTimeout, http.StatusConflict: // another request may have been taken
+		return e.Unsent
 	}
-	return false
+	return e.Unsent || e.Status >= 400 && e.Status < 500
 }
 
 // classify says what an answer of the provider means. The names are those of

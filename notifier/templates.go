@@ -14,6 +14,9 @@ import (
 	"strings"
 	"text/template"
 	"time"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/plan"
 )
 
 //go:embed templates
@@ -47,7 +50,25 @@ type templates map[part]executor
 var functions = map[string]any{
 	// date writes a day: {{date .UnblocksAt}}.
 	"date": func(t time.Time) string { return t.UTC().Format("2 January 2006") },
-	"join": strings.Join,
+	// group parts a number's thousands: {{group "," .Limit}}.
+	"group": group,
+	"join":  strings.Join,
+}
+
+// group parts the digits before a number's point into groups of three.
+func group(separator, number string) string {
+	whole, rest := number, ""
+	if i := strings.IndexAny(number, ".eE"); i >= 0 {
+		whole, rest = number[:i], number[i:]
+	}
+	sign := ""
+	if strings.HasPrefix(whole, "-") {
+		sign, whole = "-", whole[1:]
+	}
+	for i := len(whole) - 3; i > 0; i -= 3 {
+		whole = whole[:i] + separator + whole[i:]
+	}
+	return sign + whole + rest
 }
 
 // loadTemplates reads the built-in templates and those of a folder ("": none).
@@ -128,6 +149,35 @@ func partOf(file string) (p part, ok bool) {
 }
 
 func canonicalLocale(s string) string { return strings.ToLower(strings.ReplaceAll(s, "_", "-")) }
+
+// of is the template of a gate's mails about a kind of crossing; "" means that
+// none are sent. Those about warning levels have one of their own,
+// <template>_warning, or else the gate's, which can say what share is used.
+func (t templates) of(g *plan.Gate, kind events.LimitKind) string {
+	if kind != events.LimitKindThreshold || g.Template == "" {
+		return g.Template
+	}
+	if !g.Warnings || len(g.WarnAt) == 0 {
+		return ""
+	}
+	if w := g.Template + "_warning"; t.has(w) {
+		return w
+	}
+	return g.Template
+}
+
+// locales are the languages in which there is some part of a template; "" is
+// always among them, and the first.
+func (t templates) locales(name string) []string {
+	found := []string{""}
+	for p := range t {
+		if (p.name == name || p.name == DefaultTemplate) && !slices.Contains(found, p.locale) {
+			found = append(found, p.locale)
+		}
+	}
+	slices.Sort(found)
+	return found
+}
 
 // has says whether there is a template of that name, in any language.
 func (t templates) has(name string) bool {

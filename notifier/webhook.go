@@ -3,6 +3,7 @@ package notifier
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"io"
@@ -20,8 +21,8 @@ import (
 // provider and back.
 const keyTag = "tidegate_key"
 
-// maxWebhook bounds a webhook's body.
-const maxWebhook = 1 << 20
+// maxWebhook bounds a webhook's body: a report without the mail itself.
+const maxWebhook = 256 << 10
 
 // ResendWebhook is the handler of POST /webhooks/resend: it turns what Resend
 // reports of a mail into changes of the customer. It may run in another process
@@ -38,18 +39,30 @@ type ResendWebhook struct {
 	Log     *slog.Logger
 }
 
+// CheckWebhookSecret says what is wrong with a secret.
+func CheckWebhookSecret(secret string) error {
+	if _, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_")); err != nil || secret == "" {
+		return errors.New("it is not a signing secret as Resend shows it for a webhook: whsec_ and base64")
+	}
+	return nil
+}
+
 // ServeHTTP implements http.Handler. Only what is stored is answered with 2xx:
 // Resend sends again what is not.
 func (h *ResendWebhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	id := r.Header.Get("svix-id")
+	if id == "" || r.Header.Get("svix-timestamp") == "" || r.Header.Get("svix-signature") == "" { // before anything is read
+		http.Error(w, "the signature is missing", http.StatusBadRequest)
+		return
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxWebhook))
 	if err != nil {
 		http.Error(w, "the body cannot be read", http.StatusBadRequest)
 		return
 	}
-	id := r.Header.Get("svix-id")
 	if err := h.verify(r.Header, body); err != nil {
 		h.Log.Warn("webhook_refused", "provider", "resend", "error", err)
-		http.Error(w, "the signature is not valid", http.StatusUnauthorized)
+		http.Error(w, "the signature is not valid, or older than 5 minutes", http.StatusBadRequest)
 		return
 	}
 	var e resendEvent
@@ -89,10 +102,12 @@ func (h *ResendWebhook) take(ctx context.Context, id string, e *resendEvent) err
 	if err != nil || !ok {
 		return err
 	}
+	if again := n; !reported(&again, report) {
+		return nil // it was told before: ids are remembered for minutes, and repeats come for hours
+	}
 	a := &events.Account{Customer: n.Customer, Mail: report}
-	if suppress {
-		why := string(report.Event)
-		a.Suppress = &why
+	if suppress != "" {
+		a.Suppress = &suppress
 	}
 	return h.Publish(ctx, id, a)
 }
@@ -108,28 +123,57 @@ type resendEvent struct {
 			Type    string `json:"type"`
 			Message string `json:"message"`
 		} `json:"bounce"`
+		Failed struct {
+			Reason string `json:"reason"`
+		} `json:"failed"`
+		Suppressed struct {
+			Message string `json:"message"`
+		} `json:"suppressed"`
 	} `json:"data"`
 }
 
-// report is what the event says of a mail of ours, and whether no more mail may
-// go to the customer; nil when it says nothing that matters.
-func (e *resendEvent) report() (r *events.MailReport, suppress bool) {
+// report is what the event says of a mail of ours, and why no more mail may go
+// to the customer ("": it may); nil when it says nothing that matters.
+func (e *resendEvent) report() (r *events.MailReport, suppress string) {
 	key := strings.Replace(e.Data.Tags[keyTag], "_", "/", 1)
-	r = &events.MailReport{Key: key, At: e.CreatedAt.UTC()}
-	switch {
-	case key == "":
-		return nil, false
-	case e.Type == "email.delivered":
-		r.Event = events.MailEventDelivered
-	case e.Type == "email.complained":
-		r.Event, suppress = events.MailEventComplained, true
-	case e.Type == "email.bounced":
-		r.Event, r.Detail = events.MailEventBounced, e.Data.Bounce.Message
-		suppress = !strings.EqualFold(e.Data.Bounce.Type, "Transient")
-	default:
-		return nil, false
+	if key == "" {
+		return nil, ""
 	}
+	if e.CreatedAt.IsZero() {
+		e.CreatedAt = time.Now()
+	}
+	r = &events.MailReport{Key: key, At: e.CreatedAt.UTC()}
+	switch e.Type {
+	case "email.sent":
+		r.Event = events.MailEventSent
+	case "email.failed":
+		r.Event, r.Detail = events.MailEventFailed, e.Data.Failed.Reason
+	case "email.suppressed":
+		r.Event, r.Detail, suppress = events.MailEventSuppressed, e.Data.Suppressed.Message, "on the provider's suppression list"
+	case "email.delivered":
+		r.Event = events.MailEventDelivered
+	case "email.complained":
+		r.Event, suppress = events.MailEventComplained, "complained"
+	case "email.bounced":
+		r.Event, r.Detail = events.MailEventBounced, e.Data.Bounce.Message
+		if !strings.EqualFold(e.Data.Bounce.Type, "Transient") {
+			suppress = "bounced"
+		}
+	default:
+		return nil, ""
+	}
+	r.Detail = clip(r.Detail)
 	return r, suppress
+}
+
+// maxDetail bounds what is kept of a provider's words, in bytes.
+const maxDetail = 1000
+
+func clip(s string) string {
+	if len(s) > maxDetail {
+		s = s[:maxDetail]
+	}
+	return strings.ToValidUTF8(s, "")
 }
 
 // tags come as an object or as a list of names and values.

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"github.com/tidegate-io/tidegate/events"
 )
 
@@ -58,11 +60,15 @@ func TestReports(t *testing.T) {
 		why        string
 		suppressed string
 	}{
+		"sent":         {"email.sent", "", events.MailSent, "", ""},
 		"delivered":    {"email.delivered", "", events.MailDelivered, "", ""},
-		"bounced":      {"email.bounced", `,"bounce":{"type":"Permanent","message":"no such user"}`, events.MailSent, "bounced: no such user", "bounced"},
-		"full mailbox": {"email.bounced", `,"bounce":{"type":"Transient","message":"full"}`, events.MailSent, "bounced: full", ""},
-		"complained":   {"email.complained", "", events.MailSent, "complained", "complained"},
+		"bounced":      {"email.bounced", `,"bounce":{"type":"Permanent","message":"no such user"}`, events.MailBounced, "no such user", "bounced"},
+		"full mailbox": {"email.bounced", `,"bounce":{"type":"Transient","message":"full"}`, events.MailBounced, "full", ""},
+		"complained":   {"email.complained", "", events.MailComplained, "", "complained"},
+		"suppressed":   {"email.suppressed", `,"suppressed":{"message":"bounced before","type":"OnAccountSuppressionList"}`, events.MailSuppressed, "bounced before", "on the provider's suppression list"},
+		"failed":       {"email.failed", `,"failed":{"reason":"reached_daily_quota"}`, events.MailFailed, "reached_daily_quota", ""},
 		"opened":       {"email.opened", "", events.MailSent, "", ""},
+		"delayed":      {"email.delivery_delayed", "", events.MailSent, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -81,10 +87,80 @@ func TestReports(t *testing.T) {
 			if n.State != c.state || n.Error != c.why || b.p.known("acme").Suppressed != c.suppressed || n.ProviderID != "re_1" {
 				t.Errorf("%s, %q, suppressed %q", n.State, n.Error, b.p.known("acme").Suppressed)
 			}
-			if delivered := at(n.DeliveredAt); (c.state == events.MailDelivered) != delivered.Equal(noon.Add(time.Hour)) {
+			if delivered := at(n.DeliveredAt); (c.state == events.MailDelivered || c.state == events.MailComplained) != delivered.Equal(noon.Add(time.Hour)) {
 				t.Errorf("delivered at %v", delivered)
 			}
 		})
+	}
+}
+
+// A repeat says nothing new: one that comes hours later does not undo that an
+// operator let mail through again.
+func TestRepeatedReport(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.address()
+	key := b.reach("api")
+	b.untilState(key, events.MailSent)
+	bounced := event("email.bounced", key, `,"bounce":{"type":"Permanent","message":"no such user"}`)
+	b.hook().ServeHTTP(httptest.NewRecorder(), signed(bounced, time.Now()))
+	b.account(events.Account{Suppress: ptr("")})
+	w := httptest.NewRecorder()
+	b.hook().ServeHTTP(w, signed(bounced, time.Now()))
+	if why := b.p.known("acme").Suppressed; why != "" || w.Code != http.StatusNoContent {
+		t.Errorf("suppressed %q, %d", why, w.Code)
+	}
+}
+
+// Reports come in any order, and more than once.
+func TestReportsInAnyOrder(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		kinds := []events.MailEvent{events.MailEventSent, events.MailEventFailed, events.MailEventSuppressed,
+			events.MailEventDelivered, events.MailEventBounced, events.MailEventComplained}
+		reports := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) events.MailReport {
+			e := rapid.SampledFrom(kinds).Draw(t, "event")
+			return events.MailReport{Event: e, Detail: string(e), At: noon.Add(time.Duration(rapid.IntRange(0, 9).Draw(t, "s")) * time.Second)}
+		}), 1, 8).Draw(t, "reports")
+		begin := events.Notification{State: rapid.SampledFrom([]events.MailState{events.MailPending, events.MailUncertain, events.MailCancelled, events.MailFailed}).Draw(t, "state")}
+		told := func(order []events.MailReport) string {
+			n := begin
+			for i := range order {
+				reported(&n, &order[i])
+			}
+			if again := n; reported(&again, &order[0]) {
+				t.Fatalf("a repeat changes %+v", n)
+			}
+			return fmt.Sprint(n.State, n.Error, at(n.SentAt), at(n.DeliveredAt))
+		}
+		want := told(reports)
+		if got := told(rapid.Permutation(reports).Draw(t, "order")); got != want {
+			t.Fatalf("got %s, want %s", got, want)
+		}
+	})
+}
+
+// What nobody knew is settled by the provider's report.
+func TestReportSettlesWhatIsUncertain(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.address()
+	b.resend.after = cut
+	key := b.reach("api")
+	b.until(key, "tried", func(n *events.Notification) bool { return n.Error != "" })
+	b.allow("api")
+	b.account(events.Account{Payment: payment(noon.Add(2 * time.Hour))})
+	b.advance(time.Hour)
+	b.untilState(key, events.MailUncertain)
+	if c, _ := b.conversion("acme/sub_1"); c.MailedAt != nil {
+		t.Errorf("conversion %+v", c)
+	}
+	b.hook().ServeHTTP(httptest.NewRecorder(), signed(event("email.sent", key, ""), time.Now()))
+	if n := b.notification(key); n.State != events.MailSent || !at(n.SentAt).Equal(noon.Add(time.Hour)) || n.Error != "" {
+		n.Body = nil
+		t.Errorf("document %+v", n)
+	}
+	if c, _ := b.conversion("acme/sub_1"); !at(c.MailedAt).Equal(noon.Add(time.Hour)) {
+		t.Errorf("conversion %+v", c)
 	}
 }
 
@@ -121,10 +197,10 @@ func TestWebhookRefusals(t *testing.T) {
 		"not ours":     {signed(good, time.Now()), http.StatusNoContent},
 		"without tags": {signed(`{"type":"email.delivered","data":{"tags":[]}}`, time.Now()), http.StatusNoContent},
 		"tags listed":  {signed(`{"type":"email.delivered","data":{"tags":[{"name":"tidegate_key","value":"limit-reached_1"}]}}`, time.Now()), http.StatusNoContent},
-		"changed":      {changed, http.StatusUnauthorized},
-		"old":          {signed(good, time.Now().Add(-10*time.Minute)), http.StatusUnauthorized},
-		"from ahead":   {signed(good, time.Now().Add(10*time.Minute)), http.StatusUnauthorized},
-		"not signed":   {httptest.NewRequest(http.MethodPost, "/", strings.NewReader(good)), http.StatusUnauthorized},
+		"changed":      {changed, http.StatusBadRequest},
+		"old":          {signed(good, time.Now().Add(-10*time.Minute)), http.StatusBadRequest},
+		"from ahead":   {signed(good, time.Now().Add(10*time.Minute)), http.StatusBadRequest},
+		"not signed":   {httptest.NewRequest(http.MethodPost, "/", strings.NewReader(good)), http.StatusBadRequest},
 		"no JSON":      {signed("{", time.Now()), http.StatusBadRequest},
 		"too long":     {signed(strings.Repeat(" ", maxWebhook+1), time.Now()), http.StatusBadRequest},
 	} {
@@ -134,6 +210,24 @@ func TestWebhookRefusals(t *testing.T) {
 			t.Errorf("%s: %d, want %d", name, w.Code, c.want)
 		}
 	}
+	none := signed(good, time.Now())
+	none.Header.Set("svix-signature", "v1,")
+	for name, c := range map[string]struct {
+		h    *ResendWebhook
+		r    *http.Request
+		want int
+	}{
+		"empty signature": {b.hook(), none, http.StatusBadRequest},
+		"no secret":       {&ResendWebhook{Log: slog.New(slog.DiscardHandler)}, signed(good, time.Now()), http.StatusBadRequest},
+	} {
+		w := httptest.NewRecorder()
+		if c.h.ServeHTTP(w, c.r); w.Code != c.want {
+			t.Errorf("%s: %d, want %d", name, w.Code, c.want)
+		}
+	}
+	if len(b.store.notifications) != 0 {
+		t.Error("something was stored")
+	}
 	b.store.breakWith(func(string) error { return errAway })
 	w := httptest.NewRecorder()
 	b.hook().ServeHTTP(w, signed(good, time.Now()))
@@ -141,4 +235,32 @@ func TestWebhookRefusals(t *testing.T) {
 		t.Errorf("store away: %d", w.Code)
 	}
 	b.store.breakWith(nil)
+}
+
+// Whatever a well-signed body holds, nothing panics, and only what names one of
+// our mails is published.
+func FuzzWebhook(f *testing.F) {
+	for _, body := range []string{`null`, `[]`, `{"data":null}`, `{"data":{"tags":null}}`, `{"type":7}`, `{"created_at":"x"}`, `{"type":"email.sent","data":{"tags":{"tidegate_key":"limit-reached_1"}}}`,
+		`{"type":"email.bounced","data":{"bounce":[],"tags":[{"name":"tidegate_key","value":"k"}]}}`, event("email.bounced", "k", `,"bounce":{"type":"Permanent","message":"\ud800"}`)} {
+		f.Add(body)
+	}
+	f.Fuzz(func(t *testing.T, body string) {
+		published := false
+		h := &ResendWebhook{Secrets: []string{hookSecret}, Log: slog.New(slog.DiscardHandler),
+			Find: func(_ context.Context, key string) (events.Notification, bool, error) {
+				return events.Notification{Key: key, Customer: "acme", State: events.MailPending}, key == "k", nil
+			},
+			Publish: func(_ context.Context, _ string, a *events.Account) error {
+				published = true
+				if a.Mail == nil || a.Mail.Key != "k" || a.Mail.At.IsZero() || len(a.Mail.Detail) > maxDetail {
+					t.Errorf("published %+v", a)
+				}
+				return nil
+			}}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, signed(body, time.Now()))
+		if published && w.Code != http.StatusNoContent || w.Code >= 500 {
+			t.Errorf("%d", w.Code)
+		}
+	})
 }

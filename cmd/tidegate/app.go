@@ -24,6 +24,7 @@ import (
 	"github.com/tidegate-io/tidegate/internal/mongo"
 	"github.com/tidegate-io/tidegate/internal/plan"
 	"github.com/tidegate-io/tidegate/internal/stream"
+	"github.com/tidegate-io/tidegate/notifier"
 )
 
 // app is a running Tidegate: its connections, roles and listeners. What it
@@ -45,12 +46,14 @@ type app struct {
 	cache      *client.Client
 	metrics    *metrics.Set
 	billing    atomic.Pointer[billing.Processor] // nil unless it runs here
+	notifier   atomic.Pointer[notifier.Processor]
 
 	handler     atomic.Pointer[http.Handler] // nil while starting
 	public      atomic.Pointer[http.Handler]
 	probe       atomic.Pointer[http.Handler]
 	HTTPAddr    string // as bound
 	reconfigure []func(*config.Config)
+	checks      []func(*config.Config) error // of an edited configuration, before it is taken over
 
 	started   atomic.Bool
 	closers   []closer
@@ -88,6 +91,16 @@ func (a *app) setConfig(c *config.Config) {
 	for _, f := range a.reconfigure {
 		f(c)
 	}
+}
+
+// check says what is wrong with a configuration for what runs here.
+func (a *app) check(c *config.Config) error {
+	for _, f := range a.checks {
+		if err := f(c); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (a *app) run(ctx context.Context) error {

@@ -193,11 +193,7 @@ func (c *funnelCmd) Run(e *env) error {
 	return e.print(raw, func(w *tabwriter.Writer) error {
 		row(w, "KEY", "REACHED", "MAILED", "DELIVERED", "CLICKED", "CONVERTED", "MEDIAN TIME", "P90", "AMOUNTS")
 		for _, r := range rows {
-			amounts := ""
-			for currency, n := range r.Amounts {
-				amounts += fmt.Sprintf("%s %d.%02d ", currency, n/100, n%100)
-			}
-			row(w, r.Key, r.Reached, r.Mailed, r.Delivered, r.Clicked, r.Converted, seconds(r.MedianSeconds), seconds(r.P90Seconds), amounts)
+			row(w, r.Key, r.Reached, r.Mailed, r.Delivered, r.Clicked, r.Converted, seconds(r.MedianSeconds), seconds(r.P90Seconds), amounts(r.Amounts))
 		}
 		return nil
 	})

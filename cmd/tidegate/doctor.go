@@ -44,7 +44,7 @@ func (c *doctorCmd) Run(e *env) error {
 		f    func(*env, context.Context) (string, string)
 	}{
 		{"configuration", c.configuration}, {"tidegate", c.running}, {"nats", c.nats}, {"partitions", c.owners},
-		{"mongodb", c.mongodb}, {"stripe", c.stripe}, {"resend", c.resend}, {"billing", c.billing},
+		{"mongodb", c.mongodb}, {"stripe", c.stripe}, {"resend", c.resend}, {"mail", c.mail}, {"billing", c.billing},
 	}
 	findings := []finding{}
 	failed := 0

@@ -31,6 +31,7 @@ type installation struct {
 	mongo    string // URI
 	database string
 	mails    *provider
+	env      []string // besides what every process has
 }
 
 // newInstallation prepares everything but starts nothing.
@@ -80,11 +81,11 @@ func (in *installation) startNATS() *process {
 // serve starts a process with these roles.
 func (in *installation) serve(roles string) *process {
 	in.t.Helper()
-	return startProcess(in.t, "serve "+roles, binary(in.t), []string{
+	return startProcess(in.t, "serve "+roles, binary(in.t), append([]string{
 		"NATS_URL=" + in.nats, "MONGODB_URI=" + in.mongo, "MONGODB_DATABASE=" + in.database,
 		"TIDEGATE_API_KEYS=tgk_test_read:read," + in.key, "TIDEGATE_SECRET=links are signed with this", "STRIPE_WEBHOOK_SECRET=whsec_old," + in.hook,
 		"RESEND_API_KEY=re_test", "RESEND_BASE_URL=" + in.mails.url,
-	}, "serve", "--config", in.config, "--roles", roles, "--http", in.http[len("http://"):])
+	}, in.env...), "serve", "--config", in.config, "--roles", roles, "--http", in.http[len("http://"):])
 }
 
 // ready waits until the API is.

@@ -5,12 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
-	"os"
 	"path/filepath"
-	"text/tabwriter"
-	"time"
 
+	"github.com/VictoriaMetrics/metrics"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidegate-io/tidegate/events"
@@ -30,26 +29,74 @@ func (a *app) startNotifier(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	options := func() notifier.Options {
-		o := mailOptions(a.config.Load(), a.set.Secret)
-		o.Catalog = func() plan.Catalog { return *a.catalog.Load() }
-		o.Store, o.Sender, o.Now, o.Decisions = a.store, sender, a.now, newest{kv}
-		if a.set.Dev && o.PublicURL == "" {
-			o.PublicURL = "http://" + a.HTTPAddr // its links work on this machine
-		}
-		return o
-	}
-	if _, err := notifier.New(options()); err != nil { // a wrong template is told now
+	addresses, err := a.appAddresses()
+	if err != nil {
 		return err
 	}
+	settings := func(c *config.Config) notifier.Settings {
+		s := mailSettings(c)
+		s.Lookup = addresses.lookup(c)
+		if a.set.Dev && s.PublicURL == "" {
+			s.PublicURL = "http://" + a.HTTPAddr // its links work on this machine
+		}
+		return s
+	}
+	check := func(c *config.Config) error { return notifier.Check(settings(c), c.Catalog) }
+	cfg := a.config.Load()
+	if err := check(cfg); err != nil { // a wrong template is told now
+		return err
+	}
+	a.checks = append(a.checks, check)
+	if a.set.ResendKey != "" && (len(a.set.Secret) == 0 || settings(cfg).PublicURL == "") {
+		a.log.Warn("mails_have_no_unsubscribe_link", "fix", "set public_url in the configuration and TIDEGATE_SECRET")
+	}
+	addresses.warn(ctx, cfg, a.log)
 	a.supervisor.Go(ctx, notifier.Spec(a.names), func() stream.Processor {
-		p, err := notifier.New(options())
+		cfg := a.config.Load()
+		p, err := notifier.New(notifier.Options{Settings: settings(cfg), Secret: a.set.Secret,
+			Catalog: func() plan.Catalog { return *a.catalog.Load() },
+			Store:   a.store, Sender: sender, Now: a.now, Decisions: newest{kv}})
 		if err != nil {
 			return failed{err: err}
 		}
+		a.notifier.Store(p)
+		if now := a.config.Load(); now != cfg { // edited in between
+			a.configureMail(p, settings(now))
+		}
 		return p
 	})
+	a.metrics.RegisterMetricsWriter(a.writeMail)
+	a.reconfigure = append(a.reconfigure, func(c *config.Config) {
+		if p := a.notifier.Load(); p != nil {
+			a.configureMail(p, settings(c))
+		}
+	})
 	return nil
+}
+
+// writeMail writes how sending stands, where this process sends.
+func (a *app) writeMail(w io.Writer) {
+	p := a.notifier.Load()
+	if p == nil {
+		return
+	}
+	s, ok := p.Status()
+	if !ok {
+		return
+	}
+	paused := uint64(0)
+	if s.PausedUntil != nil {
+		paused = 1
+	}
+	metrics.WriteGaugeUint64(w, "tidegate_mail_paused", paused)
+	metrics.WriteGaugeUint64(w, "tidegate_mail_parked", uint64(s.Parked))
+	metrics.WriteGaugeUint64(w, "tidegate_mail_waiting", uint64(s.Waiting))
+}
+
+func (a *app) configureMail(p *notifier.Processor, s notifier.Settings) {
+	if err := p.Configure(s); err != nil { // it was checked: a template has just changed
+		a.log.Warn("mail_settings_ignored", "error", err)
+	}
 }
 
 // failed is a processor that could not be made; its partition says why.
@@ -61,8 +108,12 @@ type failed struct {
 // Restore returns the reason.
 func (f failed) Restore([]byte) error { return f.err }
 
-func mailOptions(c *config.Config, secret []byte) notifier.Options {
-	return notifier.Options{From: c.From, PublicURL: c.PublicURL, Secret: secret, TemplateDir: c.Mail.Templates, CoolDown: c.Mail.CoolDown}
+func mailSettings(c *config.Config) notifier.Settings {
+	s := notifier.Settings{From: c.From, PublicURL: c.PublicURL, TemplateDir: c.Mail.Templates, CoolDown: c.Mail.CoolDown, ConvertWithin: c.Conversion}
+	if q := c.Mail.Quiet; q != nil {
+		s.Quiet = &notifier.Quiet{From: q.From, To: q.To, Zone: q.Zone}
+	}
+	return s
 }
 
 // sender is Resend, or without a key a folder.
@@ -91,6 +142,11 @@ func (a *app) resendWebhook() http.Handler {
 	if len(a.set.ResendSecrets) == 0 {
 		return nil
 	}
+	for _, s := range a.set.ResendSecrets {
+		if err := notifier.CheckWebhookSecret(s); err != nil {
+			a.log.Error("reports_of_mails_will_be_refused", "error", fmt.Errorf("RESEND_WEBHOOK_SECRET: %w", err))
+		}
+	}
 	return &notifier.ResendWebhook{
 		Secrets: a.set.ResendSecrets, Find: a.store.Notification, Log: a.log,
 		Publish: func(ctx context.Context, id string, account *events.Account) error {
@@ -118,57 +174,4 @@ func (n newest) Decision(ctx context.Context, customer, feature string) (d event
 		return d, false, err
 	}
 	return d, true, json.Unmarshal(e.Value(), &d)
-}
-
-type previewCmd struct {
-	Dir     string `help:"Where the mails are written." default:"mail-preview" placeholder:"DIR"`
-	Feature string `help:"Only the mail of this gate (default: of every gate that sends one)."`
-	Locale  string `help:"Language, such as de (default: the templates without one)."`
-}
-
-func (c *previewCmd) Run(e *env) error {
-	set := settings{Config: e.Config, Dev: true}
-	cfg, err := set.loadConfig()
-	if err != nil {
-		return err
-	}
-	o := mailOptions(cfg, []byte("preview"))
-	o.Catalog, o.Now = cfg.Catalog, time.Now
-	features := []string{c.Feature}
-	if c.Feature == "" {
-		features = nil
-		for _, g := range cfg.Gates {
-			if g.Template != "" {
-				features = append(features, g.Feature)
-			}
-		}
-	}
-	if err := os.MkdirAll(c.Dir, 0o755); err != nil {
-		return err
-	}
-	type preview struct {
-		Feature string `json:"feature"`
-		Subject string `json:"subject"`
-		HTML    string `json:"html"`
-		Text    string `json:"text"`
-	}
-	written := []preview{}
-	for _, f := range features {
-		m, err := notifier.Preview(o, f, c.Locale)
-		if err != nil {
-			return err
-		}
-		p := preview{f, m.Subject, filepath.Join(c.Dir, events.Token(f)+".html"), filepath.Join(c.Dir, events.Token(f)+".txt")}
-		if err := errors.Join(os.WriteFile(p.HTML, []byte(m.HTML), 0o644), os.WriteFile(p.Text, []byte(m.Text), 0o644)); err != nil {
-			return err
-		}
-		written = append(written, p)
-	}
-	return e.printAny(written, func(w *tabwriter.Writer) error {
-		row(w, "FEATURE", "SUBJECT", "HTML", "TEXT")
-		for _, p := range written {
-			row(w, p.Feature, p.Subject, p.HTML, p.Text)
-		}
-		return nil
-	})
 }

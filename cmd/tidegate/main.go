@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	_ "time/tzdata" // quiet hours have a time zone, and images often no list of them
 
 	"github.com/alecthomas/kong"
 

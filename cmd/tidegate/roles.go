@@ -198,7 +198,6 @@ func (a *app) readiness() map[string]func(context.Context) error {
 		"nats":       func(ctx context.Context) error { return a.nc.FlushWithContext(ctx) },
 		"store":      a.stored,
 		"partitions": func(context.Context) error { return a.supervisor.Ready() },
-		"owners":     a.owners,
 		"decisions": func(context.Context) error {
 			if !a.cache.Ready() {
 				return errors.New("the cache has not been filled yet")

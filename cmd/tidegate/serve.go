@@ -93,6 +93,9 @@ func (a *app) followConfig(ctx context.Context) {
 	go func() {
 		defer close(done)
 		config.Watch(ctx, a.set.Config, os.LookupEnv, a.config.Load(), time.Second, func(c *config.Config, err error) {
+			if err == nil {
+				err = a.check(c)
+			}
 			switch {
 			case err != nil:
 				a.log.Warn("configuration_ignored", "error", err)

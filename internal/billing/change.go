@@ -36,6 +36,10 @@ func (s *State) change(customer string) []Change {
 	if old.Party != now.Party {
 		account.StripeCustomer = &v.party
 	}
+	moves := s.move(&now, old.Moves, &v)
+	if account.Subscription != nil && len(moves) > 0 { // what made it change
+		account.Move, moves = &moves[0], moves[1:]
+	}
 	if !reflect.DeepEqual(account, events.Account{Customer: customer}) {
 		first.Account = &account
 	}
@@ -50,6 +54,9 @@ func (s *State) change(customer string) []Change {
 	var out []Change
 	if first.Account != nil || first.Subscription != nil || first.UnknownPrices != nil {
 		out = append(out, first)
+	}
+	for i := range moves {
+		out = append(out, Change{Customer: customer, Account: &events.Account{Customer: customer, Move: &moves[i]}})
 	}
 	paid := s.pay(customer, &now, v.payments)
 	out = append(out, paid...)

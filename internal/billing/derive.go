@@ -19,6 +19,8 @@ type view struct {
 	email    string
 	party    string
 	payments map[string]events.Payment
+	moves    map[string]events.Move
+	trimmed  time.Time // what happened up to then may have been summed up
 	unknown  []string  // prices in force that lead to no plan
 	next     time.Time // when the view changes by itself; zero: never
 }
@@ -53,6 +55,7 @@ func (s *State) view(customer string) view {
 	v.doc.StripeCustomer = v.party
 	v.email = s.emailOf(customer, v.party)
 	v.payments = s.payments(customer, lives)
+	v.moves, v.trimmed = s.moves(customer, lives, line), trimmed(lives)
 	v.unknown = s.unknown(lives, now)
 	return v
 }

@@ -29,6 +29,7 @@ type stretch struct {
 func (s *State) payments(customer string, lives []life) map[string]events.Payment {
 	found := map[string]*evidence{}
 	out := map[string]events.Payment{}
+	kind := events.MoveConversion
 	for _, sp := range spells(lives) {
 		key := customer + "/" + sp.first.id
 		for _, part := range sp.parts {
@@ -43,12 +44,32 @@ func (s *State) payments(customer string, lives []life) map[string]events.Paymen
 			}
 			found[key] = e
 			out[key] = events.Payment{
-				Key: key, Event: e.Stamp.ID, FromPlan: s.cfg.Plans.Default, ToPlan: s.paidPlan(part, e),
+				Key: key, Kind: kind, Event: e.Stamp.ID, FromPlan: s.cfg.Plans.Default, ToPlan: s.paidPlan(part, e),
 				Amount: e.Amount, Currency: e.Currency, At: e.Stamp.At,
 			}
 		}
+		if sp.paying() {
+			kind = events.MoveReactivation
+		}
 	}
 	return out
+}
+
+// paying says whether the customer surely or, where the beginning was not seen,
+// most likely paid something during the spell: what follows is no first payment.
+func (sp *spell) paying() bool {
+	for i := range sp.parts {
+		l := sp.parts[i].life
+		if l.sub.Payment != nil {
+			return true
+		}
+		for _, g := range l.segments {
+			if g.paid && g.status != "trialing" && !l.sub.watched() {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // paidPlan is the plan that was paid: what the payment itself names, else what

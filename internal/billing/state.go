@@ -53,6 +53,7 @@ type sent struct {
 	Digest   uint64                    `cbor:"d,omitempty"` // of the document
 	Document uint64                    `cbor:"n,omitempty"` // facts.Documents when it changed
 	Unknown  []string                  `cbor:"u,omitempty"`
+	Moves    map[string]events.Move    `cbor:"v,omitempty"`
 }
 
 // Change is something new about a customer. Fields that did not change are

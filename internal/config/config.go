@@ -28,6 +28,7 @@ const (
 	DefaultGrace       = 7 * day
 	DefaultReconcile   = time.Hour
 	DefaultCoolDown    = 24 * time.Hour
+	DefaultConversion  = 30 * day
 	DefaultUsage       = 70 * day
 	DefaultHorizon     = 32 * day
 	DefaultTemplate    = "upgrade_prompt"
@@ -42,6 +43,7 @@ type Config struct {
 	Upgrade    Upgrade
 	Stripe     Stripe
 	Mail       Mail
+	Conversion time.Duration // how long before a payment the limit that led to it may have been reached
 	Retention  Retention
 	Partitions int // 0 when not given
 	Plans      []Plan
@@ -70,6 +72,14 @@ type Stripe struct {
 type Mail struct {
 	CoolDown  time.Duration // least time between two mails to a customer
 	Templates string        // folder of the operator's templates; "" takes the built-in ones
+	Quiet     *Quiet        // nil: mail goes out at any hour
+}
+
+// Quiet are the hours of a day in which no mail goes out; they may pass
+// midnight.
+type Quiet struct {
+	From, To time.Duration // since midnight, different
+	Zone     *time.Location
 }
 
 // Retention says how long usage is kept and how late an event may come.
@@ -110,6 +120,7 @@ type Gate struct {
 
 // EmailFrom names the collection that holds customers' mail addresses.
 type EmailFrom struct {
+	Database   string // "": the one of Tidegate, or of the app's own server
 	Collection string
 	Key        string // field that holds the customer id
 	Field      string // field that holds the address

@@ -20,7 +20,8 @@ public_url: https://gate.${HOST}/base/
 from: "Acme <billing@acme.example>"
 upgrade: {url: "https://${HOST}/pricing", price: pro_monthly, success_url: "https://acme.example/ok?s={CHECKOUT_SESSION_ID}", cancel_url: http://localhost:3000, portal: true}
 stripe: {customer_key: account_id, grace: 3d, reconcile: 0s}
-mail: {cool_down: 90m, templates: ./mails}
+mail: {cool_down: 90m, templates: ./mails, quiet_hours: {from: 22:30, to: "7:00", zone: Europe/Vienna}}
+conversions: {window: 14d}
 retention: {usage: 120d, horizon: 1d12h}
 partitions: ${PARTITIONS:-64}
 plans:
@@ -44,11 +45,11 @@ gates:
     action:
       type: shadow
       message: "That was $$1: {code}"
-      upgrade_prompt: {type: email, provider: resend, template: prompt-2}
+      upgrade_prompt: {type: email, provider: resend, template: prompt-2, warnings: true}
     recovery: {retries: 0}
     fail: closed
     enforce_from: 2026-12-01T01:00:00+01:00
-    email_from: {collection: users, key: _id, field: contact.email}
+    email_from: {database: app, collection: users, key: _id, field: contact.email}
   - feature: tokens
     meter: {aggregate: sum, value: $.usage.total}
     condition: {limit: {free: 0.25, enterprise: .inf}, period: month}
@@ -68,12 +69,18 @@ func TestFull(t *testing.T) {
 	}
 	gates := c.Gates
 	c.Gates, c.source = nil, [32]byte{}
+	vienna, err := time.LoadLocation("Europe/Vienna")
+	if err != nil {
+		t.Fatal(err)
+	}
 	want := &Config{
 		Namespace: "acme-prod_1", PublicURL: "https://gate.acme.example/base", From: "Acme <billing@acme.example>",
 		Upgrade: Upgrade{URL: "https://acme.example/pricing", Price: "pro_monthly",
 			SuccessURL: "https://acme.example/ok?s={CHECKOUT_SESSION_ID}", CancelURL: "http://localhost:3000", Portal: true},
-		Stripe:     Stripe{CustomerKey: "account_id", Grace: 72 * time.Hour, Reconcile: 0},
-		Mail:       Mail{CoolDown: 90 * time.Minute, Templates: "./mails"},
+		Stripe: Stripe{CustomerKey: "account_id", Grace: 72 * time.Hour, Reconcile: 0},
+		Mail: Mail{CoolDown: 90 * time.Minute, Templates: "./mails",
+			Quiet: &Quiet{From: 22*time.Hour + 30*time.Minute, To: 7 * time.Hour, Zone: vienna}},
+		Conversion: 14 * day,
 		Retention:  Retention{Usage: 120 * day, Horizon: 36 * time.Hour},
 		Partitions: 64,
 		Plans: []Plan{
@@ -89,10 +96,10 @@ func TestFull(t *testing.T) {
 	enforce := time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)
 	limits := map[string]plan.Limit{"free": {Value: events.Count(250)}, "enterprise": {Value: events.Count(1_000_000)}, "paid": {Unlimited: true}}
 	wantGates := []Gate{
-		{Opinion: "Enforce usage limits,\npolitely.\n", EmailFrom: &EmailFrom{Collection: "users", Key: "_id", Field: "contact.email"}, Gate: plan.Gate{
+		{Opinion: "Enforce usage limits,\npolitely.\n", EmailFrom: &EmailFrom{Database: "app", Collection: "users", Key: "_id", Field: "contact.email"}, Gate: plan.Gate{
 			Feature: "api", Endpoint: "/api/features/*", Method: "POST", Meter: plan.Meter{Event: "call", Aggregate: plan.Count},
 			Limits: limits, Window: window.Spec{Kind: window.Rolling, Days: 30}, WarnAt: []int{50, 90},
-			Shadow: true, EnforceFrom: &enforce, FailClosed: true, Message: "That was $1: {code}", Template: "prompt-2"}},
+			Shadow: true, EnforceFrom: &enforce, FailClosed: true, Message: "That was $1: {code}", Template: "prompt-2", Warnings: true}},
 		{Gate: plan.Gate{Feature: "tokens", Meter: plan.Meter{Event: "tokens", Aggregate: plan.Sum, Value: "usage.total"},
 			Limits: map[string]plan.Limit{"free": {Value: events.Value{Nanos: 250_000_000}}, "enterprise": {Unlimited: true}},
 			Window: window.Spec{Kind: window.Calendar, Month: true}, Message: DefaultMessage, Template: DefaultTemplate}},
@@ -116,7 +123,7 @@ func TestDefaults(t *testing.T) {
 	}
 	c.source = [32]byte{}
 	want := &Config{
-		From: DefaultFrom, Stripe: Stripe{CustomerKey: "tidegate_customer", Grace: 7 * day, Reconcile: time.Hour}, Mail: Mail{CoolDown: 24 * time.Hour},
+		From: DefaultFrom, Stripe: Stripe{CustomerKey: "tidegate_customer", Grace: 7 * day, Reconcile: time.Hour}, Mail: Mail{CoolDown: 24 * time.Hour}, Conversion: 30 * day,
 		Retention: Retention{Usage: 70 * day, Horizon: 32 * day}, Plans: []Plan{{Name: "free", Default: true}}, Gates: []Gate{},
 	}
 	if !reflect.DeepEqual(c, want) {

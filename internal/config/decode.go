@@ -9,6 +9,8 @@ const (
 	maxPartitions = 1024
 	maxNamespace  = 64
 	maxName       = 128 // bytes of a feature's or plan's name
+
+	longestConversion = 365 * day
 )
 
 // config reads the top level. Sections are read even when others are wrong, so
@@ -31,6 +33,7 @@ func (d *decoder) config(top field) *Config {
 		Upgrade:    upgrade(o.get("upgrade").object("upgrade")),
 		Stripe:     stripe(o.get("stripe").object("stripe")),
 		Mail:       mails(o.get("mail").object("mail")),
+		Conversion: conversion(o.get("conversions").object("conversions")),
 		Partitions: o.get("partitions").integer(1, maxPartitions),
 		Plans:      plans(o.get("plans")),
 	}
@@ -104,7 +107,43 @@ func stripe(o object) Stripe {
 func mails(o object) Mail {
 	m := Mail{CoolDown: o.get("cool_down").duration(DefaultCoolDown)}
 	m.Templates, _ = o.get("templates").name("the path of a folder", 1024)
+	m.Quiet = quiet(o.get("quiet_hours"))
 	return m
+}
+
+func quiet(f field) *Quiet {
+	if !f.given() || f.null() {
+		return nil
+	}
+	o := f.object("mail.quiet_hours")
+	q := &Quiet{Zone: time.UTC}
+	from, fromOK := o.get("from").timeOfDay(f, "when they begin")
+	to, toOK := o.get("to").timeOfDay(f, "when they end")
+	q.From, q.To = from, to
+	if fromOK && toOK && from == to {
+		o.get("to").fail("is the same as from: quiet hours are part of a day")
+	}
+	zone := o.get("zone")
+	if v, ok := zone.name("a time zone such as Europe/Vienna", 64); ok {
+		// Local would mean another one on each machine.
+		z, err := time.LoadLocation(v)
+		if err != nil || v == "Local" {
+			zone.fail("%s is not a time zone: use a name of the IANA list, such as Europe/Vienna or UTC", quote(v))
+		} else {
+			q.Zone = z
+		}
+	}
+	return q
+}
+
+func conversion(o object) time.Duration {
+	w := o.get("window")
+	d := w.duration(DefaultConversion)
+	if w.given() && (d < time.Hour || d > longestConversion) {
+		w.fail("must be from 1h to 365d")
+		return DefaultConversion
+	}
+	return d
 }
 
 // checkRetention holds that whatever can still change a window is kept: events

@@ -32,6 +32,7 @@ func TestReferenceNamesTheDefaults(t *testing.T) {
 	for key, value := range map[string]string{
 		"from": DefaultFrom, "customer_key": DefaultCustomerKey, "grace": written(DefaultGrace), "reconcile": written(DefaultReconcile), "cool_down": "24h",
 		"usage": written(DefaultUsage), "horizon": written(DefaultHorizon), "message": DefaultMessage,
+		"window": written(DefaultConversion),
 	} {
 		if row := "| `" + key + "` | `" + value + "` |"; !strings.Contains(doc, row) {
 			t.Errorf("the reference has no row %s", row)

@@ -240,6 +240,10 @@ func action(g *Gate, o object) {
 			g.Template = name
 		}
 	}
+	warnings := p.get("warnings")
+	if g.Warnings = warnings.boolean(); g.Warnings && len(g.WarnAt) == 0 {
+		warnings.fail("needs levels to warn at: give condition.warn_at, such as [80%%]")
+	}
 }
 
 func emailFrom(f field) *EmailFrom {
@@ -255,9 +259,16 @@ func emailFrom(f field) *EmailFrom {
 		v, _ := at.name(what, 255)
 		return v
 	}
-	return &EmailFrom{
+	e := &EmailFrom{
 		Collection: part("collection", "the MongoDB collection that holds your customers"),
 		Key:        part("key", "the field that holds the customer's id"),
 		Field:      part("field", "the field that holds the mail address"),
 	}
+	database := o.get("database")
+	if v, ok := database.name("the name of a database", 63); ok {
+		if e.Database = v; strings.ContainsAny(v, `/\. "$`) {
+			database.fail("%s is not the name of a MongoDB database", quote(v))
+		}
+	}
+	return e
 }

@@ -9,10 +9,12 @@ import (
 // stand in: "*" stands for a name of the operator's, "[]" for a list's items.
 // The JSON Schema lists the same (a test compares them).
 var keys = map[string][]string{
-	"":                              {"namespace", "public_url", "from", "upgrade", "stripe", "mail", "retention", "partitions", "plans", "gates"},
+	"":                              {"namespace", "public_url", "from", "upgrade", "stripe", "mail", "conversions", "retention", "partitions", "plans", "gates"},
 	"upgrade":                       {"url", "price", "success_url", "cancel_url", "portal"},
 	"stripe":                        {"customer_key", "grace", "reconcile"},
-	"mail":                          {"cool_down", "templates"},
+	"mail":                          {"cool_down", "templates", "quiet_hours"},
+	"mail.quiet_hours":              {"from", "to", "zone"},
+	"conversions":                   {"window"},
 	"retention":                     {"usage", "horizon"},
 	"plans.*":                       {"default", "any_subscription", "stripe"},
 	"plans.*.stripe":                {"lookup_keys", "products", "prices"},
@@ -21,9 +23,9 @@ var keys = map[string][]string{
 	"gates[].meter":                 {"event", "aggregate", "value", "cap"},
 	"gates[].condition":             {"type", "limit", "period", "window", "warn_at"},
 	"gates[].action":                {"type", "message", "upgrade_prompt"},
-	"gates[].action.upgrade_prompt": {"type", "provider", "template"},
+	"gates[].action.upgrade_prompt": {"type", "provider", "template", "warnings"},
 	"gates[].recovery":              {"retries"},
-	"gates[].email_from":            {"collection", "key", "field"},
+	"gates[].email_from":            {"database", "collection", "key", "field"},
 }
 
 // open are the mappings whose keys are names of the operator's.

@@ -13,6 +13,8 @@ var around = map[string]struct{ before, path string }{
 	"upgrade":                       {"upgrade: {", "upgrade"},
 	"stripe":                        {"stripe: {", "stripe"},
 	"mail":                          {"mail: {", "mail"},
+	"mail.quiet_hours":              {"mail: {quiet_hours: {", "mail.quiet_hours"},
+	"conversions":                   {"conversions: {", "conversions"},
 	"retention":                     {"retention: {", "retention"},
 	"plans.*":                       {"plans: {free: {", "plans.free"},
 	"plans.*.stripe":                {"plans: {free: {stripe: {", "plans.free.stripe"},

@@ -167,6 +167,30 @@ func (f field) duration(def time.Duration) time.Duration {
 	return time.Duration(days)*day + rest
 }
 
+var timeOfDayForm = regexp.MustCompile(`^([01]?[0-9]|2[0-3]):([0-5][0-9])$`)
+
+// timeOfDay reads 22:00 or 7:30; it is required in the mapping of.
+func (f field) timeOfDay(of field, what string) (time.Duration, bool) {
+	if !f.given() {
+		if of.node.Kind == yaml.MappingNode {
+			f.fail("is missing: %s, such as 22:00", what)
+		}
+		return 0, false
+	}
+	v, _, ok := f.scalar("a time of day such as 22:00")
+	if !ok {
+		return 0, false
+	}
+	m := timeOfDayForm.FindStringSubmatch(v)
+	if m == nil {
+		f.fail("%s is not a time of day: write hours and minutes, from 0:00 to 23:59", quote(v))
+		return 0, false
+	}
+	hours, _ := strconv.Atoi(m[1])
+	minutes, _ := strconv.Atoi(m[2])
+	return time.Duration(hours)*time.Hour + time.Duration(minutes)*time.Minute, true
+}
+
 // written is a duration as one writes it in the file.
 func written(d time.Duration) string {
 	if d%day == 0 {

@@ -37,7 +37,7 @@ const (
 )
 
 // Funnel counts notifications by when the limit was reached and conversions by
-// when they happened, both within [from, to); a zero time is no bound. Without
+// when they happened (other moves of customers don't count), both within [from, to); a zero time is no bound. Without
 // by it returns one row, else a row per key in the order of keys.
 func Funnel(from, to time.Time, by string, notifications []events.Notification, conversions []events.Conversion) []Row {
 	groups := map[string]*group{}
@@ -60,7 +60,7 @@ func Funnel(from, to time.Time, by string, notifications []events.Notification, 
 	}
 	for i := range conversions {
 		c := &conversions[i]
-		if c.LimitReachedAt != nil && within(c.ConvertedAt, from, to) {
+		if c.Kind == events.MoveConversion && c.LimitReachedAt != nil && within(c.ConvertedAt, from, to) {
 			at(key(by, c.FromPlan, c.Feature, c.ConvertedAt)).conversion(c)
 		}
 	}
@@ -120,7 +120,7 @@ func newGroup() *group {
 
 func (g *group) notification(n *events.Notification) {
 	g.reached.add(n.Customer, true)
-	g.mailed.add(n.Customer, n.State == events.MailSent || n.State == events.MailDelivered)
+	g.mailed.add(n.Customer, n.Mailed())
 	g.delivered.add(n.Customer, n.DeliveredAt != nil)
 	g.clicked.add(n.Customer, n.ClickedAt != nil)
 }

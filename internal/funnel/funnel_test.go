@@ -20,7 +20,7 @@ func reached(customer, feature, plan string, at time.Time, state events.MailStat
 }
 
 func paid(customer, feature string, limit, at time.Time, amount int64) events.Conversion {
-	return events.Conversion{Customer: customer, Feature: feature, FromPlan: "free", Amount: amount, Currency: "usd", LimitReachedAt: &limit, ConvertedAt: at}
+	return events.Conversion{Kind: events.MoveConversion, Customer: customer, Feature: feature, FromPlan: "free", Amount: amount, Currency: "usd", LimitReachedAt: &limit, ConvertedAt: at}
 }
 
 func TestShape(t *testing.T) {
@@ -63,13 +63,18 @@ func TestSteps(t *testing.T) {
 		warning, // no limit was reached
 		reached("e", "api", "free", day(20), events.MailSent), // after the period
 	}
-	direct := events.Conversion{Customer: "x", Currency: "usd", Amount: 9000, ConvertedAt: day(5)} // without a limit before
+	direct := events.Conversion{Kind: events.MoveConversion, Customer: "x", Currency: "usd", Amount: 9000, ConvertedAt: day(5)} // without a limit before
 	c := []events.Conversion{
 		paid("b", "api", day(3), day(4), 2000),
 		paid("b", "api", day(3), day(9), 3000), // came back within the period
 		paid("a", "exports", day(3), day(5), 1000),
 		direct,
 		paid("e", "api", day(20), day(21), 500),
+	}
+	for _, kind := range []events.MoveKind{events.MoveReactivation, events.MoveTrial, events.MoveUpgrade, events.MoveChurn, events.MoveRefund} {
+		other := paid("c", "api", day(3), day(6), 7000)
+		other.Kind = kind
+		c = append(c, other)
 	}
 	row := Funnel(day(1), day(15), "", n, c)[0]
 	got := [...]int{row.Reached, row.Mailed, row.Delivered, row.Clicked, row.Converted}

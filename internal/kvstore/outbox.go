@@ -12,7 +12,7 @@ import (
 )
 
 // Keys of notifications and conversions: the documents, the index by customer
-// and the index of pending mails.
+// and the index of mails that become due.
 func docKey(key string) string { return "doc." + events.Token(key) }
 func ofKey(customer, key string) string {
 	return "of." + events.Token(customer) + "." + events.Token(key)
@@ -22,7 +22,12 @@ func tokenOf(key string) (docKey string)        { return "doc." + key[strings.La
 func within(t, from, to time.Time) bool         { return !t.Before(from) && (to.IsZero() || t.Before(to)) }
 func isDue(next *time.Time, now time.Time) bool { return next == nil || !next.After(now) }
 
-// due is an entry of the index of pending mails: enough to choose by.
+// indexed says whether the mail becomes due by itself.
+func indexed(n *events.Notification) bool {
+	return n.State == events.MailPending || n.State == events.MailWaiting && n.NextAt != nil
+}
+
+// due is an entry of the index of mails that become due: enough to choose by.
 type due struct {
 	NextAt    *time.Time `json:"next_at"`
 	ReachedAt time.Time  `json:"reached_at"`
@@ -48,7 +53,7 @@ func (s *Store) InsertNotification(ctx context.Context, n events.Notification) (
 }
 
 func (s *Store) indexDue(ctx context.Context, n *events.Notification) error {
-	if n.State != events.MailPending {
+	if !indexed(n) {
 		return nil
 	}
 	return s.notifications.put(ctx, dueKey(n.Key), due{NextAt: n.NextAt, ReachedAt: n.ReachedAt})
@@ -70,8 +75,8 @@ func (s *Store) UpdateNotification(ctx context.Context, n events.Notification) e
 	if err := s.notifications.put(ctx, docKey(n.Key), &n); err != nil {
 		return err
 	}
-	// Also when old was not pending: a racing insert may have left an entry.
-	if n.State != events.MailPending {
+	// Also when old was not indexed: a racing insert may have left an entry.
+	if !indexed(&n) {
 		return s.notifications.remove(ctx, dueKey(n.Key))
 	}
 	return nil
@@ -83,7 +88,7 @@ func (s *Store) Notification(ctx context.Context, key string) (n events.Notifica
 	return n, ok, err
 }
 
-// DueNotifications is storetest.Store's. It reads the index of pending mails
+// DueNotifications is storetest.Store's. It reads the index of such mails
 // and as many documents as it returns.
 func (s *Store) DueNotifications(ctx context.Context, now time.Time, limit int) ([]events.Notification, error) {
 	var candidates []due
@@ -116,7 +121,7 @@ func (s *Store) firstDue(ctx context.Context, candidates []due, now time.Time, l
 		if err != nil {
 			return nil, err
 		}
-		if ok && n.State == events.MailPending && isDue(n.NextAt, now) {
+		if ok && indexed(&n) && isDue(n.NextAt, now) {
 			found = append(found, n)
 		}
 	}
@@ -135,6 +140,9 @@ func (s *Store) NotificationsOf(ctx context.Context, customer string) ([]events.
 func (s *Store) NotificationsBetween(ctx context.Context, from, to time.Time) ([]events.Notification, error) {
 	all, err := documents[events.Notification](ctx, s.notifications, "doc.*")
 	all = slices.DeleteFunc(all, func(n events.Notification) bool { return !within(n.ReachedAt, from, to) })
+	for i := range all {
+		all[i].Body = nil
+	}
 	sortNotifications(all)
 	return all, err
 }

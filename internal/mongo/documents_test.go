@@ -103,7 +103,7 @@ func TestDocumentsHaveTheDocumentedFields(t *testing.T) {
 		{s.customers, "acme", "_id customer email stripe_email locale stripe_customer plan pinned anchor overrides suppressed position updated_at"},
 		{s.subscriptions, "acme", "_id customer plan status stripe_customer stripe_subscriptions current_period_end cancel_at grace_until history position"},
 		{s.notifications, "k", "_id key customer feature kind percent plan limit window_start window_end reached_at state to subject body attempts first_try_at next_at provider_id error sent_at delivered_at clicked_at"},
-		{s.conversions, "k", "_id key customer from_plan to_plan stripe_event amount currency feature limit_reached_at mailed_at clicked_at converted_at"},
+		{s.conversions, "k", "_id key kind customer from_plan to_plan stripe_event amount currency feature limit_reached_at mailed_at clicked_at converted_at"},
 	} {
 		got, want := slices.Sorted(maps.Keys(fields(t, c.in, c.id))), slices.Sorted(slices.Values(strings.Fields(c.fields)))
 		if !slices.Equal(got, want) {

@@ -32,13 +32,11 @@ func (s *Store) Notification(ctx context.Context, key string) (n events.Notifica
 
 // DueNotifications is storetest.Store's.
 func (s *Store) DueNotifications(ctx context.Context, now time.Time, limit int) ([]events.Notification, error) {
-	filter := bson.D{
-		{Key: "state", Value: string(events.MailPending)},
-		{Key: "$or", Value: bson.A{
-			bson.D{{Key: "next_at", Value: nil}},
-			bson.D{{Key: "next_at", Value: bson.D{{Key: "$lte", Value: now}}}},
-		}},
-	}
+	by := bson.E{Key: "next_at", Value: bson.D{{Key: "$lte", Value: now}}}
+	pending, waiting := bson.E{Key: "state", Value: string(events.MailPending)}, bson.E{Key: "state", Value: string(events.MailWaiting)}
+	filter := bson.D{{Key: "$or", Value: bson.A{
+		bson.D{pending, {Key: "next_at", Value: nil}}, bson.D{pending, by}, bson.D{waiting, by},
+	}}}
 	return find[notificationDoc](ctx, s, s.notifications, filter, limited(limit, ascending("reached_at", "_id")))
 }
 
@@ -49,7 +47,8 @@ func (s *Store) NotificationsOf(ctx context.Context, customer string) ([]events.
 
 // NotificationsBetween is storetest.Store's.
 func (s *Store) NotificationsBetween(ctx context.Context, from, to time.Time) ([]events.Notification, error) {
-	return find[notificationDoc](ctx, s, s.notifications, between("reached_at", from, to), limited(0, ascending("reached_at", "_id")))
+	return find[notificationDoc](ctx, s, s.notifications, between("reached_at", from, to),
+		limited(0, ascending("reached_at", "_id")).SetProjection(bson.D{{Key: "body", Value: 0}}))
 }
 
 // WriteConversion is storetest.Store's.

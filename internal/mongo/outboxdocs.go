@@ -55,6 +55,7 @@ func (d notificationDoc) event() events.Notification {
 type conversionDoc struct {
 	ID             string     `bson:"_id"`
 	Key            string     `bson:"key"`
+	Kind           string     `bson:"kind"`
 	Customer       string     `bson:"customer"`
 	FromPlan       string     `bson:"from_plan"`
 	ToPlan         string     `bson:"to_plan"`
@@ -70,7 +71,7 @@ type conversionDoc struct {
 
 func newConversionDoc(c *events.Conversion) conversionDoc {
 	return conversionDoc{
-		ID: c.Key, Key: c.Key, Customer: c.Customer, FromPlan: c.FromPlan, ToPlan: c.ToPlan, StripeEvent: c.StripeEvent,
+		ID: c.Key, Key: c.Key, Kind: string(c.Kind), Customer: c.Customer, FromPlan: c.FromPlan, ToPlan: c.ToPlan, StripeEvent: c.StripeEvent,
 		Amount: c.Amount, Currency: c.Currency, Feature: c.Feature, LimitReachedAt: c.LimitReachedAt,
 		MailedAt: c.MailedAt, ClickedAt: c.ClickedAt, ConvertedAt: date(c.ConvertedAt),
 	}
@@ -78,7 +79,7 @@ func newConversionDoc(c *events.Conversion) conversionDoc {
 
 func (d conversionDoc) event() events.Conversion {
 	return events.Conversion{
-		Key: d.ID, Customer: d.Customer, FromPlan: d.FromPlan, ToPlan: d.ToPlan, StripeEvent: d.StripeEvent,
+		Key: d.ID, Kind: events.MoveKind(d.Kind), Customer: d.Customer, FromPlan: d.FromPlan, ToPlan: d.ToPlan, StripeEvent: d.StripeEvent,
 		Amount: d.Amount, Currency: d.Currency, Feature: d.Feature, LimitReachedAt: d.LimitReachedAt,
 		MailedAt: d.MailedAt, ClickedAt: d.ClickedAt, ConvertedAt: when(d.ConvertedAt),
 	}

@@ -42,6 +42,7 @@ type Gate struct {
 	Message     string           `json:"message,omitempty"`
 	UpgradeURL  string           `json:"upgrade_url,omitempty"`
 	Template    string           `json:"template,omitempty"` // of the upgrade mail; "" sends none
+	Warnings    bool             `json:"warnings,omitempty"` // a mail at each level of WarnAt, too
 }
 
 // Aggregate is how events of a window become its total.

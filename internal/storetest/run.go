@@ -162,7 +162,7 @@ func notification(customer string, n int, reached time.Time) events.Notification
 
 func conversion(customer string, n int, at time.Time) events.Conversion {
 	return events.Conversion{
-		Key: fmt.Sprintf("%s/%d", customer, n), Customer: customer, FromPlan: "free", ToPlan: "pro", StripeEvent: "evt_1",
+		Key: fmt.Sprintf("%s/%d", customer, n), Kind: events.MoveReactivation, Customer: customer, FromPlan: "free", ToPlan: "pro", StripeEvent: "evt_1",
 		Amount: 2000, Currency: "usd", Feature: "api", LimitReachedAt: ptr(day(1)), MailedAt: ptr(day(2)), ConvertedAt: at,
 	}
 }

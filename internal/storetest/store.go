@@ -64,13 +64,14 @@ type Store interface {
 	// Notification returns a notification; ok says whether there is one.
 	Notification(ctx context.Context, key string) (n events.Notification, ok bool, err error)
 	// DueNotifications returns the first pending notifications whose NextAt is
-	// nil or not after now, by ReachedAt, then Key.
+	// nil or not after now, and waiting ones whose NextAt is not nil and not
+	// after now, by ReachedAt, then Key.
 	DueNotifications(ctx context.Context, now time.Time, limit int) ([]events.Notification, error)
 	// NotificationsOf returns a customer's notifications by ReachedAt, then
 	// Key.
 	NotificationsOf(ctx context.Context, customer string) ([]events.Notification, error)
 	// NotificationsBetween returns the notifications with from <= ReachedAt <
-	// to, by ReachedAt, then Key; a zero time is no bound.
+	// to, without their bodies, by ReachedAt, then Key; a zero time is no bound.
 	NotificationsBetween(ctx context.Context, from, to time.Time) ([]events.Notification, error)
 
 	// WriteConversion stores c in place of the one of its Key, if any.

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/tidegate-io/tidegate/internal/config"
+	"github.com/tidegate-io/tidegate/internal/mongo"
+	"github.com/tidegate-io/tidegate/notifier"
+)
+
+// appAddresses finds the mail addresses that `email_from` speaks of.
+type appAddresses struct{ reader *mongo.Reader } // nil: there is no MongoDB
+
+// openAddresses returns the reader of the app's own MongoDB, which is that of
+// Tidegate unless another one is named; nil without any.
+func openAddresses(appURI, uri, database string) (*mongo.Reader, error) {
+	if appURI != "" {
+		r, err := mongo.OpenReader(appURI, "")
+		if err != nil {
+			return nil, fmt.Errorf("APP_MONGODB_URI: %w", err)
+		}
+		return r, nil
+	}
+	if uri == "" {
+		return nil, nil
+	}
+	if database == "" {
+		database = mongo.DefaultDatabase // one in the URI is for authentication only
+	}
+	return mongo.OpenReader(uri, database)
+}
+
+func (a *app) appAddresses() (appAddresses, error) {
+	uri, err := lookup("APP_MONGODB_URI")
+	if err != nil {
+		return appAddresses{}, err
+	}
+	r, err := openAddresses(uri, a.set.MongoURI, a.set.MongoDatabase)
+	if err == nil && r != nil {
+		a.onStop("addresses", r.Close)
+	}
+	return appAddresses{r}, err
+}
+
+func placeOf(e *config.EmailFrom) mongo.Place {
+	return mongo.Place{Database: e.Database, Collection: e.Collection, Key: e.Key, Field: e.Field}
+}
+
+// places are those of a configuration by feature.
+func places(c *config.Config) map[string]mongo.Place {
+	found := map[string]mongo.Place{}
+	for i := range c.Gates {
+		if e := c.Gates[i].EmailFrom; e != nil {
+			found[c.Gates[i].Feature] = placeOf(e)
+		}
+	}
+	return found
+}
+
+// lookup is the notifier's view of them.
+func (x appAddresses) lookup(c *config.Config) func(feature string) notifier.Lookup {
+	if x.reader == nil {
+		return nil
+	}
+	all := places(c)
+	return func(feature string) notifier.Lookup {
+		p, ok := all[feature]
+		if !ok {
+			return nil
+		}
+		return func(ctx context.Context, customer string) (string, error) { return x.reader.Address(ctx, p, customer) }
+	}
+}
+
+// warn tells of places that are not there; the database may only be away.
+func (x appAddresses) warn(ctx context.Context, c *config.Config, log *slog.Logger) {
+	for feature, p := range places(c) {
+		if x.reader == nil {
+			log.Warn("email_from_without_database", "feature", feature, "fix", "set APP_MONGODB_URI")
+			continue
+		}
+		within, done := context.WithTimeout(ctx, 2*time.Second)
+		err := x.reader.Check(within, p)
+		done()
+		if err != nil {
+			log.Warn("email_from_not_readable", "feature", feature, "error", err)
+		}
+	}
+}

@@ -1,0 +1,126 @@
+package mongo
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.mongodb.org/mongo-driver/bson"
+	"go.mongodb.org/mongo-driver/bson/primitive"
+	driver "go.mongodb.org/mongo-driver/mongo"
+	"go.mongodb.org/mongo-driver/mongo/options"
+	"go.mongodb.org/mongo-driver/mongo/readpref"
+	"go.mongodb.org/mongo-driver/x/mongo/driver/connstring"
+)
+
+// Place says where customers' mail addresses are: in the document of
+// Collection whose Key is the customer's id, under Field. Both may lead into
+// documents inside, with dots.
+type Place struct {
+	Database, Collection, Key, Field string
+}
+
+// Reader reads mail addresses from the app's own collections. It never writes.
+// Its method is safe for concurrent use.
+type Reader struct {
+	store    Store // its connection and errors alone
+	database string
+}
+
+// OpenReader returns a reader of the server of uri. It does not wait for the
+// server. database is what a Place without one means; "" takes the one that
+// uri names, else DefaultDatabase.
+func OpenReader(uri, database string) (*Reader, error) {
+	r := &Reader{store: Store{timeout: 5 * time.Second}, database: database}
+	opts := options.Client().SetAppName("tidegate").
+		SetConnectTimeout(r.store.timeout).SetServerSelectionTimeout(r.store.timeout).
+		SetReadPreference(readpref.PrimaryPreferred()).SetMaxPoolSize(4).
+		ApplyURI(uri)
+	if err := opts.Validate(); err != nil {
+		return nil, uriError(uri, err)
+	}
+	if r.database == "" {
+		r.database = DefaultDatabase
+		if cs, err := connstring.Parse(uri); err == nil && cs.Database != "" {
+			r.database = cs.Database
+		}
+	}
+	r.store.hosts = opts.Hosts
+	client, err := driver.Connect(context.Background(), opts)
+	if err != nil {
+		return nil, uriError(uri, err)
+	}
+	r.store.client = client
+	return r, nil
+}
+
+// Close ends all connections.
+func (r *Reader) Close(ctx context.Context) error { return r.store.Close(ctx) }
+
+// Address is the customer's address as it stands there, or "" when there is no
+// document or no text in it. The document's key may be the id as text or, when
+// it looks so, as number, ObjectID or UUID.
+func (r *Reader) Address(ctx context.Context, p Place, customer string) (string, error) {
+	ctx, cancel := r.store.bound(ctx)
+	defer cancel()
+	var doc bson.Raw
+	err := r.collection(&p).FindOne(ctx, bson.D{{Key: p.Key, Value: bson.D{{Key: "$in", Value: forms(customer)}}}},
+		options.FindOne().SetProjection(bson.D{{Key: p.Field, Value: 1}})).Decode(&doc)
+	if errors.Is(err, driver.ErrNoDocuments) {
+		return "", nil
+	}
+	if err != nil {
+		return "", r.store.fail("find in "+p.Collection, err)
+	}
+	v, err := doc.LookupErr(strings.Split(p.Field, ".")...)
+	if err != nil {
+		return "", nil // this document has none
+	}
+	s, _ := v.StringValueOK()
+	return strings.TrimSpace(s), nil
+}
+
+// Check says what is wrong with a place: the server does not answer, or has no
+// such collection.
+func (r *Reader) Check(ctx context.Context, p Place) error {
+	ctx, cancel := r.store.bound(ctx)
+	defer cancel()
+	c := r.collection(&p)
+	names, err := c.Database().ListCollectionNames(ctx, bson.D{{Key: "name", Value: p.Collection}})
+	if err != nil {
+		return r.store.fail("list the collections of "+c.Database().Name(), err)
+	}
+	if len(names) == 0 {
+		return fmt.Errorf("%s: database %q has no collection %q: name the right ones in `email_from`", r.store.where(), c.Database().Name(), p.Collection)
+	}
+	return nil
+}
+
+func (r *Reader) collection(p *Place) *driver.Collection {
+	name := p.Database
+	if name == "" {
+		name = r.database
+	}
+	return r.store.client.Database(name).Collection(p.Collection)
+}
+
+// forms are the values that may stand for a customer's id.
+func forms(id string) bson.A {
+	all := bson.A{id}
+	if n, err := strconv.ParseInt(id, 10, 64); err == nil && strconv.FormatInt(n, 10) == id {
+		all = append(all, n) // matches every type of number
+	}
+	if o, err := primitive.ObjectIDFromHex(id); err == nil {
+		all = append(all, o)
+	}
+	if len(id) == 36 && id[8] == '-' && id[13] == '-' && id[18] == '-' && id[23] == '-' {
+		if b, err := hex.DecodeString(strings.ReplaceAll(id, "-", "")); err == nil && len(b) == 16 {
+			all = append(all, primitive.Binary{Subtype: bson.TypeBinaryUUID, Data: b})
+		}
+	}
+	return all
+}

@@ -1,0 +1,79 @@
+package notifier
+
+import (
+	"fmt"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/plan"
+)
+
+// PreviewMail is a mail with sample data.
+type PreviewMail struct {
+	Feature string
+	Kind    events.LimitKind // reached, or threshold for a mail about a warning level
+	Locale  string           // "": that of customers without one
+	*Message
+}
+
+// Previews renders the mails of every gate that sends some, with sample data:
+// each kind, and each language that there are templates in. feature and locale,
+// unless empty, choose one. Of the options it uses Settings, Catalog and Secret.
+func Previews(o Options, feature, locale string) ([]PreviewMail, error) {
+	l, err := newLive(o.Settings, o.Secret, o.Catalog)
+	if err != nil {
+		return nil, err
+	}
+	c := o.Catalog()
+	var all []PreviewMail
+	for i := range c.Gates {
+		g := &c.Gates[i]
+		if feature != "" && g.Feature != feature {
+			continue
+		}
+		for _, kind := range [...]events.LimitKind{events.LimitKindReached, events.LimitKindThreshold} {
+			template := l.render.templates.of(g, kind)
+			if template == "" {
+				continue
+			}
+			locales := l.render.templates.locales(template)
+			if locale != "" {
+				locales = []string{locale}
+			}
+			for _, locale := range locales {
+				m, err := l.render.preview(template, &c, g, kind, locale)
+				if err != nil {
+					return nil, err
+				}
+				all = append(all, PreviewMail{g.Feature, kind, locale, m})
+			}
+		}
+	}
+	if feature != "" && len(all) == 0 {
+		return nil, fmt.Errorf("no gate %q with an upgrade_prompt is configured", feature)
+	}
+	return all, nil
+}
+
+func (r *renderer) preview(template string, c *plan.Catalog, g *plan.Gate, kind events.LimitKind, locale string) (*Message, error) {
+	d := sample("acme", g.Feature)
+	n := &events.Notification{Customer: d.Customer, Feature: d.Feature, Kind: kind, Percent: 100, Plan: c.Default().Name,
+		Limit: events.Count(100), WindowStart: d.WindowStart, WindowEnd: d.WindowEnd}
+	if l := g.LimitOf(n.Plan); !l.Unlimited && !l.None {
+		n.Limit = l.Value
+	}
+	used := n.Limit
+	if kind == events.LimitKindThreshold {
+		n.Percent = g.WarnAt[0]
+		used = events.Count(n.Limit.Percent(n.Percent).Units)
+	}
+	full := &events.Decision{Used: events.Some(used), Limit: events.Some(n.Limit), UnblocksAt: &d.UnblocksAt}
+	data := r.data(g, n, full, d.WindowEnd)
+	data.Message, data.UpgradeURL = orElse(data.Message, d.Message), orElse(data.UpgradeURL, d.UpgradeURL)
+	data.UnsubscribeURL = orElse(data.UnsubscribeURL, d.UnsubscribeURL)
+	m, err := r.render(template, locale, data)
+	if err != nil {
+		return nil, err
+	}
+	m.To = []string{"ada@acme.example"}
+	return m, nil
+}
