@@ -146,6 +146,10 @@ func (c *doctorCmd) stripe(e *env, ctx context.Context) (string, string) {
 		return stateFailed, err.Error()
 	}
 	if key == "" {
+		set := settings{Config: e.Config, Dev: true}
+		if cfg, err := set.loadConfig(); err == nil && (cfg.Upgrade.Price != "" || cfg.Upgrade.Portal) {
+			return stateWarning, "upgrade.price or upgrade.portal is set, but STRIPE_SECRET_KEY is not: links in mails lead to upgrade.url"
+		}
 		if hook == "" {
 			return stateSkipped, "neither STRIPE_WEBHOOK_SECRET nor STRIPE_SECRET_KEY is set: `serve` refuses webhooks"
 		}

@@ -265,6 +265,9 @@ func TestStripeSetup(t *testing.T) {
 	if code != exitOK || !strings.Contains(out, "dashboard") || !strings.Contains(out, mine) || !strings.Contains(out, "customer.subscription.updated") {
 		t.Errorf("without a key: %s", out)
 	}
+	if _, out, _ := command(t, "", "doctor"); !strings.Contains(out, "links in mails lead to upgrade.url") {
+		t.Errorf("doctor does not miss the key:\n%s", out)
+	}
 	if code, _, stderr := command(t, "", "stripe", "sync"); code != exitUsage || !strings.Contains(stderr, "STRIPE_SECRET_KEY") {
 		t.Errorf("sync without a key: %d %s", code, stderr)
 	}

@@ -87,9 +87,10 @@ func (p *plant) ask() (stop func()) {
 	})
 }
 
-// hear delivers webhooks.
+// hear delivers webhooks, two seconds after what they tell.
 func (p *plant) hear(told ...teststripe.Event) {
 	p.t.Helper()
+	p.Wait(2 * time.Second)
 	for _, e := range told {
 		m := nats.NewMsg(p.env.Names.Billing("stripe"))
 		m.Data = e.Payload
