@@ -120,9 +120,7 @@ func (c *customer) override(feature string) *events.Override {
 // learn takes a total over, unless a newer one of the same window is known. One
 // that was told before the aggregator knew of the last cut is cut as well.
 func (e *entitlement) learn(t *events.WindowTotal, cutAt, now time.Time) bool {
-	if t.Cut.Before(cutAt) {
-		cut(t, cutAt)
-	}
+	cut(t, cutAt)
 	kept := e.Windows[:0]
 	known := false
 	for _, w := range e.Windows {
@@ -168,9 +166,12 @@ func (e *entitlement) current(g *plan.Gate, now time.Time) *events.WindowTotal {
 }
 
 // cut ends a window that runs at from. The aggregator says the same a moment
-// later; until then nobody must be blocked by old usage.
+// later; until then nobody must be blocked by old usage. A total that was told
+// with the cut known says how it is after it: a new owner reads it before or
+// after the record of the cut.
 func cut(w *events.WindowTotal, from time.Time) {
 	switch {
+	case !w.Cut.Before(from):
 	case w.End.IsZero():
 		if w.Start.Before(from) { // of a rolling window: before it nothing counts
 			w.Start = from

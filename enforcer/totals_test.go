@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"testing"
 	"time"
 
@@ -212,6 +213,36 @@ func (b *bench) uncommitted(t testing.TB) (kill func()) {
 		close(lost)
 		if err := <-end; !errors.Is(err, stream.ErrLost) {
 			t.Fatal(err)
+		}
+	}
+}
+
+// TestACutAndATotalInEitherOrder: a new owner may read the totals of a cut
+// before the record that caused it, or after. Both must end in the same windows,
+// and a total that was told with the cut known must not be cut again.
+func TestACutAndATotalInEitherOrder(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 5, 10, 12, 0, 0, 409e6, time.UTC)
+	for name, w := range map[string]events.WindowTotal{
+		"told before the cut":          {Start: at.AddDate(0, 0, -4), End: at.AddDate(0, 0, 26)},
+		"told with the cut":            {Start: at.AddDate(0, 0, -4), End: at.AddDate(0, 0, 26), Cut: at},
+		"told with a later cut":        {Start: at.AddDate(0, 0, -4), End: at.AddDate(0, 0, 26), Cut: at.Add(time.Hour)},
+		"rolling, told before":         {Buckets: []events.Bucket{{Start: at.Add(-time.Hour), Used: events.Count(5)}}},
+		"rolling, told with the cut":   {Start: at.AddDate(0, 0, -9), Buckets: []events.Bucket{{Start: at.Add(-time.Hour), Used: events.Count(5)}}, Cut: at},
+		"of a window that begins then": {Start: at, End: at.AddDate(0, 0, 30), Cut: at},
+	} {
+		w.Customer, w.Feature, w.Generation, w.Position, w.Used = "acme", "api", 1, 7, events.Count(49)
+		windows := func(steps ...func(*customer)) []events.WindowTotal {
+			c := &customer{features: map[string]*entitlement{}}
+			for _, step := range steps {
+				step(c)
+			}
+			return c.features["api"].Windows
+		}
+		total := func(c *customer) { one := w; c.feature("api").learn(&one, c.cutAt, at.Add(time.Minute)) }
+		cut := func(c *customer) { c.cut(at) }
+		if first, last := windows(cut, total), windows(total, cut); !reflect.DeepEqual(first, last) {
+			t.Errorf("%s: the cut first %+v, the total first %+v", name, first, last)
 		}
 	}
 }

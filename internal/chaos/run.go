@@ -40,11 +40,6 @@ type Behind struct {
 	Until time.Duration
 }
 
-// anchoredFrom is how many faults a run has in which customers are given anchors.
-// A known fault, which is not understood yet: about one of three runs then ends
-// with a customer of an anchor who is not blocked although the usage is right.
-const anchoredFrom = 50
-
 // patience is how long a run may stay as it is without being quiet. A mail whose
 // sender was killed in the middle is tried again after 90 s.
 const patience = 150 * time.Second
@@ -61,11 +56,6 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	}
 	defer in.close()
 	customers := newCustomers(5+o.Faults/5, time.Now())
-	if o.Faults < anchoredFrom {
-		for i := range customers {
-			customers[i].Anchor = time.Time{}
-		}
-	}
 	if err := in.introduce(starting, customers); err != nil {
 		return nil, err
 	}
