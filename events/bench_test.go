@@ -92,3 +92,15 @@ func BenchmarkAppendBatch(b *testing.B) {
 		}
 	})
 }
+
+func BenchmarkValidate(b *testing.B) {
+	e, err := Decode(event200)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if err := e.Validate(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

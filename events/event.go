@@ -46,6 +46,13 @@ func invalid(format string, args ...any) error {
 // It does not look at Time, which is judged against the moment of storing
 // (see CheckTime), nor demands an ID.
 func (e *Event) Validate() error {
+	if e.ordinary() {
+		return nil
+	}
+	return e.judge()
+}
+
+func (e *Event) judge() error {
 	if e.Type == "" {
 		return invalid("`type` is missing: name what was used, such as \"api\"")
 	}
@@ -84,8 +91,25 @@ func ValidateCustomer(id string) error {
 	return nil
 }
 
+// ordinary is true for nearly all valid events, and for no others.
+func (e *Event) ordinary() bool {
+	return e.Type != "" && !strings.HasPrefix(e.Type, ControlPrefix) && e.Subject != "" &&
+		len(e.Type) <= MaxIDBytes && len(e.Source) <= MaxIDBytes && len(e.ID) <= MaxIDBytes && len(e.Subject) <= MaxCustomerBytes &&
+		plainText(e.Subject) && plainText(e.ID) && plainText(e.Type) && plainText(e.Source)
+}
+
 // plainText says whether s is ASCII without control characters.
 func plainText(s string) bool {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	for len(s) >= 8 {
+		v := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+			uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56 // one load
+		// A byte above 0x7f, below 0x20 (a borrow) or of 0x7f (a carry).
+		if (v|(v-ones*0x20)|(v+ones))&high != 0 {
+			return false
+		}
+		s = s[8:]
+	}
 	for i := 0; i < len(s); i++ {
 		if s[i]-0x20 >= 0x7f-0x20 {
 			return false

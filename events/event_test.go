@@ -1,10 +1,13 @@
 package events
 
 import (
+	"bytes"
 	"errors"
 	"strings"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 )
 
 func TestValidateNamesTheField(t *testing.T) {
@@ -94,4 +97,33 @@ func TestNamesStandBehindTheNamespace(t *testing.T) {
 			t.Errorf("%s, want %s", got, want)
 		}
 	}
+}
+
+func TestPlainText(t *testing.T) {
+	for n := range 20 {
+		for at := range n {
+			for c := range 256 {
+				b := bytes.Repeat([]byte{'~'}, n)
+				b[at] = byte(c)
+				if got, want := plainText(string(b)), c >= 0x20 && c < 0x7f; got != want {
+					t.Fatalf("%q: %t", b, got)
+				}
+			}
+		}
+	}
+	if !plainText("") {
+		t.Error("an empty text is not plain")
+	}
+}
+
+// TestOrdinaryEventsAreValid: the short way takes nothing that the long one
+// refuses.
+func TestOrdinaryEventsAreValid(t *testing.T) {
+	text := rapid.OneOf(rapid.StringMatching(`[a-z ~]{0,20}`), rapid.String(), rapid.SampledFrom([]string{ControlPrefix + "x", "t", "\x7f", strings.Repeat("x", 257), strings.Repeat("x", 513)}))
+	rapid.Check(t, func(t *rapid.T) {
+		e := Event{ID: text.Draw(t, "id"), Source: text.Draw(t, "source"), Type: text.Draw(t, "type"), Subject: text.Draw(t, "subject")}
+		if err := e.judge(); e.ordinary() && err != nil {
+			t.Fatalf("%+v: %v", e, err)
+		}
+	})
 }
