@@ -70,6 +70,49 @@ func TestPackingChangesNoWindow(t *testing.T) {
 	})
 }
 
+// TestExpectingChangesNothing: what is looked up together is folded as if every
+// message came alone.
+func TestExpectingChangesNothing(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		alone, together := newFold(t, everyGate()), newFold(t, everyGate())
+		var ms []stream.Message
+		for i, m := range script(rt) {
+			last, data := m.last, m.data
+			if last == events.BatchToken && rapid.Bool().Draw(rt, "as JSON") {
+				b := events.NewBatch(data)
+				var e events.Event
+				if _, more, err := b.Next(&e); !more || err != nil {
+					rt.Fatal(more, err)
+				}
+				last, data = events.Token(e.Subject), e.AppendJSON(nil)
+				if rapid.IntRange(0, 5).Draw(rt, "wrong") == 0 {
+					last = "another"
+				}
+			}
+			ms = append(ms, stream.Message{Subject: "usage.p.0." + last, Data: data, Seq: uint64(i) + 1, Time: m.at})
+		}
+		for len(ms) > 0 {
+			n := rapid.IntRange(1, min(len(ms), stream.Ahead)).Draw(rt, "together")
+			together.expect(ms[:n])
+			for i := range ms[:n] {
+				for _, f := range []*fold{alone, together} {
+					if err := f.fold(&ms[i]); err != nil {
+						rt.Fatal(err)
+					}
+				}
+				if rapid.IntRange(0, 9).Draw(rt, "again") == 0 { // expected anew, as after a pause
+					together.expect(ms[i+1 : n])
+				}
+			}
+			ms = ms[n:]
+		}
+		a, b := marshal(t, alone.dead), marshal(t, together.dead)
+		if !bytes.Equal(alone.plain(), together.plain()) || !bytes.Equal(a, b) {
+			rt.Fatalf("alone %x %s\ntogether %x %s", alone.plain(), a, together.plain(), b)
+		}
+	})
+}
+
 // TestFoldingAMessageAgainChangesNothing: a client's retry of what it has sent.
 func TestFoldingAMessageAgainChangesNothing(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {

@@ -208,3 +208,38 @@ func TestUnpackingCopiesOnce(t *testing.T) {
 		t.Errorf("%v allocations a message, want 1", n)
 	}
 }
+
+// TestTheUsualFormIsReadLikeAnyOther: whatever the fast way reads, the general
+// one reads in the same way.
+func TestTheUsualFormIsReadLikeAnyOther(t *testing.T) {
+	usual := 0
+	rapid.Check(t, func(t *rapid.T) {
+		e := anEvent().Draw(t, "event")
+		b := AppendBatch(nil, &e)
+		_, raw, _, _ := takeField(string(b), 0)
+		body := []byte(raw)
+		if rapid.Bool().Draw(t, "damaged") && len(body) > 0 {
+			i := rapid.IntRange(0, len(body)-1).Draw(t, "at")
+			switch rapid.IntRange(0, 2).Draw(t, "how") {
+			case 0:
+				body[i] ^= byte(1 << rapid.IntRange(0, 7).Draw(t, "bit"))
+			case 1:
+				body = body[:i]
+			default:
+				body = append(body[:i:i], append(rapid.SliceOfN(rapid.Byte(), 1, 3).Draw(t, "more"), body[i:]...)...)
+			}
+		}
+		var fast Event
+		if !fast.usual(string(body), body) {
+			return
+		}
+		usual++
+		slow, err := decodeProto(string(body), body)
+		if err != nil || !reflect.DeepEqual(fast, slow) {
+			t.Fatalf("%x: %+v, but %+v, %v", body, fast, slow, err)
+		}
+	})
+	if usual == 0 {
+		t.Error("nothing was in the usual form")
+	}
+}

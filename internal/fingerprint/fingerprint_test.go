@@ -124,3 +124,75 @@ func TestHour(t *testing.T) {
 		t.Error("hours end too early")
 	}
 }
+
+// TestALargeSetForgetsNothing through growing and sweeping.
+func TestALargeSetForgetsNothing(t *testing.T) {
+	var s Set
+	fps := append(random(7, 100_000), 0)
+	for i, fp := range fps {
+		if s.Has(fp, 0) {
+			t.Fatalf("%#x is there before it was added", fp)
+		}
+		s.Add(fp, uint32(1000+i%2))
+	}
+	if s.Len() != len(fps) {
+		t.Errorf("%d of %d", s.Len(), len(fps))
+	}
+	s.Sweep(1001)
+	for i, fp := range fps {
+		if want := i%2 == 1; s.Has(fp, 0) != want {
+			t.Fatalf("%#x of hour %d: %t", fp, 1000+i%2, !want)
+		}
+	}
+	s.Reset()
+	if s.Len() != 0 || s.Has(fps[1], 0) {
+		t.Error("something is left")
+	}
+	s.Add(fps[1], 7)
+	if !s.Has(fps[1], 7) || s.Has(fps[1], 8) || s.Len() != 1 {
+		t.Error("a set that was emptied does not remember")
+	}
+}
+
+// TestSorting of any fingerprints, also of those that somebody has chosen so
+// that they fall into one place.
+func TestSorting(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		fp := rapid.OneOf(rapid.Uint64(), rapid.Uint64Range(0, 40), rapid.Map(rapid.Uint64Range(0, 40), func(n uint64) uint64 { return ^n }))
+		got := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Entry {
+			return Entry{FP: fp.Draw(t, "fp"), Hour: rapid.Uint32Range(0, 3).Draw(t, "hour")}
+		}), 0, 200).Draw(t, "entries")
+		want := slices.Clone(got)
+		slices.SortStableFunc(want, newestFirst)
+		sortByFP(got)
+		if !slices.Equal(got, want) {
+			t.Fatalf("%v, want %v", got, want)
+		}
+	})
+}
+
+func BenchmarkSet(b *testing.B) {
+	fps := random(3, 100_000)
+	b.Run("table", func(b *testing.B) {
+		var s Set
+		for b.Loop() {
+			for _, fp := range fps {
+				if !s.Has(fp, 0) {
+					s.Add(fp, 1)
+				}
+			}
+			s.Reset()
+		}
+	})
+	b.Run("map", func(b *testing.B) {
+		m := map[uint64]uint32{}
+		for b.Loop() {
+			for _, fp := range fps {
+				if _, ok := m[fp]; !ok {
+					m[fp] = 1
+				}
+			}
+			clear(m)
+		}
+	})
+}

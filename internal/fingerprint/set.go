@@ -8,7 +8,7 @@ import (
 // Set is fingerprints of one partition in memory. The zero value is empty. An entry
 // counts until the horizon after its hour has passed, whenever it is removed.
 //
-// Every event asks it and is added: a map costs three times as much.
+// Every event asks it and is added: a map costs twice as much.
 type Set struct {
 	fps   []uint64 // open addressing, 0: free; a power of two
 	hours []uint32
