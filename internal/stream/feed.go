@@ -34,7 +34,7 @@ type feed struct {
 	log    *slog.Logger
 	stream string
 	filter string
-	take   func(jetstream.Msg, *jetstream.MsgMetadata) // may block
+	take   func(jetstream.Msg, delivery) // may block
 
 	mu     sync.Mutex // held while a message is taken
 	last   uint64     // sequence of the last message taken
@@ -70,15 +70,15 @@ func (f *feed) open(ctx context.Context, timeout time.Duration) (*consumption, e
 		if f.serial != serial {
 			return // a newer one reads
 		}
-		md, err := msg.Metadata()
-		if err != nil || md.Sequence.Consumer != next { // one was lost on its way
+		at := delivered(msg.Reply())
+		if at.consumerSeq != next { // one was lost on its way
 			f.serial++
 			c.breaks()
 			return
 		}
 		next++
-		f.take(msg, md)
-		f.last = md.Sequence.Stream
+		f.take(msg, at)
+		f.last = at.seq
 	}, jetstream.PullMaxMessagesWithBytesLimit(10_000, 16<<20), jetstream.PullHeartbeat(heartbeat),
 		jetstream.ConsumeErrHandler(func(jetstream.ConsumeContext, error) { c.breaks() }))
 	if err != nil {

@@ -100,8 +100,8 @@ func startReader(ctx context.Context, env Env, in Input, index int, pos *Positio
 		return nil, state, fmt.Errorf("%w: stream %s ends at %d, the committed position is %d: messages were lost or an old copy was restored",
 			ErrInput, name, info.State.LastSeq, pos.Seq)
 	}
-	f := &feed{js: env.JS, log: env.Log, stream: name, filter: in.Filter, last: pos.Seq, take: func(msg jetstream.Msg, md *jetstream.MsgMetadata) {
-		to.put(Message{Input: index, Subject: msg.Subject(), Header: msg.Headers(), Data: msg.Data(), Seq: md.Sequence.Stream, Time: md.Timestamp.UTC()})
+	f := &feed{js: env.JS, log: env.Log, stream: name, filter: in.Filter, last: pos.Seq, take: func(msg jetstream.Msg, at delivery) {
+		to.put(Message{Input: index, Subject: msg.Subject(), Header: msg.Headers(), Data: msg.Data(), Seq: at.seq, Time: at.time})
 	}}
 	c, err := f.open(ctx, longestMake)
 	if err != nil {
