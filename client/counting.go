@@ -1,7 +1,7 @@
 package client
 
 import (
-	"cmp"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -19,7 +19,7 @@ type tallies struct {
 
 const (
 	tallyShards   = 16
-	tallyMost     = 4096      // counts kept in a shard
+	tallyMost     = 8192      // counts kept in a shard
 	tallyIdleKeep = time.Hour // an idle count may go after this, when there are many
 )
 
@@ -64,34 +64,35 @@ func (c *cache) count(g *gate, customer string, w events.Value, now time.Time) {
 }
 
 // thinned is the shard's table without the counts whose windows are over, and,
-// if there are still many, without those that have been idle longest.
+// if there are still many, without those that have been idle longest: at least a
+// quarter, and of those that have been so for long up to a half. How long that
+// is, a sample tells: to sort all cost more than everything else of a record
+// when more customers come and go than are kept.
 func (s *tallyShard) thinned(now time.Time) *counters {
 	old := s.table.Load()
 	if old == nil {
 		return newCounters(0)
 	}
-	type kept struct {
-		*counter
-		last int64
-	}
-	var keep []kept
+	keep, last := make([]*counter, 0, old.used), make([]int64, 0, old.used)
 	old.each(func(one *counter) {
 		if state := one.Load(); now.UnixNano() < state.end {
-			keep = append(keep, kept{one, state.last})
+			keep, last = append(keep, one), append(last, state.last)
 		}
 	})
+	most, cut := len(keep), int64(math.MinInt64)
 	if len(keep) > tallyMost/2 {
-		slices.SortFunc(keep, func(a, b kept) int { return cmp.Compare(b.last, a.last) })
-		idle := now.Add(-tallyIdleKeep).UnixNano()
-		n := tallyMost / 2
-		for n < tallyMost*3/4 && n < len(keep) && keep[n].last > idle {
-			n++
+		var sample []int64
+		for i := 0; i < len(last); i += 16 {
+			sample = append(sample, last[i])
 		}
-		keep = keep[:n]
+		slices.Sort(sample)
+		most, cut = tallyMost*3/4, max(sample[len(sample)/4], min(sample[len(sample)/2], now.Add(-tallyIdleKeep).UnixNano()))
 	}
-	fresh := newCounters(len(keep))
-	for _, k := range keep {
-		fresh.add(k.counter)
+	fresh := newCounters(min(len(keep), most))
+	for i, one := range keep {
+		if last[i] >= cut && fresh.used < most {
+			fresh.add(one)
+		}
 	}
 	return fresh
 }
