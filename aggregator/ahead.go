@@ -18,12 +18,13 @@ import (
 
 // upcoming is an event before it is folded.
 type upcoming struct {
-	e   events.Event
-	raw []byte
-	err error
-	fp  uint64
-	c   *customer // if it was known then
-	seq uint64    // of its message, if it is one of its own
+	e    events.Event
+	raw  []byte
+	err  error
+	fp   uint64
+	hash uint32    // of the customer
+	c    *customer // if it was known then
+	seq  uint64    // of its message, if it is one of its own
 }
 
 var errNoID = fmt.Errorf("%w: `id` is missing, an event in a batch needs one", events.ErrInvalid)
@@ -120,7 +121,11 @@ func (u *upcoming) read(m *stream.Message, token string) {
 // lookUp brings into the processor's cache what events need. It changes nothing.
 func (f *folder) lookUp(us []upcoming) {
 	for i := range us {
-		us[i].c = f.customers.find(us[i].e.Subject)
+		us[i].hash = f.customers.hash(us[i].e.Subject)
+		f.loaded += int64(f.customers.slot(us[i].hash))
+	}
+	for i := range us {
+		us[i].c = f.customers.look(us[i].hash, us[i].e.Subject)
 	}
 	for i := range us {
 		if c := us[i].c; c != nil {

@@ -26,11 +26,23 @@ const tablePart = 256
 func newTable() table { return table{seed: maphash.MakeSeed()} }
 
 // find is a customer, or nil.
-func (t *table) find(id string) *customer {
+func (t *table) find(id string) *customer { return t.look(t.hash(id), id) }
+
+func (t *table) hash(id string) uint32 { return uint32(maphash.String(t.seed, id)) }
+
+// slot is the first one to look at for a hash.
+func (t *table) slot(hash uint32) uint64 {
+	if t.n == 0 {
+		return 0
+	}
+	return t.slots[hash&uint32(len(t.slots)-1)]
+}
+
+// look is find, given the id's hash.
+func (t *table) look(hash uint32, id string) *customer {
 	if t.n == 0 {
 		return nil
 	}
-	hash := uint32(maphash.String(t.seed, id))
 	for i := hash; ; i++ {
 		slot := t.slots[i&uint32(len(t.slots)-1)]
 		if slot == 0 {
@@ -64,7 +76,7 @@ func (t *table) add(id string) *customer {
 	if t.n%tablePart == 0 {
 		t.parts = append(t.parts, new([tablePart]customer))
 	}
-	t.put(uint64(uint32(maphash.String(t.seed, id)))<<32 | uint64(t.n+1))
+	t.put(uint64(t.hash(id))<<32 | uint64(t.n+1))
 	c := t.at(t.n)
 	c.number = t.n
 	c.setID(id)

@@ -81,9 +81,9 @@ func (c *cache) publish(from *draft, now time.Time) {
 	v := &view{index: from.decisions.index, gates: from.gates}
 	c.setGates(v.gates)
 	unlock := c.tallies.lockAll()
-	c.tallies.update(func(t *counter) {
-		g := v.gates.byFeature[t.feature]
-		if d := v.get(t.hash, t.customer, t.feature).pointer(); d != nil && g != nil {
+	c.tallies.update(func(h uint64, t *counter) {
+		g := v.gates.byFeature[*t.feature]
+		if d := v.get(h, t.customer(), *t.feature).pointer(); d != nil && g != nil {
 			t.set(t.Load().observed(g, d, now))
 		}
 	})

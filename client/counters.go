@@ -16,14 +16,41 @@ type counterSlot struct {
 	count atomic.Pointer[counter]
 }
 
-// counter is one customer's count of one feature.
+// counter is one customer's count of one feature: a line of the processor's
+// cache, with the customer in it if the id has a usual length.
 type counter struct {
 	atomic.Pointer[tally]
-	hash              uint64
-	customer, feature string
+	feature *string
+	long    *string // the customer, or nil
+	size    uint8
+	short   [39]byte
+}
+
+func newCounter(customer string, feature *string) *counter {
+	one := &counter{feature: feature}
+	if len(customer) > len(one.short) {
+		one.long = &customer
+	} else {
+		one.size = uint8(copy(one.short[:], customer))
+	}
+	return one
 }
 
 func (t *counter) set(next tally) { t.Store(&next) }
+
+func (t *counter) is(customer, feature string) bool {
+	if t.long != nil {
+		return *t.long == customer && *t.feature == feature
+	}
+	return string(t.short[:t.size]) == customer && *t.feature == feature
+}
+
+func (t *counter) customer() string {
+	if t.long != nil {
+		return *t.long
+	}
+	return string(t.short[:t.size])
+}
 
 const smallestTable = 64
 
@@ -45,7 +72,7 @@ func (t *counters) find(h uint64, customer, feature string) *counter {
 		s := &slots[i&uint64(len(slots)-1)]
 		switch s.hash.Load() {
 		case h:
-			if one := s.count.Load(); one.customer == customer && one.feature == feature {
+			if one := s.count.Load(); one.is(customer, feature) {
 				return one
 			}
 		case 0:
@@ -55,37 +82,37 @@ func (t *counters) find(h uint64, customer, feature string) *counter {
 }
 
 // add puts in a count whose key is not there.
-func (t *counters) add(one *counter) {
+func (t *counters) add(h uint64, one *counter) {
 	slots := *t.slots.Load()
 	if t.used++; t.used > len(slots)*3/4 {
 		old := slots
 		slots = make([]counterSlot, 2*len(old))
 		for i := range old {
 			if c := old[i].count.Load(); c != nil {
-				placeCounter(slots, c)
+				placeCounter(slots, old[i].hash.Load(), c)
 			}
 		}
 		t.slots.Store(&slots)
 	}
-	placeCounter(slots, one)
+	placeCounter(slots, h, one)
 }
 
-func placeCounter(slots []counterSlot, one *counter) {
-	i := one.hash
+func placeCounter(slots []counterSlot, h uint64, one *counter) {
+	i := h
 	for slots[i&uint64(len(slots)-1)].hash.Load() != 0 {
 		i++
 	}
 	s := &slots[i&uint64(len(slots)-1)]
 	s.count.Store(one)
-	s.hash.Store(one.hash)
+	s.hash.Store(h)
 }
 
-// each calls f with every count.
-func (t *counters) each(f func(*counter)) {
+// each calls f with every count and the hash of its key.
+func (t *counters) each(f func(h uint64, one *counter)) {
 	slots := *t.slots.Load()
 	for i := range slots {
-		if one := slots[i].count.Load(); one != nil {
-			f(one)
+		if h := slots[i].hash.Load(); h != 0 {
+			f(h, slots[i].count.Load())
 		}
 	}
 }

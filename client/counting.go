@@ -53,14 +53,14 @@ func (c *cache) count(g *gate, customer string, w events.Value, now time.Time) {
 		t.set(t.Load().recorded(g, d, w, now))
 		return
 	}
-	one := &counter{hash: h, customer: customer, feature: g.Feature}
+	one := newCounter(customer, &g.Feature)
 	one.set(newTally(g, d, now).recorded(g, d, w, now))
 	table := s.table.Load()
 	if table == nil || table.used >= tallyMost {
 		table = s.thinned(now)
 		s.table.Store(table)
 	}
-	table.add(one)
+	table.add(h, one)
 }
 
 // thinned is the shard's table without the counts whose windows are over, and,
@@ -73,25 +73,30 @@ func (s *tallyShard) thinned(now time.Time) *counters {
 	if old == nil {
 		return newCounters(0)
 	}
-	keep, last := make([]*counter, 0, old.used), make([]int64, 0, old.used)
-	old.each(func(one *counter) {
+	type kept struct {
+		h    uint64
+		one  *counter
+		last int64
+	}
+	keep := make([]kept, 0, old.used)
+	old.each(func(h uint64, one *counter) {
 		if state := one.Load(); now.UnixNano() < state.end {
-			keep, last = append(keep, one), append(last, state.last)
+			keep = append(keep, kept{h, one, state.last})
 		}
 	})
 	most, cut := len(keep), int64(math.MinInt64)
 	if len(keep) > tallyMost/2 {
 		var sample []int64
-		for i := 0; i < len(last); i += 16 {
-			sample = append(sample, last[i])
+		for i := 0; i < len(keep); i += 16 {
+			sample = append(sample, keep[i].last)
 		}
 		slices.Sort(sample)
 		most, cut = tallyMost*3/4, max(sample[len(sample)/4], min(sample[len(sample)/2], now.Add(-tallyIdleKeep).UnixNano()))
 	}
 	fresh := newCounters(min(len(keep), most))
-	for i, one := range keep {
-		if last[i] >= cut && fresh.used < most {
-			fresh.add(one)
+	for _, k := range keep {
+		if k.last >= cut && fresh.used < most {
+			fresh.add(k.h, k.one)
 		}
 	}
 	return fresh
@@ -110,7 +115,7 @@ func (t *tallies) lockAll() (unlock func()) {
 }
 
 // update calls f for every count; its caller holds the locks.
-func (t *tallies) update(f func(*counter)) {
+func (t *tallies) update(f func(h uint64, one *counter)) {
 	for i := range t.shards {
 		if table := t.shards[i].table.Load(); table != nil {
 			table.each(f)
@@ -127,14 +132,15 @@ func (c *cache) settle(now time.Time, current int64, wait time.Duration, deliver
 		s.mu.Lock()
 		v := c.view.Load()
 		if table := s.table.Load(); table != nil && v != nil {
-			table.each(func(one *counter) {
-				g := v.gates.byFeature[one.feature]
+			table.each(func(h uint64, one *counter) {
+				g := v.gates.byFeature[*one.feature]
 				if g == nil {
 					return
 				}
 				old := *one.Load()
-				d := v.get(one.hash, one.customer, one.feature).pointer()
-				next := old.settled(g.limit(d), now.UnixNano(), current, wait, func(upTo int64) bool { return delivered(one.customer, upTo) })
+				customer := one.customer()
+				d := v.get(h, customer, *one.feature).pointer()
+				next := old.settled(g.limit(d), now.UnixNano(), current, wait, func(upTo int64) bool { return delivered(customer, upTo) })
 				if next != old {
 					one.set(next)
 				}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"testing"
 	"time"
@@ -19,9 +20,9 @@ import (
 )
 
 const (
-	engineEvents    = 5_000_000
-	engineCustomers = 100_000
-	enginePartitions  = 4
+	engineEvents     = 5_000_000
+	engineCustomers  = 100_000
+	enginePartitions = 4
 )
 
 // BenchmarkEngine measures events from client.Record through the stream into
@@ -155,16 +156,20 @@ func recordAll(b *testing.B, nc *nats.Conn) {
 		b.Fatal(err)
 	}
 	<-c.Synced()
-	names := make([]string, engineCustomers)
-	for i := range names {
-		names[i] = engineCustomer(i)
+	// An app has just read the customer's name; whom it names, nobody can foresee.
+	const goroutines, orders = 2, 4
+	var names [orders][]string
+	for o := range names {
+		for _, i := range rand.New(rand.NewPCG(1, uint64(o))).Perm(engineCustomers) {
+			names[o] = append(names[o], engineCustomer(i))
+		}
 	}
 	var wg sync.WaitGroup
-	const goroutines = 2
 	for g := range goroutines {
 		wg.Go(func() {
 			for i := g; i < engineEvents; i += goroutines {
-				if err := c.Record(context.Background(), client.Usage{Customer: names[i*7919%engineCustomers], Event: "api"}); err != nil {
+				name := names[i/engineCustomers%orders][i%engineCustomers]
+				if err := c.Record(context.Background(), client.Usage{Customer: name, Event: "api"}); err != nil {
 					b.Error(err)
 					return
 				}
