@@ -44,17 +44,26 @@ func (c *cache) count(g *gate, customer string, w events.Value, now time.Time) {
 	s := c.tallies.shard(h)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	t := c.tallies.find(h, customer, g.Feature)
+	if t != nil {
+		// As almost always. What the decision says is in the count already, and to
+		// fetch it would be half of what a record costs.
+		if state := t.Load(); !state.over(now) {
+			t.set(state.recorded(w, now))
+			return
+		}
+	}
 	v := c.view.Load() // under the lock: see store
 	d := v.get(h, customer, g.Feature).pointer()
 	if limit := g.limit(d); !limit.Valid || limit.Sign() <= 0 {
 		return
 	}
-	if t := c.tallies.find(h, customer, g.Feature); t != nil {
-		t.set(t.Load().recorded(g, d, w, now))
+	if t != nil {
+		t.set(newTally(g, d, now).recorded(w, now))
 		return
 	}
 	one := newCounter(customer, &g.Feature)
-	one.set(newTally(g, d, now).recorded(g, d, w, now))
+	one.set(newTally(g, d, now).recorded(w, now))
 	table := s.table.Load()
 	if table == nil || table.used >= tallyMost {
 		table = s.thinned(now)
@@ -80,7 +89,7 @@ func (s *tallyShard) thinned(now time.Time) *counters {
 	}
 	keep := make([]kept, 0, old.used)
 	old.each(func(h uint64, one *counter) {
-		if state := one.Load(); now.UnixNano() < state.end {
+		if state := one.Load(); !state.over(now) {
 			keep = append(keep, kept{h, one, state.last})
 		}
 	})

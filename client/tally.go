@@ -62,11 +62,11 @@ func (t tally) covers(g *gate, d *events.Decision) bool {
 	return g.rolling || d.WindowStart == nil || t.start == 0 || d.WindowStart.UnixNano() >= t.start
 }
 
-// recorded adds w at now; d is the newest decision, or nil.
-func (t tally) recorded(g *gate, d *events.Decision, w events.Value, now time.Time) tally {
-	if now.UnixNano() >= t.end {
-		t = newTally(g, d, now)
-	}
+// over says whether t is of a window that has ended: counting begins anew.
+func (t *tally) over(now time.Time) bool { return now.UnixNano() >= t.end }
+
+// recorded adds w at now, when t is not over.
+func (t tally) recorded(w events.Value, now time.Time) tally {
 	t.used, t.local, t.recent = plus(t.used, w), plus(t.local, w), plus(t.recent, w)
 	t.last = now.UnixNano()
 	return t
@@ -74,7 +74,7 @@ func (t tally) recorded(g *gate, d *events.Decision, w events.Value, now time.Ti
 
 // observed takes in a newer decision, which arrives at now.
 func (t tally) observed(g *gate, d *events.Decision, now time.Time) tally {
-	if now.UnixNano() >= t.end {
+	if t.over(now) {
 		last := t.last
 		t = newTally(g, d, now)
 		t.last = last
@@ -119,7 +119,7 @@ func (t tally) adopt(g *gate, d *events.Decision) tally {
 // estimate is the lower bound at now; ok is false when there is none.
 func (t tally) estimate(g *gate, now time.Time) (used events.Value, ok bool) {
 	switch {
-	case now.UnixNano() >= t.end:
+	case t.over(now):
 		return events.Value{}, false
 	case g.rolling && t.hour != now.Truncate(time.Hour).UnixNano():
 		return t.local, true

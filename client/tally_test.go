@@ -54,11 +54,11 @@ func (p *process) check(w *world) bool {
 }
 
 func (p *process) record(w *world, v events.Value) {
-	if p.tally == nil {
+	if p.tally == nil || p.tally.over(w.now) {
 		t := newTally(w.g, p.d, w.now)
 		p.tally = &t
 	}
-	next := p.tally.recorded(w.g, p.d, v, w.now)
+	next := p.tally.recorded(v, w.now)
 	p.tally = &next
 	w.used = plus(w.used, v)
 	w.way = append(w.way, v)
@@ -214,14 +214,14 @@ func TestTallyAcrossWindows(t *testing.T) {
 	g := newGate(apiGate(10))
 	d := &events.Decision{Limit: g.Limit, Used: events.Some(events.Count(7)), WindowStart: &start, WindowEnd: &end, DecidedAt: start}
 	now := end.Add(-time.Second)
-	tally := newTally(g, d, now).recorded(g, d, events.Count(2), now)
+	tally := newTally(g, d, now).recorded(events.Count(2), now)
 	if used, ok := tally.estimate(g, now); !ok || used.Units != 9 {
 		t.Errorf("in the window: %v %t, want 9", used, ok)
 	}
 	if _, ok := tally.estimate(g, end); ok {
 		t.Error("the count outlives its window")
 	}
-	tally = tally.recorded(g, d, events.Count(3), end)
+	tally = tally.recorded(events.Count(3), end)
 	if used, _ := tally.estimate(g, end); used.Units != 3 || tally.start != end.UnixNano() {
 		t.Errorf("in the next window: %v since %d, want 3", used, tally.start)
 	}
@@ -253,7 +253,7 @@ func TestRollingDecisionsCountForTheirHour(t *testing.T) {
 	g := newGate(one)
 	now := time.Date(2026, 3, 1, 10, 50, 0, 0, time.UTC)
 	d := &events.Decision{Allowed: true, Limit: g.Limit, Used: events.Some(events.Count(8)), DecidedAt: now}
-	tally := newTally(g, d, now).recorded(g, d, events.Count(2), now)
+	tally := newTally(g, d, now).recorded(events.Count(2), now)
 	if used, _ := tally.estimate(g, now); used.Units != 10 {
 		t.Errorf("in the hour of the decision: %v, want 10", used)
 	}
@@ -266,7 +266,7 @@ func TestSettledWaitsForTheServers(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC)
 	g := newGate(apiGate(10))
-	full := newTally(g, nil, now).recorded(g, nil, events.Count(10), now)
+	full := newTally(g, nil, now).recorded(events.Count(10), now)
 	steps := []struct {
 		after     time.Duration
 		delivered bool

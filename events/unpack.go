@@ -77,7 +77,8 @@ const (
 // them, in a third of the time that decodeProto takes for any order. It says
 // whether it was one, and a valid one.
 func (e *Event) usual(s string, b []byte) bool {
-	whole, ok := s, false
+	whole := s
+	var ok bool
 	if e.ID, s, ok = short(s, fieldID); !ok {
 		return false
 	}
