@@ -221,7 +221,10 @@ func TestTallyAcrossWindows(t *testing.T) {
 	if _, ok := tally.estimate(g, end); ok {
 		t.Error("the count outlives its window")
 	}
-	tally = tally.recorded(events.Count(3), end)
+	if !tally.over(end) {
+		t.Error("the window is not over at its end")
+	}
+	tally = newTally(g, d, end).recorded(events.Count(3), end)
 	if used, _ := tally.estimate(g, end); used.Units != 3 || tally.start != end.UnixNano() {
 		t.Errorf("in the next window: %v since %d, want 3", used, tally.start)
 	}
