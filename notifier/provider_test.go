@@ -63,6 +63,7 @@ func (p *provider) emails(w http.ResponseWriter, r *http.Request) {
 	defer p.mu.Unlock()
 	defer func() { p.got <- struct{}{} }()
 	key := r.Header.Get("Idempotency-Key")
+	came := p.now()
 	p.requests = append(p.requests, request{key, string(body), r.Header.Get("Authorization")})
 	if p.underWay[key] {
 		refuse(w, 409, "concurrent_idempotent_requests")
@@ -83,12 +84,14 @@ func (p *provider) emails(w http.ResponseWriter, r *http.Request) {
 		refuse(w, 400, "invalid_idempotency_key")
 		return
 	}
-	p.take(w, key, string(body))
+	p.take(w, key, string(body), came)
 }
 
-func (p *provider) take(w http.ResponseWriter, key, body string) {
+// take sends a mail, unless its key was known when the request came: however long
+// that is held, its key is looked up first.
+func (p *provider) take(w http.ResponseWriter, key, body string, came time.Time) {
 	a, known := p.keys[key]
-	if known = known && p.now().Sub(a.at) < 24*time.Hour; known && a.body != body {
+	if known = known && came.Sub(a.at) < 24*time.Hour; known && a.body != body {
 		refuse(w, 409, "invalid_idempotent_request")
 		return
 	}
@@ -99,7 +102,7 @@ func (p *provider) take(w http.ResponseWriter, key, body string) {
 			return
 		}
 		p.inbox = append(p.inbox, m)
-		a = accepted{id: fmt.Sprintf("re_%d", len(p.inbox)), body: body, at: p.now()}
+		a = accepted{id: fmt.Sprintf("re_%d", len(p.inbox)), body: body, at: came}
 		p.keys[key] = a
 	}
 	if p.after != nil && p.after(w) {
