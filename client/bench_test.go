@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -39,19 +40,22 @@ func give(t testing.TB, m *memory.Server, key string, v any) {
 
 // BenchmarkRecord records through packing, up to where a message would go out.
 func BenchmarkRecord(b *testing.B) {
-	for _, bench := range []struct{ name, event string }{{"counted", "api"}, {"unmetered", "other"}} {
+	for _, bench := range []struct {
+		name, event string
+		customers   int
+	}{{"counted", "api", 10_000}, {"counted-many", "api", 100_000}, {"unmetered", "other", 10_000}} {
 		b.Run(bench.name, func(b *testing.B) {
 			c, _ := inMemory(b, []Option{Source("bench")}, apiGate(1<<60))
 			c.memory.Discard()
-			names := make([]string, 10_000)
-			for i := range names {
-				names[i] = "customer-" + strconv.Itoa(i)
+			names := make([]string, 0, bench.customers)
+			for _, i := range rand.New(rand.NewPCG(1, 2)).Perm(bench.customers) {
+				names = append(names, "customer-"+strconv.Itoa(i))
 			}
 			var n atomic.Int64
 			b.ReportAllocs()
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
-					if err := c.Record(context.Background(), Usage{Customer: names[n.Add(1)%10_000], Event: bench.event}); err != nil {
+					if err := c.Record(context.Background(), Usage{Customer: names[int(n.Add(1))%len(names)], Event: bench.event}); err != nil {
 						b.Error(err)
 						return
 					}
