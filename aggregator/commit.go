@@ -2,7 +2,6 @@ package aggregator
 
 import (
 	"encoding/json"
-	"iter"
 	"slices"
 
 	"github.com/tidegate-io/tidegate/internal/fingerprint"
@@ -22,14 +21,18 @@ func (p *Processor) Commit() ([]byte, error) {
 	}
 	p.commitSeen(&r)
 	n := p.dirty.len() + 1
-	b, err := p.f.encode(&r, p.changed(written.seq), false, n*max(p.saved.size, 100))
+	b, err := p.f.encode(&r, p.changed, false, n*max(p.saved.size, 100))
 	if err != nil {
 		return nil, err
 	}
-	p.saved.written, p.saved.size = written, len(b)/n
+	p.saved.written, p.saved.size = written, min(len(b)/n, mostExpected)
 	p.handOver(p.opt.Now())
 	return b, nil
 }
+
+// mostExpected is what a commit is taken to need for each customer, at most: the
+// one before may have been fingerprints or one customer's values for the most part.
+const mostExpected = 1 << 10
 
 func (p *Processor) commitCatalogs(r *record) (err error) {
 	if p.baseNew {
@@ -47,35 +50,27 @@ func (p *Processor) commitCatalogs(r *record) (err error) {
 
 // changed hands over the customers that changed since the last commit, each to
 // be taken down at once: it counts as committed after that.
-func (p *Processor) changed(documents uint64) iter.Seq[*customer] {
-	return func(yield func(*customer) bool) {
-		for n := range p.dirty.all {
-			c := p.f.customers.at(n)
-			if !yield(c) {
-				return
-			}
-			p.committed(c, documents)
+func (p *Processor) changed(yield func(*customer) bool) {
+	for n := range p.dirty.all {
+		c := p.f.customers.at(n)
+		if !yield(c) {
+			return
 		}
-		p.dirty.clear()
+		p.committed(c)
 	}
+	p.dirty.clear()
 }
 
-// committed notes that a document is to be written of what has changed, and lets
-// go of closed windows whose document is written.
-func (p *Processor) committed(c *customer, documents uint64) {
+// committed notes that a document is to be written of what has changed.
+func (p *Processor) committed(c *customer) {
 	c.changed = false
-	closed := false
 	for u := range c.windows {
 		u.changed = false
 		if u.detail != nil {
 			u.detail.newBuckets, u.detail.newMembers = nil, nil
 		}
-		closed = closed || u.closed
 	}
 	p.docs.changed.add(c.number)
-	if closed {
-		c.forget(func(u *usage) bool { return u.closed && u.seq <= documents })
-	}
 }
 
 // Snapshot implements stream.Processor.

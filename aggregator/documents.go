@@ -107,7 +107,13 @@ func (p *Processor) Documents() stream.Documents {
 
 // lacks says whether a window is to be written in this round.
 func (d *documents) lacks(u *usage) bool {
-	return u.seq > d.from.seq || u.end > d.from.end && u.end <= d.to.end
+	return u.seq > d.from.seq || u.turns(d.from.end, d.to.end)
+}
+
+// turns says whether a window begins or ends in (from, to]: it begins after its
+// first event if a sender's clock ran ahead.
+func (u *usage) turns(from, to int64) bool {
+	return u.end > from && u.end <= to || u.start > from && u.start <= to
 }
 
 // tendDocuments looks for ends, once a second, goes on with a round, and says
@@ -135,16 +141,34 @@ func (p *Processor) handOver(now time.Time) {
 		return
 	}
 	docs, n := make([]events.Window, 0, min(part, len(d.left))), 0
+	// A window whose end was found is not found again when the clock is set back.
+	at := time.UnixMilli(max(now.UnixMilli(), p.flipped))
 	for ; n < len(d.left) && len(docs) < part; n++ {
 		c := p.f.customers.at(d.left[n])
+		closed := false
 		for u := range c.windows {
 			if d.lacks(u) {
-				docs = append(docs, p.document(c, u, now))
+				docs = append(docs, p.document(c, u, at))
 			}
+			closed = closed || u.closed
+		}
+		if closed {
+			d.letGo(c)
 		}
 	}
 	d.handed, d.left, d.last = d.left[:n], d.left[n:], now
 	d.writer.Add(docs, 0)
+}
+
+// letGo forgets closed windows whose documents were written by the round before,
+// and say that they ended. The next round asks again about the others.
+func (d *documents) letGo(c *customer) {
+	c.forget(func(u *usage) bool { return u.closed && !u.changed && u.seq <= d.from.seq && u.end <= d.from.end })
+	for u := range c.windows {
+		if u.closed {
+			d.changed.add(c.number)
+		}
+	}
 }
 
 // rewriteDocuments writes again what the former owner may not have written.
@@ -157,20 +181,25 @@ func (p *Processor) rewriteDocuments() {
 		for u := range c.windows {
 			u.endsAt = 0
 			p.scheduleEnd(c, u)
-			if u.seq > p.saved.written.seq || u.end > p.saved.written.end && u.end <= p.flipped {
+			if u.closed || u.seq > p.saved.written.seq || u.turns(p.saved.written.end, p.flipped) {
 				p.docs.changed.add(c.number)
 			}
 		}
 	}
 }
 
-// scheduleEnd sees to it that flip finds the end of a window.
+// scheduleEnd sees to it that flip finds the end of a window, and before it a
+// beginning that is still to come.
 func (p *Processor) scheduleEnd(c *customer, u *usage) {
 	if u.end <= p.flipped || u.closed {
 		return
 	}
-	p.nextEnd = min(p.nextEnd, u.end)
-	if hour := uint32(u.end / hourLength); hour != u.endsAt {
+	at := u.end
+	if u.start > p.flipped {
+		at = u.start
+	}
+	p.nextEnd = min(p.nextEnd, at)
+	if hour := uint32(at / hourLength); hour != u.endsAt {
 		u.endsAt = p.ends.add(hour, c.number)
 	}
 }
@@ -178,23 +207,21 @@ func (p *Processor) scheduleEnd(c *customer, u *usage) {
 // flip finds the windows that have ended, whose documents are to say so, and
 // when to look again: at the next end within the hour, or in the next hour.
 func (p *Processor) flip(at int64) {
-	hour := uint32(at / hourLength)
-	p.nextEnd = (int64(hour) + 1) * hourLength
+	hour, before := uint32(at/hourLength), p.flipped
+	p.flipped, p.nextEnd = at, (int64(hour)+1)*hourLength
 	look := func(number uint32) {
-		for u := range p.f.customers.at(number).windows {
-			switch {
-			case u.end > at:
-				p.nextEnd = min(p.nextEnd, u.end)
-			case u.end > p.flipped:
+		c := p.f.customers.at(number)
+		for u := range c.windows {
+			if u.turns(before, at) {
 				p.docs.changed.add(number)
 			}
+			p.scheduleEnd(c, u)
 		}
 	}
 	p.ends.take(hour-1, look)
 	for _, number := range p.ends.hours[hour] {
 		look(number)
 	}
-	p.flipped = at
 }
 
 // document is the window as it is written.

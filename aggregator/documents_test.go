@@ -78,6 +78,11 @@ func (d *documented) wrong() string {
 			}
 		}
 	}
+	for id, got := range docs { // also those of windows that were forgotten
+		if !got.Start.IsZero() && got.Current && !d.now.Before(got.End) {
+			return fmt.Sprintf("%s: current, ended %s, now %s", id, got.End, d.now)
+		}
+	}
 	return ""
 }
 

@@ -139,7 +139,7 @@ func (p *Processor) Apply(commit []byte) error {
 	}
 	p.applySeen(&r, seen)
 	p.saved.written.seq = max(p.saved.written.seq, r.Documents)
-	p.saved.written.end = max(p.saved.written.end, r.Flipped)
+	p.saved.written.end = r.Flipped // not the highest: that owner's clock may have run ahead
 	return nil
 }
 

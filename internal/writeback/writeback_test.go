@@ -95,6 +95,7 @@ func TestOnlyTheNewestIsWritten(t *testing.T) {
 		w, _ := start(t, s)
 		w.Add([]doc{{"a", 1}, {"b", 1}}, 1)
 		w.Add([]doc{{"a", 2}}, 2)
+		time.Sleep(every) // the first may be on its way already
 		synctest.Wait()
 		if docs, _ := s.state(); docs["a"] != 2 || docs["b"] != 1 || !w.Settled() || w.Watermark() != 2 {
 			t.Errorf("%v, settled %t, up to %d", docs, w.Settled(), w.Watermark())
