@@ -24,6 +24,7 @@ type documents struct {
 	from    reach     // of the round before
 	to      reach     // of this round
 	last    time.Time // when the last were handed over
+	counted time.Time // when count last counted
 
 	changedSince, roundSince time.Time    // when the first of them changed; zero: there is none
 	waiting, since           atomic.Int64 // customers, and the earlier of both (Unix ns), for other goroutines
@@ -66,7 +67,7 @@ func (d *documents) next(to reach, now time.Time) bool {
 	return len(d.left) > 0
 }
 
-// note keeps what waits where other goroutines see it.
+// note keeps since when something waits where other goroutines see it.
 func (d *documents) note(now time.Time) {
 	if d.changed.some && d.changedSince.IsZero() {
 		d.changedSince = now
@@ -81,6 +82,16 @@ func (d *documents) note(now time.Time) {
 		since = first.UnixNano()
 	}
 	d.since.Store(since)
+}
+
+// count keeps how many wait where other goroutines see it: once a second, for
+// while the store is away there may be many.
+func (d *documents) count(now time.Time) {
+	waits := d.changed.some || d.begun() || d.handed != nil
+	if waits && now.Sub(d.counted).Abs() < time.Second {
+		return
+	}
+	d.counted = now
 	n := d.changed.len()
 	for _, number := range d.handed {
 		if !d.changed.has(number) {
@@ -127,6 +138,7 @@ func (p *Processor) tendDocuments(now time.Time) time.Time {
 		p.handOver(now)
 	}
 	p.docs.note(now)
+	p.docs.count(now)
 	if p.docs.begun() {
 		return now.Add(partEvery)
 	}
