@@ -31,7 +31,7 @@ func (a *app) openStore(ctx context.Context) error {
 
 // storeGrace is how long a start waits for MongoDB, to refuse one that is
 // someone else's.
-const storeGrace = 2 * time.Second
+const storeGrace = 5 * time.Second
 
 // awaitMongoDB goes on without a MongoDB that is away: no commit and no decision
 // depends on it. The store itself checks that the database is ours before it
