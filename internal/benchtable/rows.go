@@ -41,6 +41,9 @@ var suites = []suite{
 	{pkg: "./cmd/tidegate", bench: "^BenchmarkEngine$", time: "1x", rows: []row{
 		{"packed events → stream → committed windows, 100,000 customers; raw: publish and read back", "Engine/tidegate events/s", "Engine/raw events/s", target{least: 1e6, share: 0.5}},
 	}},
+	{pkg: "./cmd/tidegate", bench: "^BenchmarkStored$", time: "1x", rows: []row{
+		{"one event a message, aggregator alone on a stored stream; raw: a bare ordered consumer", "Stored events/s", "Stored raw-events/s", target{share: 0.7}},
+	}},
 	{pkg: "./cmd/tidegate", bench: "^BenchmarkBlockLatency$", time: "1x", rows: []row{
 		{"use → block in another process, 1,000/s, p50", "BlockLatency/tidegate/1000_per_s p50-ms", "BlockLatency/raw/1000_per_s p50-ms", target{most: 2, times: 2}},
 		{"the same, p99", "BlockLatency/tidegate/1000_per_s p99-ms", "BlockLatency/raw/1000_per_s p99-ms", target{most: 10, times: 2}},
@@ -49,6 +52,9 @@ var suites = []suite{
 	}},
 	{pkg: "./aggregator", bench: "^BenchmarkMemory$", time: "1x", once: true, rows: []row{
 		{"memory of an open window, 1,000,000 of them", "Memory bytes/window", "", target{most: 300}},
+	}},
+	{pkg: "./aggregator", bench: "^BenchmarkGrowth$", time: "1x", once: true, rows: []row{
+		{"cost of an event at 1,000,000 customers, times that at 10,000", "Growth ratio", "", target{most: 1.5}},
 	}},
 	{pkg: "./aggregator", bench: "^BenchmarkTakeover$", time: "3x", once: true, rows: []row{
 		{"a partition of 1,000,000 open windows is loaded by a new owner", "Takeover s", "", target{}},
