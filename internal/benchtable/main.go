@@ -36,7 +36,7 @@ func run(ctx context.Context, count int, only string) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	all := results{}
+	all := results{figures: map[string][]float64{}}
 	var wanted []suite
 	var failed []error
 	for _, s := range suites {
@@ -53,7 +53,7 @@ func run(ctx context.Context, count int, only string) error {
 	}
 	fmt.Println(machine(ctx))
 	fmt.Println()
-	fmt.Print(table(wanted, all))
+	fmt.Print(table(wanted, &all))
 	return errors.Join(failed...)
 }
 

@@ -7,19 +7,30 @@ import (
 	"math"
 	"os"
 	"os/exec"
+	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 )
 
-// results are the figures of all runs, by "<benchmark> <unit>".
-type results map[string][]float64
+// results are the figures of all runs, by "<benchmark> <unit>", and what the
+// benchmarks had to say.
+type results struct {
+	figures map[string][]float64
+	notes   []string
+}
+
+// said is a line that a benchmark has logged.
+var said = regexp.MustCompile(`^ +\w+_test\.go:\d+: (.*)`)
 
 // parse takes over what `go test -bench` prints: lines of a name, the number of
 // iterations, and pairs of value and unit.
-func (r results) parse(out string) {
+func (r *results) parse(out string) {
 	for line := range strings.Lines(out) {
+		if m := said.FindStringSubmatch(line); m != nil && !slices.Contains(r.notes, m[1]) {
+			r.notes = append(r.notes, m[1])
+		}
 		fields := strings.Fields(line)
 		if len(fields) < 4 || !strings.HasPrefix(fields[0], "Benchmark") {
 			continue
@@ -33,44 +44,48 @@ func (r results) parse(out string) {
 		for i := 2; i+1 < len(fields); i += 2 {
 			if v, err := strconv.ParseFloat(fields[i], 64); err == nil {
 				key := name + " " + fields[i+1]
-				r[key] = append(r[key], v)
+				r.figures[key] = append(r.figures[key], v)
 			}
 		}
 	}
 }
 
 // median is that of a figure's runs; false without any.
-func (r results) median(key string) (float64, bool) {
-	vs := slices.Sorted(slices.Values(r[key]))
+func (r *results) median(key string) (float64, bool) {
+	vs := slices.Sorted(slices.Values(r.figures[key]))
 	if len(vs) == 0 {
 		return 0, false
 	}
 	return (vs[(len(vs)-1)/2] + vs[len(vs)/2]) / 2, true
 }
 
-// table is Markdown. Rows without a figure are left out and named below.
-func table(list []suite, all results) string {
+// table is Markdown. Rows that lack a figure are left out and named below, with
+// what the benchmarks had to say.
+func table(list []suite, all *results) string {
 	var b strings.Builder
 	b.WriteString("| what | | ours | raw | ours ÷ raw | target | |\n|---|---|--:|--:|--:|---|---|\n")
-	var missing []string // such as Redis, where it is not installed
+	var missing []string
 	for _, s := range list {
 		for _, r := range s.rows {
 			ours, ok := all.median(r.ours)
-			if !ok {
+			v, beside := all.median(r.raw)
+			if !ok || !beside && r.raw != "" {
 				missing = append(missing, r.ours)
 				continue
 			}
 			raw, share := "", ""
-			v, beside := all.median(r.raw)
 			if beside {
 				raw, share = number(v), number(ours/v)
 			}
 			_, unit, _ := strings.Cut(r.ours, " ")
-			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s |\n", r.what, unit, number(ours), raw, share, r.target, r.target.verdict(ours, v, beside))
+			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s |\n", r.what, unit, number(ours), raw, share, r.target, r.target.verdict(ours, v))
 		}
 	}
 	if len(missing) > 0 {
 		fmt.Fprintf(&b, "\nNot measured: %s.\n", strings.Join(missing, ", "))
+	}
+	for _, note := range all.notes {
+		fmt.Fprintf(&b, "\n%s\n", note)
 	}
 	return b.String()
 }
@@ -93,12 +108,10 @@ func (t target) String() string {
 }
 
 // verdict says whether the target is met; nothing without one.
-func (t target) verdict(ours, raw float64, beside bool) string {
+func (t target) verdict(ours, raw float64) string {
 	switch {
 	case t == target{}:
 		return ""
-	case (t.times != 0 || t.share != 0) && !beside:
-		return "no raw figure"
 	case t.none && ours != 0, t.most != 0 && ours > t.most, t.least != 0 && ours < t.least,
 		t.times != 0 && ours > t.times*raw, t.share != 0 && ours < t.share*raw:
 		return "**missed**"
