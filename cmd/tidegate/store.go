@@ -25,13 +25,20 @@ func (a *app) openStore(ctx context.Context) error {
 		return err
 	}
 	a.store = s
-	a.onStop("mongodb", s.Close)
+	a.onStop("mongodb", func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, storeClose)
+		defer cancel()
+		return s.Close(ctx)
+	})
 	return a.awaitMongoDB(ctx, s)
 }
 
 // storeGrace is how long a start waits for MongoDB, to refuse one that is
 // someone else's.
 const storeGrace = 5 * time.Second
+
+// storeClose is how long the end may wait for a MongoDB that does not answer.
+const storeClose = 500 * time.Millisecond
 
 // awaitMongoDB goes on without a MongoDB that is away: no commit and no decision
 // depends on it. The store itself checks that the database is ours before it

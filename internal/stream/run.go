@@ -57,6 +57,7 @@ type run struct {
 	readers []*reader
 	pos     []Position
 	spare   []Message
+	ending  atomic.Bool // the last commit is being made
 
 	queries  chan query
 	waiting  []query
@@ -105,7 +106,12 @@ func Run(ctx context.Context, env Env, spec Spec, proc Processor, lost <-chan st
 	if err != nil {
 		return cause(work, err)
 	}
-	defer context.AfterFunc(ctx, func() { // a clean stop must not hang on a broker that is away
+	defer context.AfterFunc(ctx, func() { // a clean stop must not hang on a broker, or on what the processor waits for
+		time.AfterFunc(2*time.Second, func() {
+			if !r.ending.Load() {
+				cancel(context.Canceled)
+			}
+		})
 		time.AfterFunc(4*time.Second, func() { cancel(context.Canceled) })
 	})()
 	return cause(work, r.loop(ctx, work))
@@ -171,6 +177,7 @@ func (r *run) loop(ctx, work context.Context) error {
 		case <-work.Done():
 			return context.Cause(work)
 		case <-ctx.Done():
+			r.ending.Store(true)
 			return r.commit(work)
 		case <-r.inbox.ready:
 			err = r.handle(work)
