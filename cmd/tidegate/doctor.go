@@ -110,7 +110,7 @@ func (c *doctorCmd) nats(e *env, ctx context.Context) (string, string) {
 	defer l.close()
 	info, err := l.js.AccountInfo(ctx)
 	if err != nil {
-		return stateFailed, fmt.Sprintf("JetStream: %v: enable it (nats-server -js)", err)
+		return stateFailed, fmt.Sprintf("JetStream does not answer: %v: enable it (nats-server -js); a cluster that has lost a node needs some seconds", err)
 	}
 	return stateOK, fmt.Sprintf("%s %s, %d partitions, %d streams, %.1f MB stored",
 		l.nc.ConnectedUrlRedacted(), l.nc.ConnectedServerVersion(), l.partitions, info.Streams, float64(info.Store)/1e6)

@@ -38,6 +38,7 @@ func (c *doctorCmd) mail(e *env, ctx context.Context) (string, string) {
 	status, err := c.mailStatus(e, ctx)
 	switch {
 	case err != nil:
+		state = stateWarning
 		missing = append(missing, err.Error())
 	case status.PausedUntil != nil:
 		state = stateWarning
