@@ -1,7 +1,9 @@
 package chaos
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -121,6 +123,7 @@ func Check(gates []Gate, customers []Customer, sent []Sent, o *Observed) []Diffe
 	c.mails()
 	c.conversions()
 	c.dead()
+	slices.SortStableFunc(c.found, func(a, b Difference) int { return cmp.Compare(a.String(), b.String()) }) // the same next time
 	return c.found
 }
 

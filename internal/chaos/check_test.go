@@ -118,7 +118,7 @@ func quiet() ([]Sent, *Observed) {
 	}
 	reached := noon.Add(time.Second)
 	o.Reached = []events.Notification{{Customer: "cora", Kind: events.LimitKindReached, ReachedAt: reached}}
-	o.Converted = []events.Conversion{{Key: "cora/sub_1", Customer: "cora", FromPlan: "free", ToPlan: "pro", StripeEvent: "evt_1", Amount: 1900,
+	o.Converted = []events.Conversion{{Kind: events.MoveConversion, Key: "cora/sub_1", Customer: "cora", FromPlan: "free", ToPlan: "pro", StripeEvent: "evt_1", Amount: 1900,
 		Currency: currency, Feature: "api", LimitReachedAt: &reached, ConvertedAt: noon.Add(time.Second)}}
 	return l.All(), o
 }

@@ -27,7 +27,7 @@ func (c *checker) conversions() {
 			continue
 		}
 		p, is := who.Payment, list[0]
-		want := events.Conversion{Key: id + "/" + p.Subscription, Customer: id, FromPlan: "free", ToPlan: "pro", StripeEvent: p.Event,
+		want := events.Conversion{Kind: events.MoveConversion, Key: id + "/" + p.Subscription, Customer: id, FromPlan: "free", ToPlan: "pro", StripeEvent: p.Event,
 			Amount: p.Amount, Currency: currency, Feature: is.Feature, LimitReachedAt: c.reachedBefore(id, p.At), MailedAt: is.MailedAt, ConvertedAt: p.At}
 		if !reflect.DeepEqual(flat(want), flat(is)) {
 			c.differ("conversions", id, "", "is %v, must be %v", flat(is), flat(want))

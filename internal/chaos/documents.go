@@ -85,6 +85,7 @@ func notificationDocuments(ctx context.Context, db *mongo.Database, o *Observed)
 func conversionDocuments(ctx context.Context, db *mongo.Database, o *Observed) error {
 	var docs []struct {
 		Key            string     `bson:"_id"`
+		Kind           string     `bson:"kind"`
 		Customer       string     `bson:"customer"`
 		FromPlan       string     `bson:"from_plan"`
 		ToPlan         string     `bson:"to_plan"`
@@ -97,7 +98,7 @@ func conversionDocuments(ctx context.Context, db *mongo.Database, o *Observed) e
 	}
 	err := all(ctx, db, "conversions", &docs)
 	for _, d := range docs {
-		o.Converted = append(o.Converted, events.Conversion{Key: d.Key, Customer: d.Customer, FromPlan: d.FromPlan, ToPlan: d.ToPlan,
+		o.Converted = append(o.Converted, events.Conversion{Key: d.Key, Kind: events.MoveKind(d.Kind), Customer: d.Customer, FromPlan: d.FromPlan, ToPlan: d.ToPlan,
 			StripeEvent: d.StripeEvent, Amount: d.Amount, Currency: d.Currency, Feature: d.Feature, LimitReachedAt: d.LimitReachedAt, ConvertedAt: d.ConvertedAt.UTC()})
 	}
 	return err
