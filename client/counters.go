@@ -104,7 +104,7 @@ func (t *counter) customer() string {
 
 func newCounters(n int) *counters {
 	size := smallestTable
-	for size*3/4 <= n {
+	for size*4/5 <= n {
 		size *= 2
 	}
 	t := &counters{}
@@ -143,7 +143,7 @@ func (t *counters) find(h uint64, customer, feature string) *counter {
 // add puts in a count whose key is not there.
 func (t *counters) add(h uint64, customer string, feature *string, first tally) {
 	slots := *t.slots.Load()
-	if t.used+1 > len(slots)*3/4 {
+	if t.used+1 > len(slots)*4/5 {
 		slots = make([]atomic.Uint32, 2*len(slots))
 		for n := range t.used {
 			place(slots, t.at(uint32(n+1)).hash, n+1)
