@@ -14,7 +14,7 @@ import (
 // What a count costs is fetching it from memory. So the slots are small enough to
 // stay in the processor's cache, and all of a count stands in one place.
 type counters struct {
-	slots  atomic.Pointer[[]atomic.Uint32] // a power of two; see slotOf
+	slots  atomic.Pointer[[]atomic.Uint32] // a power of two; see numberBits
 	chunks [tallyMost / countersChunk]*[countersChunk]counter
 	used   int // the writers'
 }
@@ -115,7 +115,7 @@ func newCounters(n int) *counters {
 
 // A slot is 0 until there is a count; then it has the count's number, from 1, and
 // above some bits of the hash.
-const numberBits = 14
+const numberBits = 14 // tallyMost fits
 
 func tagOfCount(h uint64) uint32 { return uint32(h>>28) >> numberBits << numberBits }
 
