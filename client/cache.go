@@ -30,9 +30,7 @@ type view struct {
 }
 
 func newCache() *cache {
-	c := &cache{hasher: newHasher(), gates: map[string]*gateSlot{}, looks: map[look]*shared{}}
-	c.tallies.hasher = c.hasher
-	return c
+	return &cache{hasher: newHasher(), gates: map[string]*gateSlot{}, looks: map[look]*shared{}}
 }
 
 // draft is a view in the making, between the start of a watch and the end of
@@ -81,10 +79,10 @@ func (c *cache) publish(from *draft, now time.Time) {
 	v := &view{index: from.decisions.index, gates: from.gates}
 	c.setGates(v.gates)
 	unlock := c.tallies.lockAll()
-	c.tallies.update(func(h uint64, t *counter) {
+	c.tallies.update(func(t *counter) {
 		g := v.gates.byFeature[*t.feature]
-		if d := v.get(h, t.customer(), *t.feature).pointer(); d != nil && g != nil {
-			t.set(t.Load().observed(g, d, now))
+		if d := v.get(t.hash, t.customer(), *t.feature).pointer(); d != nil && g != nil {
+			t.set(t.tally().observed(g, d, now))
 		}
 	})
 	c.table = from.decisions
@@ -141,7 +139,7 @@ func (c *cache) store(v *view, h uint64, r record, now time.Time) {
 	defer shard.mu.Unlock()
 	if t := c.tallies.find(h, r.more.customer, r.look.feature); t != nil {
 		if g := v.gates.byFeature[r.look.feature]; g != nil {
-			t.set(t.Load().observed(g, r.pointer(), now))
+			t.set(t.tally().observed(g, r.pointer(), now))
 		}
 	}
 	c.put(v, h, r)

@@ -102,7 +102,7 @@ func (c *Client) judged(g *gate, d *events.Decision, plan, customer string, t *c
 	now := c.now()
 	used, counted := events.Value{}, false
 	if t != nil {
-		used, counted = t.Load().estimate(g, now)
+		used, counted = t.bound().estimate(g, now)
 	}
 	return judge(g, d, plan, customer, used, counted, now)
 }

@@ -12,10 +12,7 @@ import (
 
 // tallies holds the counts of customers that this process has recorded use of.
 // Readers take no lock; writers lock the key's shard.
-type tallies struct {
-	hasher hasher
-	shards [tallyShards]tallyShard
-}
+type tallies struct{ shards [tallyShards]tallyShard }
 
 const (
 	tallyShards   = 16
@@ -48,7 +45,7 @@ func (c *cache) count(g *gate, customer string, w events.Value, now time.Time) {
 	if t != nil {
 		// As almost always. What the decision says is in the count already, and to
 		// fetch it would be half of what a record costs.
-		if state := t.Load(); !state.over(now) {
+		if state := t.tally(); !state.over(now) {
 			t.set(state.recorded(w, now))
 			return
 		}
@@ -62,14 +59,12 @@ func (c *cache) count(g *gate, customer string, w events.Value, now time.Time) {
 		t.set(newTally(g, d, now).recorded(w, now))
 		return
 	}
-	one := newCounter(customer, &g.Feature)
-	one.set(newTally(g, d, now).recorded(w, now))
 	table := s.table.Load()
 	if table == nil || table.used >= tallyMost {
 		table = s.thinned(now)
 		s.table.Store(table)
 	}
-	table.add(h, one)
+	table.add(h, customer, &g.Feature, newTally(g, d, now).recorded(w, now))
 }
 
 // thinned is the shard's table without the counts whose windows are over, and,
@@ -82,15 +77,10 @@ func (s *tallyShard) thinned(now time.Time) *counters {
 	if old == nil {
 		return newCounters(0)
 	}
-	type kept struct {
-		h    uint64
-		one  *counter
-		last int64
-	}
-	keep := make([]kept, 0, old.used)
-	old.each(func(h uint64, one *counter) {
-		if state := one.Load(); !state.over(now) {
-			keep = append(keep, kept{h, one, state.last})
+	keep := make([]*counter, 0, old.used)
+	old.each(func(one *counter) {
+		if one.end.Load() > now.UnixNano() {
+			keep = append(keep, one)
 		}
 	})
 	most, cut := len(keep), int64(math.MinInt64)
@@ -103,9 +93,9 @@ func (s *tallyShard) thinned(now time.Time) *counters {
 		most, cut = tallyMost*3/4, max(sample[len(sample)/4], min(sample[len(sample)/2], now.Add(-tallyIdleKeep).UnixNano()))
 	}
 	fresh := newCounters(min(len(keep), most))
-	for _, k := range keep {
-		if k.last >= cut && fresh.used < most {
-			fresh.add(k.h, k.one)
+	for _, one := range keep {
+		if one.last >= cut && fresh.used < most {
+			fresh.add(one.hash, one.customer(), one.feature, one.tally())
 		}
 	}
 	return fresh
@@ -124,7 +114,7 @@ func (t *tallies) lockAll() (unlock func()) {
 }
 
 // update calls f for every count; its caller holds the locks.
-func (t *tallies) update(f func(h uint64, one *counter)) {
+func (t *tallies) update(f func(one *counter)) {
 	for i := range t.shards {
 		if table := t.shards[i].table.Load(); table != nil {
 			table.each(f)
@@ -141,14 +131,14 @@ func (c *cache) settle(now time.Time, current int64, wait time.Duration, deliver
 		s.mu.Lock()
 		v := c.view.Load()
 		if table := s.table.Load(); table != nil && v != nil {
-			table.each(func(h uint64, one *counter) {
+			table.each(func(one *counter) {
 				g := v.gates.byFeature[*one.feature]
 				if g == nil {
 					return
 				}
-				old := *one.Load()
+				old := one.tally()
 				customer := one.customer()
-				d := v.get(h, customer, *one.feature).pointer()
+				d := v.get(one.hash, customer, *one.feature).pointer()
 				next := old.settled(g.limit(d), now.UnixNano(), current, wait, func(upTo int64) bool { return delivered(customer, upTo) })
 				if next != old {
 					one.set(next)

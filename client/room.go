@@ -27,7 +27,8 @@ func (r *room) take(ctx context.Context, size int) error {
 	defer r.waiters.Add(-1)
 	for {
 		freed := r.wake.wait() // before the attempt, so that none is missed
-		if r.try(size) {
+		// An attempt that fails wakes everyone, this one too.
+		if r.fits(size) && r.try(size) {
 			return nil
 		}
 		select {
@@ -36,6 +37,10 @@ func (r *room) take(ctx context.Context, size int) error {
 			return fmt.Errorf("%w: %w", ErrBufferFull, ctx.Err())
 		}
 	}
+}
+
+func (r *room) fits(size int) bool {
+	return r.events.Load() < r.maxEvents && r.bytes.Load()+int64(size) <= r.maxBytes
 }
 
 func (r *room) try(size int) bool {

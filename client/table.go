@@ -275,7 +275,7 @@ func (s *hasher) hash(customer, feature string) uint64 {
 		}
 		h = mix(h^last, k+uint64(n))
 		if k == s.keys[2] {
-			return max(h, 1) // 0 marks an empty slot of counters
+			return h
 		}
 		k = s.keys[2]
 	}

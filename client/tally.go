@@ -30,17 +30,27 @@ import (
 // falls out within an hour. And what the servers have not confirmed by `settle`
 // after its delivery was no usage (see settled).
 type tally struct {
+	bound
+	book
+}
+
+// bound is what readers need of a tally.
+type bound struct {
 	used   events.Value // lower bound of the usage in the window
-	local  events.Value // part of used that this process recorded
-	server events.Value // what the newest decision of this window says
-	recent events.Value // recorded since mark
-	mark   int64        // Unix nanoseconds, as all moments here
-	acked  int64        // when all that was recorded up to mark had been delivered; 0: not yet
-	since  int64        // when counting began
-	last   int64        // newest record
-	start  int64        // of the window; 0: not known
-	end    int64        // of the window, or when counting must begin anew
+	others events.Value // part of used that this process did not record
+	end    int64        // of the window, or when counting must begin anew; Unix nanoseconds, as all moments here
 	hour   int64        // rolling: the hour of the decisions in used
+}
+
+// book is the rest of a tally.
+type book struct {
+	recent events.Value // recorded since mark
+	last   int64        // newest record
+	server events.Value // what the newest decision of this window says
+	mark   int64
+	acked  int64 // when all that was recorded up to mark had been delivered; 0: not yet
+	since  int64 // when counting began
+	start  int64 // of the window; 0: not known
 }
 
 // clockSlack is by how much this process's clock may be behind the servers'
@@ -49,7 +59,8 @@ const clockSlack = int64(5 * time.Second)
 
 // newTally begins to count at now, beside decision d or without one.
 func newTally(g *gate, d *events.Decision, now time.Time) tally {
-	t := tally{since: now.UnixNano(), mark: now.UnixNano(), last: now.UnixNano()}
+	at := now.UnixNano()
+	t := tally{book: book{since: at, mark: at, last: at}}
 	t.start, t.end = g.span(d, now)
 	if d != nil && t.covers(g, d) {
 		t = t.adopt(g, d)
@@ -63,11 +74,11 @@ func (t tally) covers(g *gate, d *events.Decision) bool {
 }
 
 // over says whether t is of a window that has ended: counting begins anew.
-func (t *tally) over(now time.Time) bool { return now.UnixNano() >= t.end }
+func (t *bound) over(now time.Time) bool { return now.UnixNano() >= t.end }
 
 // recorded adds w at now, when t is not over.
 func (t tally) recorded(w events.Value, now time.Time) tally {
-	t.used, t.local, t.recent = plus(t.used, w), plus(t.local, w), plus(t.recent, w)
+	t.used, t.recent = plus(t.used, w), plus(t.recent, w)
 	t.last = now.UnixNano()
 	return t
 }
@@ -106,23 +117,35 @@ func (t tally) adopt(g *gate, d *events.Decision) tally {
 	}
 	says := d.Used.Value
 	if hour := d.DecidedAt.Truncate(time.Hour).UnixNano(); g.rolling && hour != t.hour {
-		t.used, t.hour = t.local, hour
+		t.used, t.hour = t.local(), hour
+		t.others = events.Value{}
 	} else if says.Cmp(t.server) < 0 {
-		t.used = t.used.Sub(t.server.Sub(says))
-		t.local = least(t.local, t.used)
+		t = t.lowered(t.used.Sub(t.server.Sub(says)))
 	}
 	t.server = says
-	t.used = t.used.Max(says)
+	if off := says.Sub(t.used); off.Sign() > 0 {
+		t.used, t.others = says, plus(t.others, off)
+	}
+	return t
+}
+
+// local is the part of used that this process recorded.
+func (t bound) local() events.Value { return t.used.Sub(t.others) }
+
+// lowered sets used to less; local stays, unless it is more.
+func (t tally) lowered(used events.Value) tally {
+	local := least(t.local(), used)
+	t.used, t.others = used, used.Sub(local)
 	return t
 }
 
 // estimate is the lower bound at now; ok is false when there is none.
-func (t tally) estimate(g *gate, now time.Time) (used events.Value, ok bool) {
+func (t bound) estimate(g *gate, now time.Time) (used events.Value, ok bool) {
 	switch {
 	case t.over(now):
 		return events.Value{}, false
 	case g.rolling && t.hour != now.Truncate(time.Hour).UnixNano():
-		return t.local, true
+		return t.local(), true
 	}
 	return t.used, true
 }
@@ -153,8 +176,7 @@ func (t tally) settled(limit events.NullValue, now, current int64, settle time.D
 	if limit.Valid && limit.Sign() > 0 {
 		near, old := limit.Percent(nearPercent), t.used.Sub(t.recent)
 		if old.Cmp(t.server) > 0 && (old.Cmp(near) >= 0 || t.server.Cmp(near) >= 0) {
-			t.used = plus(t.server, t.recent)
-			t.local = least(t.local, t.used)
+			t = t.lowered(plus(t.server, t.recent))
 		}
 	}
 	t.mark, t.acked, t.recent = now, 0, events.Value{}
