@@ -157,8 +157,8 @@ func (p *Processor) Handle(m *stream.Message) error {
 	for _, ref := range e.Refs() {
 		created := e.Created
 		if ref.Type == "product" && e.Type != "product.updated" { // only named: nothing happened to it
-			if created = (time.Time{}); m.Time.Before(p.products[ref.ID].Add(known)) {
-				continue
+			if created = (time.Time{}); p.jobs.get(ref) != nil || m.Time.Before(p.products[ref.ID].Add(known)) {
+				continue // also while it is asked for
 			}
 		}
 		p.want(ref, m, created, &e)
