@@ -37,6 +37,7 @@ type app struct {
 
 	nc         *nats.Conn
 	js         jetstream.JetStream
+	decisions  jetstream.KeyValue
 	holder     string // names this process in leases
 	names      events.Names
 	partitions int
@@ -242,7 +243,9 @@ func (a *app) connect(ctx context.Context) error {
 		layout.Partitions = a.devPartitions(ctx)
 	}
 	return a.patiently(ctx, "NATS JetStream", func(ctx context.Context) error {
-		a.partitions, err = stream.Ensure(ctx, a.js, layout)
+		if a.partitions, err = stream.Ensure(ctx, a.js, layout); err == nil {
+			a.decisions, err = a.js.KeyValue(ctx, a.names.Bucket(events.BucketDecisions))
+		}
 		return err
 	}, stream.ErrPartitions)
 }

@@ -25,10 +25,6 @@ func (a *app) startNotifier(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	kv, err := a.js.KeyValue(ctx, a.names.Bucket(events.BucketDecisions))
-	if err != nil {
-		return err
-	}
 	addresses, err := a.appAddresses()
 	if err != nil {
 		return err
@@ -55,7 +51,7 @@ func (a *app) startNotifier(ctx context.Context) error {
 		cfg := a.config.Load()
 		p, err := notifier.New(notifier.Options{Settings: settings(cfg), Secret: a.set.Secret,
 			Catalog: func() plan.Catalog { return *a.catalog.Load() },
-			Store:   a.store, Sender: sender, Now: a.now, Decisions: newest{kv}})
+			Store:   a.store, Sender: sender, Now: a.now, Decisions: newest{a.decisions}})
 		if err != nil {
 			return failed{err: err}
 		}
