@@ -9,7 +9,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"testing"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/config"
@@ -86,4 +89,17 @@ func committed(ctx context.Context, a *app, partition int) (uint64, error) {
 		return 0, err
 	}
 	return at[0].Seq, nil
+}
+
+func TestDoctorJudgesRoomForUsage(t *testing.T) {
+	for _, c := range []struct {
+		bytes uint64
+		most  int64
+		state string
+	}{{1 << 40, -1, stateOK}, {0, 1 << 30, stateOK}, {9e8, 1e9, stateOK}, {95e7, 1e9, stateWarning}, {1e9 - 1000, 1e9, stateFailed}} {
+		info := &jetstream.StreamInfo{Config: jetstream.StreamConfig{Name: "USAGE", MaxBytes: c.most}, State: jetstream.StreamState{Bytes: c.bytes}}
+		if state, detail := judgeUsage(info); state != c.state || (state != stateOK) != strings.Contains(detail, "nats stream edit USAGE") {
+			t.Errorf("%d of %d: %s %q", c.bytes, c.most, state, detail)
+		}
+	}
 }
