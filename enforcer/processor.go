@@ -315,9 +315,6 @@ func (p *Processor) Query(request []byte) ([]byte, error) {
 		if e.Published != nil {
 			d.Position = e.Published.Position
 		}
-		if p.gatesOff[g.Feature] {
-			d.Allowed, d.Reason = true, events.GateOff
-		}
 		answer.Decisions = append(answer.Decisions, d)
 	}
 	return json.Marshal(&answer)

@@ -73,6 +73,30 @@ func TestViewJoinsBothOwners(t *testing.T) {
 	b.want(404, "GET", "/v1/customers/stranger", "")
 }
 
+// The owner of a customer's partition need not know the switch.
+func TestViewOfAGateThatIsOff(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	shadow := blocked("acme", "tokens")
+	shadow.Allowed, shadow.Reason, shadow.WouldBlock = true, events.Shadow, true
+	b.owner("enforcer", func(customer string) any {
+		return standing{Known: true, Customer: events.Customer{ID: customer, Plan: "free"}, Decisions: []events.Decision{blocked(customer, "api"), shadow}}
+	})
+	b.owner("aggregator", func(string) any { return usageOf{Windows: []events.Window{running(100)}, AsOf: testNow} })
+	b.cache.gates, b.cache.synced = events.Gates{Gates: []events.Gate{{Feature: "api", Off: true}, {Feature: "tokens", Off: true}}}, true
+	off := func(d any) {
+		t.Helper()
+		m := d.(map[string]any)
+		if m["allowed"] != true || m["reason"] != "gate_off" || m["unblocks_at"] != nil || m["message"] != nil || m["would_block"] != nil {
+			t.Errorf("%v", m)
+		}
+	}
+	ds := b.want(200, "GET", "/v1/customers/acme", "").json(t)["decisions"].([]any)
+	off(ds[0])
+	off(ds[1])
+	off(b.want(200, "GET", "/v1/explain?customer=acme&feature=api", "").json(t)["owner"])
+}
+
 func TestNullsOfACustomer(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
