@@ -104,6 +104,25 @@ func TestOverridesPinsAndPlansWithoutTheFeature(t *testing.T) {
 	}
 }
 
+// TestAnAnswerHasTheLinkThatAppsHave: also when there is no key, and so no link
+// of the customer's own.
+func TestAnAnswerHasTheLinkThatAppsHave(t *testing.T) {
+	b := newBench(t)
+	b.run(t)
+	b.total(t, openWindow(10))
+	b.account(t, events.Account{Customer: "acme", Plan: &events.PlanPin{Name: "free"}})
+	_, ds := b.fresh(t, "acme")
+	for _, feature := range []string{"api", "export"} {
+		d := b.bucket(t, "acme."+feature, blocked)
+		if own := ds[feature].UpgradeURL; own != d.UpgradeURL || own == "" {
+			t.Errorf("%s: the answer leads to %q, the bucket to %q", feature, own, d.UpgradeURL)
+		}
+	}
+	if _, ds := b.fresh(t, "new"); ds["export"].Allowed || ds["export"].UpgradeURL != "" {
+		t.Errorf("nothing was put: %+v", ds["export"])
+	}
+}
+
 func TestAWindowThatEndsUnblocksAlsoAfterARestart(t *testing.T) {
 	for _, restart := range []bool{false, true} {
 		t.Run(fmt.Sprint("restart=", restart), func(t *testing.T) {

@@ -312,8 +312,8 @@ func (p *Processor) Query(request []byte) ([]byte, error) {
 			e = &entitlement{}
 		}
 		d, _ := p.decide(c, g, e, now)
-		if e.Published != nil {
-			d.Position = e.Published.Position
+		if told := e.Published; told != nil { // as apps have it
+			d.Position, d.UpgradeURL = told.Position, told.UpgradeURL
 		}
 		answer.Decisions = append(answer.Decisions, d)
 	}
