@@ -104,6 +104,20 @@ func TestOverridesPinsAndPlansWithoutTheFeature(t *testing.T) {
 	}
 }
 
+// TestADecisionWithoutUsageIsAsOfItsMoment, and an answer later says the same.
+func TestADecisionWithoutUsageIsAsOfItsMoment(t *testing.T) {
+	b := newBench(t)
+	b.run(t)
+	b.account(t, events.Account{Customer: "acme", Plan: &events.PlanPin{Name: "free"}})
+	d := b.bucket(t, "acme.export", blocked)
+	if d.AsOf.IsZero() || !d.AsOf.Equal(d.DecidedAt) {
+		t.Errorf("decided at %s, as of %s", d.DecidedAt, d.AsOf)
+	}
+	if _, ds := b.fresh(t, "acme"); !ds["export"].AsOf.Equal(d.AsOf) {
+		t.Errorf("the answer is as of %s, the bucket as of %s", ds["export"].AsOf, d.AsOf)
+	}
+}
+
 // TestAnAnswerHasTheLinkThatAppsHave: also when there is no key, and so no link
 // of the customer's own.
 func TestAnAnswerHasTheLinkThatAppsHave(t *testing.T) {

@@ -311,9 +311,14 @@ func (p *Processor) Query(request []byte) ([]byte, error) {
 		if e == nil {
 			e = &entitlement{}
 		}
-		d, _ := p.decide(c, g, e, now)
-		if told := e.Published; told != nil { // as apps have it
+		d, w := p.decide(c, g, e, now)
+		var told events.Decision // what apps have; nothing is as of no time
+		if e.Published != nil {
+			told = *e.Published
 			d.Position, d.UpgradeURL = told.Position, told.UpgradeURL
+		}
+		if w == nil || told.AsOf.After(d.AsOf) {
+			d.AsOf = told.AsOf
 		}
 		answer.Decisions = append(answer.Decisions, d)
 	}

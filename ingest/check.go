@@ -54,8 +54,8 @@ func (s *Server) check(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, dated(refine(g, d, u, s.Now()), s.Now()))
 }
 
-// dated gives a decision that was made here, for want of one by the enforcer,
-// the moment at which it was made.
+// dated gives a decision that nobody has put, which an absent key stands for,
+// the moment of the answer.
 func dated(d events.Decision, now time.Time) events.Decision {
 	if d.DecidedAt.IsZero() {
 		d.DecidedAt = now.UTC()

@@ -110,6 +110,33 @@ func TestCheckAsksTheOwner(t *testing.T) {
 	}
 }
 
+func TestCheckAndViewAreAsOfTheSame(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	for _, c := range []struct{ decided, counted, want time.Time }{ // zero: nothing was put, nothing was counted
+		{time.Time{}, time.Time{}, testNow},
+		{time.Time{}, testNow.Add(-time.Hour), testNow.Add(-time.Hour)},
+		{testNow.Add(-time.Minute), testNow.Add(-time.Hour), testNow.Add(-time.Minute)},
+		{testNow.Add(-time.Hour), testNow.Add(-time.Minute), testNow.Add(-time.Minute)},
+	} {
+		told := blocked("acme", "api")
+		told.Reason, told.DecidedAt, told.AsOf = events.NotInPlan, c.decided, c.decided
+		b.cache.set(told)
+		stop := []func(){
+			b.owner("enforcer", func(string) any { return standing{Known: true, Decisions: []events.Decision{told}} }),
+			b.owner("aggregator", func(string) any { return usageOf{AsOf: c.counted} }),
+		}
+		check := b.want(200, "GET", "/v1/check?customer=acme&feature=api", "").json(t)
+		view := b.want(200, "GET", "/v1/customers/acme", "").json(t)["decisions"].([]any)[0].(map[string]any)
+		if want := c.want.Format(time.RFC3339); check["as_of"] != want || view["as_of"] != want {
+			t.Errorf("%+v: the check is as of %v, the view as of %v", c, check["as_of"], view["as_of"])
+		}
+		for _, f := range stop {
+			f()
+		}
+	}
+}
+
 func TestCheckWithoutOwnerReadsDocuments(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
