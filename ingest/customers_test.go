@@ -222,6 +222,9 @@ func TestListCustomers(t *testing.T) {
 	b.cache.set(blocked("c08", "api"))
 	pro := events.Decision{Customer: "c04", Feature: "api", Allowed: true, Reason: events.Unlimited, Plan: "pro"}
 	b.cache.set(pro)
+	barred := blocked("c02", "tokens")
+	barred.Reason = events.NotInPlan
+	b.cache.set(barred)
 
 	list := func(query string) string {
 		var ids []string
@@ -244,7 +247,8 @@ func TestListCustomers(t *testing.T) {
 		"":                 "c00 c02 c04 c06 c08 sleepy c01 c03 c05 c07 c09",
 		"near=0.8":         "c08 c01 c09",
 		"near=0.8&limit=1": "c08 c01 c09",
-		"blocked=true":     "c08",
+		"blocked=true":     "c02 c08",
+		"blocked=false":    "c00 c04 c06 sleepy c01 c03 c05 c07 c09",
 		"plan=pro":         "c04 sleepy",
 		"plan=free":        "c00 c02 c06 c08 c01 c03 c05 c07 c09",
 		"idle=14d":         "sleepy",
