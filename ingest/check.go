@@ -79,9 +79,8 @@ func refine(g *plan.Gate, d events.Decision, u usageOf, now time.Time) events.De
 	if u.AsOf.After(d.AsOf) {
 		d.AsOf = u.AsOf.UTC()
 	}
-	if open && !w.Start.IsZero() {
-		start, end := w.Start.UTC(), w.End.UTC()
-		d.WindowStart, d.WindowEnd = &start, &end
+	if open {
+		d.WindowStart, d.WindowEnd = span(g, &w, now)
 	} else if d.WindowEnd != nil && !now.Before(*d.WindowEnd) {
 		d.WindowStart, d.WindowEnd = nil, nil
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/window"
 )
 
 func running(used int64) events.Window {
@@ -133,6 +134,52 @@ func TestCheckAndViewAreAsOfTheSame(t *testing.T) {
 		}
 		for _, f := range stop {
 			f()
+		}
+	}
+}
+
+// The aggregator's rolling window has no start, and ends now.
+func TestCheckAndViewOfARollingWindow(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, func(o *Options) {
+		o.Catalog = func() plan.Catalog {
+			c := testCatalog()
+			c.Gates[0].Window.Kind = window.Rolling
+			return c
+		}
+	})
+	start, long := testNow.AddDate(0, 0, -30), testNow.AddDate(0, 0, -31)
+	b.owner("aggregator", func(string) any {
+		w := running(100)
+		w.Start, w.End = time.Time{}, testNow
+		return usageOf{Windows: []events.Window{w}, AsOf: testNow}
+	})
+	b.owner("enforcer", func(customer string) any {
+		st := standing{Known: true, Customer: events.Customer{ID: customer, Plan: "free"}}
+		if customer == "blocked" {
+			d := blocked(customer, "api")
+			d.WindowStart = &start
+			st.Decisions = append(st.Decisions, d)
+		}
+		return st
+	})
+	put := blocked("blocked", "api")
+	put.WindowStart = &long // when it was put
+	b.cache.set(put)
+	rolls := func(what string, v any) {
+		t.Helper()
+		if m := v.(map[string]any); m["window_start"] != "2026-02-08T12:00:00Z" || m["window_end"] != nil {
+			t.Errorf("%s: from %v to %v", what, m["window_start"], m["window_end"])
+		}
+	}
+	for _, customer := range []string{"blocked", "new"} {
+		rolls("check of "+customer, b.want(200, "GET", "/v1/check?customer="+customer+"&feature=api", "").json(t))
+		v := b.want(200, "GET", "/v1/customers/"+customer, "").json(t)
+		rolls("usage of "+customer, v["usage"].([]any)[0])
+		d := v["decisions"].([]any)[0].(map[string]any)
+		rolls("decision about "+customer, d)
+		if customer == "new" && (d["allowed"] != false || d["unblocks_at"] != nil) { // buckets are not known here
+			t.Errorf("%v", d)
 		}
 	}
 }
