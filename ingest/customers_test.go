@@ -152,6 +152,8 @@ func TestCustomerMistakesAreNamed(t *testing.T) {
 		{`{"overrides":{"api":{"limit":-1}}}`, "`overrides.api.limit`"},
 		{`{"overrides":{"api":{"limit":"unlimited"}}}`, "`overrides.api.limit`"},
 		{`{"overrides":{"api":{"grant":0}}}`, "more than 0"},
+		{`{"overrides":{"api":{"limit":1.5}}}`, "`overrides.api.limit` 1.5 has a fraction"},
+		{`{"overrides":{"api":{"grant":"0.5"}}}`, "`overrides.api.grant` \"0.5\" has a fraction"},
 		{`{"overrides":{"api":{"limit":1,"until":"soon"}}}`, "`overrides.api.until`"},
 		{`{"id":"other"}`, "differs"},
 	} {
@@ -162,6 +164,16 @@ func TestCustomerMistakesAreNamed(t *testing.T) {
 	}
 	if n := len(b.accounts()); n != 0 {
 		t.Errorf("%d changes were stored", n)
+	}
+}
+
+func TestOverridesOfASumMayHaveFractions(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.want(200, "PUT", "/v1/customers/acme", `{"overrides":{"tokens":{"limit":1.5},"api":{"limit":2.0}}}`)
+	o := b.accounts()[0].Overrides
+	if o["tokens"].Limit.String() != "1.5" || o["api"].Limit.String() != "2" {
+		t.Errorf("%+v", o)
 	}
 }
 
