@@ -104,6 +104,39 @@ func TestOverridesPinsAndPlansWithoutTheFeature(t *testing.T) {
 	}
 }
 
+// TestADecisionWithoutUsageIsAsOfItsMoment, and an answer later says the same.
+func TestADecisionWithoutUsageIsAsOfItsMoment(t *testing.T) {
+	b := newBench(t)
+	b.run(t)
+	b.account(t, events.Account{Customer: "acme", Plan: &events.PlanPin{Name: "free"}})
+	d := b.bucket(t, "acme.export", blocked)
+	if d.AsOf.IsZero() || !d.AsOf.Equal(d.DecidedAt) {
+		t.Errorf("decided at %s, as of %s", d.DecidedAt, d.AsOf)
+	}
+	if _, ds := b.fresh(t, "acme"); !ds["export"].AsOf.Equal(d.AsOf) {
+		t.Errorf("the answer is as of %s, the bucket as of %s", ds["export"].AsOf, d.AsOf)
+	}
+}
+
+// TestAnAnswerHasTheLinkThatAppsHave: also when there is no key, and so no link
+// of the customer's own.
+func TestAnAnswerHasTheLinkThatAppsHave(t *testing.T) {
+	b := newBench(t)
+	b.run(t)
+	b.total(t, openWindow(10))
+	b.account(t, events.Account{Customer: "acme", Plan: &events.PlanPin{Name: "free"}})
+	_, ds := b.fresh(t, "acme")
+	for _, feature := range []string{"api", "export"} {
+		d := b.bucket(t, "acme."+feature, blocked)
+		if own := ds[feature].UpgradeURL; own != d.UpgradeURL || own == "" {
+			t.Errorf("%s: the answer leads to %q, the bucket to %q", feature, own, d.UpgradeURL)
+		}
+	}
+	if _, ds := b.fresh(t, "new"); ds["export"].Allowed || ds["export"].UpgradeURL != "" {
+		t.Errorf("nothing was put: %+v", ds["export"])
+	}
+}
+
 func TestAWindowThatEndsUnblocksAlsoAfterARestart(t *testing.T) {
 	for _, restart := range []bool{false, true} {
 		t.Run(fmt.Sprint("restart=", restart), func(t *testing.T) {

@@ -311,12 +311,14 @@ func (p *Processor) Query(request []byte) ([]byte, error) {
 		if e == nil {
 			e = &entitlement{}
 		}
-		d, _ := p.decide(c, g, e, now)
+		d, w := p.decide(c, g, e, now)
+		var told events.Decision // what apps have; nothing is as of no time
 		if e.Published != nil {
-			d.Position = e.Published.Position
+			told = *e.Published
+			d.Position, d.UpgradeURL = told.Position, told.UpgradeURL
 		}
-		if p.gatesOff[g.Feature] {
-			d.Allowed, d.Reason = true, events.GateOff
+		if w == nil || told.AsOf.After(d.AsOf) {
+			d.AsOf = told.AsOf
 		}
 		answer.Decisions = append(answer.Decisions, d)
 	}

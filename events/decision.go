@@ -36,7 +36,7 @@ type Decision struct {
 	Message     string     `json:"message,omitempty"`
 	UpgradeURL  string     `json:"upgrade_url,omitempty"`
 	DecidedAt   time.Time  `json:"decided_at"`
-	AsOf        time.Time  `json:"as_of"`    // storing time of the newest usage that it knows
+	AsOf        time.Time  `json:"as_of"`    // storing time of the newest usage that it knows; without usage as DecidedAt
 	Position    int64      `json:"position"` // grows with every decision of the customer's partition
 }
 

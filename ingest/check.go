@@ -54,8 +54,8 @@ func (s *Server) check(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, dated(refine(g, d, u, s.Now()), s.Now()))
 }
 
-// dated gives a decision that was made here, for want of one by the enforcer,
-// the moment at which it was made.
+// dated gives a decision that nobody has put, which an absent key stands for,
+// the moment of the answer.
 func dated(d events.Decision, now time.Time) events.Decision {
 	if d.DecidedAt.IsZero() {
 		d.DecidedAt = now.UTC()
@@ -79,9 +79,8 @@ func refine(g *plan.Gate, d events.Decision, u usageOf, now time.Time) events.De
 	if u.AsOf.After(d.AsOf) {
 		d.AsOf = u.AsOf.UTC()
 	}
-	if open && !w.Start.IsZero() {
-		start, end := w.Start.UTC(), w.End.UTC()
-		d.WindowStart, d.WindowEnd = &start, &end
+	if open {
+		d.WindowStart, d.WindowEnd = span(g, &w, now)
 	} else if d.WindowEnd != nil && !now.Before(*d.WindowEnd) {
 		d.WindowStart, d.WindowEnd = nil, nil
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/window"
 )
 
 func running(used int64) events.Window {
@@ -107,6 +108,79 @@ func TestCheckAsksTheOwner(t *testing.T) {
 	if d["customer"] != "a@b.c" || d["allowed"] != false || d["reason"] != "limit_reached" || d["used"] != 100.0 || d["remaining"] != 0.0 ||
 		d["window_start"] != "2026-03-09T12:00:00Z" || d["unblocks_at"] != "2026-03-11T12:00:00Z" || d["as_of"] != "2026-03-10T12:00:00Z" {
 		t.Errorf("%v", d)
+	}
+}
+
+func TestCheckAndViewAreAsOfTheSame(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	for _, c := range []struct{ decided, counted, want time.Time }{ // zero: nothing was put, nothing was counted
+		{time.Time{}, time.Time{}, testNow},
+		{time.Time{}, testNow.Add(-time.Hour), testNow.Add(-time.Hour)},
+		{testNow.Add(-time.Minute), testNow.Add(-time.Hour), testNow.Add(-time.Minute)},
+		{testNow.Add(-time.Hour), testNow.Add(-time.Minute), testNow.Add(-time.Minute)},
+	} {
+		told := blocked("acme", "api")
+		told.Reason, told.DecidedAt, told.AsOf = events.NotInPlan, c.decided, c.decided
+		b.cache.set(told)
+		stop := []func(){
+			b.owner("enforcer", func(string) any { return standing{Known: true, Decisions: []events.Decision{told}} }),
+			b.owner("aggregator", func(string) any { return usageOf{AsOf: c.counted} }),
+		}
+		check := b.want(200, "GET", "/v1/check?customer=acme&feature=api", "").json(t)
+		view := b.want(200, "GET", "/v1/customers/acme", "").json(t)["decisions"].([]any)[0].(map[string]any)
+		if want := c.want.Format(time.RFC3339); check["as_of"] != want || view["as_of"] != want {
+			t.Errorf("%+v: the check is as of %v, the view as of %v", c, check["as_of"], view["as_of"])
+		}
+		for _, f := range stop {
+			f()
+		}
+	}
+}
+
+// The aggregator's rolling window has no start, and ends now.
+func TestCheckAndViewOfARollingWindow(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, func(o *Options) {
+		o.Catalog = func() plan.Catalog {
+			c := testCatalog()
+			c.Gates[0].Window.Kind = window.Rolling
+			return c
+		}
+	})
+	start, long := testNow.AddDate(0, 0, -30), testNow.AddDate(0, 0, -31)
+	b.owner("aggregator", func(string) any {
+		w := running(100)
+		w.Start, w.End = time.Time{}, testNow
+		return usageOf{Windows: []events.Window{w}, AsOf: testNow}
+	})
+	b.owner("enforcer", func(customer string) any {
+		st := standing{Known: true, Customer: events.Customer{ID: customer, Plan: "free"}}
+		if customer == "blocked" {
+			d := blocked(customer, "api")
+			d.WindowStart = &start
+			st.Decisions = append(st.Decisions, d)
+		}
+		return st
+	})
+	put := blocked("blocked", "api")
+	put.WindowStart = &long // when it was put
+	b.cache.set(put)
+	rolls := func(what string, v any) {
+		t.Helper()
+		if m := v.(map[string]any); m["window_start"] != "2026-02-08T12:00:00Z" || m["window_end"] != nil {
+			t.Errorf("%s: from %v to %v", what, m["window_start"], m["window_end"])
+		}
+	}
+	for _, customer := range []string{"blocked", "new"} {
+		rolls("check of "+customer, b.want(200, "GET", "/v1/check?customer="+customer+"&feature=api", "").json(t))
+		v := b.want(200, "GET", "/v1/customers/"+customer, "").json(t)
+		rolls("usage of "+customer, v["usage"].([]any)[0])
+		d := v["decisions"].([]any)[0].(map[string]any)
+		rolls("decision about "+customer, d)
+		if customer == "new" && (d["allowed"] != false || d["unblocks_at"] != nil) { // buckets are not known here
+			t.Errorf("%v", d)
+		}
 	}
 }
 

@@ -192,10 +192,11 @@ func (b *customerBody) setOverrides(a *events.Account, c *plan.Catalog, now time
 			a.Overrides[feature] = nil
 			continue
 		}
-		if _, ok := c.Gate(feature); !ok {
+		g, ok := c.Gate(feature)
+		if !ok {
 			return badRequest("`overrides.%.80s`: no gate has this feature", feature)
 		}
-		o, err := in.override(feature, now)
+		o, err := in.override(g, now)
 		if err != nil {
 			return err
 		}
@@ -204,7 +205,8 @@ func (b *customerBody) setOverrides(a *events.Account, c *plan.Catalog, now time
 	return nil
 }
 
-func (in *overrideBody) override(feature string, now time.Time) (*events.Override, error) {
+func (in *overrideBody) override(g *plan.Gate, now time.Time) (*events.Override, error) {
+	feature := g.Feature
 	o := &events.Override{Reason: in.Reason, At: pointer(now)}
 	if (in.Limit == nil) == (in.Grant == nil) {
 		return nil, badRequest("`overrides.%s` needs either `limit` or `grant`", feature)
@@ -219,19 +221,22 @@ func (in *overrideBody) override(feature string, now time.Time) (*events.Overrid
 		}
 	}
 	if in.Limit != nil {
-		o.Limit, err = amount("overrides."+feature+".limit", *in.Limit)
+		o.Limit, err = amount("overrides."+feature+".limit", *in.Limit, g.Meter.Aggregate)
 		return o, err
 	}
-	if o.Grant, err = amount("overrides."+feature+".grant", *in.Grant); err == nil && o.Grant.Sign() == 0 {
+	if o.Grant, err = amount("overrides."+feature+".grant", *in.Grant, g.Meter.Aggregate); err == nil && o.Grant.Sign() == 0 {
 		err = badRequest("`overrides.%s.grant` must be more than 0", feature)
 	}
 	return o, err
 }
 
-func amount(name string, raw json.RawMessage) (*events.Value, error) {
+func amount(name string, raw json.RawMessage, how plan.Aggregate) (*events.Value, error) {
 	v, err := events.ParseValue(strings.Trim(string(raw), `"`))
 	if err != nil || v.Sign() < 0 {
 		return nil, badRequest("`%s` %.40s is not a number of at least 0 (for no limit at all, set a `plan` without one)", name, raw)
+	}
+	if v.Nanos != 0 && how.Whole() {
+		return nil, badRequest("`%s` %.40s has a fraction, but %s counts whole uses: only sum and max have fractions", name, raw, how)
 	}
 	return &v, nil
 }

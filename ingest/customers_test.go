@@ -73,6 +73,30 @@ func TestViewJoinsBothOwners(t *testing.T) {
 	b.want(404, "GET", "/v1/customers/stranger", "")
 }
 
+// The owner of a customer's partition need not know the switch.
+func TestViewOfAGateThatIsOff(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	shadow := blocked("acme", "tokens")
+	shadow.Allowed, shadow.Reason, shadow.WouldBlock = true, events.Shadow, true
+	b.owner("enforcer", func(customer string) any {
+		return standing{Known: true, Customer: events.Customer{ID: customer, Plan: "free"}, Decisions: []events.Decision{blocked(customer, "api"), shadow}}
+	})
+	b.owner("aggregator", func(string) any { return usageOf{Windows: []events.Window{running(100)}, AsOf: testNow} })
+	b.cache.gates, b.cache.synced = events.Gates{Gates: []events.Gate{{Feature: "api", Off: true}, {Feature: "tokens", Off: true}}}, true
+	off := func(d any) {
+		t.Helper()
+		m := d.(map[string]any)
+		if m["allowed"] != true || m["reason"] != "gate_off" || m["unblocks_at"] != nil || m["message"] != nil || m["would_block"] != nil {
+			t.Errorf("%v", m)
+		}
+	}
+	ds := b.want(200, "GET", "/v1/customers/acme", "").json(t)["decisions"].([]any)
+	off(ds[0])
+	off(ds[1])
+	off(b.want(200, "GET", "/v1/explain?customer=acme&feature=api", "").json(t)["owner"])
+}
+
 func TestNullsOfACustomer(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
@@ -128,6 +152,8 @@ func TestCustomerMistakesAreNamed(t *testing.T) {
 		{`{"overrides":{"api":{"limit":-1}}}`, "`overrides.api.limit`"},
 		{`{"overrides":{"api":{"limit":"unlimited"}}}`, "`overrides.api.limit`"},
 		{`{"overrides":{"api":{"grant":0}}}`, "more than 0"},
+		{`{"overrides":{"api":{"limit":1.5}}}`, "`overrides.api.limit` 1.5 has a fraction"},
+		{`{"overrides":{"api":{"grant":"0.5"}}}`, "`overrides.api.grant` \"0.5\" has a fraction"},
 		{`{"overrides":{"api":{"limit":1,"until":"soon"}}}`, "`overrides.api.until`"},
 		{`{"id":"other"}`, "differs"},
 	} {
@@ -138,6 +164,16 @@ func TestCustomerMistakesAreNamed(t *testing.T) {
 	}
 	if n := len(b.accounts()); n != 0 {
 		t.Errorf("%d changes were stored", n)
+	}
+}
+
+func TestOverridesOfASumMayHaveFractions(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.want(200, "PUT", "/v1/customers/acme", `{"overrides":{"tokens":{"limit":1.5},"api":{"limit":2.0}}}`)
+	o := b.accounts()[0].Overrides
+	if o["tokens"].Limit.String() != "1.5" || o["api"].Limit.String() != "2" {
+		t.Errorf("%+v", o)
 	}
 }
 
@@ -198,6 +234,9 @@ func TestListCustomers(t *testing.T) {
 	b.cache.set(blocked("c08", "api"))
 	pro := events.Decision{Customer: "c04", Feature: "api", Allowed: true, Reason: events.Unlimited, Plan: "pro"}
 	b.cache.set(pro)
+	barred := blocked("c02", "tokens")
+	barred.Reason = events.NotInPlan
+	b.cache.set(barred)
 
 	list := func(query string) string {
 		var ids []string
@@ -220,7 +259,8 @@ func TestListCustomers(t *testing.T) {
 		"":                 "c00 c02 c04 c06 c08 sleepy c01 c03 c05 c07 c09",
 		"near=0.8":         "c08 c01 c09",
 		"near=0.8&limit=1": "c08 c01 c09",
-		"blocked=true":     "c08",
+		"blocked=true":     "c02 c08",
+		"blocked=false":    "c00 c04 c06 sleepy c01 c03 c05 c07 c09",
 		"plan=pro":         "c04 sleepy",
 		"plan=free":        "c00 c02 c06 c08 c01 c03 c05 c07 c09",
 		"idle=14d":         "sleepy",

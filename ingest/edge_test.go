@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
@@ -117,6 +118,28 @@ func TestStripeWebhook(t *testing.T) {
 	ok(t, b.js.DeleteStream(t.Context(), "BILLING"))
 	b.want(503, "POST", "/webhooks/stripe", body, "Stripe-Signature: good")
 	b.want(404, "POST", "/webhooks/resend", body)
+}
+
+func TestResendWebhook(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, func(o *Options) {
+		o.Resend = func(_ http.ResponseWriter, r *http.Request) (int, error) {
+			switch r.Header.Get("svix-id") {
+			case "good":
+				return http.StatusNoContent, nil
+			case "unlucky":
+				return http.StatusServiceUnavailable, errors.New("not stored")
+			}
+			return http.StatusBadRequest, errors.New("the signature is missing")
+		}
+	})
+	b.want(204, "POST", "/webhooks/resend", "{}", "svix-id: good")
+	if p := b.want(400, "POST", "/webhooks/resend", "{}").json(t); p["detail"] != "the signature is missing" {
+		t.Errorf("%v", p)
+	}
+	if a := b.want(503, "POST", "/webhooks/resend", "{}", "svix-id: unlucky"); a.header.Get("Retry-After") != "5" {
+		t.Errorf("%v", a.header)
+	}
 }
 
 func TestPublicHandlerIsSmall(t *testing.T) {

@@ -235,7 +235,7 @@ func (b *bench) accounts() []events.Account {
 }
 
 // owner answers queries as the owner of all partitions of a role.
-func (b *bench) owner(role string, reply func(customer string) any) {
+func (b *bench) owner(role string, reply func(customer string) any) (stop func()) {
 	b.t.Helper()
 	sub, err := b.nc.Subscribe("query."+role+".*", func(m *nats.Msg) {
 		var q struct{ Customer string }
@@ -249,6 +249,8 @@ func (b *bench) owner(role string, reply func(customer string) any) {
 		_ = m.Respond(body)
 	})
 	ok(b.t, err)
-	b.t.Cleanup(func() { _ = sub.Unsubscribe() })
+	stop = func() { _ = sub.Unsubscribe() }
+	b.t.Cleanup(stop)
 	ok(b.t, b.nc.Flush())
+	return stop
 }

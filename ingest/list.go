@@ -24,8 +24,8 @@ const (
 
 // filter is what a list shows.
 type filter struct {
-	near    int  // percent of a limit; 0: any
-	blocked bool // some feature is at its limit
+	near    int   // percent of a limit; 0: any
+	blocked *bool // some feature may not be used; nil: any
 	plan    string
 	idle    time.Duration // paying, without usage for so long; 0: any
 	limit   int
@@ -56,12 +56,12 @@ func parseFilter(q url.Values) (filter, error) {
 		}
 		f.near = int(n.Units)*100 + int(n.Nanos/10_000_000)
 	}
-	switch v := q.Get("blocked"); v {
-	case "", "false":
-	case "true", "1":
-		f.blocked = true
-	default:
-		return f, badRequest("`blocked` %.20q is neither true nor false", v)
+	if v := q.Get("blocked"); v != "" {
+		blocked, err := strconv.ParseBool(v)
+		if err != nil {
+			return f, badRequest("`blocked` %.20q is neither true nor false", v)
+		}
+		f.blocked = &blocked
 	}
 	if v := q.Get("idle"); v != "" {
 		days, err := strconv.Atoi(strings.TrimSuffix(v, "d"))
@@ -223,7 +223,7 @@ func (l *lister) show(c *events.Customer, windows []events.Window) {
 	if l.near > 0 && !slices.ContainsFunc(v.Usage, l.isNear) {
 		return
 	}
-	if l.blocked && !slices.ContainsFunc(v.Decisions, func(d events.Decision) bool { return !d.Allowed && d.Reason != events.NotInPlan }) {
+	if l.blocked != nil && *l.blocked != slices.ContainsFunc(v.Decisions, func(d events.Decision) bool { return !d.Allowed }) {
 		return
 	}
 	l.found = append(l.found, v)

@@ -11,7 +11,9 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/plan"
 	"github.com/tidegate-io/tidegate/internal/stream"
+	"github.com/tidegate-io/tidegate/internal/window"
 )
 
 // ownerTimeout is how long an owner's answer is waited for before the
@@ -127,4 +129,16 @@ func current(windows []events.Window, feature string, now time.Time) (events.Win
 
 func isCurrent(w *events.Window, now time.Time) bool {
 	return w.Start.IsZero() || !now.Before(w.Start) && now.Before(w.End)
+}
+
+// span is when a window runs, as decisions tell it. A rolling one has no end,
+// and begins later all the time; its document is dated by when it was written.
+func span(g *plan.Gate, w *events.Window, now time.Time) (start, end *time.Time) {
+	switch {
+	case !w.Start.IsZero():
+		return pointer(w.Start), pointer(w.End)
+	case w.End.IsZero() || g.Window.Kind != window.Rolling: // none, or of a former configuration
+		return nil, nil
+	}
+	return pointer(now.Add(-g.Window.Length()).Truncate(time.Millisecond)), nil
 }

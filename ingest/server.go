@@ -83,8 +83,9 @@ type Options struct {
 	// event's id and type; nil refuses webhooks, as without a secret none can be
 	// trusted. The sender is told its error.
 	Verify func(payload []byte, header string) (id, typ string, err error)
-	// Resend handles the mail provider's webhooks; nil: there are none.
-	Resend http.Handler
+	// Resend takes the mail provider's webhooks; nil: there are none. It returns
+	// the status to answer with, and for a refusal why; the sender is told both.
+	Resend func(w http.ResponseWriter, r *http.Request) (status int, err error)
 	// LinkSecret is what mailed links are signed with; empty refuses all.
 	LinkSecret []byte
 	// Upgrade makes the page where a customer pays, at the moment of the click;

@@ -27,7 +27,7 @@ type view struct {
 	Decisions      []events.Decision          `json:"decisions"`
 }
 
-// usageView is a running window. A rolling one has no start and no end.
+// usageView is a running window, dated as the decision about it is.
 type usageView struct {
 	Feature     string           `json:"feature"`
 	WindowStart *time.Time       `json:"window_start"`
@@ -101,10 +101,14 @@ func (s *Server) compose(c *plan.Catalog, id string, st standing, u usageOf) vie
 			v.Decisions[at] = dated(refine(g, v.Decisions[at], u, now), now)
 		} else {
 			at = len(v.Decisions)
-			v.Decisions = append(v.Decisions, s.decide(c, g, id, planName, st.Customer.Overrides, &w, u.AsOf, now))
+			v.Decisions = append(v.Decisions, decide(c, g, id, planName, st.Customer.Overrides, w, u.AsOf, now))
+		}
+		if s.off(g.Feature) {
+			v.Decisions[at] = allowedByOff(v.Decisions[at])
 		}
 		if open {
-			v.Usage = append(v.Usage, usageView{g.Feature, pointer(w.Start), pointer(w.End), w.Used, v.Decisions[at].Limit})
+			start, end := span(g, &w, now)
+			v.Usage = append(v.Usage, usageView{g.Feature, start, end, w.Used, v.Decisions[at].Limit})
 		}
 	}
 	slices.SortFunc(v.Decisions, func(a, b events.Decision) int { return strings.Compare(a.Feature, b.Feature) })
@@ -112,19 +116,31 @@ func (s *Server) compose(c *plan.Catalog, id string, st standing, u usageOf) vie
 	return v
 }
 
-func (s *Server) decide(c *plan.Catalog, g *plan.Gate, id, planName string, overrides map[string]events.Override, w *events.Window, asOf, now time.Time) events.Decision {
+func decide(c *plan.Catalog, g *plan.Gate, id, planName string, overrides map[string]events.Override, w events.Window, asOf, now time.Time) events.Decision {
 	var o *events.Override
 	if own, ok := overrides[g.Feature]; ok {
 		o = &own
 	}
-	d := plan.Decide(c, g, id, planName, o, plan.Usage{Start: w.Start, End: w.End, Used: w.Used, UnblocksAt: w.End, AsOf: asOf}, now)
-	if gates, ok := s.Decisions.Gates(); ok {
-		for i := range gates.Gates {
-			if gates.Gates[i].Feature == g.Feature && gates.Gates[i].Off {
-				d.Allowed, d.Reason, d.WouldBlock = true, events.GateOff, false
-			}
-		}
+	usage := plan.Usage{Start: w.Start, End: w.End, Used: w.Used, UnblocksAt: w.End, AsOf: asOf}
+	if w.Start.IsZero() { // rolling, or none: when it falls below the limit is not known here
+		usage.End, usage.UnblocksAt = time.Time{}, time.Time{}
 	}
+	d := plan.Decide(c, g, id, planName, o, usage, now)
+	d.WindowStart, d.WindowEnd = span(g, &w, now)
+	return d
+}
+
+// off says whether a gate is switched off. Only the owner of one partition
+// knows the switches, and tells them to all with the gates.
+func (s *Server) off(feature string) bool {
+	gates, _ := s.Decisions.Gates()
+	i := slices.IndexFunc(gates.Gates, func(g events.Gate) bool { return g.Feature == feature })
+	return i >= 0 && gates.Gates[i].Off
+}
+
+// allowedByOff is what apps make of d while the gate is off.
+func allowedByOff(d events.Decision) events.Decision {
+	d.Allowed, d.WouldBlock, d.Reason, d.UnblocksAt, d.Message = true, false, events.GateOff, nil, ""
 	return d
 }
 

@@ -93,6 +93,14 @@ func (s *Server) resendWebhook(w http.ResponseWriter, r *http.Request) error {
 	if s.Resend == nil {
 		return &problem{Status: http.StatusNotFound, Detail: "webhooks of the mail provider are not configured"}
 	}
-	s.Resend.ServeHTTP(w, r)
+	status, err := s.Resend(w, r)
+	if err != nil {
+		p := &problem{Status: status, Detail: err.Error()}
+		if status == http.StatusServiceUnavailable {
+			p.Retry = 5
+		}
+		return p
+	}
+	w.WriteHeader(status)
 	return nil
 }

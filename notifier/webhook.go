@@ -24,7 +24,7 @@ const keyTag = "tidegate_key"
 // maxWebhook bounds a webhook's body: a report without the mail itself.
 const maxWebhook = 256 << 10
 
-// ResendWebhook is the handler of POST /webhooks/resend: it turns what Resend
+// ResendWebhook takes what is posted to /webhooks/resend: it turns what Resend
 // reports of a mail into changes of the customer. It may run in another process
 // than the notifier. Mails that are not ours are passed over.
 type ResendWebhook struct {
@@ -47,36 +47,31 @@ func CheckWebhookSecret(secret string) error {
 	return nil
 }
 
-// ServeHTTP implements http.Handler. Only what is stored is answered with 2xx:
-// Resend sends again what is not.
-func (h *ResendWebhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+// Receive takes one report and returns the status to answer with, and for a
+// refusal why, which Resend may be told. Only what is stored has a status of
+// 2xx: Resend sends again what has another.
+func (h *ResendWebhook) Receive(w http.ResponseWriter, r *http.Request) (status int, err error) {
 	id := r.Header.Get("svix-id")
 	if id == "" || r.Header.Get("svix-timestamp") == "" || r.Header.Get("svix-signature") == "" { // before anything is read
-		http.Error(w, "the signature is missing", http.StatusBadRequest)
-		return
+		return http.StatusBadRequest, errors.New("the signature is missing")
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxWebhook))
 	if err != nil {
-		http.Error(w, "the body cannot be read", http.StatusBadRequest)
-		return
+		return http.StatusBadRequest, errors.New("the body cannot be read")
 	}
 	if err := h.verify(r.Header, body); err != nil {
 		h.Log.Warn("webhook_refused", "provider", "resend", "error", err)
-		http.Error(w, "the signature is not valid, or older than 5 minutes", http.StatusBadRequest)
-		return
+		return http.StatusBadRequest, errors.New("the signature is not valid, or older than 5 minutes")
 	}
 	var e resendEvent
 	if err := json.Unmarshal(body, &e); err != nil {
-		http.Error(w, "the body is no event", http.StatusBadRequest)
-		return
+		return http.StatusBadRequest, errors.New("the body is no event")
 	}
 	if err := h.take(r.Context(), id, &e); err != nil {
 		h.Log.Warn("webhook_not_stored", "provider", "resend", "id", id, "error", err)
-		w.Header().Set("Retry-After", "5")
-		http.Error(w, "not stored, send it again", http.StatusServiceUnavailable)
-		return
+		return http.StatusServiceUnavailable, errors.New("not stored, send it again")
 	}
-	w.WriteHeader(http.StatusNoContent)
+	return http.StatusNoContent, nil
 }
 
 func (h *ResendWebhook) verify(header http.Header, body []byte) error {

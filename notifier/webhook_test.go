@@ -52,6 +52,16 @@ func (b *bench) hook() *ResendWebhook {
 	}
 }
 
+// answered has h receive r, and returns the status. Refusals say why.
+func answered(t testing.TB, h *ResendWebhook, r *http.Request) int {
+	t.Helper()
+	status, err := h.Receive(httptest.NewRecorder(), r)
+	if (err == nil) != (status == http.StatusNoContent) {
+		t.Errorf("status %d, error %v", status, err)
+	}
+	return status
+}
+
 func TestReports(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -77,10 +87,8 @@ func TestReports(t *testing.T) {
 			key := b.reach("api")
 			b.untilState(key, events.MailSent)
 			for range 2 { // it may come twice
-				w := httptest.NewRecorder()
-				b.hook().ServeHTTP(w, signed(event(c.typ, key, c.more), time.Now()))
-				if w.Code != http.StatusNoContent {
-					t.Fatalf("%d: %s", w.Code, w.Body)
+				if status := answered(t, b.hook(), signed(event(c.typ, key, c.more), time.Now())); status != http.StatusNoContent {
+					t.Fatal(status)
 				}
 			}
 			n := b.notification(key)
@@ -103,12 +111,11 @@ func TestRepeatedReport(t *testing.T) {
 	key := b.reach("api")
 	b.untilState(key, events.MailSent)
 	bounced := event("email.bounced", key, `,"bounce":{"type":"Permanent","message":"no such user"}`)
-	b.hook().ServeHTTP(httptest.NewRecorder(), signed(bounced, time.Now()))
+	answered(t, b.hook(), signed(bounced, time.Now()))
 	b.account(events.Account{Suppress: ptr("")})
-	w := httptest.NewRecorder()
-	b.hook().ServeHTTP(w, signed(bounced, time.Now()))
-	if why := b.p.known("acme").Suppressed; why != "" || w.Code != http.StatusNoContent {
-		t.Errorf("suppressed %q, %d", why, w.Code)
+	status := answered(t, b.hook(), signed(bounced, time.Now()))
+	if why := b.p.known("acme").Suppressed; why != "" || status != http.StatusNoContent {
+		t.Errorf("suppressed %q, %d", why, status)
 	}
 }
 
@@ -154,7 +161,7 @@ func TestReportSettlesWhatIsUncertain(t *testing.T) {
 	if c, _ := b.conversion("acme/sub_1"); c.MailedAt != nil {
 		t.Errorf("conversion %+v", c)
 	}
-	b.hook().ServeHTTP(httptest.NewRecorder(), signed(event("email.sent", key, ""), time.Now()))
+	answered(t, b.hook(), signed(event("email.sent", key, ""), time.Now()))
 	if n := b.notification(key); n.State != events.MailSent || !at(n.SentAt).Equal(noon.Add(time.Hour)) || n.Error != "" {
 		n.Body = nil
 		t.Errorf("document %+v", n)
@@ -172,10 +179,9 @@ func TestReportInsteadOfAnAnswer(t *testing.T) {
 	b.resend.after = cut
 	key := b.reach("api")
 	b.until(key, "tried", func(n *events.Notification) bool { return n.Error != "" })
-	w := httptest.NewRecorder()
-	b.hook().ServeHTTP(w, signed(event("email.delivered", key, ""), time.Now()))
+	status := answered(t, b.hook(), signed(event("email.delivered", key, ""), time.Now()))
 	if n := b.notification(key); n.State != events.MailDelivered || n.SentAt == nil || n.NextAt != nil || n.Error != "" {
-		t.Errorf("%s: %+v", n.State, w)
+		t.Errorf("%s: %d", n.State, status)
 	}
 	b.advance(time.Hour)
 	b.quiet()
@@ -204,10 +210,8 @@ func TestWebhookRefusals(t *testing.T) {
 		"no JSON":      {signed("{", time.Now()), http.StatusBadRequest},
 		"too long":     {signed(strings.Repeat(" ", maxWebhook+1), time.Now()), http.StatusBadRequest},
 	} {
-		w := httptest.NewRecorder()
-		b.hook().ServeHTTP(w, c.r)
-		if w.Code != c.want {
-			t.Errorf("%s: %d, want %d", name, w.Code, c.want)
+		if status := answered(t, b.hook(), c.r); status != c.want {
+			t.Errorf("%s: %d, want %d", name, status, c.want)
 		}
 	}
 	none := signed(good, time.Now())
@@ -220,19 +224,16 @@ func TestWebhookRefusals(t *testing.T) {
 		"empty signature": {b.hook(), none, http.StatusBadRequest},
 		"no secret":       {&ResendWebhook{Log: slog.New(slog.DiscardHandler)}, signed(good, time.Now()), http.StatusBadRequest},
 	} {
-		w := httptest.NewRecorder()
-		if c.h.ServeHTTP(w, c.r); w.Code != c.want {
-			t.Errorf("%s: %d, want %d", name, w.Code, c.want)
+		if status := answered(t, c.h, c.r); status != c.want {
+			t.Errorf("%s: %d, want %d", name, status, c.want)
 		}
 	}
 	if len(b.store.notifications) != 0 {
 		t.Error("something was stored")
 	}
 	b.store.breakWith(func(string) error { return errAway })
-	w := httptest.NewRecorder()
-	b.hook().ServeHTTP(w, signed(good, time.Now()))
-	if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
-		t.Errorf("store away: %d", w.Code)
+	if status := answered(t, b.hook(), signed(good, time.Now())); status != http.StatusServiceUnavailable {
+		t.Errorf("store away: %d", status)
 	}
 	b.store.breakWith(nil)
 }
@@ -257,10 +258,8 @@ func FuzzWebhook(f *testing.F) {
 				}
 				return nil
 			}}
-		w := httptest.NewRecorder()
-		h.ServeHTTP(w, signed(body, time.Now()))
-		if published && w.Code != http.StatusNoContent || w.Code >= 500 {
-			t.Errorf("%d", w.Code)
+		if status := answered(t, h, signed(body, time.Now())); published && status != http.StatusNoContent || status >= 500 {
+			t.Errorf("%d", status)
 		}
 	})
 }

@@ -108,7 +108,7 @@ func (c *usageCmd) Run(e *env) error {
 func (v *customerView) digest() string {
 	s := v.Plan
 	for _, u := range v.Usage {
-		s += fmt.Sprint(u.Feature, u.Start, u.Used, u.Limit)
+		s += fmt.Sprint(u.Feature, u.End, u.Used, u.Limit) // a rolling window's start moves
 	}
 	for _, d := range v.Decisions {
 		s += fmt.Sprint(d.Feature, d.Allowed, d.Reason)

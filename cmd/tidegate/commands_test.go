@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -291,5 +292,25 @@ func watches(t *testing.T) {
 	interrupt()
 	if code := <-ended; code != exitOK {
 		t.Errorf("usage --watch: exit %d: %s", code, stderr.String())
+	}
+}
+
+// A rolling window begins later all the time, which is no change.
+func TestUsageIsPrintedAgainWhenItChanged(t *testing.T) {
+	t.Parallel()
+	shown := func(start, end, used string) string {
+		var v customerView
+		body := fmt.Sprintf(`{"plan":"free","usage":[{"feature":"api","window_start":%q,"window_end":%s,"used":%s,"limit":10}]}`, start, end, used)
+		if err := json.Unmarshal([]byte(body), &v); err != nil {
+			t.Fatal(err)
+		}
+		return v.digest()
+	}
+	const first, second = "2026-03-01T00:00:00Z", "2026-03-01T00:00:01Z"
+	if shown(first, "null", "1") != shown(second, "null", "1") {
+		t.Error("a rolling window is printed every second")
+	}
+	if shown(first, "null", "1") == shown(first, "null", "2") || shown(first, `"2026-03-31T00:00:00Z"`, "1") == shown(first, `"2026-04-30T00:00:00Z"`, "1") {
+		t.Error("a change is not printed")
 	}
 }

@@ -41,6 +41,9 @@ func (in *installation) reports(kind, key, secret string) int {
 		in.t.Fatal(err)
 	}
 	_ = resp.Body.Close()
+	if ct := resp.Header.Get("Content-Type"); resp.StatusCode >= 400 && ct != "application/problem+json" {
+		in.t.Errorf("%d with content type %q", resp.StatusCode, ct)
+	}
 	return resp.StatusCode
 }
 

@@ -134,7 +134,7 @@ func (a *app) sender() (notifier.Sender, error) {
 }
 
 // resendWebhook takes what Resend reports of mails; nil without a secret.
-func (a *app) resendWebhook() http.Handler {
+func (a *app) resendWebhook() func(http.ResponseWriter, *http.Request) (int, error) {
 	if len(a.set.ResendSecrets) == 0 {
 		return nil
 	}
@@ -143,7 +143,7 @@ func (a *app) resendWebhook() http.Handler {
 			a.log.Error("reports_of_mails_will_be_refused", "error", fmt.Errorf("RESEND_WEBHOOK_SECRET: %w", err))
 		}
 	}
-	return &notifier.ResendWebhook{
+	hook := &notifier.ResendWebhook{
 		Secrets: a.set.ResendSecrets, Find: a.store.Notification, Log: a.log,
 		Publish: func(ctx context.Context, id string, account *events.Account) error {
 			b, err := json.Marshal(account)
@@ -155,6 +155,7 @@ func (a *app) resendWebhook() http.Handler {
 			return err
 		},
 	}
+	return hook.Receive
 }
 
 // newest reads decisions from the bucket itself.

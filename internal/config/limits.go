@@ -110,7 +110,7 @@ func number(v string, m plan.Meter) (events.Value, string) {
 			return n, "is no limit: did you mean " + word + "?"
 		}
 		return n, "is no limit: it must be " + wantLimit + "; numbers have at most 9 decimal places and lie below 9.2e18"
-	case n.Nanos != 0 && m.Aggregate != plan.Sum && m.Aggregate != plan.Max:
+	case n.Nanos != 0 && m.Aggregate.Whole():
 		return n, "has a fraction, but " + string(m.Aggregate) + " counts whole uses: only sum and max have fractions"
 	case m.Aggregate == plan.Unique && n.Cmp(events.Count(int64(m.Cap))) > 0 && m.Cap > 0:
 		return n, "is above the meter's cap of " + events.Count(int64(m.Cap)).String() + " different values: it could never be reached; raise meter.cap"

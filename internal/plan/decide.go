@@ -14,7 +14,7 @@ type Usage struct {
 	// UnblocksAt is when the total will fall below a limit by itself: End, or
 	// for a rolling window the moment its buckets have fallen out. Zero: unknown.
 	UnblocksAt time.Time
-	AsOf       time.Time
+	AsOf       time.Time // zero: without usage, the decision is as of the moment it is made
 }
 
 // Decide is the decision about a customer on the named plan ("": the default
@@ -26,6 +26,9 @@ func Decide(c *Catalog, g *Gate, customer, planName string, o *events.Override, 
 		Customer: customer, Feature: g.Feature, Plan: p.Name, Allowed: true,
 		WindowStart: pointer(u.Start), WindowEnd: pointer(u.End),
 		UpgradeURL: g.UpgradeURL, DecidedAt: now.UTC(), AsOf: u.AsOf.UTC(), Used: events.Some(u.Used),
+	}
+	if u.AsOf.IsZero() {
+		d.AsOf = d.DecidedAt
 	}
 	limit, overridden := effective(g.LimitOf(p.Name), o, u, now)
 	switch {

@@ -106,6 +106,9 @@ func TestDecide(t *testing.T) {
 func TestACustomerWithoutUsageHasNoWindow(t *testing.T) {
 	cat := catalog()
 	d := Decide(cat, &cat.Gates[0], "acme", "", &events.Override{Grant: value(5), At: moment(0)}, Usage{}, start)
+	if !d.AsOf.Equal(start) {
+		t.Errorf("as of %s, want the moment of deciding", d.AsOf)
+	}
 	if !d.Allowed || d.Plan != "free" || d.WindowStart != nil || d.WindowEnd != nil || d.Limit != events.Some(events.Count(105)) {
 		t.Errorf("%+v", d)
 	}

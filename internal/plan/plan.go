@@ -56,6 +56,9 @@ const (
 	Unique Aggregate = "unique"
 )
 
+// Whole says whether totals, and so limits, have no fractions.
+func (a Aggregate) Whole() bool { return a != Sum && a != Max }
+
 // DefaultUniqueCap is how many different values a unique meter tells apart
 // unless configured otherwise.
 const DefaultUniqueCap = 10_000
