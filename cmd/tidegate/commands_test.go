@@ -29,7 +29,7 @@ func command(t testing.TB, stdin string, args ...string) (code int, stdout, stde
 // commands are all, each with arguments that a running dev answers well.
 var commands = []string{
 	"dev", "dev upgrade", "dev downgrade", "serve", "init", "config check", "send", "check", "usage", "top", "funnel",
-	"gate off", "gate on", "import", "import customers", "replay", "verify", "explain", "dead", "mail preview", "doctor",
+	"gate off", "gate on", "import", "import events", "import customers", "replay", "verify", "explain", "dead", "mail preview", "doctor",
 }
 
 func TestHelp(t *testing.T) {
@@ -53,6 +53,9 @@ func TestHelp(t *testing.T) {
 		if same != stdout {
 			t.Errorf("help %s differs from %s --help:\n%s", name, name, same)
 		}
+	}
+	if _, stdout, _ := command(t, "", "import", "--help"); !strings.Contains(stdout, "--mongo URI") || !strings.Contains(stdout, "import events --help") {
+		t.Errorf("import --help does not lead to its flags:\n%s", stdout)
 	}
 	if code, stdout, _ := command(t, "", "--version"); code != exitOK || strings.TrimSpace(stdout) != version {
 		t.Errorf("--version: exit %d: %s", code, stdout)

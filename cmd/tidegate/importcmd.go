@@ -17,6 +17,15 @@ type importCmd struct {
 	Customers importCustomersCmd `cmd:"" help:"Import customers: id, email, stripe_customer, anchor, plan, locale."`
 }
 
+// Help is what kong prints of the command without its default.
+func (importCmd) Help() string {
+	return `Events are meant unless it says customers:
+
+    tidegate import history.csv --map customer=user_id,time=at
+    tidegate import --mongo URI --collection C --map customer=user_id,time=at
+    tidegate import events --help    names all flags of events`
+}
+
 type importEventsCmd struct {
 	natsFlags
 	origin
@@ -155,10 +164,13 @@ func (c *importCustomersCmd) Run(e *env) error {
 	s := sender{env: e, api: a, path: "/v1/customers"}
 	s.unit = c.unit()
 	columns := func(head []string) error {
+		if err := m.columns(head); err != nil {
+			return err
+		}
 		if unused := m.unused(head); len(unused) > 0 {
 			_, _ = fmt.Fprintf(e.stderr, "not used: %s\n", printable(strings.Join(unused, ", ")))
 		}
-		return m.columns(head)
+		return nil
 	}
 	err = c.each(e, m, columns, func(line int, rec *record, err error) error {
 		var body []byte

@@ -15,7 +15,7 @@ import (
 type origin struct {
 	File       string   `arg:"" optional:"" help:"NDJSON or CSV file; - is standard input."`
 	Format     string   `help:"ndjson or csv (default: by the file's name)." enum:",ndjson,csv" default:""`
-	Map        []string `help:"Where the file or collection calls something otherwise: Tidegate's name first, such as customer=user_id,time=at,data.tokens=usage.total." placeholder:"NAME=COLUMN,..."`
+	Map        []string `help:"Where the file or collection calls something otherwise: Tidegate's name first, such as customer=user_id,time=at,data.tokens=usage.total." placeholder:"NAME=COLUMN"`
 	Mongo      string   `help:"Read documents of the app's own MongoDB, in place of a file (default with --collection: APP_MONGODB_URI)." placeholder:"URI"`
 	Collection string   `help:"Collection with a document for each event or customer."`
 	Database   string   `help:"Its database (default: the one that the URI names, else tidegate)."`
