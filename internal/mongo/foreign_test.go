@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -90,4 +91,31 @@ func TestEachDocument(t *testing.T) {
 	if _, err := r.Count(t.Context(), Place{Collection: "none"}); err == nil || !strings.Contains(err.Error(), "--collection") {
 		t.Errorf("a collection that is not there: %v", err)
 	}
+}
+
+// A server that goes away in the middle is an error, not the end.
+func TestEachWithoutServer(t *testing.T) {
+	t.Parallel()
+	server, database := testmongo.StartServer(t), testmongo.Database()
+	docs := make([]any, 1500)
+	for i := range docs {
+		docs[i] = bson.D{{Key: "_id", Value: int32(i)}}
+	}
+	db := raw(t, server.URI, database)
+	for part := range slices.Chunk(docs, 500) {
+		if _, err := db.Collection("uses").InsertMany(t.Context(), part); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n := 0
+	err := reader(t, server.URI, database).Each(t.Context(), Place{Collection: "uses"}, []string{"_id"}, func(map[string]any) error {
+		if n++; n == 1 {
+			server.Stop()
+		}
+		return nil
+	})
+	if err == nil || n == len(docs) || !strings.Contains(err.Error(), "APP_MONGODB_URI") {
+		t.Errorf("after %d documents: %v", n, err)
+	}
+	server.Restart(t) // for what the test leaves behind
 }
