@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -18,11 +17,7 @@ type appAddresses struct{ reader *mongo.Reader } // nil: there is no MongoDB
 // Tidegate unless another one is named; nil without any.
 func openAddresses(appURI, uri, database string) (*mongo.Reader, error) {
 	if appURI != "" {
-		r, err := mongo.OpenReader(appURI, "")
-		if err != nil {
-			return nil, fmt.Errorf("APP_MONGODB_URI: %w", err)
-		}
-		return r, nil
+		return mongo.OpenReader("APP_MONGODB_URI", appURI, "")
 	}
 	if uri == "" {
 		return nil, nil
@@ -30,7 +25,7 @@ func openAddresses(appURI, uri, database string) (*mongo.Reader, error) {
 	if database == "" {
 		database = mongo.DefaultDatabase // one in the URI is for authentication only
 	}
-	return mongo.OpenReader(uri, database)
+	return mongo.OpenReader("MONGODB_URI", uri, database)
 }
 
 func (a *app) appAddresses() (appAddresses, error) {

@@ -75,12 +75,23 @@ type statusError struct {
 	status int
 	after  string // Retry-After
 	text   string
+	// Of a batch without anything good: what is wrong with each.
+	rejected []rejected
+}
+
+// rejected is what an answer says of a part of a batch that was not taken.
+type rejected struct {
+	Index int
+	Error string
 }
 
 func (e *statusError) Error() string { return e.text }
 
 func apiError(resp *http.Response, body []byte) error {
-	var p struct{ Title, Detail string }
+	var p struct {
+		Title, Detail string
+		Rejected      []rejected
+	}
 	_ = json.Unmarshal(body, &p) // an answer that is no problem document is shown as it is
 	text := p.Detail
 	switch {
@@ -92,7 +103,7 @@ func apiError(resp *http.Response, body []byte) error {
 	if resp.StatusCode == http.StatusUnauthorized {
 		text += ": set TIDEGATE_API_KEY"
 	}
-	return &statusError{status: resp.StatusCode, after: resp.Header.Get("Retry-After"), text: text}
+	return &statusError{status: resp.StatusCode, after: resp.Header.Get("Retry-After"), text: text, rejected: p.Rejected}
 }
 
 func (a api) get(ctx context.Context, path string, q url.Values, out any) error {

@@ -30,7 +30,7 @@ func command(t testing.TB, stdin string, args ...string) (code int, stdout, stde
 // commands are all, each with arguments that a running dev answers well.
 var commands = []string{
 	"dev", "dev upgrade", "dev downgrade", "serve", "init", "config check", "send", "check", "usage", "top", "funnel",
-	"gate off", "gate on", "import", "import customers", "replay", "verify", "explain", "dead", "mail preview", "doctor",
+	"gate off", "gate on", "import", "import events", "import customers", "replay", "verify", "explain", "dead", "mail preview", "doctor",
 }
 
 func TestHelp(t *testing.T) {
@@ -54,6 +54,9 @@ func TestHelp(t *testing.T) {
 		if same != stdout {
 			t.Errorf("help %s differs from %s --help:\n%s", name, name, same)
 		}
+	}
+	if _, stdout, _ := command(t, "", "import", "--help"); !strings.Contains(stdout, "--mongo URI") || !strings.Contains(stdout, "import events --help") {
+		t.Errorf("import --help does not lead to its flags:\n%s", stdout)
 	}
 	if code, stdout, _ := command(t, "", "--version"); code != exitOK || strings.TrimSpace(stdout) != version {
 		t.Errorf("--version: exit %d: %s", code, stdout)
@@ -89,6 +92,16 @@ func TestErrors(t *testing.T) {
 		{"send --type api --customer acme", exitFailed, "tidegate dev"},
 		{"verify", exitFailed, "NATS_URL"},
 		{"import history.ndjson", exitFailed, "NATS_URL"},
+		{"import", exitUsage, "FILE"},
+		{"import customers", exitUsage, "FILE"},
+		{"import history.ndjson --mongo mongodb://127.0.0.1:1 --collection c", exitUsage, "not both"},
+		{"import customers history.ndjson --collection c", exitUsage, "not both"},
+		{"import --mongo mongodb://127.0.0.1:1", exitUsage, "--collection"},
+		{"import --collection c --format csv", exitUsage, "--format"},
+		{"import customers --collection c", exitUsage, "APP_MONGODB_URI"},
+		{"import customers --collection c --mongo mongodb://", exitFailed, "--mongo"},
+		{"import history.ndjson --map custmer=user_id", exitUsage, "customer, id"},
+		{"import customers history.ndjson --map mail=x", exitUsage, "email"},
 		{"send none.ndjson", exitFailed, "none.ndjson"},
 		{"config check none.yaml", exitFailed, "none.yaml"},
 		{"--config there.yaml init", exitFailed, "--force"},

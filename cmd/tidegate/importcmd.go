@@ -1,12 +1,11 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
+	"strings"
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
@@ -18,11 +17,20 @@ type importCmd struct {
 	Customers importCustomersCmd `cmd:"" help:"Import customers: id, email, stripe_customer, anchor, plan, locale."`
 }
 
+// Help is what kong prints of the command without its default.
+func (importCmd) Help() string {
+	return `Events are meant unless it says customers:
+
+    tidegate import history.csv --map customer=user_id,time=at
+    tidegate import --mongo URI --collection C --map customer=user_id,time=at
+    tidegate import events --help    names all flags of events`
+}
+
 type importEventsCmd struct {
 	natsFlags
-	File   string `arg:"" help:"NDJSON or CSV file; - is standard input."`
-	Format string `help:"ndjson or csv (default: by the file's name)." enum:",ndjson,csv" default:""`
-	Source string `help:"Source of events that name none." default:"import"`
+	origin
+	Type   string `help:"Type of events that name none."`
+	Source string `help:"Source of events that name none (default: import, or import/COLLECTION)."`
 	DryRun bool   `help:"Only read and check."`
 }
 
@@ -31,140 +39,174 @@ type importEventsCmd struct {
 const importBatch = 10_000
 
 func (c *importEventsCmd) Run(e *env) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	cfg, err := e.loadConfig()
+	if err != nil {
+		return err
+	}
+	var meant []string // that meters read
+	for i := range cfg.Gates {
+		if path := cfg.Gates[i].Meter.Value; path != "" {
+			meant = append(meant, path)
+		}
+	}
+	m, err := parseMapping(c.Map, eventNames, meant...)
+	if err != nil {
+		return err
+	}
 	l, err := c.connect(e)
 	if err != nil {
 		return err
 	}
 	defer l.close()
-	in, err := e.open(c.File, c.Format)
-	if err != nil {
+	h := history{env: e, cmd: c, mapping: m, publisher: ingest.NewPublisher(l.js, l.names, l.partitions), ids: lineIDs{}, now: time.Now()}
+	h.unit = c.unit()
+	if err := c.each(e, m, m.columns, h.add); err != nil {
 		return err
 	}
-	defer in.finish()
-	publisher := ingest.NewPublisher(l.js, l.names, l.partitions)
-	var t tally
-	var batch []events.Event
-	flush := func() error {
-		if !c.DryRun && len(batch) > 0 {
-			for { // nothing is counted twice: the ids stay the same
-				err := publisher.Publish(e.ctx, batch, events.ImportToken)
-				if err == nil {
-					break
-				}
-				if !errors.Is(err, ingest.ErrUnavailable) || wait(e.ctx, "1") != nil {
-					return err
-				}
-			}
-		}
-		t.Accepted += len(batch)
-		batch = batch[:0]
-		return nil
-	}
-	ids := lineIDs{}
-	now := time.Now()
-	err = readEvents(in, in.format, func(line int, ev events.Event, raw []byte, err error) error {
-		if err == nil {
-			err = ev.Validate()
-		}
-		if err == nil && ev.Time.IsZero() {
-			err = errors.New("`time` is missing: history needs the time of each event")
-		}
-		if err == nil {
-			err = events.CheckTime(ev.Time, now, 0)
-		}
-		if err != nil {
-			t.reject(line, err)
-			return nil
-		}
-		if ev.ID == "" {
-			ev.ID = ids.next(raw)
-		}
-		if ev.Source == "" {
-			ev.Source = c.Source
-		}
-		if batch = append(batch, ev); len(batch) < importBatch {
-			return nil
-		}
-		return flush()
-	})
-	if err == nil {
-		err = flush()
-	}
-	if err != nil {
+	if err := h.flush(); err != nil {
 		return err
 	}
 	verb := "imported"
 	if c.DryRun {
 		verb = "could import"
 	}
-	return e.report(&t, verb)
+	return e.report(&h.tally, verb)
+}
+
+// history publishes events of any age.
+type history struct {
+	tally
+	env       *env
+	cmd       *importEventsCmd
+	mapping   *mapping
+	publisher *ingest.Publisher
+	ids       lineIDs
+	now       time.Time
+	batch     []events.Event
+}
+
+func (h *history) add(line int, rec *record, err error) error {
+	var ev events.Event
+	if err == nil {
+		ev, err = h.event(rec)
+	}
+	if err != nil {
+		h.reject(line, rec.named(err))
+		return nil
+	}
+	if h.batch = append(h.batch, ev); len(h.batch) < importBatch {
+		return nil
+	}
+	return h.flush()
+}
+
+func (h *history) event(rec *record) (events.Event, error) {
+	ev, raw, err := h.mapping.event(rec)
+	if err != nil {
+		return ev, err
+	}
+	ev.Type = cmp.Or(ev.Type, h.cmd.Type)
+	ev.Source = cmp.Or(ev.Source, h.cmd.Source, h.cmd.source())
+	switch {
+	case ev.Type == "":
+		return ev, errors.New("`type` is missing: give --type for all events, or --map type=… for the name of what holds it")
+	case ev.Subject == "":
+		return ev, errors.New("`subject` is missing: give --map customer=… for the name of what holds the customer")
+	case ev.Time.IsZero():
+		return ev, errors.New("`time` is missing: history needs the time of each event, give --map time=… for the name of what holds it")
+	}
+	if ev.ID == "" {
+		if rec.id != "" { // an _id could be another document's mapped id
+			return ev, fmt.Errorf("`id` is missing: there is nothing in %q, which --map names for it", h.mapping.from["id"])
+		}
+		ev.ID = h.ids.next(raw)
+	}
+	if err := ev.Validate(); err != nil {
+		return ev, err
+	}
+	return ev, events.CheckTime(ev.Time, h.now, 0)
+}
+
+func (h *history) flush() error {
+	for !h.cmd.DryRun && len(h.batch) > 0 { // nothing is counted twice: the ids stay the same
+		err := h.publisher.Publish(h.env.ctx, h.batch, events.ImportToken)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, ingest.ErrUnavailable) || wait(h.env.ctx, "1") != nil {
+			return err
+		}
+	}
+	h.Accepted += len(h.batch)
+	h.batch = h.batch[:0]
+	return nil
 }
 
 type importCustomersCmd struct {
-	File string `arg:"" help:"NDJSON file; - is standard input."`
+	origin
 }
 
 func (c *importCustomersCmd) Run(e *env) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	m, err := parseMapping(c.Map, customerNames)
+	if err != nil {
+		return err
+	}
 	a, err := connectAPI()
 	if err != nil {
 		return err
 	}
-	in, err := e.open(c.File, "ndjson")
+	s := sender{env: e, api: a, path: "/v1/customers"}
+	s.unit = c.unit()
+	columns := func(head []string) error {
+		if err := m.columns(head); err != nil {
+			return err
+		}
+		if unused := m.unused(head); len(unused) > 0 {
+			_, _ = fmt.Fprintf(e.stderr, "not used: %s\n", printable(strings.Join(unused, ", ")))
+		}
+		return nil
+	}
+	err = c.each(e, m, columns, func(line int, rec *record, err error) error {
+		var body []byte
+		if err == nil {
+			body, err = m.customer(rec)
+		}
+		if err != nil {
+			s.reject(line, rec.named(err))
+			return nil
+		}
+		return s.add(line, body)
+	})
+	if err == nil {
+		err = s.flush()
+	}
 	if err != nil {
 		return err
 	}
-	defer in.finish()
-	var t tally
-	var batch []json.RawMessage
-	var lines []int
-	flush := func() error {
-		if len(batch) == 0 {
-			return nil
+	return e.reportOf(&s.tally, "imported", "customers")
+}
+
+// customer is what the API is sent. A plan of the app's own documents does not
+// count unless it is mapped: it would hold whatever Stripe says.
+func (m *mapping) customer(r *record) ([]byte, error) {
+	if r.raw != nil && m.plain() {
+		if !json.Valid(r.raw) {
+			return nil, errors.New("not JSON")
 		}
-		body, err := json.Marshal(batch)
-		if err != nil {
-			return err
-		}
-		var answer struct {
-			Accepted int
-			Rejected []struct {
-				Index int
-				Error string
-			}
-		}
-		if err := a.do(e.ctx, http.MethodPost, "/v1/customers", "application/json", body, &answer); err != nil {
-			return err
-		}
-		t.Accepted += answer.Accepted
-		for _, r := range answer.Rejected {
-			t.reject(lines[r.Index], errors.New(r.Error))
-		}
-		batch, lines = batch[:0], lines[:0]
-		return nil
+		return r.raw, nil
 	}
-	scan := bufio.NewScanner(in)
-	scan.Buffer(nil, maxLine)
-	for line := 1; scan.Scan(); line++ {
-		b := bytes.TrimSpace(scan.Bytes())
-		if len(b) == 0 {
-			continue
-		}
-		if !json.Valid(b) {
-			t.reject(line, errors.New("not JSON"))
-			continue
-		}
-		batch, lines = append(batch, bytes.Clone(b)), append(lines, line)
-		if len(batch) == sendBatch {
-			if err := flush(); err != nil {
-				return err
+	if r.id != "" {
+		for _, name := range []string{"plan", "overrides"} {
+			if m.from[name] == "" {
+				delete(r.fields, name)
 			}
 		}
 	}
-	if err := scan.Err(); err != nil {
-		return fmt.Errorf("%s: %w", in.name, err)
-	}
-	if err := flush(); err != nil {
-		return err
-	}
-	return e.reportOf(&t, "imported", "customers")
+	return m.object(r)
 }

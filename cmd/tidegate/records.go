@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/csv"
 	"encoding/hex"
@@ -13,7 +14,9 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/schollz/progressbar/v3"
 
@@ -23,11 +26,19 @@ import (
 // maxLine bounds a line of NDJSON: an event and some room for spaces.
 const maxLine = 2 * events.MaxEventBytes
 
-// readEvents hands every event of r to f, with its line and the bytes that it
-// was read from, or why the line cannot be read. format is ndjson or csv.
-func readEvents(r io.Reader, format string, f func(line int, e events.Event, raw []byte, err error) error) error {
+// record is what a line, a row or a document says, by its own names.
+type record struct {
+	raw    []byte         // the line of NDJSON, until its fields are wanted
+	fields map[string]any // of others
+	csv    bool           // every value is text
+	id     string         // of a document: its _id
+}
+
+// readRecords hands every record of r to f, with its line, or why the line
+// cannot be read. format is ndjson or csv; head gets the columns of a CSV.
+func readRecords(r io.Reader, format string, head func([]string) error, f func(line int, rec *record, err error) error) error {
 	if format == "csv" {
-		return readCSV(r, f)
+		return readCSV(r, head, f)
 	}
 	in := bufio.NewReaderSize(r, maxLine)
 	for line := 1; ; line++ {
@@ -36,15 +47,13 @@ func readEvents(r io.Reader, format string, f func(line int, e events.Event, raw
 			for errors.Is(err, bufio.ErrBufferFull) { // skip the rest of it
 				_, err = in.ReadSlice('\n')
 			}
-			if ferr := f(line, events.Event{}, nil, fmt.Errorf("the line has more than %d bytes", maxLine)); ferr != nil {
+			if ferr := f(line, nil, fmt.Errorf("the line has more than %d bytes", maxLine)); ferr != nil {
 				return ferr
 			}
 			b = nil
 		}
 		if b = bytes.TrimSpace(b); len(b) > 0 {
-			raw := bytes.Clone(b)
-			e, derr := events.Decode(raw)
-			if ferr := f(line, e, raw, derr); ferr != nil {
+			if ferr := f(line, &record{raw: bytes.Clone(b)}, nil); ferr != nil {
 				return ferr
 			}
 		}
@@ -57,13 +66,16 @@ func readEvents(r io.Reader, format string, f func(line int, e events.Event, raw
 	}
 }
 
-// readCSV takes columns named like the attributes of an event; `customer` is
-// another name of subject, and every other column becomes a member of data.
-func readCSV(r io.Reader, f func(line int, e events.Event, raw []byte, err error) error) error {
+// readCSV takes the first line for the names of the columns.
+func readCSV(r io.Reader, columns func([]string) error, f func(line int, rec *record, err error) error) error {
 	in := csv.NewReader(r)
 	head, err := in.Read()
 	if err != nil {
 		return fmt.Errorf("CSV: the first line must name the columns: %w", err)
+	}
+	head[0] = strings.TrimPrefix(head[0], "\ufeff") // spreadsheets begin with it
+	if err := columns(head); err != nil {
+		return err
 	}
 	for {
 		cells, err := in.Read()
@@ -73,7 +85,7 @@ func readCSV(r io.Reader, f func(line int, e events.Event, raw []byte, err error
 		line, _ := in.FieldPos(0)
 		var wrong *csv.ParseError
 		if errors.As(err, &wrong) {
-			if ferr := f(wrong.Line, events.Event{}, nil, wrong.Err); ferr != nil {
+			if ferr := f(wrong.Line, nil, wrong.Err); ferr != nil {
 				return ferr
 			}
 			continue
@@ -81,41 +93,97 @@ func readCSV(r io.Reader, f func(line int, e events.Event, raw []byte, err error
 		if err != nil {
 			return err
 		}
-		e, raw, err := csvEvent(head, cells)
-		if ferr := f(line, e, raw, err); ferr != nil {
+		rec, err := rowRecord(head, cells)
+		if ferr := f(line, rec, err); ferr != nil {
 			return ferr
 		}
 	}
 }
 
-func csvEvent(head, cells []string) (events.Event, []byte, error) {
-	m, data := map[string]any{}, map[string]any{}
+// rowRecord has the cells that are not empty.
+func rowRecord(head, cells []string) (*record, error) {
+	rec := &record{fields: map[string]any{}, csv: true}
 	for i, name := range head {
-		v := cells[i]
-		switch {
-		case v == "":
-		case name == "customer":
-			m["subject"] = v
-		case name == "id", name == "source", name == "type", name == "subject", name == "time":
-			m[name] = v
-		default:
-			if _, err := events.ParseValue(v); err == nil && json.Valid([]byte(v)) {
-				data[name] = json.Number(v)
-			} else {
-				data[name] = v
-			}
+		if !utf8.ValidString(cells[i]) {
+			return nil, fmt.Errorf("column %q is not valid UTF-8: save the file as UTF-8", name)
+		}
+		if cells[i] != "" {
+			rec.fields[name] = cells[i]
 		}
 	}
-	if len(data) > 0 {
-		m["data"] = data
+	return rec, nil
+}
+
+// parse reads the fields of a line.
+func (r *record) parse() error {
+	if r.fields != nil {
+		return nil
 	}
-	raw, err := json.Marshal(m)
+	if !utf8.Valid(r.raw) {
+		return errors.New("not valid UTF-8")
+	}
+	in := json.NewDecoder(bytes.NewReader(r.raw))
+	in.UseNumber() // no rounding
+	err := in.Decode(&r.fields)
+	if err == nil {
+		if _, err = in.Token(); errors.Is(err, io.EOF) {
+			err = nil
+		} else {
+			err = errors.New("more follows it")
+		}
+	}
 	if err != nil {
-		return events.Event{}, nil, err
+		return fmt.Errorf("not a JSON object: %w", err)
 	}
-	e, err := events.Decode(raw)
+	return nil
+}
+
+// event is what a record says by way of the mapping, and the bytes that tell
+// records without an id apart: they don't depend on the mapping.
+func (m *mapping) event(r *record) (e events.Event, raw []byte, err error) {
+	if r.raw != nil && m.plain() {
+		e, err = events.Decode(r.raw)
+		return e, r.raw, err
+	}
+	body, err := m.object(r)
+	if err != nil {
+		return e, nil, err
+	}
+	raw = body
+	switch {
+	case r.raw != nil:
+		raw = r.raw
+	case r.csv && !m.plain():
+		if raw, err = sentEvents().object(r); err != nil {
+			return e, nil, err
+		}
+	}
+	e, err = events.Decode(body)
 	return e, raw, err
 }
+
+// object is what a record says by way of the mapping, as JSON.
+func (m *mapping) object(r *record) ([]byte, error) {
+	if err := r.parse(); err != nil {
+		return nil, err
+	}
+	out, err := m.named(r.fields)
+	if err != nil {
+		return nil, err
+	}
+	if r.id != "" && m.from["id"] == "" {
+		out["id"] = r.id
+	}
+	if m.names.data {
+		if err := m.setData(out, r.fields, r.csv); err != nil {
+			return nil, err
+		}
+	}
+	return json.Marshal(out)
+}
+
+// sentEvents is the mapping of what is called as Tidegate calls it.
+func sentEvents() *mapping { return &mapping{names: eventNames} }
 
 // input is a file, or standard input for "-", with a progress bar on a
 // terminal.
@@ -146,12 +214,20 @@ func (e *env) open(path, format string) (*input, error) {
 			in.format = "csv"
 		}
 	}
-	if f, ok := e.stderr.(*os.File); ok && isTerminal(f) {
-		in.bar = progressbar.NewOptions64(size, progressbar.OptionSetWriter(f), progressbar.OptionShowBytes(true),
-			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(), progressbar.OptionSetDescription(in.name))
+	if in.bar = e.bar(size, in.name, progressbar.OptionShowBytes(true)); in.bar != nil {
 		in.Reader = io.TeeReader(in.Reader, in.bar)
 	}
 	return in, nil
+}
+
+// bar shows progress on a terminal; elsewhere it is nil.
+func (e *env) bar(size int64, name string, more ...progressbar.Option) *progressbar.ProgressBar {
+	f, ok := e.stderr.(*os.File)
+	if !ok || !isTerminal(f) {
+		return nil
+	}
+	return progressbar.NewOptions64(size, append(more, progressbar.OptionSetWriter(f), progressbar.OptionThrottle(100*time.Millisecond),
+		progressbar.OptionClearOnFinish(), progressbar.OptionSetDescription(name))...)
 }
 
 func (in *input) finish() {
@@ -180,6 +256,7 @@ func (l lineIDs) next(raw []byte) string {
 type tally struct {
 	Accepted int       `json:"accepted"`
 	Rejected []refusal `json:"rejected"`
+	unit     string    // of what is counted; "" is a line
 }
 
 type refusal struct {
@@ -208,9 +285,10 @@ func (e *env) reportOf(t *tally, verb, what string) error {
 		return nil
 	}
 	const shown = 20
+	unit := cmp.Or(t.unit, "line")
 	for _, r := range t.Rejected[:min(len(t.Rejected), shown)] {
-		_, _ = fmt.Fprintf(e.stderr, "line %d: %s\n", r.Line, printable(r.Error))
+		_, _ = fmt.Fprintf(e.stderr, "%s %d: %s\n", unit, r.Line, printable(r.Error))
 	}
-	return fmt.Errorf("%d of %d %s were refused: correct those lines and run the command again, what was accepted is not counted twice",
-		len(t.Rejected), t.Accepted+len(t.Rejected), what)
+	return fmt.Errorf("%d of %d %s were refused: correct those %ss and run the command again, what was accepted is not counted twice",
+		len(t.Rejected), t.Accepted+len(t.Rejected), what, unit)
 }

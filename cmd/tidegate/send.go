@@ -34,7 +34,7 @@ func (c *sendCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	s := sender{env: e, api: a}
+	s := sender{env: e, api: a, path: "/v1/events"}
 	if c.File == "" {
 		err = c.one(&s)
 	} else {
@@ -87,7 +87,13 @@ func (c *sendCmd) file(e *env, s *sender) error {
 	}
 	defer in.finish()
 	ids := lineIDs{}
-	return readEvents(in, in.format, func(line int, ev events.Event, raw []byte, err error) error {
+	names := sentEvents()
+	return readRecords(in, in.format, names.columns, func(line int, rec *record, err error) error {
+		var ev events.Event
+		var raw []byte
+		if err == nil {
+			ev, raw, err = names.event(rec)
+		}
 		if err != nil {
 			s.reject(line, err)
 			return nil
@@ -102,19 +108,20 @@ func (c *sendCmd) file(e *env, s *sender) error {
 	})
 }
 
-// sender posts events in batches and repeats them, with their ids, while the
-// stream cannot take them.
+// sender posts events, or customers, in batches and repeats them, with their
+// ids, while the stream cannot take them.
 type sender struct {
 	tally
 	env   *env
 	api   api
+	path  string
 	lines []int
 	body  bytes.Buffer
 }
 
-func (s *sender) add(line int, event []byte) error {
+func (s *sender) add(line int, object []byte) error {
 	s.lines = append(s.lines, line)
-	s.body.Write(event)
+	s.body.Write(object)
 	s.body.WriteByte('\n')
 	if len(s.lines) < sendBatch && s.body.Len() < 4<<20 {
 		return nil
@@ -128,13 +135,10 @@ func (s *sender) flush() error {
 	}
 	var answer struct {
 		Accepted int
-		Rejected []struct {
-			Index int
-			Error string
-		}
+		Rejected []rejected
 	}
 	for {
-		err := s.api.do(s.env.ctx, http.MethodPost, "/v1/events", "application/x-ndjson", s.body.Bytes(), &answer)
+		err := s.api.do(s.env.ctx, http.MethodPost, s.path, "application/x-ndjson", s.body.Bytes(), &answer)
 		var status *statusError
 		if errors.As(err, &status) && status.status == http.StatusServiceUnavailable {
 			if werr := wait(s.env.ctx, status.after); werr != nil {
@@ -142,20 +146,18 @@ func (s *sender) flush() error {
 			}
 			continue
 		}
-		if errors.As(err, &status) && status.status == http.StatusBadRequest && len(s.lines) > 1 {
-			for _, line := range s.lines { // none was good
-				s.reject(line, err)
-			}
-			break
+		alone := len(s.lines) == 1 && s.Accepted+len(s.Rejected) == 0
+		if errors.As(err, &status) && len(status.rejected) > 0 && !alone { // none was good
+			answer.Rejected, err = status.rejected, nil
 		}
 		if err != nil {
 			return err
 		}
-		s.Accepted += answer.Accepted
-		for _, r := range answer.Rejected {
-			s.reject(s.lines[r.Index], errors.New(r.Error))
-		}
 		break
+	}
+	s.Accepted += answer.Accepted
+	for _, r := range answer.Rejected {
+		s.reject(s.lines[r.Index], errors.New(r.Error))
 	}
 	s.lines = s.lines[:0]
 	s.body.Reset()

@@ -48,9 +48,14 @@ func (f *natsFlags) url() string {
 	return "nats://127.0.0.1:4222"
 }
 
-func (f *natsFlags) connect(e *env) (*streams, error) {
+// loadConfig is the configuration, or the built-in one without a file.
+func (e *env) loadConfig() (*config.Config, error) {
 	set := settings{Config: e.Config, Dev: true}
-	cfg, err := set.loadConfig()
+	return set.loadConfig()
+}
+
+func (f *natsFlags) connect(e *env) (*streams, error) {
+	cfg, err := e.loadConfig()
 	if err != nil {
 		return nil, err
 	}

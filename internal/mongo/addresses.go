@@ -24,24 +24,24 @@ type Place struct {
 	Database, Collection, Key, Field string
 }
 
-// Reader reads mail addresses from the app's own collections. It never writes.
-// Its method is safe for concurrent use.
+// Reader reads the app's own collections: mail addresses, and whole ones for an
+// import. It never writes. Its methods are safe for concurrent use.
 type Reader struct {
 	store    Store // its connection and errors alone
 	database string
 }
 
-// OpenReader returns a reader of the server of uri. It does not wait for the
-// server. database is what a Place without one means; "" takes the one that
+// OpenReader returns a reader of the server of uri, which the user knows as what
+// the named setting holds. It does not wait for the server. database is what a Place without one means; "" takes the one that
 // uri names, else DefaultDatabase.
-func OpenReader(uri, database string) (*Reader, error) {
-	r := &Reader{store: Store{timeout: 5 * time.Second}, database: database}
+func OpenReader(setting, uri, database string) (*Reader, error) {
+	r := &Reader{store: Store{setting: setting, role: "read", timeout: 5 * time.Second}, database: database}
 	opts := options.Client().SetAppName("tidegate").
 		SetConnectTimeout(r.store.timeout).SetServerSelectionTimeout(r.store.timeout).
 		SetReadPreference(readpref.PrimaryPreferred()).SetMaxPoolSize(4).
 		ApplyURI(uri)
 	if err := opts.Validate(); err != nil {
-		return nil, uriError(uri, err)
+		return nil, uriError(setting, uri, err)
 	}
 	if r.database == "" {
 		r.database = DefaultDatabase
@@ -52,7 +52,7 @@ func OpenReader(uri, database string) (*Reader, error) {
 	r.store.hosts = opts.Hosts
 	client, err := driver.Connect(context.Background(), opts)
 	if err != nil {
-		return nil, uriError(uri, err)
+		return nil, uriError(setting, uri, err)
 	}
 	r.store.client = client
 	return r, nil
@@ -87,17 +87,26 @@ func (r *Reader) Address(ctx context.Context, p Place, customer string) (string,
 // Check says what is wrong with a place: the server does not answer, or has no
 // such collection.
 func (r *Reader) Check(ctx context.Context, p Place) error {
+	there, err := r.exists(ctx, &p)
+	if err == nil && !there {
+		err = fmt.Errorf("%s: name the right ones in `email_from`", r.absent(&p))
+	}
+	return err
+}
+
+func (r *Reader) exists(ctx context.Context, p *Place) (bool, error) {
 	ctx, cancel := r.store.bound(ctx)
 	defer cancel()
-	c := r.collection(&p)
+	c := r.collection(p)
 	names, err := c.Database().ListCollectionNames(ctx, bson.D{{Key: "name", Value: p.Collection}})
 	if err != nil {
-		return r.store.fail("list the collections of "+c.Database().Name(), err)
+		return false, r.store.fail("list the collections of "+c.Database().Name(), err)
 	}
-	if len(names) == 0 {
-		return fmt.Errorf("%s: database %q has no collection %q: name the right ones in `email_from`", r.store.where(), c.Database().Name(), p.Collection)
-	}
-	return nil
+	return len(names) > 0, nil
+}
+
+func (r *Reader) absent(p *Place) string {
+	return fmt.Sprintf("%s: database %q has no collection %q", r.store.where(), r.collection(p).Database().Name(), p.Collection)
 }
 
 func (r *Reader) collection(p *Place) *driver.Collection {

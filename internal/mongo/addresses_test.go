@@ -14,7 +14,7 @@ import (
 
 func reader(t *testing.T, uri, database string) *Reader {
 	t.Helper()
-	r, err := OpenReader(uri, database)
+	r, err := OpenReader("APP_MONGODB_URI", uri, database)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func TestReaderDatabase(t *testing.T) {
 			t.Errorf("%s: %s", uri, r.database)
 		}
 	}
-	if _, err := OpenReader("mongodb://ada:geheim@127.0.0.1:port", ""); err == nil || strings.Contains(err.Error(), "geheim") {
+	if _, err := OpenReader("--mongo", "mongodb://ada:geheim@127.0.0.1:port", ""); err == nil || !strings.HasPrefix(err.Error(), "--mongo is ") || strings.Contains(err.Error(), "geheim") {
 		t.Errorf("a bad URI: %v", err)
 	}
 }

@@ -15,8 +15,9 @@ import (
 // names that Tidegate did not make.
 var ErrForeign = errors.New("the database is someone else's")
 
-// ErrURI is returned by Open for a URI that no server can be reached by.
-var ErrURI = errors.New("MONGODB_URI is not valid")
+// ErrURI is returned by Open and OpenReader for a URI that no server can be
+// reached by.
+var ErrURI = errors.New("not a valid URI of MongoDB")
 
 // Codes of the server's errors.
 const (
@@ -34,11 +35,11 @@ func (s *Store) fail(doing string, err error) error {
 	case errors.Is(err, context.Canceled):
 		return fmt.Errorf("%s: %s: %w", s.where(), doing, err)
 	case hasCode(err, codeAuthenticationFailed) || strings.Contains(err.Error(), "auth error"):
-		return fmt.Errorf("%s: %s: the server refuses the user, check user, password and authSource in MONGODB_URI: %w", s.where(), doing, err)
+		return fmt.Errorf("%s: %s: the server refuses the user, check user, password and authSource in %s: %w", s.where(), doing, s.setting, err)
 	case hasCode(err, codeUnauthorized):
-		return fmt.Errorf("%s: %s: the user may not do that, give it the role readWrite on the database: %w", s.where(), doing, err)
+		return fmt.Errorf("%s: %s: the user may not do that, give it the role %s on the database: %w", s.where(), doing, s.role, err)
 	case driver.IsNetworkError(err), driver.IsTimeout(err), errors.As(err, &selection), errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("%s: %s: no answer, check that the server runs and that MONGODB_URI names it: %w", s.where(), doing, err)
+		return fmt.Errorf("%s: %s: no answer, check that the server runs and that %s names it: %w", s.where(), doing, s.setting, err)
 	}
 	return fmt.Errorf("%s: %s: %w", s.where(), doing, err)
 }
@@ -48,17 +49,17 @@ func hasCode(err error, code int) bool {
 	return errors.As(err, &server) && server.HasErrorCode(code)
 }
 
-// uriError tells what is wrong with a URI. The driver's text quotes parts of
+// uriError tells what is wrong with the URI that a setting holds. The driver's text quotes parts of
 // it, so it is only shown when it shows no secret.
-func uriError(uri string, err error) error {
+func uriError(setting, uri string, err error) error {
 	const advice = "it has the form mongodb://user:password@host:27017/?authSource=admin with user and password percent-encoded"
 	detail := strings.TrimPrefix(err.Error(), "error parsing uri: ")
 	for _, secret := range secrets(uri) {
 		if strings.Contains(detail, secret) {
-			return fmt.Errorf("%w: %s", ErrURI, advice)
+			return fmt.Errorf("%s is %w: %s", setting, ErrURI, advice)
 		}
 	}
-	return fmt.Errorf("%w: %s: %s", ErrURI, advice, detail)
+	return fmt.Errorf("%s is %w: %s: %s", setting, ErrURI, advice, detail)
 }
 
 // secrets are the parts of a URI, however broken, that nobody may see: user

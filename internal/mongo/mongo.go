@@ -57,6 +57,8 @@ type Options struct {
 type Store struct {
 	client  *driver.Client
 	hosts   []string
+	setting string // what holds the URI, for errors
+	role    string // that the user needs, for errors
 	bulk    int
 	page    int // documents that AllUsage reads with one command
 	timeout time.Duration
@@ -91,19 +93,19 @@ func open(ctx context.Context, uri, database string, o Options, monitor *event.C
 }
 
 func create(uri, database string, o Options, monitor *event.CommandMonitor) (*Store, error) {
-	s := &Store{bulk: max(o.BulkSize, 0), page: 1000, timeout: cmp.Or(o.Timeout, 10*time.Second), preparing: make(chan struct{}, 1)}
+	s := &Store{setting: "MONGODB_URI", role: "readWrite", bulk: max(o.BulkSize, 0), page: 1000, timeout: cmp.Or(o.Timeout, 10*time.Second), preparing: make(chan struct{}, 1)}
 	// What the URI says comes after, and wins.
 	opts := options.Client().SetAppName("tidegate").
 		SetConnectTimeout(s.timeout).SetServerSelectionTimeout(s.timeout).
 		SetWriteConcern(writeconcern.Majority()).SetMonitor(monitor).
 		ApplyURI(uri)
 	if err := opts.Validate(); err != nil {
-		return nil, uriError(uri, err)
+		return nil, uriError(s.setting, uri, err)
 	}
 	s.hosts = opts.Hosts
 	client, err := driver.Connect(context.Background(), opts) // waits for nobody
 	if err != nil {
-		return nil, uriError(uri, err)
+		return nil, uriError(s.setting, uri, err)
 	}
 	s.client = client
 	db := client.Database(cmp.Or(database, DefaultDatabase))
