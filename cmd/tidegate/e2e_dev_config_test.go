@@ -1,9 +1,11 @@
 package main
 
 import (
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -150,4 +152,35 @@ func TestOverrides(t *testing.T) {
 	d.decides("acme", events.Unlimited, 0) // a paid plan begins a window, and so does its end
 	d.put("acme", `{"plan":null}`)
 	d.decides("acme", events.WithinLimit, 0)
+}
+
+// TestAgainstLive names who would be blocked, and nobody else.
+func TestAgainstLive(t *testing.T) {
+	t.Parallel()
+	const exports = "  - feature: exports\n    condition: {limit: {free: 100}, period: 30d}\n"
+	d := newDevelopment(t, strings.Replace(small, "type: block", "type: shadow", 1)+exports)
+	for _, customer := range []string{"acme", "vip"} {
+		d.post("application/x-ndjson", ndjson(eventsOf(customer, "use", 12)), 12)
+	}
+	d.post("application/x-ndjson", ndjson(eventsOf("hooli", "use", 3)), 3)
+	for _, customer := range []string{"idle", "vip"} {
+		d.put(customer, `{"overrides":{"exports":{"limit":5}}}`)
+	}
+	d.put("vip", `{"overrides":{"api":{"limit":100}}}`)
+	path := filepath.Join(d.dir, "new.yaml")
+	write(t, path, small+strings.Replace(exports, "100", "none", 1)+"  - feature: reports\n    condition: {limit: {free: none}, period: 30d}\n")
+	want := "acme/api acme/exports acme/reports hooli/exports hooli/reports idle/reports vip/reports"
+	eventually(t, "all are named", func() error {
+		var pairs []string
+		var found []newlyBlocked
+		d.decoded(&found, "config", "check", path, "--against-live")
+		for _, b := range found {
+			pairs = append(pairs, b.Customer+"/"+b.Feature)
+		}
+		slices.Sort(pairs)
+		if got := strings.Join(pairs, " "); got != want {
+			return errors.New("named are " + got)
+		}
+		return nil
+	})
 }
