@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"text/tabwriter"
 
@@ -24,6 +25,12 @@ func (c *confCheckCmd) Run(e *env) error {
 	cfg, err := config.Load(path, os.LookupEnv)
 	if err != nil {
 		return err
+	}
+	if err := checkMails(cfg, mailSettings(cfg)); err != nil {
+		return err
+	}
+	if missing := missingTemplates(cfg); missing != "" {
+		_, _ = fmt.Fprintln(e.stderr, cfg.Refuse([]config.Problem{cfg.Problem("mail.templates", missing)}))
 	}
 	if c.AgainstLive {
 		return againstLive(e, cfg)

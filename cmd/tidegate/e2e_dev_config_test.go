@@ -184,3 +184,27 @@ func TestAgainstLive(t *testing.T) {
 		return nil
 	})
 }
+
+// TestTemplates holds that `config check` and the start want the same.
+func TestTemplates(t *testing.T) {
+	t.Parallel()
+	const prompt = "action: {type: block, upgrade_prompt: {template: upgrade_prompt}}"
+	text := "mail: {templates: ./templates}\n" + strings.Replace(small, "action: {type: block}", prompt, 1)
+	d := newDevelopment(t, text) // no such folder
+	d.says("mail_templates_missing")
+	code, stdout, stderr := d.command("", "config", "check", d.config)
+	if code != exitOK || !strings.Contains(stdout, "is valid") || !strings.HasPrefix(stderr, d.config+":1: mail.templates: there is no folder "+d.dir) {
+		t.Errorf("a missing folder: exit %d: %s%s", code, stdout, stderr)
+	}
+
+	path := filepath.Join(d.dir, "nudge.yaml")
+	write(t, path, strings.Replace(text, "template: upgrade_prompt", "template: nudge", 1))
+	code, stdout, stderr = d.command("", "config", "check", path)
+	if code != exitFailed || stdout != "" || !strings.HasPrefix(stderr, path+":13: gates[0].action.upgrade_prompt.template: ") || !strings.Contains(stderr, "add nudge.html") {
+		t.Errorf("a missing template: exit %d: %s%s", code, stdout, stderr)
+	}
+	p := startProcess(t, "dev", binary(t), nil, "dev", "--config", path, "--data", t.TempDir(), "--http", "127.0.0.1:0", "--nats", "127.0.0.1:-1")
+	if code := p.exit(patience); code != exitFailed || p.stderr.String() != stderr {
+		t.Errorf("the start says otherwise than %q: exit %d: %s", stderr, code, p.stderr.String())
+	}
+}
