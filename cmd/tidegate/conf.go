@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"text/tabwriter"
 
 	"github.com/tidegate-io/tidegate/internal/config"
@@ -22,7 +21,7 @@ func (c *confCheckCmd) Run(e *env) error {
 	if path == "" {
 		path = e.Config
 	}
-	cfg, err := config.Load(path, os.LookupEnv)
+	cfg, err := readConfig(path)
 	if err != nil {
 		return err
 	}

@@ -85,7 +85,7 @@ func TestBusyPorts(t *testing.T) {
 			t.Parallel()
 			addresses := map[string]string{"--http": "127.0.0.1:0", "--nats": "127.0.0.1:-1"}
 			addresses[flag] = busy.Addr().String()
-			args := []string{"dev", "--data", t.TempDir(), "--config", filepath.Join(t.TempDir(), "none.yaml")}
+			args := []string{"dev", "--data", t.TempDir()}
 			for f, addr := range addresses {
 				args = append(args, f, addr)
 			}
