@@ -170,8 +170,13 @@ func TestTemplateMistakes(t *testing.T) {
 			}
 		})
 	}
-	if _, err := previewOf(preview(filepath.Join(t.TempDir(), "none")), "", ""); err == nil || !strings.Contains(err.Error(), "mail.templates") {
+	if _, err := previewOf(preview(filepath.Join(t.TempDir(), "none")), "", ""); err != nil {
 		t.Errorf("no such folder: %v", err)
+	}
+	file := t.TempDir()
+	write(t, file, "file", "")
+	if _, err := previewOf(preview(filepath.Join(file, "file")), "", ""); err == nil || !strings.HasPrefix(err.Error(), "mail.templates: ") {
+		t.Errorf("a file as folder: %v", err)
 	}
 	o := preview("")
 	o.From = "nobody"
@@ -180,7 +185,7 @@ func TestTemplateMistakes(t *testing.T) {
 	}
 	o = preview("")
 	o.Catalog = func() plan.Catalog { c := catalog(); c.Gates[0].Template = "nudge"; return c }
-	if _, err := previewOf(o, "", ""); err == nil || !strings.Contains(err.Error(), "gate api") || !strings.Contains(err.Error(), "nudge.html") {
+	if _, err := previewOf(o, "", ""); err == nil || !strings.HasPrefix(err.Error(), "gates[0].action.upgrade_prompt.template: ") || !strings.Contains(err.Error(), "nudge.html") {
 		t.Errorf("template: %v", err)
 	}
 }

@@ -20,7 +20,7 @@ const DefaultConvertWithin = 30 * 24 * time.Hour
 type Settings struct {
 	From        string        // RFC 5322 address of the sender
 	PublicURL   string        // base of links in mails; "": they lead to the gate's upgrade page
-	TemplateDir string        // the operator's templates; "": the built-in ones
+	TemplateDir string        // the operator's templates; "", or one that is not there: the built-in ones
 	CoolDown    time.Duration // least time between two mails to a customer
 	Quiet       *Quiet        // hours without mail; nil: none
 	// ConvertWithin is how long before a payment the limit that led to it may
@@ -47,6 +47,24 @@ type live struct {
 	render *renderer
 }
 
+// SettingError says what is wrong with one key of the configuration, and what
+// to do about it.
+type SettingError struct {
+	Field   string // path of the key, such as mail.templates
+	Message string
+}
+
+// SettingErrors are all that were found; never empty as an error.
+type SettingErrors []SettingError
+
+func (es SettingErrors) Error() string {
+	lines := make([]string, len(es))
+	for i, e := range es {
+		lines[i] = e.Field + ": " + e.Message
+	}
+	return strings.Join(lines, "; ")
+}
+
 // newLive checks the settings against the catalog and reads the templates; a
 // mistake in one is reported with its file and line.
 func newLive(s Settings, secret []byte, catalog func() plan.Catalog) (*live, error) {
@@ -64,12 +82,16 @@ func newLive(s Settings, secret []byte, catalog func() plan.Catalog) (*live, err
 		return nil, err
 	}
 	c := catalog()
+	var wrong SettingErrors
 	for i := range c.Gates {
-		g := &c.Gates[i]
-		if g.Template != "" && !t.has(g.Template) {
-			return nil, fmt.Errorf("gate %s: there is no mail template %q: add %s.html or %s.txt to %s",
-				g.Feature, g.Template, g.Template, g.Template, orElse(s.TemplateDir, "a folder and name it as `mail.templates`"))
+		if name := c.Gates[i].Template; name != "" && !t.has(name) {
+			wrong = append(wrong, SettingError{fmt.Sprintf("gates[%d].action.upgrade_prompt.template", i),
+				fmt.Sprintf("there is no mail template %q: add %s.html or %s.txt to %s, or name another template",
+					name, name, name, orElse(s.TemplateDir, "a folder and name it as `mail.templates`"))})
 		}
+	}
+	if len(wrong) > 0 {
+		return nil, wrong
 	}
 	if err := t.try(); err != nil {
 		return nil, err
@@ -79,7 +101,7 @@ func newLive(s Settings, secret []byte, catalog func() plan.Catalog) (*live, err
 }
 
 // Check says what is wrong with settings for the gates of a catalog: what
-// Configure would refuse.
+// Configure would refuse. It is a SettingErrors where a key is to blame.
 func Check(s Settings, catalog func() plan.Catalog) error {
 	_, err := newLive(s, nil, catalog)
 	return err

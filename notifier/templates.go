@@ -71,7 +71,8 @@ func group(separator, number string) string {
 	return sign + whole + rest
 }
 
-// loadTemplates reads the built-in templates and those of a folder ("": none).
+// loadTemplates reads the built-in templates and those of a folder ("", or one
+// that is not there: none).
 // The error names every file that is wrong, with the line.
 func loadTemplates(dir string) (templates, error) {
 	t := templates{}
@@ -82,10 +83,16 @@ func loadTemplates(dir string) (templates, error) {
 	if err := t.add(inner, "built-in "); err != nil || dir == "" {
 		return t, err
 	}
-	if _, err := os.Stat(dir); err != nil {
-		return nil, fmt.Errorf("`mail.templates`: %w", err)
+	switch st, err := os.Stat(dir); {
+	case errors.Is(err, fs.ErrNotExist):
+		return t, nil
+	case err == nil && !st.IsDir():
+		return nil, SettingErrors{{"mail.templates", dir + " is a file: name the folder that the templates are in"}}
 	}
-	return t, t.add(os.DirFS(dir), dir+string(filepath.Separator))
+	if err := t.add(os.DirFS(dir), dir+string(filepath.Separator)); !errors.Is(err, fs.ErrPermission) {
+		return t, err
+	}
+	return nil, SettingErrors{{"mail.templates", dir + " or a file in it cannot be read: give this user the right to, or name another folder"}}
 }
 
 func (t templates) add(files fs.FS, where string) error {

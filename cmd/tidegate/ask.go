@@ -55,9 +55,10 @@ type usageCmd struct {
 }
 
 type customerView struct {
-	Customer string `json:"customer"`
-	Plan     string `json:"plan"`
-	Usage    []struct {
+	Customer  string                     `json:"customer"`
+	Plan      string                     `json:"plan"`
+	Overrides map[string]events.Override `json:"overrides"`
+	Usage     []struct {
 		Feature string           `json:"feature"`
 		Start   *time.Time       `json:"window_start"`
 		End     *time.Time       `json:"window_end"`

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/internal/billing"
+	"github.com/tidegate-io/tidegate/internal/config"
 )
 
 // development is `tidegate dev`, which can be started again on its data.
@@ -27,15 +29,13 @@ type development struct {
 	dir string
 }
 
-// newDevelopment starts `tidegate dev` on free ports. A configuration of ""
-// leaves the built-in example.
+// newDevelopment starts `tidegate dev` on free ports. A configuration of "" is
+// the built-in example.
 func newDevelopment(t testing.TB, configuration string, env ...string) *development {
 	t.Helper()
 	dir := t.TempDir()
 	d := &development{gateway: gateway{t: t, http: "127.0.0.1:0", nats: "127.0.0.1:-1", config: filepath.Join(dir, "tidegate.yaml"), env: env}, dir: dir}
-	if configuration != "" {
-		d.configure(configuration)
-	}
+	d.configure(cmp.Or(configuration, config.ExampleYAML))
 	d.start()
 	return d
 }

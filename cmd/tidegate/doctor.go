@@ -71,12 +71,12 @@ func (c *doctorCmd) Run(e *env) error {
 }
 
 func (c *doctorCmd) configuration(e *env, _ context.Context) (string, string) {
-	cfg, err := config.Load(e.Config, os.LookupEnv)
+	cfg, err := readConfig(e.Config)
 	var wrong *config.Errors
 	switch {
 	case errors.As(err, &wrong):
 		return stateFailed, err.Error()
-	case errors.Is(err, os.ErrNotExist):
+	case errors.Is(err, os.ErrNotExist) && e.Config == config.DefaultFile:
 		return stateWarning, e.Config + " is not there: `dev` uses the built-in example, `serve` needs one (`tidegate init`)"
 	case err != nil:
 		return stateFailed, err.Error()

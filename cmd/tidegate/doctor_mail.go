@@ -21,7 +21,7 @@ func (c *doctorCmd) mail(e *env, ctx context.Context) (string, string) {
 	if err != nil {
 		return stateSkipped, "the configuration cannot be read"
 	}
-	if err := notifier.Check(mailSettings(cfg), cfg.Catalog); err != nil {
+	if err := checkMails(cfg, mailSettings(cfg)); err != nil {
 		return stateFailed, err.Error()
 	}
 	if err := mailPlaces(ctx, cfg); err != nil {
@@ -30,6 +30,9 @@ func (c *doctorCmd) mail(e *env, ctx context.Context) (string, string) {
 	missing, err := mailVariables(cfg)
 	if err != nil {
 		return stateFailed, err.Error()
+	}
+	if s := missingTemplates(cfg); s != "" {
+		missing = append(missing, "mail.templates: "+s)
 	}
 	state := stateOK
 	if len(missing) > 0 {

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -83,7 +85,7 @@ func TestBusyPorts(t *testing.T) {
 			t.Parallel()
 			addresses := map[string]string{"--http": "127.0.0.1:0", "--nats": "127.0.0.1:-1"}
 			addresses[flag] = busy.Addr().String()
-			args := []string{"dev", "--data", t.TempDir(), "--config", filepath.Join(t.TempDir(), "none.yaml")}
+			args := []string{"dev", "--data", t.TempDir()}
 			for f, addr := range addresses {
 				args = append(args, f, addr)
 			}
@@ -150,4 +152,59 @@ func TestOverrides(t *testing.T) {
 	d.decides("acme", events.Unlimited, 0) // a paid plan begins a window, and so does its end
 	d.put("acme", `{"plan":null}`)
 	d.decides("acme", events.WithinLimit, 0)
+}
+
+// TestAgainstLive names who would be blocked, and nobody else.
+func TestAgainstLive(t *testing.T) {
+	t.Parallel()
+	const exports = "  - feature: exports\n    condition: {limit: {free: 100}, period: 30d}\n"
+	d := newDevelopment(t, strings.Replace(small, "type: block", "type: shadow", 1)+exports)
+	for _, customer := range []string{"acme", "vip"} {
+		d.post("application/x-ndjson", ndjson(eventsOf(customer, "use", 12)), 12)
+	}
+	d.post("application/x-ndjson", ndjson(eventsOf("hooli", "use", 3)), 3)
+	for _, customer := range []string{"idle", "vip"} {
+		d.put(customer, `{"overrides":{"exports":{"limit":5}}}`)
+	}
+	d.put("vip", `{"overrides":{"api":{"limit":100}}}`)
+	path := filepath.Join(d.dir, "new.yaml")
+	write(t, path, small+strings.Replace(exports, "100", "none", 1)+"  - feature: reports\n    condition: {limit: {free: none}, period: 30d}\n")
+	want := "acme/api acme/exports acme/reports hooli/exports hooli/reports idle/reports vip/reports"
+	eventually(t, "all are named", func() error {
+		var pairs []string
+		var found []newlyBlocked
+		d.decoded(&found, "config", "check", path, "--against-live")
+		for _, b := range found {
+			pairs = append(pairs, b.Customer+"/"+b.Feature)
+		}
+		slices.Sort(pairs)
+		if got := strings.Join(pairs, " "); got != want {
+			return errors.New("named are " + got)
+		}
+		return nil
+	})
+}
+
+// TestTemplates holds that `config check` and the start want the same.
+func TestTemplates(t *testing.T) {
+	t.Parallel()
+	const prompt = "action: {type: block, upgrade_prompt: {template: upgrade_prompt}}"
+	text := "mail: {templates: ./templates}\n" + strings.Replace(small, "action: {type: block}", prompt, 1)
+	d := newDevelopment(t, text) // no such folder
+	d.says("mail_templates_missing")
+	code, stdout, stderr := d.command("", "config", "check", d.config)
+	if code != exitOK || !strings.Contains(stdout, "is valid") || !strings.HasPrefix(stderr, d.config+":1: mail.templates: there is no folder "+d.dir) {
+		t.Errorf("a missing folder: exit %d: %s%s", code, stdout, stderr)
+	}
+
+	path := filepath.Join(d.dir, "nudge.yaml")
+	write(t, path, strings.Replace(text, "template: upgrade_prompt", "template: nudge", 1))
+	code, stdout, stderr = d.command("", "config", "check", path)
+	if code != exitFailed || stdout != "" || !strings.HasPrefix(stderr, path+":13: gates[0].action.upgrade_prompt.template: ") || !strings.Contains(stderr, "add nudge.html") {
+		t.Errorf("a missing template: exit %d: %s%s", code, stdout, stderr)
+	}
+	p := startProcess(t, "dev", binary(t), nil, "dev", "--config", path, "--data", t.TempDir(), "--http", "127.0.0.1:0", "--nats", "127.0.0.1:-1")
+	if code := p.exit(patience); code != exitFailed || p.stderr.String() != stderr {
+		t.Errorf("the start says otherwise than %q: exit %d: %s", stderr, code, p.stderr.String())
+	}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -23,7 +22,7 @@ const idleFor = 10 * time.Second
 func BenchmarkIdle(b *testing.B) {
 	b.Run("dev", func(b *testing.B) {
 		dir := b.TempDir()
-		p := startProcess(b, "dev", binary(b), nil, "dev", "--config", filepath.Join(dir, "none.yaml"), "--data", dir,
+		p := startProcess(b, "dev", binary(b), nil, "dev", "--data", dir,
 			"--http", freeAddress(b), "--nats", "127.0.0.1:-1")
 		p.says("Send a use, and ask")
 		for b.Loop() {

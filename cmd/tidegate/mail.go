@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
+	"os"
 	"path/filepath"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -37,7 +39,7 @@ func (a *app) startNotifier(ctx context.Context) error {
 		}
 		return s
 	}
-	check := func(c *config.Config) error { return notifier.Check(settings(c), c.Catalog) }
+	check := func(c *config.Config) error { return checkMails(c, settings(c)) }
 	cfg := a.config.Load()
 	if err := check(cfg); err != nil { // a wrong template is told now
 		return err
@@ -47,6 +49,7 @@ func (a *app) startNotifier(ctx context.Context) error {
 		a.log.Warn("mails_have_no_unsubscribe_link", "fix", "set public_url in the configuration and TIDEGATE_SECRET")
 	}
 	addresses.warn(ctx, cfg, a.log)
+	a.warnTemplates(cfg)
 	a.supervisor.Go(ctx, notifier.Spec(a.names), func() stream.Processor {
 		cfg := a.config.Load()
 		p, err := notifier.New(notifier.Options{Settings: settings(cfg), Secret: a.set.Secret,
@@ -63,6 +66,7 @@ func (a *app) startNotifier(ctx context.Context) error {
 	})
 	a.metrics.RegisterMetricsWriter(a.writeMail)
 	a.reconfigure = append(a.reconfigure, func(c *config.Config) {
+		a.warnTemplates(c)
 		if p := a.notifier.Load(); p != nil {
 			a.configureMail(p, settings(c))
 		}
@@ -110,6 +114,39 @@ func mailSettings(c *config.Config) notifier.Settings {
 		s.Quiet = &notifier.Quiet{From: q.From, To: q.To, Zone: q.Zone}
 	}
 	return s
+}
+
+// checkMails says what mails cannot be made of, with the lines of the
+// configuration that are to blame.
+func checkMails(c *config.Config, s notifier.Settings) error {
+	err := notifier.Check(s, c.Catalog)
+	var wrong notifier.SettingErrors
+	if !errors.As(err, &wrong) {
+		return err
+	}
+	problems := make([]config.Problem, len(wrong))
+	for i, w := range wrong {
+		problems[i] = c.Problem(w.Field, w.Message)
+	}
+	return c.Refuse(problems)
+}
+
+// missingTemplates says so when the folder of templates is not there: an app
+// may come to need it later, and a mistake in its name should not go unnoticed.
+func missingTemplates(c *config.Config) string {
+	if c.Mail.Templates == "" {
+		return ""
+	}
+	if _, err := os.Stat(c.Mail.Templates); !errors.Is(err, fs.ErrNotExist) {
+		return ""
+	}
+	return "there is no folder " + c.Mail.Templates + ": mails are made of the built-in templates; make the folder, or take the key out"
+}
+
+func (a *app) warnTemplates(c *config.Config) {
+	if missing := missingTemplates(c); missing != "" {
+		a.log.Warn("mail_templates_missing", "reason", missing)
+	}
 }
 
 // sender is Resend, or without a key a folder.

@@ -32,6 +32,9 @@ func (c *previewCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
+	if err := checkMails(cfg, mailSettings(cfg)); err != nil {
+		return err
+	}
 	mails, err := notifier.Previews(notifier.Options{Settings: mailSettings(cfg), Secret: []byte("preview"), Catalog: cfg.Catalog}, c.Feature, c.Locale)
 	if err != nil {
 		return err

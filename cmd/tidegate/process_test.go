@@ -25,7 +25,14 @@ type process struct {
 // startProcess starts a program. What it printed is shown when the test fails.
 func startProcess(t testing.TB, name, path string, env []string, args ...string) *process {
 	t.Helper()
+	return startIn(t, "", name, path, env, args...)
+}
+
+// startIn is startProcess in another folder.
+func startIn(t testing.TB, dir, name, path string, env []string, args ...string) *process {
+	t.Helper()
 	p := &process{t: t, name: name, cmd: exec.Command(path, args...), done: make(chan struct{})}
+	p.cmd.Dir = dir
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
 	if err := p.cmd.Start(); err != nil {

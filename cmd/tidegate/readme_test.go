@@ -127,7 +127,7 @@ func newReader(t *testing.T) *reader {
 	return &reader{t: t, dir: dir, replace: strings.NewReplacer(), env: []string{
 		"PATH=" + filepath.Dir(binary(t)) + string(os.PathListSeparator) + os.Getenv("PATH"),
 		"TIDEGATE_HTTP=127.0.0.1:0", "TIDEGATE_NATS=127.0.0.1:-1", "TIDEGATE_DATA=" + filepath.Join(dir, ".tidegate"),
-		"TIDEGATE_CONFIG=" + filepath.Join(dir, "tidegate.yaml"), "NO_PROXY=127.0.0.1",
+		"NO_PROXY=127.0.0.1",
 	}}
 }
 
@@ -205,7 +205,7 @@ func (r *reader) start(b readmeBlock) {
 	}
 	switch fields[2] {
 	case "./cmd/tidegate":
-		p := startProcess(r.t, "the README's dev", binary(r.t), r.env, fields[3:]...)
+		p := startIn(r.t, r.dir, "the README's dev", binary(r.t), r.env, fields[3:]...)
 		p.says("Send a use, and ask:")
 		shown := addresses(p.stdout.String())
 		if len(shown) < 2 {

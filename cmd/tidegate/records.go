@@ -201,7 +201,7 @@ func (e *env) open(path, format string) (*input, error) {
 	if path != "-" && path != "" {
 		f, err := os.Open(path)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w: name a file that can be read, or - for standard input", err)
 		}
 		if st, err := f.Stat(); err == nil && st.Mode().IsRegular() {
 			size = st.Size()

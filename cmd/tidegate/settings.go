@@ -157,17 +157,37 @@ func (s *settings) checkExposure() error {
 	return fmt.Errorf("--http %s can be reached from outside, but there are no API keys: set TIDEGATE_API_KEYS, or listen on 127.0.0.1", s.HTTP)
 }
 
-// loadConfig reads the configuration; dev does without a file.
+// loadConfig reads the configuration; dev does without a file, unless one was
+// named.
 func (s *settings) loadConfig() (*config.Config, error) {
-	c, err := config.Load(s.Config, os.LookupEnv)
-	if errors.Is(err, fs.ErrNotExist) {
-		if s.Dev {
-			return config.Example(), nil
-		}
-		return nil, fmt.Errorf("there is no configuration %s: write one with `tidegate init`, or name it with --config", s.Config)
+	c, err := readConfig(s.Config)
+	if s.Dev && s.Config == config.DefaultFile && errors.Is(err, fs.ErrNotExist) {
+		return config.Example(), nil
 	}
 	return c, err
 }
+
+// readConfig reads a configuration that has to be there.
+func readConfig(path string) (*config.Config, error) {
+	c, err := config.Load(path, os.LookupEnv)
+	var of *fs.PathError
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, missingConfig(path)
+	case errors.As(err, &of):
+		return nil, fmt.Errorf("the configuration cannot be read: %w: name a file that can be read", err)
+	}
+	return c, err
+}
+
+// missingConfig is the error for a configuration that is not there.
+type missingConfig string
+
+func (path missingConfig) Error() string {
+	return fmt.Sprintf("there is no configuration %s: write one with `tidegate init`, or name the file with --config", string(path))
+}
+
+func (missingConfig) Is(err error) bool { return err == fs.ErrNotExist }
 
 // keep returns the secret in the named file under dir, and makes one first if
 // there is none.

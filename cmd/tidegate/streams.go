@@ -130,7 +130,7 @@ func (c *replayCmd) Run(e *env) error {
 	defer l.close()
 	r := c.replay(l)
 	if c.With != "" {
-		cfg, err := config.Load(c.With, os.LookupEnv)
+		cfg, err := readConfig(c.With)
 		if err != nil {
 			return err
 		}

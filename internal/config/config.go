@@ -50,6 +50,8 @@ type Config struct {
 	Gates      []Gate
 
 	source [sha256.Size]byte // of the bytes it was read from, for Watch
+	file   string
+	lines  map[string]int // of every key, by its path
 }
 
 // Upgrade says where a customer goes to pay.
@@ -159,12 +161,12 @@ func parse(file string, data []byte, env func(string) (string, bool)) (*Config, 
 	if env == nil {
 		env = func(string) (string, bool) { return "", false }
 	}
-	d := &decoder{env: env}
+	d := &decoder{env: env, lines: map[string]int{}}
 	c := d.config(d.document(data))
 	if len(d.problems) > 0 {
 		return nil, newErrors(file, d.problems)
 	}
-	c.source = sha256.Sum256(data)
+	c.source, c.file, c.lines = sha256.Sum256(data), file, d.lines
 	return c, nil
 }
 

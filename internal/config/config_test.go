@@ -68,7 +68,8 @@ func TestFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	gates := c.Gates
-	c.Gates, c.source = nil, [32]byte{}
+	c.Gates = nil
+	c.source, c.file, c.lines = [32]byte{}, "", nil
 	vienna, err := time.LoadLocation("Europe/Vienna")
 	if err != nil {
 		t.Fatal(err)
@@ -121,7 +122,7 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.source = [32]byte{}
+	c.source, c.file, c.lines = [32]byte{}, "", nil
 	want := &Config{
 		From: DefaultFrom, Stripe: Stripe{CustomerKey: "tidegate_customer", Grace: 7 * day, Reconcile: time.Hour}, Mail: Mail{CoolDown: 24 * time.Hour}, Conversion: 30 * day,
 		Retention: Retention{Usage: 70 * day, Horizon: 32 * day}, Plans: []Plan{{Name: "free", Default: true}}, Gates: []Gate{},

@@ -25,7 +25,8 @@ const (
 type decoder struct {
 	env      func(string) (string, bool)
 	problems []Problem
-	keys     int // and items seen
+	keys     int            // and items seen
+	lines    map[string]int // of the keys seen, by their paths
 	// The longest window of all gates and the period that makes it.
 	longest   time.Duration
 	longestAt field

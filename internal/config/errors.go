@@ -41,3 +41,19 @@ func (p Problem) String() string {
 	}
 	return p.Field + ": " + p.Message
 }
+
+// Problem is a mistake that only the user of a configuration can see, such as
+// a file that is not there. A key that is left out has the line of what lacks it.
+func (c *Config) Problem(path, message string) Problem {
+	p := Problem{Line: 1, Field: path, Message: message}
+	for at := path; at != ""; at = at[:max(0, strings.LastIndexAny(at, ".["))] {
+		if line, ok := c.lines[at]; ok {
+			p.Line = line
+			break
+		}
+	}
+	return p
+}
+
+// Refuse is the error for such mistakes, of which there must be one.
+func (c *Config) Refuse(problems []Problem) *Errors { return newErrors(c.file, problems) }

@@ -3,6 +3,8 @@ package config
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -146,5 +148,25 @@ tidegate.yaml:9: gates[0].condition.limit.free: "-1" must not be negative: a lim
 tidegate.yaml:10: gates[0].condition.period: period "30" is none of: month, day, or a number of days from 1d to 3660d`
 	if err == nil || err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
+}
+
+// What only the user of a configuration can see is told with its line, too.
+func TestProblemsFoundLater(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "acme.yaml")
+	text := "plans: {free: {default: true}}\nmail:\n  templates: ./none\ngates:\n  - feature: api\n    condition: {limit: {free: 1}, period: 1d}\n" +
+		"    action:\n      upgrade_prompt:\n        template: nudge\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Load(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const template, provider = "gates[0].action.upgrade_prompt.template", "gates[0].action.upgrade_prompt.provider"
+	got := c.Refuse([]Problem{c.Problem(template, "a"), c.Problem(provider, "b"), c.Problem("mail.templates", "c"), c.Problem("from", "d")}).Error()
+	want := strings.ReplaceAll("F:1: from: d\nF:3: mail.templates: c\nF:8: "+provider+": b\nF:9: "+template+": a", "F", path)
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }

@@ -82,6 +82,7 @@ func (o *object) add(shape string, k, v *yaml.Node) {
 		return
 	}
 	o.names = append(o.names, name)
+	o.d.lines[path] = line
 	// A scalar or flow value stands in the key's line; for a block the key's
 	// line is the better place to look as well.
 	o.fields[name] = field{d: o.d, node: resolve(v), line: line, path: path}
