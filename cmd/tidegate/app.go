@@ -52,6 +52,7 @@ type app struct {
 	public      atomic.Pointer[http.Handler]
 	probe       atomic.Pointer[http.Handler]
 	HTTPAddr    string // as bound
+	PublicAddr  string // likewise of --public
 	reconfigure []func(*config.Config)
 	checks      []func(*config.Config) error // of an edited configuration, before it is taken over
 
@@ -152,7 +153,7 @@ func (a *app) listen() error {
 	if a.set.Public == "" {
 		return nil
 	}
-	_, err = a.serveHTTP("--public", a.set.Public, &a.public)
+	a.PublicAddr, err = a.serveHTTP("--public", a.set.Public, &a.public)
 	return err
 }
 

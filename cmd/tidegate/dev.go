@@ -194,9 +194,16 @@ func (c *devCmd) welcome(e *env, a *app, s devState) {
 	} {
 		fmt.Fprintf(&b, "  %-18s %s\n", line[0], line[1])
 	}
+	if a.set.Public != "" {
+		fmt.Fprintf(&b, "  %-18s http://%s\n", "Public", a.PublicAddr)
+	}
+	key := ""
+	if !a.set.Keys.Empty() {
+		key = ` -H "Authorization: Bearer $TIDEGATE_API_KEY"`
+	}
 	feature, event := firstGate(cfg)
-	fmt.Fprintf(&b, "\nSend a use, and ask:\n\n  curl -X POST %s/v1/events -H 'Content-Type: application/json' -d '{\"type\":\"%s\",\"subject\":\"acme\"}'\n", s.HTTP, event)
-	fmt.Fprintf(&b, "  curl '%s/v1/check?customer=acme&feature=%s'\n\n", s.HTTP, feature)
+	fmt.Fprintf(&b, "\nSend a use, and ask:\n\n  curl -X POST %s/v1/events%s -H 'Content-Type: application/json' -d '{\"type\":\"%s\",\"subject\":\"acme\"}'\n", s.HTTP, key, event)
+	fmt.Fprintf(&b, "  curl%s '%s/v1/check?customer=acme&feature=%s'\n\n", key, s.HTTP, feature)
 	_, _ = e.stdout.Write([]byte(b.String()))
 }
 

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -59,6 +61,7 @@ func TestFullUsageRefusesAndIsCounted(t *testing.T) {
 			t.Fatal("it never becomes full")
 		}
 	}
+	sendSaysThatItWaits(t, a)
 	eventually(t, "the count", func() error {
 		resp, err := http.Get("http://" + a.HTTPAddr + "/v1/check?customer=acme&feature=api")
 		if err != nil {
@@ -81,6 +84,29 @@ func TestFullUsageRefusesAndIsCounted(t *testing.T) {
 		}
 		return err
 	})
+}
+
+// sendSaysThatItWaits, once, and what to do when it is stopped.
+func sendSaysThatItWaits(t *testing.T, a *app) {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	said, told := io.Pipe()
+	go func() {
+		_, _ = bufio.NewReader(said).ReadString('\n')
+		stop()
+		_, _ = io.Copy(io.Discard, said)
+	}()
+	noise := make([]byte, 20_000)
+	_, _ = rand.Read(noise)
+	s := sender{env: &env{ctx: ctx, stderr: told}, api: api{base: "http://" + a.HTTPAddr}, path: "/v1/events"}
+	err := s.add(7, fmt.Appendf(nil, `{"id":"late","type":"api","subject":"acme","data":{"noise":%q}}`, hex.EncodeToString(noise)))
+	if err == nil {
+		err = s.flush()
+	}
+	if err == nil || !strings.Contains(err.Error(), "line 7") || !strings.Contains(err.Error(), "run it again") {
+		t.Errorf("send ended with %v", err)
+	}
 }
 
 func committed(ctx context.Context, a *app, partition int) (uint64, error) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
@@ -117,6 +118,7 @@ type sender struct {
 	path  string
 	lines []int
 	body  bytes.Buffer
+	told  bool // that it waits
 }
 
 func (s *sender) add(line int, object []byte) error {
@@ -141,8 +143,12 @@ func (s *sender) flush() error {
 		err := s.api.do(s.env.ctx, http.MethodPost, s.path, "application/x-ndjson", s.body.Bytes(), &answer)
 		var status *statusError
 		if errors.As(err, &status) && status.status == http.StatusServiceUnavailable {
-			if werr := wait(s.env.ctx, status.after); werr != nil {
-				return werr
+			if !s.told {
+				s.told = true
+				_, _ = fmt.Fprintf(s.env.stderr, "waiting, and trying again: %v\n", err)
+			}
+			if wait(s.env.ctx, status.after) != nil {
+				return fmt.Errorf("stopped at line %d, which was not taken: %w: run it again, what was sent counts once", s.lines[0], err)
 			}
 			continue
 		}
