@@ -92,6 +92,7 @@ func sendSaysThatItWaits(t *testing.T, a *app) {
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	said, told := io.Pipe()
+	defer func() { _ = told.Close() }()
 	go func() {
 		_, _ = bufio.NewReader(said).ReadString('\n')
 		stop()
