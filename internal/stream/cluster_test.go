@@ -41,9 +41,9 @@ func (p *putter) Handle(m *Message) error {
 	return p.tally.Handle(m)
 }
 
-// TestReplicatedStreams runs an owner on three nodes, takes one away and lets a
-// second owner fence the first.
-func TestReplicatedStreams(t *testing.T) {
+// newClusterBench is a bench on three nodes, with three copies of each stream.
+func newClusterBench(t *testing.T) (*testnats.Cluster, *bench) {
+	t.Helper()
 	c := testnats.StartCluster(t)
 	nc := c.Connect(t)
 	js, err := JetStream(nc)
@@ -53,7 +53,13 @@ func TestReplicatedStreams(t *testing.T) {
 	if _, err := Ensure(t.Context(), js, Layout{Partitions: 1, Replicas: 3}); err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{env: Env{NC: nc, JS: js, Holder: "test", Log: slog.New(slog.DiscardHandler), Now: time.Now, CommitEvery: 20 * time.Millisecond}}
+	return c, &bench{env: Env{NC: nc, JS: js, Holder: "test", Log: slog.New(slog.DiscardHandler), Now: time.Now, CommitEvery: 20 * time.Millisecond}}
+}
+
+// TestReplicatedStreams runs an owner on three nodes, takes one away and lets a
+// second owner fence the first.
+func TestReplicatedStreams(t *testing.T) {
+	c, b := newClusterBench(t)
 	first := &putter{tally: *newTally()}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -105,20 +111,11 @@ func waitCommitted(t *testing.T, b *bench, seq uint64) {
 // connected to, until what is stored then has been handled: it may not depend
 // on the node's return.
 func TestReadingOutlivesANodeThatStaysAway(t *testing.T) {
-	c := testnats.StartCluster(t)
-	nc := c.Connect(t)
-	js, err := JetStream(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Ensure(t.Context(), js, Layout{Partitions: 1, Replicas: 3}); err != nil {
-		t.Fatal(err)
-	}
-	b := &bench{env: Env{NC: nc, JS: js, Holder: "test", Log: slog.New(slog.DiscardHandler), Now: time.Now, CommitEvery: 20 * time.Millisecond}}
+	c, b := newClusterBench(t)
 	p := newTally()
 	stop := b.start(t, p)
 	for round := range 2 {
-		lost := c.NodeOf(nc)
+		lost := c.NodeOf(b.env.NC)
 		c.StopNode(lost)
 		b.publishPatiently(t)
 		late := time.After(time.Minute)
