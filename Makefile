@@ -20,7 +20,7 @@ SEED    ?= $(shell date +%s)
 
 # Where goroutines meet: tested with the race detector. The others are pure or
 # only wait for a server, and run without it, which is several times faster.
-RACE  := $(addprefix ./,client/... ingest aggregator enforcer notifier internal/stream internal/billing internal/refetch internal/kvstore internal/writeback)
+RACE  := $(addprefix ./,client/... ingest aggregator enforcer notifier internal/stream internal/stripe/fold internal/stripe/refetch internal/store/kv internal/writeback)
 PLAIN  = $(shell $(GO) list ./... | grep -v -x -F "$$($(GO) list $(RACE))")
 
 .DEFAULT_GOAL := help
@@ -63,10 +63,10 @@ fuzz: ## Run every fuzz test for FUZZTIME (10s)
 	done
 
 chaos: ## Kill, freeze and cut off real processes FAULTS (200) times, and count after them (BROKERS=3, STORE=nats, SEED=n)
-	$(GO) test ./internal/chaos -count 1 -v -run Long -timeout 60m -chaos.faults $(FAULTS) -chaos.brokers $(BROKERS) -chaos.store $(STORE) -chaos.seed $(SEED)
+	$(GO) test ./internal/test/chaos -count 1 -v -run Long -timeout 60m -chaos.faults $(FAULTS) -chaos.brokers $(BROKERS) -chaos.store $(STORE) -chaos.seed $(SEED)
 
 bench: ## Run the benchmarks that have a target and print them as a table, in some minutes (ONLY=text)
-	$(GO) run ./internal/benchtable -only '$(ONLY)'
+	$(GO) run ./internal/test/benchtable -only '$(ONLY)'
 
 bench-python: build ## Run the Python package's benchmark
 	$(PYTHON) python/bench.py bin/tidegate

@@ -19,7 +19,7 @@ import (
 	"github.com/tidegate-io/tidegate/internal/fingerprint"
 	"github.com/tidegate-io/tidegate/internal/plan"
 	"github.com/tidegate-io/tidegate/internal/stream"
-	"github.com/tidegate-io/tidegate/internal/testnats"
+	"github.com/tidegate-io/tidegate/internal/test/testnats"
 	"github.com/tidegate-io/tidegate/internal/window"
 )
 

@@ -12,7 +12,7 @@ import (
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/stream"
-	"github.com/tidegate-io/tidegate/internal/testnats"
+	"github.com/tidegate-io/tidegate/internal/test/testnats"
 )
 
 // TestACrashAnywhereDecidesTheSame kills the owner at a random publish again

@@ -11,7 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/billing"
+	"github.com/tidegate-io/tidegate/internal/stripe/fold"
 )
 
 func (s *Server) putCustomer(w http.ResponseWriter, r *http.Request) error {
@@ -60,11 +60,11 @@ func (s *Server) billingMap(a *events.Account) *nats.Msg {
 	if a.StripeCustomer == nil {
 		return nil
 	}
-	body, err := json.Marshal(billing.Mapping{Customer: a.Customer, StripeCustomer: *a.StripeCustomer})
+	body, err := json.Marshal(fold.Mapping{Customer: a.Customer, StripeCustomer: *a.StripeCustomer})
 	if err != nil {
 		return nil // two strings always encode
 	}
-	return &nats.Msg{Subject: s.Names.Billing(string(billing.KindMap)), Data: body}
+	return &nats.Msg{Subject: s.Names.Billing(string(fold.KindMap)), Data: body}
 }
 
 func (s *Server) deleteCustomer(w http.ResponseWriter, r *http.Request) error {

@@ -19,10 +19,10 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/kvstore"
 	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/store/kv"
 	"github.com/tidegate-io/tidegate/internal/stream"
-	"github.com/tidegate-io/tidegate/internal/testnats"
+	"github.com/tidegate-io/tidegate/internal/test/testnats"
 	"github.com/tidegate-io/tidegate/internal/window"
 )
 
@@ -38,7 +38,7 @@ type bench struct {
 	nats  *testnats.Server
 	js    jetstream.JetStream
 	nc    *nats.Conn
-	store *kvstore.Store
+	store *kv.Store
 	cache *cache
 	srv   *Server
 	url   string
@@ -102,7 +102,7 @@ func newBench(t testing.TB, change ...func(*Options)) *bench {
 	names := events.Names{}
 	_, err = stream.Ensure(t.Context(), js, stream.Layout{Names: names, Partitions: partitions})
 	ok(t, err)
-	b.store, err = kvstore.Open(t.Context(), js, names, 1)
+	b.store, err = kv.Open(t.Context(), js, names, 1)
 	ok(t, err)
 	o := Options{
 		JS: js, NC: b.nc, Names: names, Partitions: partitions, Horizon: 32 * 24 * time.Hour, Catalog: testCatalog,

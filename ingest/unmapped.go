@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/tidegate-io/tidegate/internal/billing"
+	"github.com/tidegate-io/tidegate/internal/stripe/fold"
 )
 
 // maxUnmapped is how many Stripe customers a page has at most.
@@ -14,7 +14,7 @@ const maxUnmapped = 1000
 // unmapped lists what of Stripe leads nowhere: customers that are nobody's, and
 // prices without a plan.
 func (s *Server) unmapped(w http.ResponseWriter, r *http.Request) error {
-	q := billing.Query{Report: true, After: r.URL.Query().Get("cursor"), Limit: 100}
+	q := fold.Query{Report: true, After: r.URL.Query().Get("cursor"), Limit: 100}
 	if text := r.URL.Query().Get("limit"); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 || n > maxUnmapped {
@@ -22,8 +22,8 @@ func (s *Server) unmapped(w http.ResponseWriter, r *http.Request) error {
 		}
 		q.Limit = n
 	}
-	var a billing.Answer
-	if err := s.askOwner(r.Context(), billing.Role, 0, q, &a); err != nil {
+	var a fold.Answer
+	if err := s.askOwner(r.Context(), fold.Role, 0, q, &a); err != nil {
 		s.Log.Debug("the subscription fold did not answer", slog.Any("error", err))
 		return unavailable("nobody answers who folds Stripe's events: is a process with the role enforcer running?")
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/tidegate-io/tidegate/internal/billing"
+	"github.com/tidegate-io/tidegate/internal/stripe/fold"
 )
 
 // Bounds of webhooks: anyone can post here, and only the body tells who may.
@@ -58,10 +58,10 @@ func (s *Server) stripeWebhook(w http.ResponseWriter, r *http.Request) error {
 		}
 		return badRequest("the webhook is refused: %v", err)
 	}
-	m := nats.NewMsg(s.Names.Billing(string(billing.KindStripe)))
+	m := nats.NewMsg(s.Names.Billing(string(fold.KindStripe)))
 	m.Data = payload
 	if id != "" { // it is Stripe's all the same: an error would bring it back for days
-		m.Header.Set(jetstream.MsgIDHeader, billing.MessageID(id))
+		m.Header.Set(jetstream.MsgIDHeader, fold.MessageID(id))
 	}
 	// Not the request's context: what was verified is worth storing even when
 	// the sender has gone.

@@ -18,14 +18,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tidegate-io/tidegate/internal/billing"
+	"github.com/tidegate-io/tidegate/internal/stripe/fold"
 )
 
 // real verifies as the wiring does.
-func real(secrets []string, mode billing.Mode) func(*Options) {
+func real(secrets []string, mode fold.Mode) func(*Options) {
 	return func(o *Options) {
 		o.Verify = func(payload []byte, header string) (string, string, error) {
-			e, err := billing.Verify(payload, header, secrets, testNow)
+			e, err := fold.Verify(payload, header, secrets, testNow)
 			if err == nil {
 				err = e.CheckMode(mode)
 			}
@@ -36,11 +36,11 @@ func real(secrets []string, mode billing.Mode) func(*Options) {
 
 func TestStripeWebhooksThatAreRefused(t *testing.T) {
 	t.Parallel()
-	b := newBench(t, real([]string{"whsec_old", "whsec_new"}, billing.ModeLive))
+	b := newBench(t, real([]string{"whsec_old", "whsec_new"}, fold.ModeLive))
 	const live = `{"id":"evt_1","type":"invoice.paid","livemode":true}`
 	const test = `{"id":"evt_2","type":"invoice.paid","livemode":false}`
 	sign := func(body, secret string, at time.Time) string {
-		return "Stripe-Signature: " + billing.Sign([]byte(body), secret, at)
+		return "Stripe-Signature: " + fold.Sign([]byte(body), secret, at)
 	}
 	for name, c := range map[string]struct{ body, header, says string }{
 		"no signature":    {live, "X: y", "signature"},
@@ -86,19 +86,19 @@ func TestSecretsStaySecret(t *testing.T) {
 	t.Parallel()
 	secrets := []string{"whsec_0123456789", "whsec_abcdefghij"}
 	var log lines
-	b := newBench(t, real(secrets, billing.ModeLive), func(o *Options) {
+	b := newBench(t, real(secrets, fold.ModeLive), func(o *Options) {
 		o.Log = slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	})
 	var said strings.Builder
 	for _, body := range []string{`{}`, `null`, `[`, `{"id":"evt_1","livemode":false}`, `{"id":"evt_1","livemode":true}`} {
-		for _, header := range []string{"", "t=1,v1=00", secrets[0], billing.Sign([]byte(body), secrets[1], testNow), billing.Sign([]byte(body), secrets[1], testNow.Add(time.Hour))} {
+		for _, header := range []string{"", "t=1,v1=00", secrets[0], fold.Sign([]byte(body), secrets[1], testNow), fold.Sign([]byte(body), secrets[1], testNow.Add(time.Hour))} {
 			b.srv.refusals.next.Store(0) // every one is logged
 			said.Write(b.call("POST", "/webhooks/stripe", body, "Stripe-Signature: "+header).body)
 		}
 	}
 	ok(t, b.js.DeleteStream(t.Context(), "BILLING"))
 	body := []byte(`{"id":"evt_2"}`)
-	said.Write(b.want(503, "POST", "/webhooks/stripe", string(body), "Stripe-Signature: "+billing.Sign(body, secrets[0], testNow)).body)
+	said.Write(b.want(503, "POST", "/webhooks/stripe", string(body), "Stripe-Signature: "+fold.Sign(body, secrets[0], testNow)).body)
 	said.Write(b.call("GET", "/metrics", "").body)
 	log.mu.Lock()
 	said.WriteString(log.String())
@@ -184,7 +184,7 @@ func BenchmarkStripeWebhook(b *testing.B) {
 		if err != nil {
 			return err
 		}
-		req.Header.Set("Stripe-Signature", billing.Sign(payload, "whsec", testNow))
+		req.Header.Set("Stripe-Signature", fold.Sign(payload, "whsec", testNow))
 		res, err := client.Do(req)
 		if err != nil {
 			return err

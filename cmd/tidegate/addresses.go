@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/internal/config"
-	"github.com/tidegate-io/tidegate/internal/mongo"
+	"github.com/tidegate-io/tidegate/internal/store/mongo"
 	"github.com/tidegate-io/tidegate/notifier"
 )
 

@@ -18,10 +18,10 @@ import (
 
 	"github.com/tidegate-io/tidegate/client"
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/billing"
 	"github.com/tidegate-io/tidegate/internal/config"
 	"github.com/tidegate-io/tidegate/internal/plan"
 	"github.com/tidegate-io/tidegate/internal/stream"
+	"github.com/tidegate-io/tidegate/internal/stripe/fold"
 	"github.com/tidegate-io/tidegate/notifier"
 )
 
@@ -45,7 +45,7 @@ type app struct {
 	supervisor *stream.Supervisor
 	cache      *client.Client
 	metrics    *metrics.Set
-	billing    atomic.Pointer[billing.Processor] // nil unless it runs here
+	billing    atomic.Pointer[fold.Processor] // nil unless it runs here
 	notifier   atomic.Pointer[notifier.Processor]
 
 	handler     atomic.Pointer[http.Handler] // nil while starting

@@ -18,8 +18,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tidegate-io/tidegate/internal/billing"
 	"github.com/tidegate-io/tidegate/internal/config"
+	"github.com/tidegate-io/tidegate/internal/stripe/fold"
 )
 
 // development is `tidegate dev`, which can be started again on its data.
@@ -161,14 +161,14 @@ func decoded(part *multipart.Part) io.Reader {
 }
 
 // webhooks sends Stripe's webhooks, signed.
-func (g *gateway) webhooks(hooks []billing.Webhook) {
+func (g *gateway) webhooks(hooks []fold.Webhook) {
 	g.t.Helper()
 	for _, h := range hooks {
 		req, err := http.NewRequest("POST", g.http+"/webhooks/stripe", bytes.NewReader(h.Payload))
 		if err != nil {
 			g.t.Fatal(err)
 		}
-		req.Header.Set("Stripe-Signature", billing.Sign(h.Payload, g.hook, time.Now()))
+		req.Header.Set("Stripe-Signature", fold.Sign(h.Payload, g.hook, time.Now()))
 		resp, err := http.DefaultClient.Do(req)
 		if err != nil {
 			g.t.Fatal(err)

@@ -16,9 +16,9 @@ import (
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/config"
-	"github.com/tidegate-io/tidegate/internal/mongo"
-	"github.com/tidegate-io/tidegate/internal/refetch"
-	"github.com/tidegate-io/tidegate/internal/stripeapi"
+	"github.com/tidegate-io/tidegate/internal/store/mongo"
+	stripeapi "github.com/tidegate-io/tidegate/internal/stripe/api"
+	"github.com/tidegate-io/tidegate/internal/stripe/refetch"
 )
 
 type doctorCmd struct {
@@ -182,11 +182,11 @@ func (c *doctorCmd) stripe(e *env, ctx context.Context) (string, string) {
 	if err != nil {
 		return stateFailed, err.Error()
 	}
-	api, err := stripeapi.New(stripeapi.Options{Key: key, Base: base})
+	remote, err := stripeapi.New(stripeapi.Options{Key: key, Base: base})
 	if err != nil {
 		return stateFailed, err.Error()
 	}
-	if err := api.Probe(ctx); err != nil {
+	if err := remote.Probe(ctx); err != nil {
 		return stateFailed, err.Error()
 	}
 	return c.refetch(e, ctx)

@@ -8,8 +8,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/tidegate-io/tidegate/internal/billing"
 	"github.com/tidegate-io/tidegate/internal/stream"
+	"github.com/tidegate-io/tidegate/internal/stripe/fold"
 )
 
 // named is how many Stripe customers and prices the doctor names.
@@ -23,18 +23,18 @@ func (c *doctorCmd) billing(e *env, ctx context.Context) (string, string) {
 		return stateSkipped, "NATS is not reachable"
 	}
 	defer l.close()
-	question, err := json.Marshal(billing.Query{Report: true, Limit: named})
+	question, err := json.Marshal(fold.Query{Report: true, Limit: named})
 	if err != nil {
 		return stateFailed, err.Error()
 	}
-	m := nats.NewMsg(l.names.Query(billing.Role, 0))
+	m := nats.NewMsg(l.names.Query(fold.Role, 0))
 	m.Header.Set(stream.FreshHeader, "1")
 	m.Data = question
 	reply, err := l.nc.RequestMsgWithContext(ctx, m)
 	if err != nil {
 		return stateSkipped, "nobody runs the enforcer, which knows"
 	}
-	var a billing.Answer
+	var a fold.Answer
 	if err := json.Unmarshal(reply.Data, &a); err != nil {
 		return stateFailed, err.Error()
 	}
@@ -48,7 +48,7 @@ func (c *doctorCmd) billing(e *env, ctx context.Context) (string, string) {
 	return judge(a.Report, key != "")
 }
 
-func judge(r *billing.Report, hasKey bool) (string, string) {
+func judge(r *fold.Report, hasKey bool) (string, string) {
 	var found []string
 	if r.Total > 0 {
 		var ids []string

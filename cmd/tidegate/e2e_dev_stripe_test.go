@@ -10,14 +10,14 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/billing"
+	"github.com/tidegate-io/tidegate/internal/stripe/fold"
 )
 
 // subscribes is the webhook of somebody who subscribes at Stripe without our id
 // anywhere.
-func subscribes(customer, price string) billing.Webhook {
+func subscribes(customer, price string) fold.Webhook {
 	now := time.Now().Unix()
-	return billing.Webhook{Type: "customer.subscription.created", Payload: fmt.Appendf(nil,
+	return fold.Webhook{Type: "customer.subscription.created", Payload: fmt.Appendf(nil,
 		`{"id":"evt_%[1]s","object":"event","api_version":"2026-08-26.dahlia","type":"customer.subscription.created","created":%[3]d,"livemode":false,
 		"data":{"object":{"id":"sub_%[1]s","object":"subscription","customer":"%[1]s","status":"active","created":%[3]d,"metadata":{},
 		"items":{"data":[{"current_period_end":%[4]d,"price":{"id":"%[2]s","object":"price","product":"prod_1"}}]}}}}`, customer, price, now, now+2_000_000)}
@@ -31,8 +31,8 @@ func TestDevMapsStripeCustomers(t *testing.T) {
 plans: {free: {default: true}, pro: {stripe: {prices: [price_pro]}}}
 gates: [{feature: api, condition: {limit: {free: 100, pro: unlimited}, period: 30d}}]
 `)
-	d.webhooks([]billing.Webhook{subscribes("cus_1", "price_pro"), subscribes("cus_2", "price_pro"), subscribes("cus_3", "price_odd")})
-	unmapped := func(want int) (r billing.Report) {
+	d.webhooks([]fold.Webhook{subscribes("cus_1", "price_pro"), subscribes("cus_2", "price_pro"), subscribes("cus_3", "price_odd")})
+	unmapped := func(want int) (r fold.Report) {
 		t.Helper()
 		if err := d.get("/v1/stripe/unmapped", &r); err != nil || r.Total != want || len(r.Customers) != want {
 			t.Fatalf("%d unmapped are wanted: %+v, %v", want, r, err)
@@ -90,15 +90,15 @@ gates: [{feature: api, condition: {limit: {free: 100, pro: unlimited}, period: 3
 
 func TestDoctorJudgesBilling(t *testing.T) {
 	for name, c := range map[string]struct {
-		r      billing.Report
+		r      fold.Report
 		hasKey bool
 		state  string
 		says   string
 	}{
-		"well":         {billing.Report{}, false, stateOK, "every"},
-		"thin":         {billing.Report{Thin: &billing.Thin{Count: 1}}, false, stateWarning, "1 thin event came"},
-		"thin and key": {billing.Report{Thin: &billing.Thin{Count: 1}}, true, stateOK, "every"},
-		"many": {billing.Report{Total: 9, Customers: []billing.Unmapped{{StripeCustomer: "cus_1", Email: "ada@acme.example"}}}, false, stateWarning,
+		"well":         {fold.Report{}, false, stateOK, "every"},
+		"thin":         {fold.Report{Thin: &fold.Thin{Count: 1}}, false, stateWarning, "1 thin event came"},
+		"thin and key": {fold.Report{Thin: &fold.Thin{Count: 1}}, true, stateOK, "every"},
+		"many": {fold.Report{Total: 9, Customers: []fold.Unmapped{{StripeCustomer: "cus_1", Email: "ada@acme.example"}}}, false, stateWarning,
 			"9 Stripe customers are nobody's: cus_1 (ada@acme.example), …"},
 	} {
 		if state, detail := judge(&c.r, c.hasKey); state != c.state || !strings.Contains(detail, c.says) {
@@ -110,14 +110,14 @@ func TestDoctorJudgesBilling(t *testing.T) {
 func TestStripeMode(t *testing.T) {
 	for _, c := range []struct {
 		said, key string
-		want      billing.Mode
+		want      fold.Mode
 		wrong     string
 	}{
 		{"", "", "", ""},
-		{"", "sk_live_secret", billing.ModeLive, ""},
-		{"", "rk_test_secret", billing.ModeTest, ""},
-		{"live", "", billing.ModeLive, ""},
-		{"test", "sk_test_secret", billing.ModeTest, ""},
+		{"", "sk_live_secret", fold.ModeLive, ""},
+		{"", "rk_test_secret", fold.ModeTest, ""},
+		{"live", "", fold.ModeLive, ""},
+		{"test", "sk_test_secret", fold.ModeTest, ""},
 		{"live", "sk_test_secret", "", "STRIPE_SECRET_KEY is a key of test mode"},
 		{"prod", "", "", "neither live nor test"},
 	} {

@@ -13,8 +13,8 @@ import (
 
 	"github.com/tidegate-io/tidegate/client"
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/billing"
 	"github.com/tidegate-io/tidegate/internal/funnel"
+	"github.com/tidegate-io/tidegate/internal/stripe/fold"
 )
 
 // TestDev is the story of two customers, from the first use to the payment and
@@ -137,8 +137,8 @@ func upgrade(t *testing.T, d *development, app *client.Client) {
 	d.decides("acme", events.Unlimited, 0) // the first payment begins a window
 	converts(t, d, 2, 1, 2000)
 
-	hooks := billing.UpgradeEvents(billing.Upgrade{Customer: "globex", Amount: 500, Now: time.Now(),
-		Price: billing.Price{ID: "price_dev"}})
+	hooks := fold.UpgradeEvents(fold.Upgrade{Customer: "globex", Amount: 500, Now: time.Now(),
+		Price: fold.Price{ID: "price_dev"}})
 	for range 3 {
 		d.webhooks(hooks)
 	}

@@ -13,7 +13,7 @@ import (
 	"go.mongodb.org/mongo-driver/bson"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/testmongo"
+	"github.com/tidegate-io/tidegate/internal/test/testmongo"
 )
 
 // TestServersComeLater starts Tidegate before its NATS and MongoDB. It waits for

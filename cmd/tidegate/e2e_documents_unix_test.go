@@ -10,7 +10,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/bson"
 
-	"github.com/tidegate-io/tidegate/internal/testmongo"
+	"github.com/tidegate-io/tidegate/internal/test/testmongo"
 )
 
 // TestMongoDBFreezes stops the server while load goes on: decisions keep

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/testmongo"
+	"github.com/tidegate-io/tidegate/internal/test/testmongo"
 )
 
 // TestFrozenOwner stops the processes that own all partitions; they wake up

@@ -13,7 +13,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/bson"
 
-	"github.com/tidegate-io/tidegate/internal/testmongo"
+	"github.com/tidegate-io/tidegate/internal/test/testmongo"
 )
 
 const reportSecret = "whsec_cmVwb3J0cyBhcmUgc2lnbmVk"

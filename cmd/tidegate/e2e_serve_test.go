@@ -13,9 +13,9 @@ import (
 	"go.mongodb.org/mongo-driver/bson"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/billing"
 	"github.com/tidegate-io/tidegate/internal/funnel"
-	"github.com/tidegate-io/tidegate/internal/testmongo"
+	"github.com/tidegate-io/tidegate/internal/stripe/fold"
+	"github.com/tidegate-io/tidegate/internal/test/testmongo"
 )
 
 // TestServe is the story with a process for each role, of which two are killed
@@ -50,7 +50,7 @@ func TestServe(t *testing.T) {
 	running[roleNotifier] = in.serve(roleNotifier)
 	usageIsDocumented(t, in)
 
-	in.webhooks(billing.UpgradeEvents(billing.Upgrade{Customer: "acme", Price: billing.Price{ID: "price_pro"}, Now: time.Now()}))
+	in.webhooks(fold.UpgradeEvents(fold.Upgrade{Customer: "acme", Price: fold.Price{ID: "price_pro"}, Now: time.Now()}))
 	sees(t, app, "acme", true)
 	eventually(t, "the funnel", func() error {
 		var r funnel.Row
@@ -126,7 +126,7 @@ func isDocumented(t *testing.T, in *installation) {
 		if all, _ := d["stripe_subscriptions"].(bson.A); len(all) != 1 {
 			return errors.New("not one subscription")
 		}
-		return has(d, bson.M{"_id": "acme", "plan": "paid", "status": "active", "stripe_customer": billing.DevCustomer("acme"), "current_period_end": date, "cancel_at": nil})
+		return has(d, bson.M{"_id": "acme", "plan": "paid", "status": "active", "stripe_customer": fold.DevCustomer("acme"), "current_period_end": date, "cancel_at": nil})
 	})
 	document(t, db.Collection("notifications"), "acme", func(d bson.M) error {
 		return has(d, bson.M{"feature": "api", "state": "sent", "to": "ada@acme.example", "provider_id": "mail-1", "sent_at": date, "reached_at": date})

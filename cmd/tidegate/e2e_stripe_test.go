@@ -15,10 +15,10 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/billing"
 	"github.com/tidegate-io/tidegate/internal/funnel"
-	"github.com/tidegate-io/tidegate/internal/refetch"
-	"github.com/tidegate-io/tidegate/internal/teststripe"
+	"github.com/tidegate-io/tidegate/internal/stripe/fold"
+	"github.com/tidegate-io/tidegate/internal/stripe/refetch"
+	"github.com/tidegate-io/tidegate/internal/test/teststripe"
 )
 
 const shopping = `
@@ -51,7 +51,7 @@ func newShopped(t testing.TB, before func(*teststripe.Server)) *shopped {
 func (s *shopped) told(all ...teststripe.Event) {
 	s.gateway.t.Helper()
 	for _, e := range all {
-		s.webhooks([]billing.Webhook{{Type: e.Type, ID: e.ID, Payload: e.Payload}})
+		s.webhooks([]fold.Webhook{{Type: e.Type, ID: e.ID, Payload: e.Payload}})
 	}
 }
 

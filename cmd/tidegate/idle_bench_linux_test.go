@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tidegate-io/tidegate/internal/testmongo"
+	"github.com/tidegate-io/tidegate/internal/test/testmongo"
 )
 
 // idleFor is how long BenchmarkIdle looks at a process that has nothing to do.

@@ -7,7 +7,7 @@ import (
 
 	"github.com/schollz/progressbar/v3"
 
-	"github.com/tidegate-io/tidegate/internal/mongo"
+	"github.com/tidegate-io/tidegate/internal/store/mongo"
 )
 
 // origin is where an import reads: a file, or a collection of the app's own

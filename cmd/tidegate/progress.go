@@ -16,8 +16,8 @@ import (
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/ingest"
-	"github.com/tidegate-io/tidegate/internal/billing"
 	"github.com/tidegate-io/tidegate/internal/stream"
+	"github.com/tidegate-io/tidegate/internal/stripe/fold"
 	"github.com/tidegate-io/tidegate/notifier"
 )
 
@@ -36,7 +36,7 @@ func everyPartition(partitions int) (all []owned) {
 			all = append(all, owned{role, p})
 		}
 	}
-	return append(all, owned{billing.Role, 0}, owned{notifier.Role, 0})
+	return append(all, owned{fold.Role, 0}, owned{notifier.Role, 0})
 }
 
 // unowned are those without a lease. One is taken over two seconds after its
@@ -60,7 +60,7 @@ func nobodyOwns(missing []owned) string {
 	for _, o := range missing {
 		names = append(names, o.String())
 		role := o.role
-		if role == billing.Role {
+		if role == fold.Role {
 			role = roleEnforcer
 		}
 		if !slices.Contains(roles, role) {

@@ -12,12 +12,12 @@ import (
 	"github.com/tidegate-io/tidegate/client"
 	"github.com/tidegate-io/tidegate/enforcer"
 	"github.com/tidegate-io/tidegate/ingest"
-	"github.com/tidegate-io/tidegate/internal/billing"
 	"github.com/tidegate-io/tidegate/internal/config"
 	"github.com/tidegate-io/tidegate/internal/funnel"
 	"github.com/tidegate-io/tidegate/internal/link"
 	"github.com/tidegate-io/tidegate/internal/plan"
 	"github.com/tidegate-io/tidegate/internal/stream"
+	"github.com/tidegate-io/tidegate/internal/stripe/fold"
 	"github.com/tidegate-io/tidegate/notifier"
 )
 
@@ -25,7 +25,7 @@ import (
 type store interface {
 	aggregator.Store
 	enforcer.Store
-	billing.Store
+	fold.Store
 	notifier.Store
 	ingest.Store
 	Ping(context.Context) error
@@ -90,10 +90,10 @@ func (a *app) publicURL(c *config.Config) string {
 
 // startBilling runs the subscription fold, one for all partitions.
 func (a *app) startBilling(ctx context.Context) {
-	spec := stream.Spec{Role: billing.Role, Inputs: []stream.Input{billing.Input(a.names)}}
+	spec := stream.Spec{Role: fold.Role, Inputs: []stream.Input{fold.Input(a.names)}}
 	a.supervisor.Go(ctx, spec, func() stream.Processor {
 		cfg := a.config.Load()
-		p := billing.NewProcessor(billingConfig(cfg), a.partitions, a.store)
+		p := fold.NewProcessor(billingConfig(cfg), a.partitions, a.store)
 		a.billing.Store(p)
 		if now := a.config.Load(); now != cfg { // edited in between
 			p.Configure(billingConfig(now))
@@ -117,8 +117,8 @@ func (a *app) startBilling(ctx context.Context) {
 
 // billingConfig is the part of the configuration that the subscription fold
 // depends on.
-func billingConfig(c *config.Config) billing.Config {
-	b := billing.Config{CustomerKey: c.Stripe.CustomerKey, Grace: c.Stripe.Grace, Plans: billing.Plans{
+func billingConfig(c *config.Config) fold.Config {
+	b := fold.Config{CustomerKey: c.Stripe.CustomerKey, Grace: c.Stripe.Grace, Plans: fold.Plans{
 		LookupKeys: map[string]string{}, Prices: map[string]string{}, Products: map[string]string{}}}
 	for _, p := range c.Plans {
 		b.Plans.Order = append(b.Plans.Order, p.Name)
@@ -175,7 +175,7 @@ func (a *app) verifyStripe() func([]byte, string) (string, string, error) {
 		return nil
 	}
 	return func(payload []byte, header string) (string, string, error) {
-		e, err := billing.Verify(payload, header, a.set.StripeSecrets, a.now())
+		e, err := fold.Verify(payload, header, a.set.StripeSecrets, a.now())
 		if err == nil {
 			err = e.CheckMode(a.set.StripeMode)
 		}

@@ -13,8 +13,8 @@ import (
 	"strings"
 
 	"github.com/tidegate-io/tidegate/ingest"
-	"github.com/tidegate-io/tidegate/internal/billing"
 	"github.com/tidegate-io/tidegate/internal/config"
+	"github.com/tidegate-io/tidegate/internal/stripe/fold"
 )
 
 // settings are what flags and the environment say of a running Tidegate.
@@ -34,9 +34,9 @@ type settings struct {
 	MongoDatabase string
 	MongoBulk     int // documents a command; 0: the store's default
 
-	StripeSecrets []string     // of its webhooks
-	StripeMode    billing.Mode // of which webhooks are taken; "": of either
-	StripeKey     string       // "": nothing is asked of Stripe
+	StripeSecrets []string  // of its webhooks
+	StripeMode    fold.Mode // of which webhooks are taken; "": of either
+	StripeKey     string    // "": nothing is asked of Stripe
 	StripeBase    string
 	ResendKey     string
 	ResendBase    string
@@ -111,7 +111,7 @@ func (s *settings) fromEnvironment() error {
 }
 
 // stripeMode is the mode that STRIPE_MODE or the key says.
-func stripeMode() (billing.Mode, error) {
+func stripeMode() (fold.Mode, error) {
 	key, err := lookup("STRIPE_SECRET_KEY")
 	if err != nil {
 		return "", err
@@ -120,11 +120,11 @@ func stripeMode() (billing.Mode, error) {
 	if err != nil {
 		return "", err
 	}
-	mode, ofKey := billing.Mode(said), billing.ModeOfKey(key)
+	mode, ofKey := fold.Mode(said), fold.ModeOfKey(key)
 	switch {
 	case mode == "":
 		return ofKey, nil
-	case mode != billing.ModeLive && mode != billing.ModeTest:
+	case mode != fold.ModeLive && mode != fold.ModeTest:
 		return "", fmt.Errorf("STRIPE_MODE: %q is neither live nor test", said)
 	case ofKey != "" && ofKey != mode:
 		return "", fmt.Errorf("STRIPE_MODE is %s, but STRIPE_SECRET_KEY is a key of %s mode: set the key of the same mode", mode, ofKey)

@@ -5,15 +5,15 @@ import (
 	"errors"
 	"time"
 
-	"github.com/tidegate-io/tidegate/internal/kvstore"
-	"github.com/tidegate-io/tidegate/internal/mongo"
+	"github.com/tidegate-io/tidegate/internal/store/kv"
+	"github.com/tidegate-io/tidegate/internal/store/mongo"
 )
 
 // openStore opens MongoDB, or without its URI the embedded store.
 func (a *app) openStore(ctx context.Context) error {
 	if a.set.MongoURI == "" {
 		return a.patiently(ctx, "NATS JetStream", func(ctx context.Context) error {
-			s, err := kvstore.Open(ctx, a.js, a.names, a.set.Replicas)
+			s, err := kv.Open(ctx, a.js, a.names, a.set.Replicas)
 			if err == nil {
 				a.store = s
 			}

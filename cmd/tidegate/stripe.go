@@ -11,11 +11,11 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/billing"
 	"github.com/tidegate-io/tidegate/internal/link"
-	"github.com/tidegate-io/tidegate/internal/refetch"
 	"github.com/tidegate-io/tidegate/internal/stream"
-	"github.com/tidegate-io/tidegate/internal/stripeapi"
+	stripeapi "github.com/tidegate-io/tidegate/internal/stripe/api"
+	"github.com/tidegate-io/tidegate/internal/stripe/fold"
+	"github.com/tidegate-io/tidegate/internal/stripe/refetch"
 )
 
 // stripeRate is how many requests a second are sent in the background: a fifth
@@ -86,7 +86,7 @@ func (a *app) subscription(ctx context.Context, customer string) (events.Subscri
 	if err != nil {
 		return events.Subscription{}, err
 	}
-	if err = query(ask, a.nc, a.names.Query(billing.Role, 0), question, &answer); err == nil && answer.Error == "" {
+	if err = query(ask, a.nc, a.names.Query(fold.Role, 0), question, &answer); err == nil && answer.Error == "" {
 		return answer.Subscription, nil
 	}
 	sub, _, err := a.store.Subscription(ctx, customer)

@@ -10,8 +10,8 @@ import (
 
 	"github.com/schollz/progressbar/v3"
 
-	"github.com/tidegate-io/tidegate/internal/refetch"
-	"github.com/tidegate-io/tidegate/internal/stripeapi"
+	stripeapi "github.com/tidegate-io/tidegate/internal/stripe/api"
+	"github.com/tidegate-io/tidegate/internal/stripe/refetch"
 )
 
 type stripeCmd struct {
@@ -41,11 +41,11 @@ type stripeSyncCmd struct {
 }
 
 func (c *stripeSyncCmd) Run(e *env) error {
-	api, err := stripeClient(c.Rate)
+	remote, err := stripeClient(c.Rate)
 	if err != nil {
 		return err
 	}
-	if api == nil {
+	if remote == nil {
 		return usageError{errors.New("STRIPE_SECRET_KEY is not set: it says whose subscriptions to compare")}
 	}
 	l, err := c.connect(e)
@@ -53,7 +53,7 @@ func (c *stripeSyncCmd) Run(e *env) error {
 		return err
 	}
 	defer l.close()
-	s := refetch.Sync{Stripe: api, NC: l.nc, JS: l.js, Names: l.names, DryRun: c.DryRun, Restart: c.Restart}
+	s := refetch.Sync{Stripe: remote, NC: l.nc, JS: l.js, Names: l.names, DryRun: c.DryRun, Restart: c.Restart}
 	finish := e.follow(&s)
 	report, err := s.Run(e.ctx)
 	finish()
@@ -134,19 +134,19 @@ func (c *stripeSetupCmd) Run(e *env) error {
 	if address == "" && cfg.PublicURL != "" {
 		address = cfg.PublicURL + "/webhooks/stripe"
 	}
-	api, err := stripeClient(0)
+	remote, err := stripeClient(0)
 	if err != nil {
 		return err
 	}
-	if address == "" && api == nil {
+	if address == "" && remote == nil {
 		address = "https://<where your customers' browsers reach Tidegate>/webhooks/stripe"
 	}
 	if !strings.HasPrefix(address, "https://") && !strings.HasPrefix(address, "http://") {
 		return usageError{errors.New("where does Stripe reach Tidegate? Set public_url, or name the address with --url https://…/webhooks/stripe")}
 	}
 	report := endpointReport{Action: "none", URL: address, Events: stripeapi.EventTypes}
-	if api != nil {
-		if report, err = setUp(e, api, address); err != nil {
+	if remote != nil {
+		if report, err = setUp(e, remote, address); err != nil {
 			return err
 		}
 	}
@@ -156,8 +156,8 @@ func (c *stripeSetupCmd) Run(e *env) error {
 	})
 }
 
-func setUp(e *env, api *stripeapi.Client, address string) (r endpointReport, err error) {
-	found, err := api.Endpoints(e.ctx, address)
+func setUp(e *env, remote *stripeapi.Client, address string) (r endpointReport, err error) {
+	found, err := remote.Endpoints(e.ctx, address)
 	if err != nil {
 		return r, err
 	}
@@ -165,12 +165,12 @@ func setUp(e *env, api *stripeapi.Client, address string) (r endpointReport, err
 	switch {
 	case len(found) == 0:
 		r.Action = "created"
-		made, err = api.CreateEndpoint(e.ctx, address)
+		made, err = remote.CreateEndpoint(e.ctx, address)
 	case found[0].Complete():
 		r.Action, made = "unchanged", found[0]
 	default:
 		r.Action = "updated"
-		made, err = api.UpdateEndpoint(e.ctx, found[0])
+		made, err = remote.UpdateEndpoint(e.ctx, found[0])
 	}
 	for _, other := range found[min(1, len(found)):] {
 		r.Others = append(r.Others, other.ID)

@@ -11,7 +11,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/tidegate-io/tidegate/internal/billing"
+	"github.com/tidegate-io/tidegate/internal/stripe/fold"
 )
 
 // stripeFlags find the running dev and its webhook secret.
@@ -48,7 +48,7 @@ func (c *upgradeCmd) Run(e *env) error {
 	if !ok {
 		return usageError{fmt.Errorf("no payment leads to the plan %q: choose --plan among %s", name, strings.Join(paid, ", "))}
 	}
-	hooks := billing.UpgradeEvents(billing.Upgrade{Customer: c.Customer, Email: c.Email, Price: price, Amount: c.Amount,
+	hooks := fold.UpgradeEvents(fold.Upgrade{Customer: c.Customer, Email: c.Email, Price: price, Amount: c.Amount,
 		CustomerKey: cfg.Stripe.CustomerKey, Now: time.Now()})
 	return c.post(e, hooks, fmt.Sprintf("%s now pays for %s", c.Customer, name))
 }
@@ -64,12 +64,12 @@ func (c *downgradeCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	hooks := billing.DowngradeEvents(billing.Upgrade{Customer: c.Customer, CustomerKey: cfg.Stripe.CustomerKey, Now: time.Now()})
+	hooks := fold.DowngradeEvents(fold.Upgrade{Customer: c.Customer, CustomerKey: cfg.Stripe.CustomerKey, Now: time.Now()})
 	return c.post(e, hooks, fmt.Sprintf("%s no longer pays", c.Customer))
 }
 
 // post sends the webhooks as Stripe would.
-func (f *stripeFlags) post(e *env, hooks []billing.Webhook, done string) error {
+func (f *stripeFlags) post(e *env, hooks []fold.Webhook, done string) error {
 	base := os.Getenv("TIDEGATE_URL")
 	if base == "" {
 		state, err := readState(f.Data)
@@ -102,13 +102,13 @@ func (f *stripeFlags) post(e *env, hooks []billing.Webhook, done string) error {
 	})
 }
 
-func postWebhook(e *env, base string, h billing.Webhook, secret string) error {
+func postWebhook(e *env, base string, h fold.Webhook, secret string) error {
 	req, err := http.NewRequestWithContext(e.ctx, http.MethodPost, strings.TrimSuffix(base, "/")+"/webhooks/stripe", bytes.NewReader(h.Payload))
 	if err != nil {
 		return err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Stripe-Signature", billing.Sign(h.Payload, secret, time.Now()))
+	req.Header.Set("Stripe-Signature", fold.Sign(h.Payload, secret, time.Now()))
 	resp, err := (&http.Client{Timeout: 10 * time.Second}).Do(req)
 	if err != nil {
 		return fmt.Errorf("no answer from %s: is `tidegate dev` running?", base)

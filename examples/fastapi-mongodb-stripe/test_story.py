@@ -26,7 +26,7 @@ def binary():
 
 @pytest.fixture(scope="module")
 def mongo():
-    server = Process(["go", "run", "./internal/testmongo/serve"], cwd=ROOT)
+    server = Process(["go", "run", "./internal/test/testmongo/serve"], cwd=ROOT)
     yield server.wait_for(r"(mongodb://\S+)", 300).group(1)
     server.stop()
 

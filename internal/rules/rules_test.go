@@ -121,22 +121,22 @@ var allowed = map[string][]string{
 
 	// The plumbing, and what runs on it.
 	"internal/stream": {"events", nats, "github.com/nats-io/nuid"},
-	"internal/billing": {"events", "internal/plan", "internal/stream", "internal/writeback", nats,
+	"internal/stripe/fold": {"events", "internal/plan", "internal/stream", "internal/writeback", nats,
 		"github.com/fxamacker/cbor/v2", "github.com/stripe/stripe-go/v76/webhook"},
-	"internal/stripeapi": {"github.com/stripe/stripe-go/v76", "golang.org/x/time/rate"},
+	"internal/stripe/api": {"github.com/stripe/stripe-go/v76", "golang.org/x/time/rate"},
 
-	"internal/refetch": {"events", "internal/billing", "internal/stream", "internal/stripeapi", "internal/wire", nats, "github.com/VictoriaMetrics/metrics"},
+	"internal/stripe/refetch": {"events", "internal/stripe/fold", "internal/stream", "internal/stripe/api", "internal/wire", nats, "github.com/VictoriaMetrics/metrics"},
 
 	// The roles: never each other, never a store.
-	"ingest":     {"events", "internal/plan", "internal/window", "internal/link", "internal/stream", "internal/billing", nats, "github.com/VictoriaMetrics/metrics"},
+	"ingest":     {"events", "internal/plan", "internal/window", "internal/link", "internal/stream", "internal/stripe/fold", nats, "github.com/VictoriaMetrics/metrics"},
 	"aggregator": {"events", "internal/plan", "internal/window", "internal/stream", "internal/fingerprint", "internal/wire", "internal/writeback", nats, "github.com/cespare/xxhash/v2"},
-	"enforcer":   {"events", "internal/plan", "internal/window", "internal/stream", "internal/billing", "internal/wire", "internal/writeback", nats},
+	"enforcer":   {"events", "internal/plan", "internal/window", "internal/stream", "internal/stripe/fold", "internal/wire", "internal/writeback", nats},
 	"notifier": {"events", "internal/plan", "internal/window", "internal/stream", "internal/link", "internal/wire", "internal/writeback", nats,
 		"github.com/resend/resend-go/v2", "github.com/wneessen/go-mail", "golang.org/x/time/rate"},
 
 	// The stores: the vocabulary and their driver.
-	"internal/mongo":   {"events", "go.mongodb.org/mongo-driver"},
-	"internal/kvstore": {"events", nats},
+	"internal/store/mongo": {"events", "go.mongodb.org/mongo-driver"},
+	"internal/store/kv":    {"events", nats},
 
 	// What apps import.
 	"client":                 {"events", "client/internal/memory", nats},
@@ -144,16 +144,16 @@ var allowed = map[string][]string{
 	"client/clienttest":      {"events", "client", "client/internal/memory", nats},
 
 	// Helpers of tests.
-	"internal/testnats":        {nats, "github.com/nats-io/nats-server/v2"},
-	"internal/testbuild":       {},
-	"internal/testmongo":       {"internal/testbuild"},
-	"internal/testmongo/serve": {"internal/testmongo"},
-	"internal/teststripe":      {"internal/testbuild"},
-	"internal/storetest":       {"events", "pgregory.net/rapid"},
-	"internal/chaos":           {"events", "client", "internal/stream", "internal/kvstore", nats, "go.mongodb.org/mongo-driver"},
-	"internal/rules":           {},
-	"internal/benchtable":      {},
-	"deploy":                   {},
+	"internal/test/testnats":        {nats, "github.com/nats-io/nats-server/v2"},
+	"internal/test/testbuild":       {},
+	"internal/test/testmongo":       {"internal/test/testbuild"},
+	"internal/test/testmongo/serve": {"internal/test/testmongo"},
+	"internal/test/teststripe":      {"internal/test/testbuild"},
+	"internal/test/storetest":       {"events", "pgregory.net/rapid"},
+	"internal/test/chaos":           {"events", "client", "internal/stream", "internal/store/kv", nats, "go.mongodb.org/mongo-driver"},
+	"internal/rules":                {},
+	"internal/test/benchtable":      {},
+	"deploy":                        {},
 }
 
 const nats = "github.com/nats-io/nats.go"

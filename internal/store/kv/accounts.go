@@ -1,0 +1,57 @@
+package kv
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/tidegate-io/tidegate/events"
+)
+
+// WriteCustomers implements store.Store.
+func (s *Store) WriteCustomers(ctx context.Context, customers []events.Customer) error {
+	return writeNewest(ctx, s.customers, customers,
+		func(c *events.Customer) string { return events.Token(c.ID) },
+		func(c *events.Customer) uint64 { return c.Position })
+}
+
+// Customer implements store.Store.
+func (s *Store) Customer(ctx context.Context, id string) (c events.Customer, ok bool, err error) {
+	ok, err = s.customers.get(ctx, events.Token(id), &c)
+	return c, ok, err
+}
+
+// Customers implements store.Store.
+func (s *Store) Customers(ctx context.Context, afterID string, limit int) ([]events.Customer, error) {
+	all, err := documents[events.Customer](ctx, s.customers, "*")
+	all = slices.DeleteFunc(all, func(c events.Customer) bool { return c.ID <= afterID })
+	slices.SortFunc(all, func(a, b events.Customer) int { return strings.Compare(a.ID, b.ID) })
+	return first(all, limit), err
+}
+
+// WriteSubscriptions implements store.Store.
+func (s *Store) WriteSubscriptions(ctx context.Context, subscriptions []events.Subscription) error {
+	return writeNewest(ctx, s.subscriptions, subscriptions,
+		func(s *events.Subscription) string { return events.Token(s.Customer) },
+		func(s *events.Subscription) uint64 { return s.Position })
+}
+
+// Subscription implements store.Store.
+func (s *Store) Subscription(ctx context.Context, customer string) (sub events.Subscription, ok bool, err error) {
+	ok, err = s.subscriptions.get(ctx, events.Token(customer), &sub)
+	return sub, ok, err
+}
+
+// writeNewest stores each item unless the stored one has a greater position.
+func writeNewest[T any](ctx context.Context, b *bucket, items []T, key func(*T) string, position func(*T) uint64) error {
+	newest := newestOf(items, key, func(x, y *T) int { return cmp.Compare(position(x), position(y)) })
+	return parallel(ctx, len(newest), func(ctx context.Context, i int) error {
+		item, k := newest[i], key(newest[i])
+		return b.write(ctx, k, item, func(old []byte) (bool, error) {
+			var o T
+			err := b.decode(k, old, &o)
+			return position(&o) <= position(item), err
+		})
+	})
+}

@@ -1,0 +1,206 @@
+package kv
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// bucket is a key-value bucket of JSON documents.
+type bucket struct {
+	name   string
+	kv     jetstream.KeyValue
+	stream jetstream.Stream // under the bucket, to purge index entries without a trace
+}
+
+// answerTimeout is how long one document may take. An answer that was lost with
+// a server's leadership would be waited for until the caller's whole time is up.
+const answerTimeout = 5 * time.Second
+
+// get reads the document under key into v; ok says whether there is one.
+func (b *bucket) get(ctx context.Context, key string, v any) (ok bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	e, err := b.kv.Get(ctx, key)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, b.fail("read", err)
+	}
+	return true, b.decode(key, e.Value(), v)
+}
+
+func (b *bucket) decode(key string, value []byte, v any) error {
+	if err := json.Unmarshal(value, v); err != nil {
+		return fmt.Errorf("embedded store, bucket %s: key %s does not hold a document: %w", b.name, key, err)
+	}
+	return nil
+}
+
+// put stores v under key, whatever is there.
+func (b *bucket) put(ctx context.Context, key string, v any) error {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	data, err := json.Marshal(v)
+	if err != nil {
+		return b.fail("write", err)
+	}
+	_, err = b.kv.Put(ctx, key, data)
+	return b.fail("write", err)
+}
+
+// create stores v under key unless something is there; created says whether
+// it did.
+func (b *bucket) create(ctx context.Context, key string, v any) (created bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	data, err := json.Marshal(v)
+	if err != nil {
+		return false, b.fail("write", err)
+	}
+	_, err = b.kv.Create(ctx, key, data)
+	if conflict(err) {
+		return false, nil
+	}
+	return err == nil, b.fail("write", err)
+}
+
+// write stores v under key if there is nothing yet or replaces says yes to
+// what is there. It goes round again when someone else wrote meanwhile.
+func (b *bucket) write(ctx context.Context, key string, v any, replaces func(old []byte) (bool, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	data, err := json.Marshal(v)
+	if err != nil {
+		return b.fail("write", err)
+	}
+	for round := 0; ; round++ {
+		e, err := b.kv.Get(ctx, key)
+		switch {
+		case errors.Is(err, jetstream.ErrKeyNotFound):
+			_, err = b.kv.Create(ctx, key, data)
+		case err == nil:
+			yes, bad := replaces(e.Value())
+			if bad != nil || !yes {
+				return bad
+			}
+			_, err = b.kv.Update(ctx, key, data, e.Revision())
+		}
+		if !conflict(err) {
+			return b.fail("write", err)
+		}
+		if err := pause(ctx, round); err != nil {
+			return b.fail("write", err)
+		}
+	}
+}
+
+// conflict says whether a write was refused because of what is there already.
+func conflict(err error) bool {
+	return errors.Is(err, jetstream.ErrKeyExists) || errors.Is(err, jetstream.ErrKeyRevisionMismatch)
+}
+
+// pause lets the other writer, or a replica that lags behind, get on: nothing
+// at first, then longer up to 100 ms.
+func pause(ctx context.Context, round int) error {
+	if round == 0 {
+		return ctx.Err()
+	}
+	t := time.NewTimer(min(time.Duration(round)*5*time.Millisecond, 100*time.Millisecond))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// remove takes key out without leaving a marker behind.
+func (b *bucket) remove(ctx context.Context, key string) error {
+	return b.fail("remove", b.stream.Purge(ctx, jetstream.WithPurgeSubject("$KV."+b.name+"."+key)))
+}
+
+// each calls f with the present entries whose keys match filter, in no order
+// that means anything, until f fails. Values are empty with keysOnly.
+func (b *bucket) each(ctx context.Context, filter string, keysOnly bool, f func(key string, value []byte) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	opts := []jetstream.WatchOpt{jetstream.IgnoreDeletes()}
+	if keysOnly {
+		opts = append(opts, jetstream.MetaOnly())
+	}
+	w, err := b.kv.Watch(ctx, filter, opts...)
+	if err != nil {
+		return b.fail("list", err)
+	}
+	defer stop(w)
+	idle := time.NewTimer(idleTimeout)
+	defer idle.Stop()
+	for {
+		select {
+		case e, open := <-w.Updates():
+			if !open {
+				return b.fail("list", errors.Join(jetstream.ErrConnectionClosed, ctx.Err()))
+			}
+			if e == nil { // the present ones are through
+				return nil
+			}
+			if err := f(e.Key(), e.Value()); err != nil {
+				return err
+			}
+			idle.Reset(idleTimeout)
+		case <-ctx.Done():
+			return b.fail("list", ctx.Err())
+		case <-idle.C:
+			return b.fail("list", context.DeadlineExceeded)
+		}
+	}
+}
+
+// stop ends a watch. Its callback may be waiting for someone to take an entry,
+// so what is still to come has to be taken until the channel is closed.
+func stop(w jetstream.KeyWatcher) {
+	_ = w.Stop()
+	late := time.NewTimer(time.Second) // a connection that died first closes nothing
+	defer late.Stop()
+	for {
+		select {
+		case _, open := <-w.Updates():
+			if !open {
+				return
+			}
+		case <-late.C:
+			return
+		}
+	}
+}
+
+// documents returns every document that filter matches.
+func documents[T any](ctx context.Context, b *bucket, filter string) ([]T, error) {
+	var all []T
+	err := b.each(ctx, filter, false, func(key string, value []byte) error {
+		var v T
+		if err := b.decode(key, value, &v); err != nil {
+			return err
+		}
+		all = append(all, v)
+		return nil
+	})
+	return all, err
+}
+
+// keys returns every key that filter matches.
+func (b *bucket) keys(ctx context.Context, filter string) ([]string, error) {
+	var all []string
+	err := b.each(ctx, filter, true, func(key string, _ []byte) error {
+		all = append(all, key)
+		return nil
+	})
+	return all, err
+}

@@ -1,0 +1,46 @@
+package kv
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tidegate-io/tidegate/events"
+)
+
+// WriteConversion implements store.Store.
+func (s *Store) WriteConversion(ctx context.Context, c events.Conversion) error {
+	if err := s.conversions.put(ctx, ofKey(c.Customer, c.Key), nil); err != nil {
+		return err
+	}
+	return s.conversions.put(ctx, docKey(c.Key), &c)
+}
+
+// DeleteConversion implements store.Store. The entry of the index stays: readers
+// pass over it, and a conversion that comes back needs it.
+func (s *Store) DeleteConversion(ctx context.Context, key string) error {
+	return s.conversions.remove(ctx, docKey(key))
+}
+
+// Conversions implements store.Store.
+func (s *Store) Conversions(ctx context.Context, from, to time.Time) ([]events.Conversion, error) {
+	all, err := documents[events.Conversion](ctx, s.conversions, "doc.*")
+	all = slices.DeleteFunc(all, func(c events.Conversion) bool { return !within(c.ConvertedAt, from, to) })
+	sortConversions(all)
+	return all, err
+}
+
+// ConversionsOf implements store.Store.
+func (s *Store) ConversionsOf(ctx context.Context, customer string) ([]events.Conversion, error) {
+	all, err := ofCustomer(ctx, s.conversions, customer, func(c *events.Conversion) string { return c.Customer })
+	sortConversions(all)
+	return all, err
+}
+
+func sortConversions(all []events.Conversion) {
+	slices.SortFunc(all, func(a, b events.Conversion) int {
+		return cmp.Or(a.ConvertedAt.Compare(b.ConvertedAt), strings.Compare(a.Key, b.Key))
+	})
+}

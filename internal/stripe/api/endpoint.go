@@ -1,0 +1,98 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"slices"
+)
+
+// EventTypes are the events that Tidegate uses. Not invoice.created: an
+// invoice waits up to 72 hours for an endpoint that does not answer it.
+var EventTypes = []string{
+	"checkout.session.completed", "checkout.session.async_payment_succeeded",
+	"checkout.session.async_payment_failed", "checkout.session.expired",
+	"customer.subscription.created", "customer.subscription.updated", "customer.subscription.deleted",
+	"customer.subscription.paused", "customer.subscription.resumed", "customer.subscription.trial_will_end",
+	"invoice.paid", "invoice.payment_failed", "invoice.payment_action_required",
+	"charge.refunded", "charge.dispute.created",
+	"customer.deleted", "price.updated", "product.updated",
+}
+
+// Endpoint is a webhook endpoint at Stripe.
+type Endpoint struct {
+	ID         string   `json:"id"`
+	URL        string   `json:"url"`
+	Status     string   `json:"status"`
+	APIVersion string   `json:"api_version"` // "" is the account's own
+	Events     []string `json:"enabled_events"`
+	Livemode   bool     `json:"livemode"`
+	Secret     string   `json:"secret,omitempty"` // told once, to who makes the endpoint
+}
+
+// Complete says whether the endpoint works and gets every event of EventTypes.
+func (e *Endpoint) Complete() bool {
+	if e.Status != "" && e.Status != "enabled" {
+		return false
+	}
+	for _, typ := range EventTypes {
+		if !slices.Contains(e.Events, typ) && !slices.Contains(e.Events, "*") {
+			return false
+		}
+	}
+	return true
+}
+
+// Endpoints are those with the URL.
+func (c *Client) Endpoints(ctx context.Context, address string) (found []Endpoint, err error) {
+	for after := ""; ; {
+		a, err := c.get(ctx, "/v1/webhook_endpoints", "limit", pageSize, "starting_after", after)
+		if err != nil {
+			return nil, err
+		}
+		var page struct {
+			Data []Endpoint `json:"data"`
+			More bool       `json:"has_more"`
+		}
+		if err := a.decode(&page); err != nil {
+			return nil, err
+		}
+		for _, e := range page.Data {
+			if after = e.ID; e.URL == address {
+				found = append(found, e)
+			}
+		}
+		if !page.More || len(page.Data) == 0 {
+			return found, nil
+		}
+	}
+}
+
+// CreateEndpoint makes an endpoint for EventTypes in the shape of APIVersion.
+// Its Secret is never told again.
+func (c *Client) CreateEndpoint(ctx context.Context, address string) (Endpoint, error) {
+	return c.putEndpoint(ctx, "/v1/webhook_endpoints", "url", address, "api_version", APIVersion, "description", "Tidegate")
+}
+
+// UpdateEndpoint enables the endpoint for EventTypes beside those that it has.
+// Stripe changes neither its API version nor its secret.
+func (c *Client) UpdateEndpoint(ctx context.Context, e Endpoint) (Endpoint, error) {
+	params := []string{"disabled", "false"}
+	for _, typ := range e.Events {
+		if !slices.Contains(EventTypes, typ) {
+			params = append(params, "enabled_events[]", typ)
+		}
+	}
+	return c.putEndpoint(ctx, "/v1/webhook_endpoints/"+url.PathEscape(e.ID), params...)
+}
+
+func (c *Client) putEndpoint(ctx context.Context, path string, params ...string) (e Endpoint, err error) {
+	for _, typ := range EventTypes {
+		params = append(params, "enabled_events[]", typ)
+	}
+	a, err := c.call(ctx, http.MethodPost, path, "", params)
+	if err != nil {
+		return e, err
+	}
+	return e, a.decode(&e)
+}

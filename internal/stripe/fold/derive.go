@@ -1,0 +1,171 @@
+package fold
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tidegate-io/tidegate/events"
+)
+
+// maxHistory is how many changes a subscription document shows.
+const maxHistory = 50
+
+// view is everything that follows from the facts about one customer.
+type view struct {
+	doc      events.Subscription
+	state    events.PlanState
+	email    string
+	party    string
+	payments map[string]events.Payment
+	moves    map[string]events.Move
+	trimmed  time.Time // what happened up to then may have been summed up
+	unknown  []string  // prices in force that lead to no plan
+	next     time.Time // when the view changes by itself; zero: never
+}
+
+// view derives a customer's view from the facts and the clock. Positions apart,
+// it does not depend on the order of the records.
+func (s *State) view(customer string) view {
+	v := view{state: events.PlanState{Position: s.facts.Seq}, doc: events.Subscription{
+		Customer: customer, Plan: s.cfg.Plans.Default, Position: s.facts.Seq,
+		Subscriptions: []events.StripeSubscription{}, History: []events.PlanChange{},
+	}}
+	lives := s.lives(customer)
+	now := s.facts.Clock
+	for i := range lives {
+		// What Stripe said last is in force even when it lies ahead: clocks
+		// differ.
+		now = later(now, lives[i].heard)
+	}
+	line, next := s.timeline(lives, now)
+	v.next = next
+	if len(line) > 0 {
+		last := &line[len(line)-1]
+		v.state = events.PlanState{
+			Plan: last.seg.effective(), Status: last.seg.status, Paid: last.seg.paid,
+			Position: s.facts.Seq, Event: last.event, CausedAt: last.from,
+		}
+		v.party = last.life.party
+		s.fillDocument(&v.doc, line, lives, now)
+	} else {
+		v.party = s.firstParty(customer)
+	}
+	v.doc.StripeCustomer = v.party
+	v.email = s.emailOf(customer, v.party)
+	v.payments = s.payments(customer, lives)
+	v.moves, v.trimmed = s.moves(customer, lives, line), trimmed(lives)
+	v.unknown = s.unknown(lives, now)
+	return v
+}
+
+// lives are the subscriptions of a customer, by id.
+func (s *State) lives(customer string) []life {
+	var lives []life
+	for _, pid := range slices.Sorted(maps.Keys(s.index[customer])) {
+		p := s.facts.Parties[pid]
+		for _, sid := range slices.Sorted(maps.Keys(p.Subs)) {
+			if s.subOwner(pid, p, sid, p.Subs[sid]) == customer {
+				lives = append(lives, s.lifeOf(sid, pid, p, p.Subs[sid]))
+			}
+		}
+	}
+	slices.SortFunc(lives, func(a, b life) int { return strings.Compare(a.id, b.id) })
+	return lives
+}
+
+func (s *State) fillDocument(d *events.Subscription, line []standing, lives []life, now time.Time) {
+	plans := &s.cfg.Plans
+	last := line[len(line)-1].seg
+	d.Status = last.status
+	if last.paid {
+		d.Plan = last.plan
+	}
+	d.CurrentPeriodEnd = moment(last.version.PeriodEnd)
+	d.CancelAt = moment(last.version.end())
+	d.GraceUntil = moment(last.grace)
+	for i := range lives {
+		l := &lives[i]
+		g := l.at(now)
+		if g == nil {
+			continue
+		}
+		sub := events.StripeSubscription{
+			ID: l.id, Status: g.status, Prices: []string{}, Plan: plans.best(g.version.Items, &s.facts.Prices),
+			CurrentPeriodEnd: moment(g.version.PeriodEnd), CancelAt: moment(g.version.end()),
+		}
+		for _, it := range g.version.Items {
+			sub.Prices = append(sub.Prices, it.Price)
+		}
+		d.Subscriptions = append(d.Subscriptions, sub)
+	}
+	if len(line) > maxHistory {
+		line = line[len(line)-maxHistory:]
+	}
+	for i := range line {
+		plan := plans.Default
+		if line[i].seg.paid {
+			plan = line[i].seg.plan
+		}
+		d.History = append(d.History, events.PlanChange{
+			Plan: plan, Status: line[i].seg.status, Event: line[i].event, At: line[i].from,
+		})
+	}
+}
+
+// firstParty is the Stripe customer of a customer without subscriptions.
+func (s *State) firstParty(customer string) string {
+	best := ""
+	for pid := range s.index[customer] {
+		if s.facts.Parties[pid].Deleted == nil && (best == "" || pid < best) {
+			best = pid
+		}
+	}
+	return best
+}
+
+// emailOf is the address that Stripe has of a customer: the one of the Stripe
+// customer that decides, else of any other.
+func (s *State) emailOf(customer, decides string) string {
+	ids := slices.Sorted(maps.Keys(s.index[customer]))
+	if i := slices.Index(ids, decides); i > 0 {
+		ids = slices.Insert(slices.Delete(ids, i, i+1), 0, decides)
+	}
+	for _, pid := range ids {
+		p := s.facts.Parties[pid]
+		if p.Deleted != nil {
+			continue
+		}
+		if p.Object.Email != "" {
+			return p.Object.Email
+		}
+		if p.Mail.Value != "" {
+			return p.Mail.Value
+		}
+	}
+	return ""
+}
+
+// unknown are the prices in force that lead to no plan.
+func (s *State) unknown(lives []life, now time.Time) []string {
+	var out []string
+	for i := range lives {
+		g := lives[i].at(now)
+		if g == nil || g.plan != "" || g.status != "active" && g.status != "trialing" && g.status != "past_due" {
+			continue
+		}
+		for _, it := range g.version.Items {
+			out = append(out, it.Price)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func moment(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}

@@ -1,0 +1,203 @@
+package fold
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/stream"
+	"github.com/tidegate-io/tidegate/internal/writeback"
+)
+
+// Role is the name under which the fold holds its lease; it has one partition.
+const Role = "billing"
+
+// Processor runs the fold: BILLING in, ACCOUNT and subscription documents out.
+// It implements stream.Processor.
+type Processor struct {
+	cfg        atomic.Pointer[Config]
+	partitions int
+	store      Store
+
+	state   *State
+	applied *Config // what state was last derived with
+	written uint64  // as restored
+	writer  *writeback.Writer[string, events.Subscription]
+	done    chan struct{} // closed when the writer has ended
+	out     publisher
+	names   events.Names
+	log     *slog.Logger
+	queue   []*nats.Msg
+	told    map[string]bool // prices that the log has named
+	figures atomic.Pointer[Figures]
+	ended   atomic.Bool
+}
+
+// publisher is what the processor needs of its *stream.Owner.
+type publisher interface {
+	Publish(m *nats.Msg, opts ...jetstream.PublishOpt) error
+}
+
+var _ stream.Processor = (*Processor)(nil)
+
+// Store is where subscription documents are written. One processor writes at a
+// time, from one goroutine.
+type Store interface {
+	// WriteSubscriptions puts each document, of different customers, in place
+	// of the customer's older one, which is one with a position not above its
+	// own: a timer changes a document without a new position. When it returns
+	// an error it is called again with at least the same customers.
+	WriteSubscriptions(ctx context.Context, docs []events.Subscription) error
+}
+
+// NewProcessor returns a processor that publishes to ACCOUNT's partitions and
+// writes to store.
+func NewProcessor(cfg Config, partitions int, store Store) *Processor {
+	p := &Processor{partitions: partitions, store: store, state: New(cfg)}
+	p.Configure(cfg)
+	return p
+}
+
+// Input is what the processor reads.
+func Input(names events.Names) stream.Input {
+	return stream.Input{Stream: events.StreamBilling, Filter: names.Billing(">")}
+}
+
+// Configure makes cfg count from the next Tick on. It is safe to call at any
+// time from any goroutine.
+func (p *Processor) Configure(cfg Config) { p.cfg.Store(&cfg) }
+
+// Restore implements stream.Processor.
+func (p *Processor) Restore(snapshot []byte) error {
+	p.state, p.written = newState(*p.cfg.Load()), 0
+	if snapshot == nil {
+		return nil
+	}
+	return p.Apply(snapshot)
+}
+
+// Apply implements stream.Processor.
+func (p *Processor) Apply(commit []byte) (err error) {
+	p.written, err = p.state.facts.patch(commit)
+	return err
+}
+
+// Start implements stream.Processor. It writes again what an earlier owner may
+// not have written; the writer ends with ctx.
+func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
+	if len(o.Inputs) > 0 { // records without effect move the position without a commit
+		p.state.facts.Seq = max(p.state.facts.Seq, o.Inputs[0].Position)
+	}
+	p.start(ctx, o.Names, o.Log, o)
+	return nil
+}
+
+func (p *Processor) start(ctx context.Context, names events.Names, log *slog.Logger, out publisher) {
+	p.names, p.log, p.out, p.told = names, log, out, map[string]bool{}
+	p.state.open()
+	p.figure()
+	p.writer = writeback.New(func(s *events.Subscription) string { return s.Customer }, p.store.WriteSubscriptions, log)
+	p.done = make(chan struct{})
+	var docs []events.Subscription
+	for _, c := range p.state.documentsAfter(p.written) {
+		docs = append(docs, *c.Subscription)
+	}
+	p.writer.Add(docs, p.state.facts.Documents)
+	go func() {
+		defer close(p.done)
+		p.writer.Run(ctx)
+		p.ended.Store(true)
+	}()
+}
+
+// documented is the number up to which all documents are written.
+func (p *Processor) documented() uint64 { return max(p.written, p.writer.Watermark()) }
+
+// Documents implements stream.Documenter.
+func (p *Processor) Documents() stream.Documents {
+	l := p.writer.Lag()
+	return stream.Documents{Collection: "subscriptions", Waiting: l.Waiting, Oldest: l.Oldest}
+}
+
+// Handle implements stream.Processor.
+func (p *Processor) Handle(m *stream.Message) error {
+	kind := Kind(strings.TrimPrefix(m.Subject, p.names.Billing("")))
+	rec, err := ParseRecord(kind, m.Data, m.Seq, m.Time)
+	if err == nil {
+		return p.say(p.state.Apply(rec))
+	}
+	p.log.Warn("billing record is unreadable", "seq", m.Seq, "error", err)
+	return p.enqueue(p.names.Dead(0), events.Dead{
+		Origin: fmt.Sprintf("%s/%d/0", events.StreamBilling, m.Seq), Reason: err.Error(), At: m.Time, Body: m.Data,
+	})
+}
+
+// say queues what changes have to be told.
+func (p *Processor) say(changes []Change) error {
+	for _, c := range changes {
+		if c.Subscription != nil {
+			p.writer.Add([]events.Subscription{*c.Subscription}, c.Document)
+		}
+		for _, price := range c.UnknownPrices {
+			if !p.told[price] { // once, not for each of its customers
+				p.told[price] = true
+				p.log.Warn("a stripe price leads to no plan: list it under plans.<plan>.stripe, or give a plan any_subscription", "price", price)
+			}
+		}
+		if c.Account == nil {
+			continue
+		}
+		if err := p.enqueue(p.names.Account(events.PartitionOf(c.Customer, p.partitions)), c.Account); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *Processor) enqueue(subject string, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	m := nats.NewMsg(subject)
+	m.Data = b
+	p.queue = append(p.queue, m)
+	return nil
+}
+
+// Flush implements stream.Processor.
+func (p *Processor) Flush() error {
+	for _, m := range p.queue {
+		if err := p.out.Publish(m); err != nil {
+			return err
+		}
+	}
+	p.queue = p.queue[:0]
+	p.figure()
+	return nil
+}
+
+// Tick implements stream.Processor.
+func (p *Processor) Tick(now time.Time) (time.Time, error) {
+	changes := p.state.Advance(now)
+	if cfg := p.cfg.Load(); cfg != p.applied {
+		p.applied = cfg
+		changes = append(changes, p.state.Configure(*cfg)...)
+	}
+	p.figure()
+	return p.state.NextTimer(), p.say(changes)
+}
+
+// Commit implements stream.Processor.
+func (p *Processor) Commit() ([]byte, error) { return p.state.Delta(p.documented()) }
+
+// Snapshot implements stream.Processor.
+func (p *Processor) Snapshot() ([]byte, error) { return p.state.Snapshot(p.documented()) }

@@ -1,0 +1,379 @@
+package fold
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/goleak"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/stream"
+	"github.com/tidegate-io/tidegate/internal/test/testnats"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// shelf is a store in memory that can be told to refuse.
+type shelf struct {
+	mu      sync.Mutex
+	docs    map[string]events.Subscription
+	refuse  bool
+	refused chan struct{}
+	wrote   chan events.Subscription
+}
+
+func newShelf() *shelf {
+	return &shelf{docs: map[string]events.Subscription{}, refused: make(chan struct{}, 100), wrote: make(chan events.Subscription, 100)}
+}
+
+func (s *shelf) WriteSubscriptions(_ context.Context, docs []events.Subscription) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.refuse {
+		s.refused <- struct{}{}
+		return errors.New("store is away")
+	}
+	for _, d := range docs {
+		s.docs[d.Customer] = d
+		s.wrote <- d
+	}
+	return nil
+}
+
+func (s *shelf) setRefuse(v bool) { s.mu.Lock(); s.refuse = v; s.mu.Unlock() }
+
+// await returns the next value or fails.
+func await[T any](t *testing.T, c <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(20 * time.Second):
+		t.Fatal("nothing came in 20 s")
+		panic("unreachable")
+	}
+}
+
+// plant is everything around the processor, for real.
+type plant struct {
+	env      stream.Env
+	names    events.Names
+	accounts chan events.Account
+	dead     chan events.Dead
+}
+
+const testPartitions = 2
+
+func newPlant(t *testing.T) *plant {
+	t.Helper()
+	names := events.Names{Namespace: "acme"}
+	srv := testnats.Start(t)
+	nc := srv.Connect(t)
+	js, err := stream.JetStream(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Ensure(t.Context(), js, stream.Layout{Names: names, Partitions: testPartitions}); err != nil {
+		t.Fatal(err)
+	}
+	p := &plant{
+		env: stream.Env{NC: nc, JS: js, Names: names, Holder: "test", Log: slog.New(slog.DiscardHandler), Now: time.Now,
+			CommitEvery: 5 * time.Millisecond},
+		names: names, accounts: make(chan events.Account, 100), dead: make(chan events.Dead, 100),
+	}
+	listen(t, nc, names.Subject("account.*"), p.accounts)
+	listen(t, nc, names.Dead(0), p.dead)
+	return p
+}
+
+func listen[T any](t *testing.T, nc *nats.Conn, subject string, out chan T) {
+	t.Helper()
+	if _, err := nc.Subscribe(subject, func(m *nats.Msg) {
+		var v T
+		if err := json.Unmarshal(m.Data, &v); err != nil {
+			t.Error(err)
+		}
+		out <- v
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// run starts an owner; stop ends it and waits.
+func (p *plant) run(t *testing.T, store Store) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	sup := stream.NewSupervisor(p.env)
+	sup.Go(ctx, stream.Spec{Role: Role, Inputs: []stream.Input{Input(p.names)}}, func() stream.Processor {
+		return NewProcessor(testConfig(), testPartitions, store)
+	})
+	stop = sync.OnceFunc(func() { cancel(); sup.Wait() })
+	t.Cleanup(stop)
+	return stop
+}
+
+func (p *plant) put(t *testing.T, kind Kind, body []byte) {
+	t.Helper()
+	if _, err := p.env.JS.Publish(t.Context(), p.names.Billing(string(kind)), body); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (p *plant) ask(t *testing.T, request string) Answer {
+	t.Helper()
+	m := nats.NewMsg(p.names.Query(Role, 0))
+	m.Data = []byte(request)
+	m.Header.Set(stream.FreshHeader, "1")
+	reply, err := p.env.NC.RequestMsg(m, 10*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var a Answer
+	if err := json.Unmarshal(reply.Data, &a); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func devUpgrade(customer string, now time.Time) Upgrade {
+	cfg := testConfig()
+	price, _ := cfg.Plans.PriceOf("pro")
+	return Upgrade{Customer: customer, Price: price, Now: now}
+}
+
+func TestProcessorAcrossOwners(t *testing.T) {
+	p, store := newPlant(t), newShelf()
+	stop := p.run(t, store)
+	now := time.Now()
+	for _, w := range UpgradeEvents(devUpgrade("a@b.c", now)) {
+		p.put(t, KindStripe, w.Payload)
+	}
+	var paid, converted bool
+	for !paid || !converted {
+		a := await(t, p.accounts)
+		if a.Customer != "a@b.c" {
+			t.Fatalf("account %+v", a)
+		}
+		paid = paid || a.Subscription != nil && a.Subscription.Plan == "pro" && a.Subscription.Paid
+		converted = converted || a.Payment != nil && a.Payment.ToPlan == "pro" && a.Payment.FromPlan == "free"
+	}
+	if a := p.ask(t, `{"customer":"a@b.c"}`); a.Subscription == nil || a.Subscription.Plan != "pro" || len(a.Payments) != 1 {
+		t.Fatalf("answer %+v", a)
+	}
+	for await(t, store.wrote).Plan != "pro" {
+	}
+
+	stop()
+	p.run(t, store)
+	for _, w := range DowngradeEvents(devUpgrade("a@b.c", now)) { // within the same second
+		p.put(t, KindStripe, w.Payload)
+	}
+	for await(t, store.wrote).Status != "canceled" {
+	}
+	for {
+		if a := await(t, p.accounts); a.Subscription != nil && a.Subscription.Status == "canceled" {
+			break
+		}
+	}
+	if a := p.ask(t, `{"customer":"a@b.c"}`); a.Subscription.Plan != "free" || len(a.Payments) != 1 {
+		t.Fatalf("answer %+v", a)
+	}
+}
+
+func TestProcessorBuriesGarbageAndGoesOn(t *testing.T) {
+	p := newPlant(t)
+	p.run(t, newShelf())
+	p.put(t, KindStripe, []byte("not json"))
+	p.put(t, "odd", []byte("{}"))
+	p.put(t, KindStripe, []byte("{}"))
+	sh := newShop("cus_1", "").create("sub_1", "price_x", "active")
+	p.put(t, KindStripe, sh.evs[0])
+	for _, origin := range []string{"BILLING/1/0", "BILLING/2/0"} {
+		if d := await(t, p.dead); d.Origin != origin || d.Reason == "" || len(d.Body) == 0 || d.At.IsZero() {
+			t.Errorf("dead letter %+v, want %s", d, origin)
+		}
+	}
+	if a := p.ask(t, `{"report":true}`); len(a.Report.Customers) != 1 || a.Report.Customers[0].StripeCustomer != "cus_1" {
+		t.Errorf("report %+v", a.Report)
+	}
+	body, _ := json.Marshal(Mapping{Customer: "acme", StripeCustomer: "cus_1"})
+	p.put(t, KindMap, body)
+	if a := p.ask(t, `{"report":true}`); len(a.Report.Customers) != 0 || len(a.Report.Prices) != 1 || a.Report.Prices[0].Price != "price_x" {
+		t.Errorf("unknown prices %+v", a)
+	}
+	for _, q := range []string{`{}`, `x`} {
+		if a := p.ask(t, q); a.Error == "" {
+			t.Errorf("query %s: %+v", q, a)
+		}
+	}
+	if a := p.ask(t, `{"customer":"nobody"}`); a.Subscription != nil || a.Error != "" {
+		t.Errorf("nobody: %+v", a)
+	}
+}
+
+// outbox keeps what a processor publishes.
+type outbox struct{ msgs []*nats.Msg }
+
+func (o *outbox) Publish(m *nats.Msg, _ ...jetstream.PublishOpt) error {
+	o.msgs = append(o.msgs, m)
+	return nil
+}
+
+// TestNewOwnerWritesWhatTheOldOneCouldNot has no network: the moments of the
+// store's failures are chosen.
+func TestNewOwnerWritesWhatTheOldOneCouldNot(t *testing.T) {
+	store, out := newShelf(), &outbox{}
+	log := slog.New(slog.DiscardHandler)
+	owner := func(commits ...[]byte) (*Processor, func()) {
+		ctx, cancel := context.WithCancel(t.Context())
+		p := NewProcessor(testConfig(), testPartitions, store)
+		if err := p.Restore(nil); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range commits {
+			if err := p.Apply(c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p.start(ctx, events.Names{}, log, out)
+		return p, func() { cancel(); <-p.done }
+	}
+	handle := func(p *Processor, seq uint64, customer string) {
+		for _, w := range UpgradeEvents(devUpgrade(customer, t0)) {
+			if err := p.Handle(&stream.Message{Subject: "billing.stripe", Data: w.Payload, Seq: seq, Time: t0}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	commit := func(p *Processor) []byte {
+		b, err := p.Commit()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+
+	p, stop := owner()
+	handle(p, 1, "first")
+	for await(t, store.wrote).Plan != "pro" {
+	}
+	store.setRefuse(true)
+	handle(p, 2, "second")
+	await(t, store.refused)
+	c := commit(p)
+	if again := commit(p); again != nil {
+		t.Errorf("a commit of nothing has %d bytes", len(again))
+	}
+	stop()
+
+	store.setRefuse(false)
+	clear(store.docs)
+	_, stop = owner(c)
+	for await(t, store.wrote).Customer != "second" {
+	}
+	stop()
+	if store.docs["second"].Plan != "pro" {
+		t.Errorf("documents %+v", store.docs)
+	}
+}
+
+func TestProcessorTicksGraceAndConfiguration(t *testing.T) {
+	out := &outbox{}
+	ctx, cancel := context.WithCancel(t.Context())
+	p := NewProcessor(testConfig(), testPartitions, newShelf())
+	if err := p.Restore(nil); err != nil {
+		t.Fatal(err)
+	}
+	p.start(ctx, events.Names{}, slog.New(slog.DiscardHandler), out)
+	defer func() { cancel(); <-p.done }()
+	sh := newShop("cus_1", "acme").buy("sub_1", "price_pro").wait(time.Hour).update("sub_1", fields{"status": "past_due"})
+	for i, b := range sh.evs {
+		if err := p.Handle(&stream.Message{Subject: "billing.stripe", Data: b, Seq: uint64(i + 1), Time: sh.at}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	last := func() events.PlanState {
+		t.Helper()
+		if err := p.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		m := out.msgs[len(out.msgs)-1]
+		if want := (events.Names{}).Account(events.PartitionOf("acme", testPartitions)); m.Subject != want {
+			t.Fatalf("subject %s, want %s", m.Subject, want)
+		}
+		var a events.Account
+		if err := json.Unmarshal(m.Data, &a); err != nil || a.Subscription == nil {
+			t.Fatalf("%s: %v", m.Data, err)
+		}
+		return *a.Subscription
+	}
+	next, err := p.Tick(sh.at)
+	if err != nil || !next.Equal(sh.at.Add(DefaultGrace)) {
+		t.Fatalf("next tick %s, %v", next, err)
+	}
+	if st := last(); !st.Paid || st.Status != "past_due" {
+		t.Errorf("in grace: %+v", st)
+	}
+	if next, err = p.Tick(next); err != nil || !next.IsZero() {
+		t.Fatalf("next tick %s, %v", next, err)
+	}
+	if st := last(); st.Paid {
+		t.Errorf("after it: %+v", st)
+	}
+	cfg := testConfig()
+	cfg.Grace = 90 * 24 * time.Hour
+	p.Configure(cfg)
+	if _, err = p.Tick(sh.at.Add(DefaultGrace + time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if st := last(); !st.Paid {
+		t.Errorf("with a longer grace: %+v", st)
+	}
+}
+
+// TestTimersSurviveRestart: they follow from what was committed.
+func TestTimersSurviveRestart(t *testing.T) {
+	grace := newShop("cus_1", "acme").buy("sub_1", "price_pro").wait(time.Hour).update("sub_1", fields{"status": "past_due"})
+	ending := newShop("cus_2", "globex").buy("sub_2", "price_pro").update("sub_2", fields{"cancel_at_period_end": true})
+	p, stop := alone(t, slog.New(slog.DiscardHandler))
+	feed(t, p, grace, ending)
+	commit, err := p.Commit()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	ctx, cancel := context.WithCancel(t.Context())
+	out := &outbox{}
+	p = NewProcessor(testConfig(), testPartitions, newShelf())
+	if err := errors.Join(p.Restore(nil), p.Apply(commit)); err != nil {
+		t.Fatal(err)
+	}
+	p.start(ctx, events.Names{}, slog.New(slog.DiscardHandler), out)
+	defer func() { cancel(); <-p.done }()
+	for _, want := range []struct {
+		customer string
+		at       time.Time
+	}{{"acme", grace.at.Add(DefaultGrace)}, {"globex", t0.AddDate(0, 1, 0)}} {
+		next, err := p.Tick(want.at.Add(-time.Second))
+		if err != nil || !next.Equal(want.at) {
+			t.Fatalf("the next timer is %s, want %s: %v", next, want.at, err)
+		}
+		if _, err = p.Tick(next); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		var a events.Account
+		if err := json.Unmarshal(out.msgs[len(out.msgs)-1].Data, &a); err != nil || a.Customer != want.customer || a.Subscription == nil || a.Subscription.Paid {
+			t.Errorf("%s: %+v, %v", want.customer, a, err)
+		}
+	}
+}

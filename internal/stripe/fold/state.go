@@ -1,0 +1,290 @@
+package fold
+
+import (
+	"container/heap"
+	"hash/fnv"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/tidegate-io/tidegate/events"
+)
+
+// State is the fold over BILLING. Its methods are not safe for concurrent use.
+type State struct {
+	cfg   Config
+	facts facts
+
+	// Derived from the facts.
+	index    map[string]map[string]bool // customer → Stripe customers
+	owned    map[string]map[string]bool // Stripe customer → customers, as indexed
+	priced   map[string]map[string]bool // price → Stripe customers that ever had it
+	charged  map[string]map[string]bool // Stripe customer → charges
+	timers   timers
+	nobodys  map[string]bool            // Stripe customers to be mapped
+	unknowns map[string]map[string]bool // price without a plan → customers
+
+	dirty dirty
+}
+
+// facts is what is committed.
+type facts struct {
+	Seq       uint64    // of the last record
+	Clock     time.Time // latest moment known
+	Documents uint64    // how many times a document has changed
+	Parties   map[string]*party
+	Links     map[string]link
+	Unlinked  map[string]uint64 // our customers whose links were taken back, until which record
+	Prices    priceFacts
+	Charges   map[string]*chargeFact
+	Customers map[string]*sent
+	Seen      map[string]int64 // event ids by the day they were stored
+	SeenDay   int64
+	Thin      Thin
+}
+
+// sent is what was last said of a customer, so that only changes are said.
+type sent struct {
+	State    events.PlanState          `cbor:"s"`
+	Email    string                    `cbor:"e,omitempty"`
+	Party    string                    `cbor:"p,omitempty"`
+	Payments map[string]events.Payment `cbor:"c,omitempty"`
+	Refunds  map[string]events.Refund  `cbor:"r,omitempty"`
+	Digest   uint64                    `cbor:"d,omitempty"` // of the document
+	Document uint64                    `cbor:"n,omitempty"` // facts.Documents when it changed
+	Unknown  []string                  `cbor:"u,omitempty"`
+	Moves    map[string]events.Move    `cbor:"v,omitempty"`
+}
+
+// Change is something new about a customer. Fields that did not change are
+// nil.
+type Change struct {
+	Customer      string
+	Account       *events.Account      // to be published to ACCOUNT
+	Subscription  *events.Subscription // to be written
+	Document      uint64               // number of that document; grows with every change of any
+	UnknownPrices []string             // now in force without leading to a plan: tell the operator
+}
+
+// seenDays is for how many days an event is known as a duplicate by its id. An
+// older one is folded again, which changes nothing: it only costs more.
+const seenDays = 40
+
+// New returns an empty state.
+func New(cfg Config) *State {
+	s := newState(cfg)
+	s.open()
+	return s
+}
+
+// newState is a state that takes patches, until it is opened.
+func newState(cfg Config) *State {
+	return &State{cfg: cfg.withDefaults(), facts: newFacts(), dirty: newDirty()}
+}
+
+func newFacts() facts {
+	return facts{
+		Parties: map[string]*party{}, Links: map[string]link{}, Unlinked: map[string]uint64{}, Customers: map[string]*sent{}, Seen: map[string]int64{},
+		Charges: map[string]*chargeFact{},
+		Prices:  priceFacts{Prices: map[string]*priceFact{}, Products: map[string]*productFact{}},
+	}
+}
+
+// Apply folds a record that ParseRecord has made.
+func (s *State) Apply(rec Record) []Change {
+	s.tick(rec)
+	switch rec.Kind {
+	case KindStripe:
+		return s.event(&rec)
+	case KindFetched:
+		return s.join(fetchedSight(&rec, s.cfg.CustomerKey))
+	case KindMap:
+		return s.link(rec.Map, rec.Seq)
+	}
+	return nil
+}
+
+// tick moves position and clock to the record's.
+func (s *State) tick(rec Record) {
+	s.facts.Seq = max(s.facts.Seq, rec.Seq)
+	s.facts.Clock = later(s.facts.Clock, rec.Time)
+	if day := rec.Time.Unix() / 86400; day > s.facts.SeenDay {
+		s.facts.SeenDay = day
+		s.forget()
+	}
+}
+
+func (s *State) forget() {
+	maps.DeleteFunc(s.facts.Seen, func(_ string, day int64) bool { return day < s.facts.SeenDay-seenDays })
+}
+
+func (s *State) event(rec *Record) []Change {
+	if id := rec.Event.ID; id != "" {
+		if _, ok := s.facts.Seen[id]; ok {
+			return nil
+		}
+		s.facts.Seen[id] = s.facts.SeenDay
+		s.dirty.seen = append(s.dirty.seen, id)
+	}
+	if rec.Event.Thin {
+		s.facts.Thin = Thin{Count: s.facts.Thin.Count + 1, Last: later(s.facts.Thin.Last, rec.Time)}
+	}
+	sight, ok := eventSight(rec, s.cfg.CustomerKey)
+	if !ok {
+		return nil
+	}
+	return s.join(sight)
+}
+
+// join adds what an object shows and says what follows.
+func (s *State) join(sg sight) []Change {
+	a := s.facts.absorb(sg)
+	s.dirty.add(a)
+	s.noteCharge(a.charge)
+	affected := map[string]bool{}
+	if a.party != "" {
+		affected = s.reindex(a.party)
+	}
+	for _, price := range a.repriced {
+		for id := range s.priced[price] {
+			maps.Copy(affected, s.owned[id])
+		}
+	}
+	if len(a.products) > 0 {
+		affected = s.all() // rare: somebody edited a product at Stripe
+	}
+	return s.changes(affected)
+}
+
+// Configure takes another configuration and says what it changes.
+func (s *State) Configure(cfg Config) []Change {
+	s.cfg = cfg.withDefaults()
+	return s.changes(s.all())
+}
+
+// Advance moves the clock and says what timers change: grace periods and
+// cancellations that have come due.
+func (s *State) Advance(now time.Time) []Change {
+	s.facts.Clock = later(s.facts.Clock, now.UTC())
+	due := map[string]bool{}
+	for len(s.timers.heap) > 0 && !s.timers.heap[0].at.After(s.facts.Clock) {
+		due[heap.Pop(&s.timers).(timer).customer] = true
+	}
+	return s.changes(due)
+}
+
+// NextTimer is when Advance has something to do; zero: not by itself.
+func (s *State) NextTimer() time.Time {
+	if len(s.timers.heap) == 0 {
+		return time.Time{}
+	}
+	return s.timers.heap[0].at
+}
+
+// reindex updates whose the Stripe customer is and returns who was or is
+// affected by it.
+func (s *State) reindex(id string) map[string]bool {
+	affected := map[string]bool{}
+	for c := range s.owned[id] {
+		affected[c] = true
+		delete(s.index[c], id)
+		if len(s.index[c]) == 0 {
+			delete(s.index, c)
+		}
+	}
+	owners := s.owners(id)
+	s.owned[id] = owners
+	for c := range owners {
+		affected[c] = true
+		if s.index[c] == nil {
+			s.index[c] = map[string]bool{}
+		}
+		s.index[c][id] = true
+	}
+	s.notePrices(id)
+	s.note(id)
+	return affected
+}
+
+func (s *State) notePrices(id string) {
+	note := func(items []item) {
+		for _, it := range items {
+			if s.priced[it.Price] == nil {
+				s.priced[it.Price] = map[string]bool{}
+			}
+			s.priced[it.Price][id] = true
+		}
+	}
+	for _, sub := range s.facts.Parties[id].Subs {
+		for i := range sub.Log {
+			note(sub.Log[i].Items)
+		}
+		if sub.Base != nil {
+			note(sub.Base.Last.Items)
+		}
+		if sub.Payment != nil {
+			note(sub.Payment.Items)
+		}
+	}
+}
+
+func (s *State) noteCharge(id string) {
+	c := s.facts.Charges[id]
+	if c == nil || c.Party == "" {
+		return
+	}
+	if s.charged[c.Party] == nil {
+		s.charged[c.Party] = map[string]bool{}
+	}
+	s.charged[c.Party][id] = true
+}
+
+func (s *State) all() map[string]bool {
+	all := map[string]bool{}
+	for c := range s.index {
+		all[c] = true
+	}
+	for c := range s.facts.Customers {
+		all[c] = true
+	}
+	return all
+}
+
+// open makes ready for Apply what newState and patches have made.
+func (s *State) open() {
+	s.forget()
+	s.index, s.owned = map[string]map[string]bool{}, map[string]map[string]bool{}
+	s.priced = map[string]map[string]bool{}
+	s.charged = map[string]map[string]bool{}
+	s.timers, s.nobodys = timers{}, map[string]bool{}
+	s.unknowns = map[string]map[string]bool{}
+	for c, sent := range s.facts.Customers {
+		s.noteUnknown(c, sent.Unknown, true)
+	}
+	for id := range s.facts.Charges {
+		s.noteCharge(id)
+	}
+	for id := range s.facts.Parties {
+		s.reindex(id)
+	}
+	for c := range s.index {
+		s.timers.set(c, s.view(c).next)
+	}
+}
+
+func (s *State) changes(customers map[string]bool) []Change {
+	var out []Change
+	for _, c := range slices.Sorted(maps.Keys(customers)) {
+		out = append(out, s.change(c)...)
+	}
+	return out
+}
+
+// digest is a document's, its position apart.
+func digest(d events.Subscription) uint64 {
+	d.Position = 0
+	h := fnv.New64a()
+	b, _ := encoding.Marshal(d) // strings and times always can be
+	h.Write(b)
+	return h.Sum64()
+}

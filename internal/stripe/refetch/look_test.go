@@ -1,0 +1,150 @@
+package refetch
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/tidegate-io/tidegate/internal/stripe/fold"
+	"github.com/tidegate-io/tidegate/internal/test/teststripe"
+)
+
+// reconciled waits until all events up to now have been looked at.
+func (p *plant) reconciled() {
+	p.t.Helper()
+	since := p.Now()
+	p.eventually("a look at the events", func() error {
+		var s Status
+		if err := p.query(Role, "{}", &s); err != nil {
+			return err
+		}
+		if s.Reconciled.Before(since) || s.Pending > 0 {
+			return fmt.Errorf("%+v: %w", s, errNotYet)
+		}
+		return nil
+	})
+}
+
+func TestLostWebhooksAreFound(t *testing.T) {
+	t.Parallel()
+	p := newPlant(t)
+	p.every.Store(int64(200 * time.Millisecond))
+	p.Wait(-time.Hour)
+	_, told := p.Subscribe(p.Customer("", "tidegate_customer", "globex"), "price_any", "tidegate_customer", "globex")
+	p.hear(told...)
+	lost, _ := p.Subscribe(p.Customer("", "tidegate_customer", "acme"), "price_pro", "tidegate_customer", "acme")
+	p.Wait(time.Hour)
+	p.ask()
+	p.shows("acme", "pro", "active")
+	p.shows("globex", "paid", "active")
+	p.Cancel(lost) // of which a webhook may still come
+	p.shows("acme", "free", "canceled")
+	p.reconciled()
+	p.reconciled()
+	p.eventually("all events are stored", func() error {
+		if got := len(p.records(fold.KindStripe)); got < len(p.Events()) {
+			return fmt.Errorf("%d of %d are", got, len(p.Events()))
+		}
+		return nil
+	})
+	all := map[string]int{}
+	for _, rec := range p.records(fold.KindStripe) {
+		all[rec.Event.ID]++
+	}
+	for id, n := range all {
+		if n != 1 {
+			t.Errorf("%s is stored %d times", id, n)
+		}
+	}
+	if len(all) != len(p.Events()) {
+		t.Errorf("%d of %d events are stored", len(all), len(p.Events()))
+	}
+	if n := p.metrics.GetOrCreateCounter(`tidegate_stripe_lost_webhooks_total`).Get(); n != 2 {
+		t.Errorf("%d lost webhooks are counted", n)
+	}
+	p.shows("globex", "paid", "active")
+}
+
+// TestLookGoesOn through many pages, over failures and with another owner, and
+// does not begin anew.
+func TestLookGoesOn(t *testing.T) {
+	t.Parallel()
+	p := newPlant(t)
+	const n = 150 // customers, of two events each: three pages and more
+	for i := range n {
+		p.Subscribe(p.Customer(""), "price_pro", "tidegate_customer", fmt.Sprint("c", i))
+	}
+	p.every.Store(int64(time.Hour))
+	p.Fail(500)
+	stop := p.ask()
+	p.eventually("the look is done", func() error {
+		var s Status
+		if err := p.query(Role, "{}", &s); err != nil {
+			return err
+		}
+		if s.Reconciled.IsZero() {
+			return errNotYet
+		}
+		return nil
+	})
+	p.eventually("all events are stored", func() error {
+		if got := len(p.records(fold.KindStripe)); got != 2*n {
+			return fmt.Errorf("%d of %d are", got, 2*n)
+		}
+		return nil
+	})
+	asked := len(p.Requests("GET /v1/events"))
+	stop()
+	_, told := p.Subscribe(p.Customer(""), "price_pro", "tidegate_customer", "acme")
+	p.hear(told...)
+	p.ask()
+	p.shows("acme", "pro", "active")
+	p.settled()
+	if more := len(p.Requests("GET /v1/events")); more != asked {
+		t.Errorf("%d pages more within the hour", more-asked)
+	}
+}
+
+// TestLookSeesOnlyWhatIsNew keeps what it asks for short.
+func TestLookSeesOnlyWhatIsNew(t *testing.T) {
+	t.Parallel()
+	p := newPlant(t)
+	p.every.Store(int64(100 * time.Millisecond))
+	p.ask()
+	p.reconciled()
+	first := p.Now()
+	p.reconciled()
+	all := p.Requests("GET /v1/events")
+	var since int64
+	if _, err := fmt.Sscan(all[len(all)-1].Params.Get("created[gte]"), &since); err != nil {
+		t.Fatal(err)
+	}
+	if back := first.Sub(time.Unix(since, 0)); back > 2*overlap {
+		t.Errorf("it looks back %s", back)
+	}
+	if n := len(all[0].Params["types[]"]); n < 10 || n > 20 {
+		t.Errorf("it asks for %d types; Stripe takes 20", n)
+	}
+}
+
+func TestKeyThatMayNotSeeEvents(t *testing.T) {
+	t.Parallel()
+	p := newPlant(t)
+	p.every.Store(int64(time.Hour))
+	p.Fail(403)
+	p.ask()
+	p.eventually("the refusal is known", func() error {
+		var s Status
+		if err := p.query(Role, "{}", &s); err != nil {
+			return err
+		}
+		if s.Error == "" {
+			return errNotYet
+		}
+		return nil
+	})
+	sub, told := p.Subscribe(p.Customer("", "tidegate_customer", "acme"), "price_pro", "tidegate_customer", "acme")
+	p.Change(sub, teststripe.Object{"status": "unpaid"}) // of which nobody hears
+	p.hear(told...)
+	p.shows("acme", "free", "unpaid") // objects are fetched all the same
+}

@@ -1,0 +1,91 @@
+package refetch
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/tidegate-io/tidegate/internal/stripe/fold"
+	"github.com/tidegate-io/tidegate/internal/test/teststripe"
+)
+
+// TestWhateverArrives: of the webhooks of forty customers a third is lost, a
+// third comes twice, all come in any order, Stripe fails now and then, and the
+// process is replaced. In the end Tidegate says what Stripe says.
+func TestWhateverArrives(t *testing.T) {
+	t.Parallel()
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	p := newPlant(t)
+	p.every.Store(int64(300 * time.Millisecond))
+	stop := p.ask()
+	subs := map[string]string{} // by customer
+	var told []teststripe.Event
+	for i := range 40 {
+		c := fmt.Sprint("c", i)
+		sub, first := p.Subscribe(p.Customer("", "tidegate_customer", c), []string{"price_pro", "price_any"}[r.IntN(2)])
+		subs[c] = sub
+		told = append(told, first...)
+		for range r.IntN(4) {
+			told = append(told, p.Change(sub, teststripe.Object{"status": []string{"active", "past_due", "unpaid", "paused"}[r.IntN(4)]}))
+		}
+		if r.IntN(4) == 0 {
+			told = append(told, p.Cancel(sub))
+		}
+	}
+	r.Shuffle(len(told), func(i, j int) { told[i], told[j] = told[j], told[i] })
+	for i, e := range told {
+		switch r.IntN(3) {
+		case 0:
+			continue
+		case 1:
+			p.hear(e)
+		}
+		p.hear(e)
+		switch i {
+		case len(told) / 3:
+			p.Fail(500, 429, 503)
+		case len(told) / 2:
+			p.Down()
+			stop()
+			p.ask()
+			p.Recover()
+		}
+	}
+	for c, sub := range subs {
+		o := p.Get(sub)
+		plan, status := "free", o["status"].(string)
+		if status == "active" || status == "past_due" {
+			plan = "paid"
+			if o["items"].(map[string]any)["data"].([]any)[0].(map[string]any)["price"].(map[string]any)["id"] == "price_pro" {
+				plan = "pro"
+			}
+		}
+		p.shows(c, plan, status)
+	}
+	p.settled()
+	for c, sub := range subs {
+		var a fold.Answer
+		if err := p.query(fold.Role, fmt.Sprintf(`{"customer":%q}`, c), &a); err != nil {
+			t.Fatal(err)
+		}
+		if want := p.Get(sub)["status"]; a.Subscription.Status != want || len(a.Subscription.Subscriptions) != 1 {
+			t.Errorf("%s is %v, not %s", c, a.Subscription, want)
+		}
+	}
+	if r, err := p.sync(dry); err != nil || len(statuses(r)) > 0 {
+		t.Errorf("a comparison finds %v, %v", statuses(r), err)
+	}
+}
+
+// statuses are the subscriptions that differ.
+func statuses(r Report) (ids []string) {
+	for _, d := range r.Drifts {
+		if d.Type == "subscription" {
+			ids = append(ids, fmt.Sprint(d))
+		}
+	}
+	return ids
+}

@@ -1,0 +1,181 @@
+package refetch
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/goleak"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/stream"
+	"github.com/tidegate-io/tidegate/internal/stripe/api"
+	"github.com/tidegate-io/tidegate/internal/stripe/fold"
+	"github.com/tidegate-io/tidegate/internal/test/testnats"
+	"github.com/tidegate-io/tidegate/internal/test/teststripe"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// plant is NATS, the subscription fold and a Stripe account.
+type plant struct {
+	*teststripe.Server
+	t       testing.TB
+	env     stream.Env
+	metrics *metrics.Set
+	every   atomic.Int64 // between looks at the events
+}
+
+func foldConfig() fold.Config {
+	return fold.Config{Grace: fold.DefaultGrace, Plans: fold.Plans{
+		Order: []string{"free", "pro", "paid"}, Default: "free", Any: "paid", LookupKeys: map[string]string{"pro_monthly": "pro"}}}
+}
+
+type nowhere struct{}
+
+func (nowhere) WriteSubscriptions(context.Context, []events.Subscription) error { return nil }
+
+func newPlant(t testing.TB) *plant {
+	t.Helper()
+	nc := testnats.Start(t).Connect(t)
+	js, err := stream.JetStream(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := events.Names{Namespace: "acme"}
+	if _, err := stream.Ensure(t.Context(), js, stream.Layout{Names: names, Partitions: 2}); err != nil {
+		t.Fatal(err)
+	}
+	p := &plant{Server: teststripe.New(t), t: t, metrics: metrics.NewSet(), env: stream.Env{NC: nc, JS: js, Names: names,
+		Holder: "test", Log: slog.New(slog.DiscardHandler), Now: time.Now, CommitEvery: 5 * time.Millisecond}}
+	p.Price("price_pro", "pro_monthly", "prod_pro")
+	p.Price("price_any", "any_monthly", "prod_any")
+	p.own(fold.Role, fold.Input(names), func() stream.Processor { return fold.NewProcessor(foldConfig(), 2, nowhere{}) })
+	return p
+}
+
+// own runs a role until stop.
+func (p *plant) own(role string, in stream.Input, processor func() stream.Processor) (stop func()) {
+	p.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	sup := stream.NewSupervisor(p.env)
+	sup.Go(ctx, stream.Spec{Role: role, Inputs: []stream.Input{in}}, processor)
+	stop = sync.OnceFunc(func() { cancel(); sup.Wait() })
+	p.t.Cleanup(stop)
+	return stop
+}
+
+// ask runs what the package is about, until stop.
+func (p *plant) ask() (stop func()) {
+	p.t.Helper()
+	c, err := api.New(api.Options{Key: p.Key, Base: p.URL})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return p.own(Role, Input(p.env.Names), func() stream.Processor {
+		return New(Options{Stripe: c, Now: time.Now, Settle: 20 * time.Millisecond, Metrics: p.metrics,
+			Reconcile: func() time.Duration { return time.Duration(p.every.Load()) }})
+	})
+}
+
+// hear delivers webhooks, two seconds after what they tell.
+func (p *plant) hear(told ...teststripe.Event) {
+	p.t.Helper()
+	p.Wait(2 * time.Second)
+	for _, e := range told {
+		m := nats.NewMsg(p.env.Names.Billing("stripe"))
+		m.Data = e.Payload
+		m.Header.Set(jetstream.MsgIDHeader, fold.MessageID(e.ID))
+		if _, err := p.env.JS.PublishMsg(p.t.Context(), m); err != nil {
+			p.t.Fatal(err)
+		}
+	}
+}
+
+// query asks the owner of a role.
+func (p *plant) query(role, question string, answer any) error {
+	m := nats.NewMsg(p.env.Names.Query(role, 0))
+	m.Data = []byte(question)
+	m.Header.Set(stream.FreshHeader, "1")
+	reply, err := p.env.NC.RequestMsg(m, 10*time.Second)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(reply.Data, answer)
+}
+
+// eventually waits until f is content.
+func (p *plant) eventually(what string, f func() error) {
+	p.t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	late := time.NewTimer(time.Minute)
+	defer late.Stop()
+	for {
+		err := f()
+		if err == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-late.C:
+			p.t.Fatalf("%s: %v", what, err)
+		}
+	}
+}
+
+// shows waits for a customer's plan and status.
+func (p *plant) shows(customer, plan, status string) {
+	p.t.Helper()
+	p.eventually(customer+" is "+plan, func() error {
+		var a struct{ Subscription events.Subscription }
+		if err := p.query(fold.Role, fmt.Sprintf(`{"customer":%q}`, customer), &a); err != nil {
+			return err
+		}
+		if s := a.Subscription; s.Plan != plan || s.Status != status {
+			return fmt.Errorf("it is %s %s", s.Plan, s.Status)
+		}
+		return nil
+	})
+}
+
+// settled waits until nothing is to be asked for.
+func (p *plant) settled() {
+	p.t.Helper()
+	p.eventually("nothing is pending", func() error {
+		var s Status
+		if err := p.query(Role, "{}", &s); err != nil {
+			return err
+		}
+		if s.Pending > 0 || s.Reconciling {
+			return fmt.Errorf("%+v", s)
+		}
+		return nil
+	})
+}
+
+// records are what BILLING holds of a kind.
+func (p *plant) records(kind fold.Kind) (all []fold.Record) {
+	p.t.Helper()
+	in := stream.Input{Stream: events.StreamBilling, Filter: p.env.Names.Billing(string(kind))}
+	err := stream.Read(p.t.Context(), p.env.JS, p.env.Names, in, ^uint64(0), func(m *stream.Message) error {
+		rec, err := fold.ParseRecord(kind, m.Data, m.Seq, m.Time)
+		all = append(all, rec)
+		return err
+	})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return all
+}
+
+var errNotYet = errors.New("not yet")

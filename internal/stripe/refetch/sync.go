@@ -1,0 +1,265 @@
+package refetch
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/stream"
+	"github.com/tidegate-io/tidegate/internal/stripe/api"
+	"github.com/tidegate-io/tidegate/internal/stripe/fold"
+)
+
+// Lists is what a Sync asks; *api.Client is one.
+type Lists interface {
+	Fetch(ctx context.Context, typ, id string) (api.Object, error)
+	Products(ctx context.Context, after string) (api.Page, error)
+	Subscriptions(ctx context.Context, after string) (api.Page, error)
+	Customers(ctx context.Context, after string) (api.Page, error)
+}
+
+// Sync compares all subscriptions, customers and products at Stripe with what
+// the subscription fold knows of them, and publishes those that differ to
+// BILLING, so that the fold takes them in.
+type Sync struct {
+	Stripe  Lists
+	NC      *nats.Conn
+	JS      jetstream.JetStream
+	Names   events.Names
+	DryRun  bool                     // only compare
+	Restart bool                     // even if the last run was interrupted
+	Step    func(what string, n int) // told of progress; may be nil
+
+	report Report
+	seen   map[string]bool // subscriptions listed in this run
+}
+
+// Report is what a Sync found.
+type Report struct {
+	Compared map[string]int `json:"compared"` // by type
+	Drifts   []fold.Drift   `json:"differences"`
+	Repaired int            `json:"repaired"`
+	Missing  []string       `json:"missing"` // subscriptions that are open here and unknown to Stripe
+	Resumed  bool           `json:"resumed"` // an interrupted run was gone on with
+}
+
+// position is how far a run has come, kept in STATE.
+type position struct {
+	Stage int       `json:"stage"`
+	After string    `json:"after"`
+	At    time.Time `json:"at"`
+}
+
+const (
+	syncRole = "stripe-sync" // names the position in STATE
+	syncAge  = 24 * time.Hour
+	// syncTries is how often a question is repeated, with pauses that grow to
+	// a minute, before the run ends.
+	syncTries = 8
+	chunk     = 256 << 10 // bytes of objects in one question to the fold
+	openPage  = 5000
+	handover  = 5 * time.Second // how long the fold may be without an owner
+)
+
+// Run compares everything. After an error, another Run goes on where this one
+// stopped.
+func (s *Sync) Run(ctx context.Context) (Report, error) {
+	s.report = Report{Compared: map[string]int{}, Drifts: []fold.Drift{}, Missing: []string{}}
+	s.seen = map[string]bool{}
+	from := s.begin(ctx)
+	stages := []struct {
+		what string
+		list func(context.Context, string) (api.Page, error)
+	}{{"products", s.Stripe.Products}, {"subscriptions", s.Stripe.Subscriptions}, {"customers", s.Stripe.Customers}}
+	for i := from.Stage; i < len(stages); i++ {
+		if err := s.stage(ctx, i, from.After, stages[i].what, stages[i].list); err != nil {
+			return s.report, fmt.Errorf("%s: %w", stages[i].what, err)
+		}
+		from.After = ""
+	}
+	if err := s.open(ctx); err != nil {
+		return s.report, err
+	}
+	return s.report, s.end(ctx)
+}
+
+// stage goes through a list.
+func (s *Sync) stage(ctx context.Context, number int, after, what string, list func(context.Context, string) (api.Page, error)) error {
+	for {
+		page, err := again(ctx, func() (api.Page, error) { return list(ctx, after) })
+		if errors.Is(err, api.ErrRequest) && after != "" { // the last one seen is gone: from the beginning
+			after = ""
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := s.take(ctx, page.Objects); err != nil {
+			return err
+		}
+		if n := len(page.Objects); n > 0 {
+			after = page.Objects[n-1].ID
+		}
+		s.step(what, len(page.Objects))
+		if !page.More {
+			return s.save(ctx, position{Stage: number + 1})
+		}
+		if err := s.save(ctx, position{Stage: number, After: after}); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *Sync) step(what string, n int) {
+	if s.Step != nil {
+		s.Step(what, n)
+	}
+}
+
+// take compares objects and publishes those that differ.
+func (s *Sync) take(ctx context.Context, objects []api.Object) error {
+	var some []fold.Fetched
+	size := 0
+	for _, o := range objects {
+		f, err := fold.NewFetched(o.JSON, api.APIVersion, o.At)
+		if err != nil {
+			return err
+		}
+		if o.Type == "subscription" {
+			s.seen[o.ID] = true
+		}
+		s.report.Compared[o.Type]++
+		if size += len(o.JSON); size > chunk && len(some) > 0 {
+			if err := s.compare(ctx, some); err != nil {
+				return err
+			}
+			some, size = some[:0], len(o.JSON)
+		}
+		some = append(some, f)
+	}
+	if len(some) == 0 {
+		return nil
+	}
+	return s.compare(ctx, some)
+}
+
+func (s *Sync) compare(ctx context.Context, some []fold.Fetched) error {
+	a, err := s.ask(ctx, fold.Query{Compare: some})
+	if err != nil {
+		return err
+	}
+	byID := map[string]*fold.Fetched{}
+	for i := range some {
+		byID[some[i].ID] = &some[i]
+	}
+	s.report.Drifts = append(s.report.Drifts, a.Drifts...)
+	if s.DryRun {
+		return nil
+	}
+	for i := range a.Drifts {
+		body, err := json.Marshal(byID[a.Drifts[i].ID])
+		if err != nil {
+			return err
+		}
+		if _, err := again(ctx, func() (*jetstream.PubAck, error) {
+			return s.JS.Publish(ctx, s.Names.Billing(string(fold.KindFetched)), body)
+		}); err != nil {
+			return fmt.Errorf("storing an object: %w", err)
+		}
+		s.report.Repaired++
+	}
+	return nil
+}
+
+// open asks for subscriptions one by one that are open here and that Stripe has
+// not listed.
+func (s *Sync) open(ctx context.Context) error {
+	for after := ""; ; {
+		a, err := s.ask(ctx, fold.Query{Open: true, After: after, Limit: openPage})
+		if err != nil {
+			return err
+		}
+		for _, id := range a.Open {
+			if after = id; s.seen[id] {
+				continue
+			}
+			o, err := again(ctx, func() (api.Object, error) { return s.Stripe.Fetch(ctx, "subscription", id) })
+			switch {
+			case errors.Is(err, api.ErrMissing):
+				s.report.Missing = append(s.report.Missing, id)
+			case err != nil:
+				return err
+			default:
+				if err := s.take(ctx, []api.Object{o}); err != nil {
+					return err
+				}
+			}
+			s.step("subscriptions that are open here", 1)
+		}
+		if len(a.Open) < openPage {
+			return nil
+		}
+	}
+}
+
+// ask puts a question to the fold, which answers after all that was stored
+// before.
+func (s *Sync) ask(ctx context.Context, q fold.Query) (a fold.Answer, err error) {
+	body, err := json.Marshal(q)
+	if err != nil {
+		return a, err
+	}
+	reply, err := s.request(ctx, body)
+	for try := 0; errors.Is(err, nats.ErrNoResponders) && try < 20; try++ { // between two owners
+		select {
+		case <-ctx.Done():
+			return a, ctx.Err()
+		case <-time.After(handover / 20):
+		}
+		reply, err = s.request(ctx, body)
+	}
+	if err != nil {
+		return a, fmt.Errorf("nobody runs the role enforcer, which keeps subscriptions: start it: %w", err)
+	}
+	if err = json.Unmarshal(reply.Data, &a); err == nil && a.Error != "" {
+		err = errors.New(a.Error)
+	}
+	return a, err
+}
+
+func (s *Sync) request(ctx context.Context, body []byte) (*nats.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	m := nats.NewMsg(s.Names.Query(fold.Role, 0))
+	m.Header.Set(stream.FreshHeader, "1")
+	m.Data = body
+	return s.NC.RequestMsgWithContext(ctx, m)
+}
+
+// again repeats what may work later.
+func again[T any](ctx context.Context, f func() (T, error)) (T, error) {
+	pause := time.Second
+	for try := 1; ; try++ {
+		v, err := f()
+		if err == nil || try == syncTries || ctx.Err() != nil || !temporary(err) {
+			return v, err
+		}
+		select {
+		case <-ctx.Done():
+			return v, err
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, time.Minute)
+	}
+}
+
+func temporary(err error) bool {
+	return errors.Is(err, api.ErrAway) || errors.Is(err, api.ErrLimited) || errors.Is(err, nats.ErrTimeout) ||
+		errors.Is(err, context.DeadlineExceeded)
+}
