@@ -11,12 +11,13 @@ import (
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/fingerprint"
-	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
 	"github.com/tidegate-io/tidegate/internal/test/testnats"
 )
 
-func used(t *testing.T, ws map[string]events.Window, feature string) string {
+func used(t *testing.T, ws map[string]records.Window, feature string) string {
 	t.Helper()
 	for _, w := range ws {
 		if w.Feature == feature && w.Current {
@@ -151,7 +152,7 @@ func TestANewConfigurationTakesItsPlaceInTheStream(t *testing.T) {
 		t.Fatalf("an event that no gate meters made %v", ws)
 	}
 	next := catalog()
-	next.Gates = append(next.Gates, plan.Gate{Feature: "extra", Meter: plan.Meter{Event: "extra", Aggregate: plan.Count}, Window: next.Gates[0].Window})
+	next.Gates = append(next.Gates, gate.Gate{Feature: "extra", Meter: gate.Meter{Event: "extra", Aggregate: gate.Count}, Window: next.Gates[0].Window})
 	b.cat.Store(next)
 	if err := stop(); err != nil {
 		t.Fatal(err)
@@ -176,7 +177,7 @@ func TestPlanControlCutsTheWindow(t *testing.T) {
 	b.publish(t, "usage.in.acme", e.AppendJSON(nil))
 	before := b.windows(t, "acme")
 	from := time.Now().UTC().Truncate(time.Millisecond)
-	c, err := events.Control(events.ControlPlan, "acme", "account/1", events.PlanControl{Plan: "paid", From: from, Cut: true})
+	c, err := records.Control(records.ControlPlan, "acme", "account/1", records.PlanControl{Plan: "paid", From: from, Cut: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,10 +17,10 @@ import (
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/fingerprint"
-	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
 	"github.com/tidegate-io/tidegate/internal/test/testnats"
-	"github.com/tidegate-io/tidegate/internal/window"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -28,11 +28,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // memory is a store for one test.
 type memory struct {
 	mu   sync.Mutex
-	docs map[string]events.Window
+	docs map[string]records.Window
 	away bool
 }
 
-func (s *memory) WriteUsage(_ context.Context, docs []events.Window) error {
+func (s *memory) WriteUsage(_ context.Context, docs []records.Window) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.away {
@@ -47,7 +47,7 @@ func (s *memory) WriteUsage(_ context.Context, docs []events.Window) error {
 	return nil
 }
 
-func (s *memory) all() map[string]events.Window {
+func (s *memory) all() map[string]records.Window {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return maps.Clone(s.docs)
@@ -57,24 +57,24 @@ type bench struct {
 	env   stream.Env
 	srv   *testnats.Server
 	store *memory
-	cat   atomic.Pointer[plan.Catalog]
+	cat   atomic.Pointer[gate.Catalog]
 	sizes fingerprint.Sizes // of SEEN
 	keep  time.Duration     // keepMerged
 }
 
-func catalog() *plan.Catalog {
-	limits := map[string]plan.Limit{"free": {Value: events.Count(10)}, "paid": {Unlimited: true}}
-	gate := func(feature, event string, how plan.Aggregate, kind window.Kind) plan.Gate {
-		return plan.Gate{Feature: feature, Meter: plan.Meter{Event: event, Aggregate: how, Value: "n"}, Limits: limits,
-			Window: window.Spec{Kind: kind, Days: 30}}
+func catalog() *gate.Catalog {
+	limits := map[string]gate.Limit{"free": {Value: events.Count(10)}, "paid": {Unlimited: true}}
+	newGate := func(feature, event string, how gate.Aggregate, kind gate.WindowKind) gate.Gate {
+		return gate.Gate{Feature: feature, Meter: gate.Meter{Event: event, Aggregate: how, Value: "n"}, Limits: limits,
+			Window: gate.WindowSpec{Kind: kind, Days: 30}}
 	}
-	return &plan.Catalog{
-		Plans: []plan.Plan{{Name: "free", Default: true}, {Name: "paid", Paid: true}},
-		Gates: []plan.Gate{
-			gate("api", "api", plan.Count, window.Anniversary),
-			gate("tokens", "tokens", plan.Sum, window.Rolling),
-			gate("peak", "tokens", plan.Max, window.Calendar),
-			gate("seats", "login", plan.Unique, window.Rolling),
+	return &gate.Catalog{
+		Plans: []gate.Plan{{Name: "free", Default: true}, {Name: "paid", Paid: true}},
+		Gates: []gate.Gate{
+			newGate("api", "api", gate.Count, gate.Anniversary),
+			newGate("tokens", "tokens", gate.Sum, gate.Rolling),
+			newGate("peak", "tokens", gate.Max, gate.Calendar),
+			newGate("seats", "login", gate.Unique, gate.Rolling),
 		},
 	}
 }
@@ -90,7 +90,7 @@ func newBench(t testing.TB) *bench {
 	if _, err := stream.Ensure(t.Context(), js, stream.Layout{Partitions: 1}); err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{srv: s, store: &memory{docs: map[string]events.Window{}},
+	b := &bench{srv: s, store: &memory{docs: map[string]records.Window{}},
 		env: stream.Env{NC: nc, JS: js, Holder: "test", Log: slog.New(slog.DiscardHandler), Now: time.Now, CommitEvery: 5 * time.Millisecond}}
 	b.cat.Store(catalog())
 	return b
@@ -136,7 +136,7 @@ func (b *bench) publish(t testing.TB, subject string, data []byte) {
 }
 
 // windows asks the owner, after it has seen everything stored.
-func (b *bench) windows(t testing.TB, customer string) map[string]events.Window {
+func (b *bench) windows(t testing.TB, customer string) map[string]records.Window {
 	t.Helper()
 	m := nats.NewMsg("query.aggregator.0")
 	m.Header.Set(stream.FreshHeader, "1")
@@ -148,11 +148,11 @@ func (b *bench) windows(t testing.TB, customer string) map[string]events.Window 
 	if e := reply.Header.Get("Error"); e != "" {
 		t.Fatal(e)
 	}
-	var a struct{ Windows []events.Window }
+	var a struct{ Windows []records.Window }
 	if err := json.Unmarshal(reply.Data, &a); err != nil {
 		t.Fatal(err)
 	}
-	ws := map[string]events.Window{}
+	ws := map[string]records.Window{}
 	for _, w := range a.Windows {
 		ws[w.ID()] = w
 	}
@@ -169,11 +169,11 @@ func (b *bench) verify(t testing.TB) Result {
 	return res
 }
 
-func (b *bench) dead(t testing.TB) []events.Dead {
+func (b *bench) dead(t testing.TB) []records.Dead {
 	t.Helper()
-	var ds []events.Dead
+	var ds []records.Dead
 	err := stream.Read(context.Background(), b.env.JS, events.Names{}, stream.Input{Stream: events.StreamDead, Filter: "dead.0"}, ^uint64(0), func(m *stream.Message) error {
-		var d events.Dead
+		var d records.Dead
 		if err := json.Unmarshal(m.Data, &d); err != nil {
 			return err
 		}

@@ -7,8 +7,8 @@ import (
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/fingerprint"
-	"github.com/tidegate-io/tidegate/internal/plan"
-	"github.com/tidegate-io/tidegate/internal/window"
+	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // control folds a control event: what else than usage changes the windows. It
@@ -23,23 +23,23 @@ func (f *folder) control(data []byte) error {
 		return err
 	}
 	switch e.Type {
-	case events.ControlConfig:
-		var c plan.Catalog
+	case records.ControlConfig:
+		var c gate.Catalog
 		if err = json.Unmarshal(e.Data, &c); err == nil && !f.fixed {
 			f.configure(c)
 		}
-	case events.ControlPlan:
-		var p events.PlanControl
+	case records.ControlPlan:
+		var p records.PlanControl
 		if err = json.Unmarshal(e.Data, &p); err == nil {
 			f.changePlan(f.customer(e.Subject), p)
 		}
-	case events.ControlAnchor:
-		var a events.AnchorControl
+	case records.ControlAnchor:
+		var a records.AnchorControl
 		if err = json.Unmarshal(e.Data, &a); err == nil {
 			f.cut(f.customer(e.Subject), a.From, a.Anchor)
 		}
-	case events.ControlOverride:
-		var o events.OverrideControl
+	case records.ControlOverride:
+		var o records.OverrideControl
 		if err = json.Unmarshal(e.Data, &o); err == nil {
 			f.override(f.customer(e.Subject), o)
 		}
@@ -56,8 +56,8 @@ func (f *folder) control(data []byte) error {
 
 // configure makes a catalog the one in force, and tells again all totals whose
 // thresholds are other ones now.
-func (f *folder) configure(c plan.Catalog) {
-	old := map[*feature]*gate{}
+func (f *folder) configure(c gate.Catalog) {
+	old := map[*feature]*preparedGate{}
 	for _, ft := range f.features {
 		old[ft] = ft.gate
 	}
@@ -81,7 +81,7 @@ func (f *folder) configure(c plan.Catalog) {
 	}
 }
 
-func sameThresholds(a, b *gate) bool {
+func sameThresholds(a, b *preparedGate) bool {
 	if len(a.thresholds) != len(b.thresholds) {
 		return false
 	}
@@ -100,7 +100,7 @@ func (f *folder) retell(c *customer, u *usage) {
 	u.silent = true
 }
 
-func (f *folder) changePlan(c *customer, p events.PlanControl) {
+func (f *folder) changePlan(c *customer, p records.PlanControl) {
 	before := f.catalog.Plan(c.planName()).Name
 	if p.Cut {
 		f.cut(c, p.From, p.From)
@@ -144,12 +144,12 @@ func (f *folder) cut(c *customer, from, anchor time.Time) {
 	for u := range c.windows {
 		f.settle(c, u, true)
 	}
-	var one [1]window.Segment
+	var one [1]gate.Segment
 	if !c.known { // nothing to cut yet
-		c.setSegments(window.First(anchor))
+		c.setSegments(gate.FirstSegment(anchor))
 		return
 	}
-	c.setSegments(window.Cut(c.segments(&one), from, anchor))
+	c.setSegments(gate.Cut(c.segments(&one), from, anchor))
 	at := from.UTC().Truncate(time.Millisecond).UnixMilli()
 	for u := range c.windows {
 		switch {
@@ -170,7 +170,7 @@ func (f *folder) cut(c *customer, from, anchor time.Time) {
 func (f *folder) retile(c *customer, u *usage) {
 	end := u.start
 	if g := u.feature.gate; g != nil {
-		var one [1]window.Segment
+		var one [1]gate.Segment
 		if w := g.Window.At(c.segments(&one), ms(u.start)); w.Start.UnixMilli() == u.start {
 			end = w.End.UnixMilli()
 		}
@@ -182,8 +182,8 @@ func (f *folder) retile(c *customer, u *usage) {
 
 // replace ends a window where that of another period begins which is the
 // running one now.
-func (f *folder) replace(c *customer, u *usage, g *gate) {
-	var one [1]window.Segment
+func (f *folder) replace(c *customer, u *usage, g *preparedGate) {
+	var one [1]gate.Segment
 	w, end := g.Window.At(c.segments(&one), f.now), u.end
 	if w.Start.UnixMilli() == u.start {
 		end = w.End.UnixMilli()
@@ -202,7 +202,7 @@ func (f *folder) endAt(c *customer, u *usage, at int64) {
 	f.touched(c, u)
 }
 
-func (f *folder) override(c *customer, o events.OverrideControl) {
+func (f *folder) override(c *customer, o records.OverrideControl) {
 	if !c.newest("override/"+o.Feature, o.Position) {
 		return
 	}
@@ -210,7 +210,7 @@ func (f *folder) override(c *customer, o events.OverrideControl) {
 		delete(c.rare().overrides, o.Feature)
 	} else {
 		if c.rare().overrides == nil {
-			c.extra.overrides = map[string]events.Override{}
+			c.extra.overrides = map[string]gate.Override{}
 		}
 		c.extra.overrides[o.Feature] = *o.Override
 	}

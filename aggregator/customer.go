@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/window"
+	"github.com/tidegate-io/tidegate/internal/gate"
 )
 
 // customer is what the fold knows of one. There are millions, so what most of
@@ -32,9 +32,9 @@ const longID = 255
 // extra is what only some customers have.
 type extra struct {
 	id        string
-	segments  []window.Segment // all of them; nil: only the first anchor
-	plan      string           // "": the default one
-	overrides map[string]events.Override
+	segments  []gate.Segment // all of them; nil: only the first anchor
+	plan      string         // "": the default one
+	overrides map[string]gate.Override
 	settings  []setting
 	closed    []closing
 	cutAt     int64 // newest moment (ms) at which windows were cut, or would have been had there been any
@@ -157,18 +157,18 @@ func (c *customer) forget(gone func(*usage) bool) {
 }
 
 // segments are the customer's; one is room for the usual case.
-func (c *customer) segments(one *[1]window.Segment) []window.Segment {
+func (c *customer) segments(one *[1]gate.Segment) []gate.Segment {
 	switch {
 	case c.extra != nil && c.extra.segments != nil:
 		return c.extra.segments
 	case c.known:
-		one[0] = window.Segment{Anchor: time.UnixMilli(c.anchor).UTC()}
+		one[0] = gate.Segment{Anchor: time.UnixMilli(c.anchor).UTC()}
 		return one[:]
 	}
 	return nil
 }
 
-func (c *customer) setSegments(ss []window.Segment) {
+func (c *customer) setSegments(ss []gate.Segment) {
 	c.known = len(ss) > 0
 	if len(ss) == 1 && ss[0].From.IsZero() && ss[0].Anchor.Equal(ss[0].Anchor.Truncate(time.Millisecond)) {
 		c.anchor = ss[0].Anchor.UnixMilli()
@@ -195,7 +195,7 @@ func (c *customer) planName() string {
 	return c.extra.plan
 }
 
-func (c *customer) override(feature string) (o events.Override, ok bool) {
+func (c *customer) override(feature string) (o gate.Override, ok bool) {
 	if c.extra != nil {
 		o, ok = c.extra.overrides[feature]
 	}

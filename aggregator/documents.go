@@ -6,10 +6,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
-	"github.com/tidegate-io/tidegate/internal/window"
 	"github.com/tidegate-io/tidegate/internal/writeback"
 )
 
@@ -17,7 +16,7 @@ import (
 // since the one before began. A document is drawn up when the store can take it, so that a
 // store that is slow or away costs a bit a customer, and not a document a change.
 type documents struct {
-	writer  *writeback.Writer[string, events.Window]
+	writer  *writeback.Writer[string, records.Window]
 	changed numbers   // customers, since the round began
 	left    []uint32  // customers whose documents are still to be handed over in this round
 	handed  []uint32  // customers whose documents the writer has and has not written all of
@@ -152,7 +151,7 @@ func (p *Processor) handOver(now time.Time) {
 	if !d.writer.Settled() || !d.begun() && !d.next(reach{p.f.position, p.flipped}, now) {
 		return
 	}
-	docs, n := make([]events.Window, 0, min(part, len(d.left))), 0
+	docs, n := make([]records.Window, 0, min(part, len(d.left))), 0
 	// A window whose end was found is not found again when the clock is set back.
 	at := time.UnixMilli(max(now.UnixMilli(), p.flipped))
 	for ; n < len(d.left) && len(docs) < part; n++ {
@@ -237,16 +236,16 @@ func (p *Processor) flip(at int64) {
 }
 
 // document is the window as it is written.
-func (p *Processor) document(c *customer, u *usage, now time.Time) events.Window {
+func (p *Processor) document(c *customer, u *usage, now time.Time) records.Window {
 	w := p.f.window(c, u, p.o.Partition, now)
 	w.Epoch = p.o.Epoch
 	return w
 }
 
 // window is a window as others see it at now, without the epoch.
-func (s *state) window(c *customer, u *usage, partition int, now time.Time) events.Window {
+func (s *state) window(c *customer, u *usage, partition int, now time.Time) records.Window {
 	name := cmp.Or(u.planName(), c.planName())
-	w := events.Window{Customer: c.id(), Feature: u.feature.name, Plan: s.catalog.Plan(name).Name,
+	w := records.Window{Customer: c.id(), Feature: u.feature.name, Plan: s.catalog.Plan(name).Name,
 		Start: ms(u.start), End: ms(u.end), Used: u.used, Events: u.events, FirstAt: ms(u.firstAt), LastAt: ms(u.lastAt),
 		Partition: partition, Seq: u.seq}
 	g := u.feature.gate
@@ -254,16 +253,16 @@ func (s *state) window(c *customer, u *usage, partition int, now time.Time) even
 		return w
 	}
 	if u.end == 0 {
-		var one [1]window.Segment
+		var one [1]gate.Segment
 		w.Buckets, w.Used, w.Current = u.rolling(), u.total(g, c.segments(&one), now), true
 		w.End = now.UTC().Truncate(time.Millisecond)
 	} else {
 		w.Current = u.start <= now.UnixMilli() && now.UnixMilli() < u.end
 	}
-	var o *events.Override
+	var o *gate.Override
 	if own, ok := c.override(u.feature.name); ok {
 		o = &own
 	}
-	w.Limit = plan.Decide(&s.catalog, g.Gate, w.Customer, name, o, plan.Usage{Start: w.Start, End: w.End}, now).Limit
+	w.Limit = gate.Decide(&s.catalog, g.Gate, w.Customer, name, o, gate.Usage{Start: w.Start, End: w.End}, now).Limit
 	return w
 }

@@ -10,7 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
 	"github.com/tidegate-io/tidegate/internal/writeback"
 )
@@ -37,7 +37,7 @@ func (d *documented) takeOver(rt failer, epoch uint64) {
 	}
 	p.begin()
 	p.o.Epoch = epoch
-	p.docs.writer = writeback.New((*events.Window).ID, d.store.WriteUsage, slog.New(slog.DiscardHandler))
+	p.docs.writer = writeback.New((*records.Window).ID, d.store.WriteUsage, slog.New(slog.DiscardHandler))
 	p.docs.writer.Eager = true
 	ctx, cancel := context.WithCancel(context.Background())
 	go p.docs.writer.Run(ctx)
@@ -112,7 +112,7 @@ func TestDocumentsFollowTheState(t *testing.T) {
 }
 
 func follow(t *testing.T, steps []step) (wrong string) {
-	d := &documented{store: &memory{docs: map[string]events.Window{}}, now: steps[0].at}
+	d := &documented{store: &memory{docs: map[string]records.Window{}}, now: steps[0].at}
 	d.takeOver(t, 1)
 	for i := 0; i < len(steps); i++ {
 		s := steps[i]

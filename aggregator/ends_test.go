@@ -7,12 +7,13 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
 // ending is an owner whose windows of seven days end at `end`.
 func ending(t *testing.T, now time.Time) (d *documented, end time.Time) {
-	d = &documented{store: &memory{docs: map[string]events.Window{}}, now: now}
+	d = &documented{store: &memory{docs: map[string]records.Window{}}, now: now}
 	d.takeOver(t, 1)
 	return d, epoch.Add(7 * day)
 }

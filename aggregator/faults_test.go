@@ -10,7 +10,8 @@ import (
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/fingerprint"
-	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
@@ -78,8 +79,8 @@ func TestTheOwnersConfigurationWins(t *testing.T) {
 	b.use(t, "", 1)
 	b.windows(t, "acme")
 	other := catalog()
-	other.Gates[0].Limits = map[string]plan.Limit{"free": {Value: events.Count(77)}}
-	c, err := events.Control(events.ControlConfig, "", "config/0/1/1", other)
+	other.Gates[0].Limits = map[string]gate.Limit{"free": {Value: events.Count(77)}}
+	c, err := records.Control(records.ControlConfig, "", "config/0/1/1", other)
 	if err != nil {
 		t.Fatal(err)
 	}

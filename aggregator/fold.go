@@ -11,9 +11,9 @@ import (
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/fingerprint"
-	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
-	"github.com/tidegate-io/tidegate/internal/window"
 )
 
 // folder folds messages into a state. What it finds out on the way goes to the
@@ -25,7 +25,7 @@ type folder struct {
 	fixed                 bool                    // ignore the stream's configurations
 	touched               func(*customer, *usage) // a window, or with nil only the customer, changed
 	tell                  func(*customer, *usage) // what is to be told of a window must be told as it is now
-	reject                func(d events.Dead)     // an event cannot be counted
+	reject                func(d records.Dead)    // an event cannot be counted
 	counted               func(fingerprint.Entry) // an event was counted
 	older                 older                   // fingerprints that left the state; nil: none did
 	failed                error                   // the state is worth nothing any more
@@ -33,7 +33,7 @@ type folder struct {
 	seq                   uint64
 	changes               uint32 // of windows, by the message so far
 	isImport              bool
-	one                   [1]window.Segment // room that need not be allocated for each event
+	one                   [1]gate.Segment // room that need not be allocated for each event
 	next                  [stream.Ahead]upcoming
 	at, expected          int   // of next: the messages to come
 	loaded                int64 // means nothing: it is there for what was read to be needed
@@ -70,7 +70,7 @@ func (f *folder) outcome(index int, raw []byte, err error) {
 	if err == nil || errors.Is(err, errDuplicate) || f.failed != nil {
 		return
 	}
-	f.reject(events.Dead{
+	f.reject(records.Dead{
 		Origin: events.StreamUsage + "/" + strconv.FormatUint(f.seq, 10) + "/" + strconv.Itoa(index),
 		Reason: err.Error(), At: f.now, Body: raw,
 	})
@@ -133,7 +133,7 @@ func (f *folder) oldest() uint32 {
 
 // change is what an event does to one window, before it is done.
 type change struct {
-	g      *gate
+	g      *preparedGate
 	start  int64 // of its window, or of the bucket of a rolling one
 	end    int64
 	u      *usage // nil: to be opened
@@ -148,11 +148,11 @@ func (f *folder) count(e *events.Event, c *customer, at time.Time) error {
 	if len(gates) == 0 {
 		return nil
 	}
-	var segments []window.Segment
+	var segments []gate.Segment
 	if c != nil && c.known {
 		segments = c.segments(&f.one)
 	} else {
-		segments = window.First(at)
+		segments = gate.FirstSegment(at)
 	}
 	var buf [4]change
 	changes := buf[:0]
@@ -176,11 +176,11 @@ func (f *folder) count(e *events.Event, c *customer, at time.Time) error {
 }
 
 // plan works out a change without making it.
-func (f *folder) plan(e *events.Event, c *customer, ch *change, segments []window.Segment, at int64) (err error) {
+func (f *folder) plan(e *events.Event, c *customer, ch *change, segments []gate.Segment, at int64) (err error) {
 	g := ch.g
 	ch.start, ch.end = g.Window.Span(segments, at)
 	start := ch.start
-	if g.Window.Kind == window.Rolling {
+	if g.Window.Kind == gate.Rolling {
 		start = 0
 	}
 	if c != nil {
@@ -191,8 +191,8 @@ func (f *folder) plan(e *events.Event, c *customer, ch *change, segments []windo
 		}
 	}
 	switch g.Meter.Aggregate {
-	case plan.Count:
-	case plan.Unique:
+	case gate.Count:
+	case gate.Unique:
 		ch.member, err = memberOf(e, g)
 	default:
 		ch.value, err = valueOf(e, g)
@@ -200,7 +200,7 @@ func (f *folder) plan(e *events.Event, c *customer, ch *change, segments []windo
 	if err != nil {
 		return err
 	}
-	if ch.u != nil && g.Meter.Aggregate != plan.Unique && g.Meter.Aggregate != plan.Max {
+	if ch.u != nil && g.Meter.Aggregate != gate.Unique && g.Meter.Aggregate != gate.Max {
 		ch.total, err = ch.u.used.Add(ch.value)
 	} else {
 		ch.total = ch.value
@@ -211,7 +211,7 @@ func (f *folder) plan(e *events.Event, c *customer, ch *change, segments []windo
 	return nil
 }
 
-func valueOf(e *events.Event, g *gate) (events.Value, error) {
+func valueOf(e *events.Event, g *preparedGate) (events.Value, error) {
 	raw, ok := events.Lookup(e.Data, g.Meter.Value)
 	if !ok {
 		return events.Value{}, fmt.Errorf("%w: %s needs a number at $.%s of `data`, there is none", events.ErrInvalid, g.Feature, g.Meter.Value)
@@ -226,7 +226,7 @@ func valueOf(e *events.Event, g *gate) (events.Value, error) {
 	return v, nil
 }
 
-func memberOf(e *events.Event, g *gate) (uint64, error) {
+func memberOf(e *events.Event, g *preparedGate) (uint64, error) {
 	raw, ok := events.Lookup(e.Data, g.Meter.Value)
 	if !ok || string(raw) == "null" {
 		return 0, fmt.Errorf("%w: %s needs a value at $.%s of `data`, there is none", events.ErrInvalid, g.Feature, g.Meter.Value)
@@ -234,12 +234,12 @@ func memberOf(e *events.Event, g *gate) (uint64, error) {
 	return xxhash.Sum64(raw), nil
 }
 
-func (f *folder) enact(c *customer, ch *change, segments []window.Segment, at int64) {
+func (f *folder) enact(c *customer, ch *change, segments []gate.Segment, at int64) {
 	g, u := ch.g, ch.u
 	opened := u == nil
 	if opened {
 		start, end := ch.start, ch.end
-		if g.Window.Kind == window.Rolling {
+		if g.Window.Kind == gate.Rolling {
 			start, end = 0, 0
 		}
 		u = c.open(g.feature, start)
@@ -252,13 +252,13 @@ func (f *folder) enact(c *customer, ch *change, segments []window.Segment, at in
 	}
 	before, ends := u.total(g, segments, f.now), f.blockEnds(c, u, g, segments)
 	bucketStart := int64(0)
-	if g.Window.Kind == window.Rolling {
+	if g.Window.Kind == gate.Rolling {
 		bucketStart = ch.start
 	}
 	switch g.Meter.Aggregate {
-	case plan.Unique:
+	case gate.Unique:
 		u.addMember(g, ch.member, bucketStart, f.now)
-	case plan.Max:
+	case gate.Max:
 		u.used = u.used.Max(ch.total)
 		u.addBucket(g, bucketStart, ch.value)
 	default:

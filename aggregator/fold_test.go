@@ -7,9 +7,9 @@ import (
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/fingerprint"
-	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
-	"github.com/tidegate-io/tidegate/internal/window"
 )
 
 const (
@@ -25,12 +25,12 @@ var epoch = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 type fold struct {
 	*folder
 	t    testing.TB
-	dead []events.Dead
+	dead []records.Dead
 	told []string // totals for the enforcer, as of the end of each message
 	emit map[*usage]*customer
 }
 
-func newFold(t testing.TB, c plan.Catalog) *fold {
+func newFold(t testing.TB, c gate.Catalog) *fold {
 	f := &fold{t: t, emit: map[*usage]*customer{}}
 	s := newState()
 	s.base, s.hasBase = c, true
@@ -42,7 +42,7 @@ func newFold(t testing.TB, c plan.Catalog) *fold {
 			}
 		},
 		tell:    f.flush,
-		reject:  func(d events.Dead) { f.dead = append(f.dead, d) },
+		reject:  func(d records.Dead) { f.dead = append(f.dead, d) },
 		counted: func(fingerprint.Entry) {},
 	}
 	return f
@@ -71,7 +71,7 @@ func (f *fold) flush(c *customer, u *usage) {
 	if u.silent {
 		quiet = " silent"
 	}
-	f.told = append(f.told, fmt.Sprintf("%s/%s=%s%s", c.id(), u.feature.name, u.total(u.feature.gate, c.segments(new([1]window.Segment)), f.now), quiet))
+	f.told = append(f.told, fmt.Sprintf("%s/%s=%s%s", c.id(), u.feature.name, u.total(u.feature.gate, c.segments(new([1]gate.Segment)), f.now), quiet))
 }
 
 func (f *fold) batch(at time.Time, es ...events.Event) { f.message(at, events.BatchToken, pack(es)) }
@@ -82,7 +82,7 @@ func (f *fold) imports(at time.Time, es ...events.Event) {
 
 func (f *fold) control(at time.Time, typ, customer, id string, data any) {
 	f.t.Helper()
-	b, err := events.Control(typ, customer, id, data)
+	b, err := records.Control(typ, customer, id, data)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -105,7 +105,7 @@ func (f *fold) total(customer, feature string) string {
 	total := "none"
 	for _, u := range c.sortedWindows(nil) {
 		if u.feature.name == feature {
-			total = u.total(f.features[feature].gate, c.segments(new([1]window.Segment)), f.storedAt).String()
+			total = u.total(f.features[feature].gate, c.segments(new([1]gate.Segment)), f.storedAt).String()
 		}
 	}
 	return total
@@ -132,10 +132,10 @@ func event(id, typ string, n int, at time.Time) events.Event {
 }
 
 // oneGate is a catalog of the gate "g" that meters "use", 10 for free ones.
-func oneGate(how plan.Aggregate, spec window.Spec) plan.Catalog {
-	return plan.Catalog{
-		Plans: []plan.Plan{{Name: "free", Default: true}, {Name: "paid", Paid: true}},
-		Gates: []plan.Gate{{Feature: "g", Meter: plan.Meter{Event: "use", Aggregate: how, Value: "n"}, Window: spec,
-			Limits: map[string]plan.Limit{"free": {Value: events.Count(10)}, "paid": {Unlimited: true}}}},
+func oneGate(how gate.Aggregate, spec gate.WindowSpec) gate.Catalog {
+	return gate.Catalog{
+		Plans: []gate.Plan{{Name: "free", Default: true}, {Name: "paid", Paid: true}},
+		Gates: []gate.Gate{{Feature: "g", Meter: gate.Meter{Event: "use", Aggregate: how, Value: "n"}, Window: spec,
+			Limits: map[string]gate.Limit{"free": {Value: events.Count(10)}, "paid": {Unlimited: true}}}},
 	}
 }

@@ -14,9 +14,9 @@ import (
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/fingerprint"
-	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
-	"github.com/tidegate-io/tidegate/internal/window"
 	"github.com/tidegate-io/tidegate/internal/writeback"
 )
 
@@ -59,13 +59,13 @@ func (c *costs) total() time.Duration { return c.fold + c.commit }
 
 func grow(b *testing.B, customers, total int) (c costs) {
 	const perMessage, chunk, before = 500, 100_000, 1_000_000
-	cat := oneGate(plan.Count, window.Spec{Kind: window.Anniversary, Days: 30})
-	cat.Gates[0].Limits["free"] = plan.Limit{Value: events.Count(1 << 40)}
+	cat := oneGate(gate.Count, gate.WindowSpec{Kind: gate.Anniversary, Days: 30})
+	cat.Gates[0].Limits["free"] = gate.Limit{Value: events.Count(1 << 40)}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	p := offline(cat, time.Now)
 	p.archive = fingerprint.NewArchive(&shelf{}, fingerprint.Sizes{})
-	p.docs.writer = writeback.New((*events.Window).ID, func(context.Context, []events.Window) error { return nil }, slog.New(slog.DiscardHandler))
+	p.docs.writer = writeback.New((*records.Window).ID, func(context.Context, []records.Window) error { return nil }, slog.New(slog.DiscardHandler))
 	p.docs.writer.Eager = true
 	go p.docs.writer.Run(ctx)
 	p.begin()

@@ -6,20 +6,19 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/gate"
 	"github.com/tidegate-io/tidegate/internal/stream"
-	"github.com/tidegate-io/tidegate/internal/window"
 	"github.com/tidegate-io/tidegate/internal/wire"
 )
 
-var rollingMonth = window.Spec{Kind: window.Rolling, Days: 30}
+var rollingMonth = gate.WindowSpec{Kind: gate.Rolling, Days: 30}
 
 // busy is a partition whose customer acme used the gate in each of the last
 // hours, 10 times an hour, and is at half its limit.
-func busy(t testing.TB, how plan.Aggregate, hours int) *Processor {
+func busy(t testing.TB, how gate.Aggregate, hours int) *Processor {
 	cat := oneGate(how, rollingMonth)
-	cat.Gates[0].Limits["free"] = plan.Limit{Value: events.Count(int64(hours) * 5)}
-	cat.Gates[0].Limits["large"] = plan.Limit{Value: events.Count(1 << 40)}
+	cat.Gates[0].Limits["free"] = gate.Limit{Value: events.Count(int64(hours) * 5)}
+	cat.Gates[0].Limits["large"] = gate.Limit{Value: events.Count(1 << 40)}
 	p := offline(cat, func() time.Time { return epoch })
 	p.begin()
 	for h := range hours {
@@ -51,7 +50,7 @@ func (p *Processor) fold(t testing.TB, now time.Time, es []events.Event) (told i
 // customer who sends half of all events does not grow with them, nor with what
 // the window holds already.
 func TestABusyCustomerTakesNoMoreThanItsEvents(t *testing.T) {
-	for _, how := range []plan.Aggregate{plan.Sum, plan.Max, plan.Unique} {
+	for _, how := range []gate.Aggregate{gate.Sum, gate.Max, gate.Unique} {
 		p := busy(t, how, 720)
 		if _, err := p.Commit(); err != nil {
 			t.Fatal(err)
@@ -93,7 +92,7 @@ func TestABusyCustomerTakesNoMoreThanItsEvents(t *testing.T) {
 // BenchmarkBusyCustomer is what events of one customer cost whose rolling
 // window holds one bucket or as many as it can.
 func BenchmarkBusyCustomer(b *testing.B) {
-	for _, how := range []plan.Aggregate{plan.Sum, plan.Max, plan.Unique} {
+	for _, how := range []gate.Aggregate{gate.Sum, gate.Max, gate.Unique} {
 		for _, hours := range []int{1, 720} {
 			b.Run(fmt.Sprint(how, "-", hours, "-buckets"), func(b *testing.B) {
 				p := busy(b, how, hours)

@@ -6,13 +6,12 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/plan"
-	"github.com/tidegate-io/tidegate/internal/window"
+	"github.com/tidegate-io/tidegate/internal/gate"
 )
 
 // total is the window's total at a moment; only a rolling one depends on it.
-func (u *usage) total(g *gate, segments []window.Segment, now time.Time) events.Value {
-	if g == nil || g.Window.Kind != window.Rolling {
+func (u *usage) total(g *preparedGate, segments []gate.Segment, now time.Time) events.Value {
+	if g == nil || g.Window.Kind != gate.Rolling {
 		return u.used
 	}
 	if u.detail == nil {
@@ -22,7 +21,7 @@ func (u *usage) total(g *gate, segments []window.Segment, now time.Time) events.
 }
 
 // from is the start of the first bucket of a rolling window that counts.
-func from(g *gate, segments []window.Segment, now time.Time) int64 {
+func from(g *preparedGate, segments []gate.Segment, now time.Time) int64 {
 	from := g.Window.Oldest(now)
 	if cut := lastCut(segments, now); cut.After(from) {
 		from = cut
@@ -32,7 +31,7 @@ func from(g *gate, segments []window.Segment, now time.Time) int64 {
 
 // lastCut is when the newest window began by a cut, for a rolling window does
 // not reach behind it.
-func lastCut(segments []window.Segment, now time.Time) time.Time {
+func lastCut(segments []gate.Segment, now time.Time) time.Time {
 	for _, s := range slices.Backward(segments) {
 		if !s.From.After(now) {
 			return s.From
@@ -60,7 +59,7 @@ type reached struct {
 }
 
 // sum is the sums of the buckets from a start on.
-func (d *detail) sum(g *gate, from int64) *sums {
+func (d *detail) sum(g *preparedGate, from int64) *sums {
 	s := &d.sums
 	if s.valid && s.from == from {
 		return s
@@ -74,7 +73,7 @@ func (d *detail) sum(g *gate, from int64) *sums {
 
 // add takes over what was added to a bucket. What a unique count takes from one,
 // it adds to a newer one: no limit is ever reached by fewer than before.
-func (s *sums) add(g *gate, start int64, v events.Value) {
+func (s *sums) add(g *preparedGate, start int64, v events.Value) {
 	if !s.valid || start < s.from {
 		return
 	}
@@ -93,7 +92,7 @@ func (s *sums) add(g *gate, start int64, v events.Value) {
 
 // reaches is the start of the bucket that the newer ones do not reach a limit
 // without; 0 when the limit is not reached, or can only be.
-func (d *detail) reaches(g *gate, from int64, limit events.Value) int64 {
+func (d *detail) reaches(g *preparedGate, from int64, limit events.Value) int64 {
 	s := d.sum(g, from)
 	if limit.Sign() <= 0 || s.total.Cmp(limit) < 0 {
 		return 0
@@ -117,18 +116,18 @@ func (d *detail) reaches(g *gate, from int64, limit events.Value) int64 {
 }
 
 // rolling is a rolling window's buckets as the enforcer needs them.
-func (u *usage) rolling() []events.Bucket {
-	bs := make([]events.Bucket, len(u.buckets()))
+func (u *usage) rolling() []gate.Bucket {
+	bs := make([]gate.Bucket, len(u.buckets()))
 	for i, b := range u.buckets() {
-		bs[i] = events.Bucket{Start: ms(b.Start), Used: b.Used}
+		bs[i] = gate.Bucket{Start: ms(b.Start), Used: b.Used}
 	}
 	return bs
 }
 
-func (u *usage) addMember(g *gate, member uint64, bucketStart int64, now time.Time) {
+func (u *usage) addMember(g *preparedGate, member uint64, bucketStart int64, now time.Time) {
 	limit := g.Meter.Cap
 	if limit == 0 {
-		limit = plan.DefaultUniqueCap
+		limit = gate.DefaultUniqueCap
 	}
 	d := u.detailed()
 	old, known := d.members[member]
@@ -155,8 +154,8 @@ func (u *usage) addMember(g *gate, member uint64, bucketStart int64, now time.Ti
 
 // makeRoom forgets the values that have fallen out of a rolling window: the cap
 // is of those that count.
-func (u *usage) makeRoom(g *gate, limit int, now time.Time) bool {
-	if g.Window.Kind != window.Rolling {
+func (u *usage) makeRoom(g *preparedGate, limit int, now time.Time) bool {
+	if g.Window.Kind != gate.Rolling {
 		return false
 	}
 	if oldest := g.Window.Oldest(now).UnixMilli(); oldest > u.detail.dropped {
@@ -167,8 +166,8 @@ func (u *usage) makeRoom(g *gate, limit int, now time.Time) bool {
 
 // addBucket adds to a bucket of a rolling window; to one that was forgotten,
 // nothing can be added any more.
-func (u *usage) addBucket(g *gate, start int64, v events.Value) {
-	if g.Window.Kind != window.Rolling {
+func (u *usage) addBucket(g *preparedGate, start int64, v events.Value) {
+	if g.Window.Kind != gate.Rolling {
 		return
 	}
 	d := u.detailed()

@@ -10,8 +10,8 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/plan"
-	"github.com/tidegate-io/tidegate/internal/window"
+	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // counted is an event that was counted, as a naive model remembers it.
@@ -22,12 +22,12 @@ type counted struct {
 
 // naive is a total by the definition: of the events of the window that contains
 // now, or of the hours that ended at most the period ago.
-func naive(g *plan.Gate, anchor, now time.Time, es []counted) int64 {
+func naive(g *gate.Gate, anchor, now time.Time, es []counted) int64 {
 	var n int64
 	members := map[int64]bool{}
-	w := g.Window.At(window.First(anchor), now)
+	w := g.Window.At(gate.FirstSegment(anchor), now)
 	for _, e := range es {
-		if g.Window.Kind == window.Rolling {
+		if g.Window.Kind == gate.Rolling {
 			if !e.at.Truncate(time.Hour).Add(time.Hour + g.Window.Length()).After(now) {
 				continue
 			}
@@ -35,13 +35,13 @@ func naive(g *plan.Gate, anchor, now time.Time, es []counted) int64 {
 			continue
 		}
 		switch g.Meter.Aggregate {
-		case plan.Count:
+		case gate.Count:
 			n++
-		case plan.Sum:
+		case gate.Sum:
 			n += e.n
-		case plan.Max:
+		case gate.Max:
 			n = max(n, e.n)
-		case plan.Unique:
+		case gate.Unique:
 			members[e.n] = true
 		}
 	}
@@ -93,15 +93,15 @@ func (f *fold) current(feature string) int64 {
 	}
 	for u := range c.windows {
 		if u.feature.name == feature && (u.end == 0 || u.start <= f.now.UnixMilli() && f.now.UnixMilli() < u.end) {
-			return u.total(f.features[feature].gate, c.segments(new([1]window.Segment)), f.now).Units
+			return u.total(f.features[feature].gate, c.segments(new([1]gate.Segment)), f.now).Units
 		}
 	}
 	return 0
 }
 
 func TestDuplicatesAreFoundForTheHorizon(t *testing.T) {
-	f := newFold(t, oneGate(plan.Count, window.Spec{Kind: window.Calendar}))
-	f.catalog.Gates[0].Window = window.Spec{Kind: window.Anniversary, Days: 3660}
+	f := newFold(t, oneGate(gate.Count, gate.WindowSpec{Kind: gate.Calendar}))
+	f.catalog.Gates[0].Window = gate.WindowSpec{Kind: gate.Anniversary, Days: 3660}
 	f.setCatalog(f.catalog)
 	e := event("1", "use", 1, time.Time{})
 	send := func(after time.Duration, last string) {
@@ -132,7 +132,7 @@ func TestDuplicatesAreFoundForTheHorizon(t *testing.T) {
 }
 
 func TestALateEventCorrectsItsOwnWindow(t *testing.T) {
-	f := newFold(t, oneGate(plan.Sum, window.Spec{Kind: window.Anniversary, Days: 30}))
+	f := newFold(t, oneGate(gate.Sum, gate.WindowSpec{Kind: gate.Anniversary, Days: 30}))
 	f.batch(epoch, event("1", "use", 4, epoch))
 	now := epoch.Add(40 * day)
 	f.batch(now, event("2", "use", 1, now))
@@ -146,7 +146,7 @@ func TestALateEventCorrectsItsOwnWindow(t *testing.T) {
 }
 
 func TestAWindowClosesForGoodAHorizonAfterItsEnd(t *testing.T) {
-	f := newFold(t, oneGate(plan.Sum, window.Spec{Kind: window.Anniversary, Days: 30}))
+	f := newFold(t, oneGate(gate.Sum, gate.WindowSpec{Kind: gate.Anniversary, Days: 30}))
 	f.batch(epoch, event("1", "use", 4, epoch))
 	for n, c := range []struct {
 		after  time.Duration
@@ -166,13 +166,13 @@ func TestAWindowClosesForGoodAHorizonAfterItsEnd(t *testing.T) {
 }
 
 func TestAPlanCutEndsTheWindowAndBeginsOne(t *testing.T) {
-	f := newFold(t, oneGate(plan.Sum, window.Spec{Kind: window.Anniversary, Days: 30}))
+	f := newFold(t, oneGate(gate.Sum, gate.WindowSpec{Kind: gate.Anniversary, Days: 30}))
 	f.batch(epoch, event("1", "use", 10, epoch))
 	f.told = nil
 	cut := epoch.Add(5*day + 30*time.Minute)
-	f.control(cut, events.ControlPlan, "acme", "c", events.PlanControl{Plan: "free", From: cut, Cut: true})
+	f.control(cut, records.ControlPlan, "acme", "c", records.PlanControl{Plan: "free", From: cut, Cut: true})
 	f.wantTold("acme/g=10 silent")
-	f.control(cut, events.ControlPlan, "acme", "c", events.PlanControl{Plan: "paid", From: cut.Add(1), Cut: true}) // a repetition
+	f.control(cut, records.ControlPlan, "acme", "c", records.PlanControl{Plan: "paid", From: cut.Add(1), Cut: true}) // a repetition
 	f.wantTold()
 	f.batch(cut.Add(time.Minute), event("2", "use", 3, cut), event("3", "use", 2, cut.Add(-time.Second)))
 	ws := f.customers.find("acme").sortedWindows(nil)
@@ -185,29 +185,29 @@ func TestAPlanCutEndsTheWindowAndBeginsOne(t *testing.T) {
 }
 
 func TestARollingWindowDoesNotReachBehindACut(t *testing.T) {
-	f := newFold(t, oneGate(plan.Sum, rollingDay))
+	f := newFold(t, oneGate(gate.Sum, rollingDay))
 	f.batch(epoch, event("1", "use", 10, epoch))
 	f.told = nil
 	cut := epoch.Add(30 * time.Minute) // within the hour
-	f.control(cut, events.ControlAnchor, "acme", "c", events.AnchorControl{From: cut, Anchor: cut})
+	f.control(cut, records.ControlAnchor, "acme", "c", records.AnchorControl{From: cut, Anchor: cut})
 	f.wantTold("acme/g=0 silent")
 	f.batch(cut, event("2", "use", 3, cut.Add(-time.Second)), event("3", "use", 2, cut))
 	f.wantTotal("acme", "g", "2")
 }
 
 func TestANewConfigurationTellsWhatItsLimitsChange(t *testing.T) {
-	c := oneGate(plan.Sum, window.Spec{Kind: window.Anniversary, Days: 30})
+	c := oneGate(gate.Sum, gate.WindowSpec{Kind: gate.Anniversary, Days: 30})
 	f := newFold(t, c)
 	f.batch(epoch, event("1", "use", 5, epoch))
 	f.told = nil
-	f.control(epoch, events.ControlConfig, "", "same", c)
+	f.control(epoch, records.ControlConfig, "", "same", c)
 	f.wantTold()
-	next := oneGate(plan.Sum, window.Spec{Kind: window.Anniversary, Days: 30})
-	next.Gates[0].Limits["free"] = plan.Limit{Value: events.Count(5)}
-	f.control(epoch, events.ControlConfig, "", "lower", next)
+	next := oneGate(gate.Sum, gate.WindowSpec{Kind: gate.Anniversary, Days: 30})
+	next.Gates[0].Limits["free"] = gate.Limit{Value: events.Count(5)}
+	f.control(epoch, records.ControlConfig, "", "lower", next)
 	f.wantTold("acme/g=5 silent")
 	f.control(epoch, "tidegate.other", "acme", "x", nil)
-	f.control(epoch, events.ControlPlan, "acme", "y", "no object")
+	f.control(epoch, records.ControlPlan, "acme", "y", "no object")
 	if len(f.dead) != 2 {
 		t.Errorf("dead letters: %v", f.dead)
 	}
@@ -215,11 +215,11 @@ func TestANewConfigurationTellsWhatItsLimitsChange(t *testing.T) {
 
 // TestAnotherPeriodEndsTheRunningWindow: two windows must not both be current.
 func TestAnotherPeriodEndsTheRunningWindow(t *testing.T) {
-	f := newFold(t, oneGate(plan.Sum, window.Spec{Kind: window.Anniversary, Days: 30}))
+	f := newFold(t, oneGate(gate.Sum, gate.WindowSpec{Kind: gate.Anniversary, Days: 30}))
 	f.batch(epoch, event("1", "use", 10, epoch))
 	now := epoch.Add(10 * day)
 	f.told = nil
-	f.control(now, events.ControlConfig, "", "shorter", oneGate(plan.Sum, window.Spec{Kind: window.Anniversary, Days: 7}))
+	f.control(now, records.ControlConfig, "", "shorter", oneGate(gate.Sum, gate.WindowSpec{Kind: gate.Anniversary, Days: 7}))
 	f.wantTold("acme/g=10 silent")
 	f.batch(now, event("2", "use", 3, now))
 	ws := f.customers.find("acme").sortedWindows(nil)
@@ -231,12 +231,12 @@ func TestAnotherPeriodEndsTheRunningWindow(t *testing.T) {
 // TestACutThatComesLateLeavesOneWindow: a sender's clock ran ahead, or the
 // enforcer was away, and usage had opened a window behind the cut.
 func TestACutThatComesLateLeavesOneWindow(t *testing.T) {
-	f := newFold(t, oneGate(plan.Sum, window.Spec{Kind: window.Anniversary, Days: 30}))
+	f := newFold(t, oneGate(gate.Sum, gate.WindowSpec{Kind: gate.Anniversary, Days: 30}))
 	f.batch(epoch, event("1", "use", 10, epoch))
 	now := epoch.Add(31 * day)
 	f.batch(now, event("2", "use", 10, now))
 	f.told = nil
-	f.control(now, events.ControlPlan, "acme", "c", events.PlanControl{Plan: "paid", From: epoch.Add(29 * day), Cut: true})
+	f.control(now, records.ControlPlan, "acme", "c", records.PlanControl{Plan: "paid", From: epoch.Add(29 * day), Cut: true})
 	f.wantTold("acme/g=10 silent", "acme/g=10 silent")
 	f.batch(now, event("3", "use", 3, now))
 	current := 0
@@ -251,7 +251,7 @@ func TestACutThatComesLateLeavesOneWindow(t *testing.T) {
 }
 
 func TestAUniqueCountStaysAtItsCap(t *testing.T) {
-	c := oneGate(plan.Unique, window.Spec{Kind: window.Anniversary, Days: 30})
+	c := oneGate(gate.Unique, gate.WindowSpec{Kind: gate.Anniversary, Days: 30})
 	c.Gates[0].Meter.Cap = 3
 	f := newFold(t, c)
 	for i := range 9 {
@@ -264,7 +264,7 @@ func TestAUniqueCountStaysAtItsCap(t *testing.T) {
 }
 
 func TestFoldingAllocatesLittle(t *testing.T) {
-	f := newFold(t, oneGate(plan.Count, window.Spec{Kind: window.Anniversary, Days: 30}))
+	f := newFold(t, oneGate(gate.Count, gate.WindowSpec{Kind: gate.Anniversary, Days: 30}))
 	f.batch(epoch, event("0", "use", 1, epoch))
 	msgs := make([][]byte, 0, 200)
 	for i := range cap(msgs) {
@@ -280,7 +280,7 @@ func TestFoldingAllocatesLittle(t *testing.T) {
 // TestACustomerDoesNotKeepItsMessage: names live as long as the partition, the
 // messages that they came in must not.
 func TestACustomerDoesNotKeepItsMessage(t *testing.T) {
-	f := newFold(t, oneGate(plan.Count, window.Spec{Kind: window.Anniversary, Days: 30}))
+	f := newFold(t, oneGate(gate.Count, gate.WindowSpec{Kind: gate.Anniversary, Days: 30}))
 	large := event("0", "use", 1, epoch)
 	large.Data = []byte(`{"s":"` + strings.Repeat("x", 60_000) + `"}`)
 	var before, after runtime.MemStats

@@ -16,9 +16,9 @@ import (
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/fingerprint"
-	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
-	"github.com/tidegate-io/tidegate/internal/window"
 	"github.com/tidegate-io/tidegate/internal/wire"
 	"github.com/tidegate-io/tidegate/internal/writeback"
 )
@@ -30,7 +30,7 @@ const Role = "aggregator"
 type Store interface {
 	// WriteUsage writes each document unless the stored one has a newer
 	// (Epoch, Seq). After an error some may have been written.
-	WriteUsage(ctx context.Context, docs []events.Window) error
+	WriteUsage(ctx context.Context, docs []records.Window) error
 }
 
 // Options are what every partition of an aggregator needs.
@@ -39,7 +39,7 @@ type Options struct {
 	Horizon    time.Duration // within which duplicates are found and late events counted
 	Store      Store
 	// Catalog returns the configuration; a new pointer is a new one.
-	Catalog func() *plan.Catalog
+	Catalog func() *gate.Catalog
 	Now     func() time.Time
 }
 
@@ -59,8 +59,8 @@ type Processor struct {
 	docs  documents
 
 	emits      []emission
-	totals     []events.WindowTotal // to be told before them
-	dead       []events.Dead
+	totals     []records.WindowTotal // to be told before them
+	dead       []records.Dead
 	dirty      numbers             // customers that changed since the last commit
 	unchunked  []fingerprint.Entry // in no run of SEEN yet
 	logged     int                 // so many of them the log has
@@ -75,7 +75,7 @@ type Processor struct {
 	baseNew    bool  // the base is in no commit yet
 	saved      saved // what the log knows
 
-	configured *plan.Catalog // the configuration that the state has, or was told
+	configured *gate.Catalog // the configuration that the state has, or was told
 	recheck    bool          // the state may have got another one since
 	announced  time.Time     // when it was last told
 	ends       calendar      // when windows end
@@ -102,7 +102,7 @@ func New(opt Options, partition int) *Processor {
 	p.f = folder{state: newState(), partition: partition, partitions: opt.Partitions, horizon: opt.Horizon,
 		touched: p.touched,
 		tell:    func(c *customer, u *usage) { p.totals = append(p.totals, p.total(c, u)) },
-		reject:  func(d events.Dead) { p.dead = append(p.dead, d) },
+		reject:  func(d records.Dead) { p.dead = append(p.dead, d) },
 		counted: func(e fingerprint.Entry) { p.unchunked = append(p.unchunked, e) },
 		older:   func(fp uint64, oldest uint32) (bool, error) { return p.archive.Has(p.owned, fp, oldest) },
 	}
@@ -155,7 +155,7 @@ func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 	if err := p.loadSeen(ctx); err != nil {
 		return fmt.Errorf("fingerprints: %w", err)
 	}
-	p.docs.writer = writeback.New((*events.Window).ID, p.opt.Store.WriteUsage, o.Log)
+	p.docs.writer = writeback.New((*records.Window).ID, p.opt.Store.WriteUsage, o.Log)
 	p.docs.writer.Eager = true // rounds leave time enough
 	go p.docs.writer.Run(ctx)
 	p.rewriteDocuments()
@@ -217,7 +217,7 @@ func (p *Processor) Flush() error {
 	return p.tell(totals)
 }
 
-func (p *Processor) tell(totals []events.WindowTotal) error {
+func (p *Processor) tell(totals []records.WindowTotal) error {
 	if len(totals) == 0 {
 		return nil
 	}
@@ -228,11 +228,11 @@ func (p *Processor) tell(totals []events.WindowTotal) error {
 	return p.o.Publish(&nats.Msg{Subject: p.o.Names.Windows(p.o.Partition), Data: b})
 }
 
-func (p *Processor) total(c *customer, u *usage) events.WindowTotal {
-	t := events.WindowTotal{Customer: c.id(), Feature: u.feature.name, Generation: 1, Position: u.seq, Index: int(u.index),
+func (p *Processor) total(c *customer, u *usage) records.WindowTotal {
+	t := records.WindowTotal{Customer: c.id(), Feature: u.feature.name, Generation: 1, Position: u.seq, Index: int(u.index),
 		Start: ms(u.start), End: ms(u.end), Used: u.used, StoredAt: ms(u.storedAt), Silent: u.silent, Cut: ms(c.cutAt())}
 	if u.feature.gate != nil && u.end == 0 {
-		var one [1]window.Segment
+		var one [1]gate.Segment
 		t.Used, t.Buckets = events.Value{}, u.rolling()
 		t.Start = lastCut(c.segments(&one), p.f.storedAt)
 	}
@@ -264,7 +264,7 @@ func (p *Processor) announce(now time.Time) error {
 	}
 	p.announced = now
 	id := fmt.Sprintf("config/%d/%d/%d", p.o.Partition, p.o.Epoch, p.f.position)
-	b, err := events.Control(events.ControlConfig, "", id, c)
+	b, err := records.Control(records.ControlConfig, "", id, c)
 	if err != nil {
 		return err
 	}
@@ -284,9 +284,9 @@ func (p *Processor) Query(request []byte) ([]byte, error) {
 		return []byte("{}"), p.resend()
 	}
 	answer := struct {
-		Windows []events.Window `json:"windows"`
-		AsOf    time.Time       `json:"as_of"`
-	}{Windows: []events.Window{}, AsOf: p.f.storedAt}
+		Windows []records.Window `json:"windows"`
+		AsOf    time.Time        `json:"as_of"`
+	}{Windows: []records.Window{}, AsOf: p.f.storedAt}
 	if c := p.f.customers.find(q.Customer); c != nil {
 		for _, u := range c.sortedWindows(nil) {
 			w := p.document(c, u, p.opt.Now())

@@ -10,7 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/gate"
 	"github.com/tidegate-io/tidegate/internal/stream"
 	"github.com/tidegate-io/tidegate/internal/wire"
 )
@@ -223,7 +223,7 @@ func difference(t failer, got, want *state) string {
 // TestForgottenBucketsStayForgotten: what an import adds behind them counts for
 // nothing, neither here nor for who reads the log.
 func TestForgottenBucketsStayForgotten(t *testing.T) {
-	for _, how := range []plan.Aggregate{plan.Sum, plan.Unique} {
+	for _, how := range []gate.Aggregate{gate.Sum, gate.Unique} {
 		p := offline(oneGate(how, rollingDay), func() time.Time { return epoch })
 		p.begin()
 		later := epoch.Add(40 * day)
@@ -252,13 +252,13 @@ func TestForgottenBucketsStayForgotten(t *testing.T) {
 
 // TestACommitBeforeTheFirstMessage has no storing time.
 func TestACommitBeforeTheFirstMessage(t *testing.T) {
-	p := offline(oneGate(plan.Sum, rollingDay), func() time.Time { return epoch })
+	p := offline(oneGate(gate.Sum, rollingDay), func() time.Time { return epoch })
 	p.begin()
 	b, err := p.Commit()
 	if err != nil || b == nil {
 		t.Fatal(b, err)
 	}
-	q := offline(plan.Catalog{}, func() time.Time { return epoch })
+	q := offline(gate.Catalog{}, func() time.Time { return epoch })
 	if err := q.Restore(b); err != nil || !q.f.storedAt.IsZero() || len(q.f.catalog.Gates) != 1 {
 		t.Fatal(q.f.storedAt, q.f.catalog, err)
 	}

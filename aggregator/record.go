@@ -9,8 +9,7 @@ import (
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/fingerprint"
-	"github.com/tidegate-io/tidegate/internal/plan"
-	"github.com/tidegate-io/tidegate/internal/window"
+	"github.com/tidegate-io/tidegate/internal/gate"
 	"github.com/tidegate-io/tidegate/internal/wire"
 )
 
@@ -37,9 +36,9 @@ type record struct {
 type customerRec struct {
 	_         struct{} `cbor:",toarray"`
 	ID        string
-	Segments  []window.Segment
+	Segments  []gate.Segment
 	Plan      string
-	Overrides map[string]events.Override
+	Overrides map[string]gate.Override
 	Closed    map[string]int64
 	CutAt     int64
 	Controls  map[string]uint64
@@ -78,7 +77,7 @@ const (
 
 // append appends the customer as a customerRec.
 func (c *customer) append(b []byte) []byte {
-	var one [1]window.Segment
+	var one [1]gate.Segment
 	x := c.extra
 	if x == nil {
 		x = &extra{}
@@ -207,7 +206,7 @@ func (s *state) apply(b []byte) (r record, seen []fingerprint.Entry, err error) 
 		s.setCatalog(s.base)
 	}
 	if r.Catalog != nil {
-		var c plan.Catalog
+		var c gate.Catalog
 		if err := json.Unmarshal(r.Catalog, &c); err != nil {
 			return r, nil, err
 		}

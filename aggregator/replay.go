@@ -11,7 +11,8 @@ import (
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/fingerprint"
-	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
@@ -24,7 +25,7 @@ type Replay struct {
 	Horizon    time.Duration
 	// Catalog, when set, is used instead of the configurations that were in
 	// force: what the windows would be.
-	Catalog *plan.Catalog
+	Catalog *gate.Catalog
 	// Wanted, when set, says which customers and features are looked at.
 	Wanted func(customer, feature string) bool
 	Now    time.Time // for totals of rolling windows
@@ -32,11 +33,11 @@ type Replay struct {
 
 // Difference is a window whose live state is not what the stream says.
 type Difference struct {
-	Customer string         `json:"customer"`
-	Feature  string         `json:"feature"`
-	Start    time.Time      `json:"window_start"`
-	Live     *events.Window `json:"live"`     // nil: missing
-	Replayed *events.Window `json:"replayed"` // nil: not in the stream
+	Customer string          `json:"customer"`
+	Feature  string          `json:"feature"`
+	Start    time.Time       `json:"window_start"`
+	Live     *records.Window `json:"live"`     // nil: missing
+	Replayed *records.Window `json:"replayed"` // nil: not in the stream
 }
 
 // Result is what a replay of one partition found.
@@ -95,7 +96,7 @@ func (r *Replay) live(ctx context.Context, partition int) (*Processor, []stream.
 }
 
 // Windows derives the windows of a partition up to the end of the stream.
-func (r *Replay) Windows(ctx context.Context, partition int) ([]events.Window, error) {
+func (r *Replay) Windows(ctx context.Context, partition int) ([]records.Window, error) {
 	newest, err := stream.Newest(ctx, r.JS, r.Names, Spec(r.Names, partition).Inputs[0])
 	if err != nil {
 		return nil, err
@@ -110,7 +111,7 @@ func (r *Replay) Windows(ctx context.Context, partition int) ([]events.Window, e
 	if err != nil {
 		return nil, err
 	}
-	var ws []events.Window
+	var ws []records.Window
 	for _, c := range s.sortedCustomers() {
 		for _, u := range c.sortedWindows(nil) {
 			if r.wanted(c.id(), u.feature.name) {
@@ -134,7 +135,7 @@ func (r *Replay) derive(ctx context.Context, partition int, live *state, last ui
 	}
 	s.setCatalog(s.base)
 	f := folder{state: s, partition: partition, partitions: r.Partitions, horizon: r.Horizon, fixed: r.Catalog != nil,
-		touched: func(*customer, *usage) {}, tell: func(*customer, *usage) {}, reject: func(events.Dead) {}, counted: func(fingerprint.Entry) {}}
+		touched: func(*customer, *usage) {}, tell: func(*customer, *usage) {}, reject: func(records.Dead) {}, counted: func(fingerprint.Entry) {}}
 	n := 0
 	err := stream.Read(ctx, r.JS, r.Names, Spec(r.Names, partition).Inputs[0], last, func(m *stream.Message) error {
 		n++
@@ -190,6 +191,6 @@ func (r *Replay) difference(live *state, lc *customer, l *usage, replayed *state
 	return d
 }
 
-func (r *Replay) window(s *state, c *customer, u *usage, partition int) events.Window {
+func (r *Replay) window(s *state, c *customer, u *usage, partition int) records.Window {
 	return s.window(c, u, partition, r.Now)
 }

@@ -8,16 +8,16 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/plan"
-	"github.com/tidegate-io/tidegate/internal/window"
+	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
-var rollingDay = window.Spec{Kind: window.Rolling, Days: 1}
+var rollingDay = gate.WindowSpec{Kind: gate.Rolling, Days: 1}
 
 // TestUsageDatedAheadReachesTheLimitWhenItIsFolded: a sender's clock may run
 // ahead into the next hour.
 func TestUsageDatedAheadReachesTheLimitWhenItIsFolded(t *testing.T) {
-	f := newFold(t, oneGate(plan.Sum, rollingDay))
+	f := newFold(t, oneGate(gate.Sum, rollingDay))
 	now := epoch.Add(59 * time.Minute)
 	f.batch(now, event("1", "use", 1, now))
 	f.wantTold("acme/g=1")
@@ -28,7 +28,7 @@ func TestUsageDatedAheadReachesTheLimitWhenItIsFolded(t *testing.T) {
 // TestABlockIsToldWhenItsEndMoves: the enforcer ends a block of a rolling
 // window by the buckets that it knows, so it must know those that prolong it.
 func TestABlockIsToldWhenItsEndMoves(t *testing.T) {
-	f := newFold(t, oneGate(plan.Sum, rollingDay))
+	f := newFold(t, oneGate(gate.Sum, rollingDay))
 	at := func(h int) time.Time { return epoch.Add(time.Duration(h) * time.Hour) }
 	f.batch(at(0), event("1", "use", 10, at(0)))
 	f.wantTold("acme/g=10")
@@ -43,7 +43,7 @@ func TestABlockIsToldWhenItsEndMoves(t *testing.T) {
 }
 
 func TestABlockOfAMaximumIsToldWhenItsEndMoves(t *testing.T) {
-	f := newFold(t, oneGate(plan.Max, rollingDay))
+	f := newFold(t, oneGate(gate.Max, rollingDay))
 	f.batch(epoch, event("1", "use", 12, epoch))
 	f.wantTold("acme/g=12")
 	later := epoch.Add(5 * time.Hour)
@@ -54,7 +54,7 @@ func TestABlockOfAMaximumIsToldWhenItsEndMoves(t *testing.T) {
 }
 
 func TestABlockOfAUniqueCountIsToldWhenItsEndMoves(t *testing.T) {
-	f := newFold(t, oneGate(plan.Unique, rollingDay))
+	f := newFold(t, oneGate(gate.Unique, rollingDay))
 	for i := range 10 {
 		f.batch(epoch, event(strconv.Itoa(i), "use", i, epoch))
 	}
@@ -71,7 +71,7 @@ func TestABlockOfAUniqueCountIsToldWhenItsEndMoves(t *testing.T) {
 // TestMembersThatFellOutMakeRoomUnderTheCap: a cap of members bounds what is
 // counted now, not what was counted long ago.
 func TestMembersThatFellOutMakeRoomUnderTheCap(t *testing.T) {
-	c := oneGate(plan.Unique, rollingDay)
+	c := oneGate(gate.Unique, rollingDay)
 	c.Gates[0].Meter.Cap = 3
 	f := newFold(t, c)
 	for i := range 5 {
@@ -87,10 +87,10 @@ func TestMembersThatFellOutMakeRoomUnderTheCap(t *testing.T) {
 // TestALoudTotalStaysLoud: what an import or a correction changes before the
 // next flush must not swallow the mail of a crossing.
 func TestALoudTotalStaysLoud(t *testing.T) {
-	f := newFold(t, oneGate(plan.Sum, window.Spec{Kind: window.Anniversary, Days: 30}))
+	f := newFold(t, oneGate(gate.Sum, gate.WindowSpec{Kind: gate.Anniversary, Days: 30}))
 	f.sendBeforeFlush(epoch, events.BatchToken, pack([]events.Event{event("1", "use", 10, epoch)}))
 	hundred := events.Count(100)
-	f.control(epoch, events.ControlOverride, "acme", "o", events.OverrideControl{Feature: "g", Override: &events.Override{Limit: &hundred}})
+	f.control(epoch, records.ControlOverride, "acme", "o", records.OverrideControl{Feature: "g", Override: &gate.Override{Limit: &hundred}})
 	f.wantTold("acme/g=10", "acme/g=10 silent")
 	f.sendBeforeFlush(epoch, events.BatchToken, pack([]events.Event{event("2", "use", 80, epoch)}))
 	f.imports(epoch, event("3", "use", 10, epoch))
@@ -108,12 +108,12 @@ func TestKeptSumsAreThoseOfTheBuckets(t *testing.T) {
 			for c := range f.customers.all {
 				for u := range c.windows {
 					g := u.feature.gate
-					if g == nil || g.Window.Kind != window.Rolling || u.detail == nil {
+					if g == nil || g.Window.Kind != gate.Rolling || u.detail == nil {
 						continue
 					}
 					anew := *u.detail
 					anew.sums = sums{}
-					from := from(g, c.segments(new([1]window.Segment)), f.now)
+					from := from(g, c.segments(new([1]gate.Segment)), f.now)
 					if got, want := u.detail.sum(g, from).total, anew.sum(g, from).total; got != want {
 						rt.Fatalf("%s: %s, want %s", u.feature.name, got, want)
 					}
@@ -130,13 +130,13 @@ func TestKeptSumsAreThoseOfTheBuckets(t *testing.T) {
 
 // TestAnotherConfigurationOfARollingWindow counts by it from then on.
 func TestAnotherConfigurationOfARollingWindow(t *testing.T) {
-	f := newFold(t, oneGate(plan.Sum, window.Spec{Kind: window.Rolling, Days: 60}))
+	f := newFold(t, oneGate(gate.Sum, gate.WindowSpec{Kind: gate.Rolling, Days: 60}))
 	f.batch(epoch, event("1", "use", 3, epoch))
 	f.batch(epoch, event("2", "use", 4, epoch.Add(-time.Hour)))
 	f.wantTotal("acme", "g", "7")
-	f.control(epoch, events.ControlConfig, "", "1", oneGate(plan.Max, window.Spec{Kind: window.Rolling, Days: 60}))
+	f.control(epoch, records.ControlConfig, "", "1", oneGate(gate.Max, gate.WindowSpec{Kind: gate.Rolling, Days: 60}))
 	f.wantTotal("acme", "g", "4")
-	f.control(epoch, events.ControlConfig, "", "2", oneGate(plan.Max, rollingDay))
+	f.control(epoch, records.ControlConfig, "", "2", oneGate(gate.Max, rollingDay))
 	for hour, want := range []int{2, 1, 0} { // those that can still count or change
 		f.batch(epoch.Add(horizon + day + time.Duration(hour-1)*time.Hour))
 		if n := len(f.customers.find("acme").first.buckets()); n != want {

@@ -13,23 +13,23 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
-	"github.com/tidegate-io/tidegate/internal/window"
 	"github.com/tidegate-io/tidegate/internal/wire"
 	"github.com/tidegate-io/tidegate/internal/writeback"
 )
 
 // everyGate is a catalog with every aggregate and kind of window.
-func everyGate() plan.Catalog {
-	c := plan.Catalog{Plans: []plan.Plan{{Name: "free", Default: true}, {Name: "paid", Paid: true}}}
-	specs := map[string]window.Spec{"anniversary": {Kind: window.Anniversary, Days: 7}, "rolling": {Kind: window.Rolling, Days: 2},
-		"month": {Kind: window.Calendar, Month: true}}
-	for _, how := range []plan.Aggregate{plan.Count, plan.Sum, plan.Max, plan.Unique} {
+func everyGate() gate.Catalog {
+	c := gate.Catalog{Plans: []gate.Plan{{Name: "free", Default: true}, {Name: "paid", Paid: true}}}
+	specs := map[string]gate.WindowSpec{"anniversary": {Kind: gate.Anniversary, Days: 7}, "rolling": {Kind: gate.Rolling, Days: 2},
+		"month": {Kind: gate.Calendar, Month: true}}
+	for _, how := range []gate.Aggregate{gate.Count, gate.Sum, gate.Max, gate.Unique} {
 		for _, name := range []string{"anniversary", "rolling", "month"} {
-			c.Gates = append(c.Gates, plan.Gate{Feature: name + "-" + string(how), Window: specs[name],
-				Meter:  plan.Meter{Event: "use", Aggregate: how, Value: "n", Cap: 6},
-				Limits: map[string]plan.Limit{"free": {Value: events.Count(20)}, "paid": {Unlimited: true}}})
+			c.Gates = append(c.Gates, gate.Gate{Feature: name + "-" + string(how), Window: specs[name],
+				Meter:  gate.Meter{Event: "use", Aggregate: how, Value: "n", Cap: 6},
+				Limits: map[string]gate.Limit{"free": {Value: events.Count(20)}, "paid": {Unlimited: true}}})
 		}
 	}
 	return c
@@ -55,20 +55,20 @@ func script(t *rapid.T) (ms []message) {
 		from := now.Add(-rapid.SampledFrom([]time.Duration{0, time.Second, 5 * time.Hour, 3 * day}).Draw(t, "since")) // the enforcer may have been away
 		switch kind := rapid.IntRange(0, 11).Draw(t, "kind"); kind {
 		case 0, 1:
-			p := events.PlanControl{Plan: rapid.SampledFrom([]string{"", "free", "paid"}).Draw(t, "plan"), From: from, Cut: kind == 1}
-			ms = append(ms, control(now, events.ControlPlan, customer, id, p))
+			p := records.PlanControl{Plan: rapid.SampledFrom([]string{"", "free", "paid"}).Draw(t, "plan"), From: from, Cut: kind == 1}
+			ms = append(ms, control(now, records.ControlPlan, customer, id, p))
 		case 2:
 			ago := time.Duration(rapid.IntRange(0, 300).Draw(t, "ago")) * time.Hour
-			ms = append(ms, control(now, events.ControlAnchor, customer, id, events.AnchorControl{From: from, Anchor: now.Add(-ago)}))
+			ms = append(ms, control(now, records.ControlAnchor, customer, id, records.AnchorControl{From: from, Anchor: now.Add(-ago)}))
 		case 3:
-			o := &events.Override{Limit: new(events.Value), At: &now}
+			o := &gate.Override{Limit: new(events.Value), At: &now}
 			o.Limit.Units = rapid.Int64Range(0, 40).Draw(t, "limit")
-			ms = append(ms, control(now, events.ControlOverride, customer, id,
-				events.OverrideControl{Feature: "rolling-sum", Override: rapid.SampledFrom([]*events.Override{nil, o}).Draw(t, "override")}))
+			ms = append(ms, control(now, records.ControlOverride, customer, id,
+				records.OverrideControl{Feature: "rolling-sum", Override: rapid.SampledFrom([]*gate.Override{nil, o}).Draw(t, "override")}))
 		case 4:
 			c := everyGate()
 			c.Gates = c.Gates[rapid.IntRange(0, 3).Draw(t, "gates"):]
-			ms = append(ms, control(now, events.ControlConfig, "", id, c))
+			ms = append(ms, control(now, records.ControlConfig, "", id, c))
 		default:
 			last, oldest := events.BatchToken, 31*day
 			if kind == 5 {
@@ -99,7 +99,7 @@ func usageEvent(t *rapid.T, customer string, now time.Time, oldest time.Duration
 }
 
 func control(at time.Time, typ, customer, id string, data any) message {
-	b, err := events.Control(typ, customer, id, data)
+	b, err := records.Control(typ, customer, id, data)
 	if err != nil {
 		panic(err)
 	}
@@ -131,10 +131,10 @@ func (away) Publish(context.Context, string, []byte, ...jetstream.PublishOpt) (*
 
 // offline is a processor without a server: nothing is published, and
 // fingerprints stay in the log.
-func offline(c plan.Catalog, now func() time.Time) *Processor {
-	p := New(Options{Partitions: 1, Horizon: horizon, Catalog: func() *plan.Catalog { return &c }, Now: now}, 0)
+func offline(c gate.Catalog, now func() time.Time) *Processor {
+	p := New(Options{Partitions: 1, Horizon: horizon, Catalog: func() *gate.Catalog { return &c }, Now: now}, 0)
 	p.own(context.Background(), &stream.Owner{JS: away{}, Epoch: 1})
-	p.docs.writer = writeback.New((*events.Window).ID, func(context.Context, []events.Window) error { return nil }, slog.New(slog.DiscardHandler))
+	p.docs.writer = writeback.New((*records.Window).ID, func(context.Context, []records.Window) error { return nil }, slog.New(slog.DiscardHandler))
 	return p
 }
 
@@ -152,17 +152,17 @@ func benchCustomer(i int) string { return "org_" + strconv.Itoa(i) }
 func BenchmarkFold(b *testing.B) {
 	for _, c := range []struct {
 		name string
-		how  plan.Aggregate
-		spec window.Spec
+		how  gate.Aggregate
+		spec gate.WindowSpec
 	}{
-		{"anniversary-count", plan.Count, window.Spec{Kind: window.Anniversary, Days: 30}},
-		{"anniversary-sum", plan.Sum, window.Spec{Kind: window.Anniversary, Days: 30}},
-		{"rolling-sum", plan.Sum, window.Spec{Kind: window.Rolling, Days: 30}},
+		{"anniversary-count", gate.Count, gate.WindowSpec{Kind: gate.Anniversary, Days: 30}},
+		{"anniversary-sum", gate.Sum, gate.WindowSpec{Kind: gate.Anniversary, Days: 30}},
+		{"rolling-sum", gate.Sum, gate.WindowSpec{Kind: gate.Rolling, Days: 30}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			const customers, each, messages = 100_000, 100, 1000
 			cat := oneGate(c.how, c.spec)
-			cat.Gates[0].Limits["free"] = plan.Limit{Value: events.Count(1 << 40)}
+			cat.Gates[0].Limits["free"] = gate.Limit{Value: events.Count(1 << 40)}
 			f := newFold(b, cat)
 			msgs := make([][]byte, messages)
 			for i := range msgs {

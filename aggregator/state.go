@@ -6,17 +6,17 @@ import (
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/fingerprint"
-	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/gate"
 )
 
 // state is what a partition's windows are: a function of its base (the catalog
 // in force before the first message) and the messages folded since.
 type state struct {
-	base      plan.Catalog
+	base      gate.Catalog
 	hasBase   bool
-	catalog   plan.Catalog
-	gates     map[string][]*gate  // by the event type that they meter
-	features  map[string]*feature // those that have a gate or a window
+	catalog   gate.Catalog
+	gates     map[string][]*preparedGate // by the event type that they meter
+	features  map[string]*feature        // those that have a gate or a window
 	customers table
 	seen      fingerprint.Set
 	position  uint64    // sequence of the last message folded
@@ -25,9 +25,9 @@ type state struct {
 	sweeps    *calendar // when sweep is to look at which windows; nil: at all, the next time
 }
 
-// gate is a gate of the catalog with what the fold asks of it all the time.
-type gate struct {
-	*plan.Gate
+// preparedGate is a gate of the catalog with what the fold asks of it all the time.
+type preparedGate struct {
+	*gate.Gate
 	feature    *feature
 	thresholds []events.Value
 	near       []near // of each limit
@@ -39,21 +39,21 @@ type near struct{ from, limit events.Value }
 // feature is what a gate and its windows share.
 type feature struct {
 	name string
-	gate *gate // nil: none is configured
+	gate *preparedGate // nil: none is configured
 }
 
 func newState() *state {
 	return &state{customers: newTable(), features: map[string]*feature{}}
 }
 
-func (s *state) setCatalog(c plan.Catalog) {
+func (s *state) setCatalog(c gate.Catalog) {
 	s.catalog = c
-	s.gates, s.sweeps = map[string][]*gate{}, nil // the lengths of windows may be others
+	s.gates, s.sweeps = map[string][]*preparedGate{}, nil // the lengths of windows may be others
 	for _, ft := range s.features {
 		ft.gate = nil
 	}
 	for i := range c.Gates {
-		g := &gate{Gate: &c.Gates[i], thresholds: c.Gates[i].Thresholds(), feature: s.feature(c.Gates[i].Feature)}
+		g := &preparedGate{Gate: &c.Gates[i], thresholds: c.Gates[i].Thresholds(), feature: s.feature(c.Gates[i].Feature)}
 		for _, l := range g.Limits {
 			if !l.Unlimited && !l.None {
 				g.near = append(g.near, near{g.Near(l.Value), l.Value})
@@ -74,7 +74,7 @@ func (s *state) feature(name string) *feature {
 }
 
 // digest tells catalogs apart.
-func digest(c plan.Catalog) string {
+func digest(c gate.Catalog) string {
 	b, _ := json.Marshal(c) // cannot fail: plain fields
 	return string(b)
 }

@@ -4,7 +4,7 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/internal/fingerprint"
-	"github.com/tidegate-io/tidegate/internal/window"
+	"github.com/tidegate-io/tidegate/internal/gate"
 )
 
 // sweep forgets, once an hour of stream time, what can no longer change.
@@ -60,7 +60,7 @@ func (f *folder) schedule(c *customer, u *usage) {
 	at := max(u.end, u.storedAt)
 	if u.end == 0 {
 		g := u.feature.gate
-		if g == nil || g.Window.Kind != window.Rolling || len(u.buckets()) == 0 {
+		if g == nil || g.Window.Kind != gate.Rolling || len(u.buckets()) == 0 {
 			return
 		}
 		at = u.detail.buckets[0].Start + g.Window.Length().Milliseconds()
@@ -75,7 +75,7 @@ func (f *folder) schedule(c *customer, u *usage) {
 // nor change any more.
 func (f *folder) dropBuckets(u *usage, oldest time.Time) (dropped bool) {
 	g := u.feature.gate
-	if g == nil || g.Window.Kind != window.Rolling {
+	if g == nil || g.Window.Kind != gate.Rolling {
 		return false
 	}
 	start := g.Window.Oldest(oldest).UnixMilli()

@@ -10,13 +10,14 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
 // discard is a store that takes everything and keeps nothing.
 type discard struct{}
 
-func (discard) WriteUsage(context.Context, []events.Window) error { return nil }
+func (discard) WriteUsage(context.Context, []records.Window) error { return nil }
 
 // BenchmarkTakeover measures how long a new owner takes to be ready that finds
 // a partition with a million open windows, each of a customer of its own.

@@ -2,7 +2,7 @@ package aggregator
 
 import (
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/window"
+	"github.com/tidegate-io/tidegate/internal/gate"
 )
 
 // settle has told what is still to be told of a window if the change that comes
@@ -28,7 +28,7 @@ func (f *folder) touch(c *customer, u *usage, emit bool) {
 
 // matters says whether a change of the total can change a decision: it passed
 // a threshold, or lies near a limit.
-func (f *folder) matters(c *customer, g *gate, before, after events.Value) bool {
+func (f *folder) matters(c *customer, g *preparedGate, before, after events.Value) bool {
 	if before == after {
 		return false
 	}
@@ -57,8 +57,8 @@ func (f *folder) matters(c *customer, g *gate, before, after events.Value) bool 
 // limit. They only move forward, so the sum changes when one does. The enforcer
 // ends a block by the buckets that it was told, and must be told those that
 // prolong it.
-func (f *folder) blockEnds(c *customer, u *usage, g *gate, segments []window.Segment) (sum int64) {
-	if g.Window.Kind != window.Rolling || u.detail == nil {
+func (f *folder) blockEnds(c *customer, u *usage, g *preparedGate, segments []gate.Segment) (sum int64) {
+	if g.Window.Kind != gate.Rolling || u.detail == nil {
 		return 0
 	}
 	from := from(g, segments, f.now)
@@ -72,7 +72,7 @@ func (f *folder) blockEnds(c *customer, u *usage, g *gate, segments []window.Seg
 }
 
 // ownLimits are the limits that a customer's override may lead to.
-func ownLimits(c *customer, g *gate) []events.Value {
+func ownLimits(c *customer, g *preparedGate) []events.Value {
 	o, ok := c.override(g.Feature)
 	if !ok || o.Limit == nil && o.Grant == nil {
 		return nil

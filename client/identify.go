@@ -39,7 +39,7 @@ func (c *Client) Identify(ctx context.Context, one Customer) error {
 	case <-c.crew.ctx.Done():
 		return ErrClosed
 	}
-	a := events.Account{Customer: one.ID, Email: some(one.Email), Locale: some(one.Locale), StripeCustomer: some(one.StripeCustomer)}
+	a := events.Identity{Customer: one.ID, Email: some(one.Email), Locale: some(one.Locale), StripeCustomer: some(one.StripeCustomer)}
 	if !one.Anchor.IsZero() {
 		at := one.Anchor.UTC()
 		a.Anchor = &at

@@ -138,7 +138,7 @@ func (c *Client) postUsage(ctx context.Context, body []byte) error {
 }
 
 // identify tells of a customer.
-func (r *remote) identify(ctx context.Context, a events.Account) error {
+func (r *remote) identify(ctx context.Context, a events.Identity) error {
 	path := "/v1/customers/" + url.PathEscape(a.Customer)
 	a.Customer = ""
 	body, err := json.Marshal(a)

@@ -9,13 +9,15 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
 // account takes over one record of ACCOUNT, and tells the aggregator what of it
 // changes the fold.
 func (p *Processor) account(m *stream.Message) error {
-	var a events.Account
+	var a records.Account
 	err := json.Unmarshal(m.Data, &a)
 	if err == nil && a.Gate == nil {
 		err = events.ValidateCustomer(a.Customer)
@@ -41,7 +43,7 @@ func (p *Processor) account(m *stream.Message) error {
 		at := a.Anchor.UTC()
 		c.doc.Anchor = &at
 		c.cut(m.Time)
-		if err := p.control(m, events.ControlAnchor, c.doc.ID, "anchor", events.AnchorControl{Anchor: at, From: m.Time}); err != nil {
+		if err := p.control(m, records.ControlAnchor, c.doc.ID, "anchor", records.AnchorControl{Anchor: at, From: m.Time}); err != nil {
 			return err
 		}
 	}
@@ -64,7 +66,7 @@ func (p *Processor) account(m *stream.Message) error {
 }
 
 // describe takes over what has no bearing on decisions.
-func (c *customer) describe(a *events.Account, m *stream.Message) {
+func (c *customer) describe(a *records.Account, m *stream.Message) {
 	c.known = true
 	c.doc.Position, c.doc.UpdatedAt = m.Seq, m.Time
 	if a.Erase {
@@ -85,11 +87,11 @@ func (c *customer) describe(a *events.Account, m *stream.Message) {
 	set(&c.doc.Suppressed, a.Suppress)
 }
 
-func (p *Processor) setOverrides(c *customer, a *events.Account, m *stream.Message) error {
+func (p *Processor) setOverrides(c *customer, a *records.Account, m *stream.Message) error {
 	if len(a.Overrides) > 0 { // the old ones may just be being written
 		c.doc.Overrides = maps.Clone(c.doc.Overrides)
 		if c.doc.Overrides == nil {
-			c.doc.Overrides = map[string]events.Override{}
+			c.doc.Overrides = map[string]gate.Override{}
 		}
 	}
 	for feature, o := range a.Overrides {
@@ -100,7 +102,7 @@ func (p *Processor) setOverrides(c *customer, a *events.Account, m *stream.Messa
 			o.At = &at
 			c.doc.Overrides[feature] = *o
 		}
-		err := p.control(m, events.ControlOverride, c.doc.ID, "override/"+feature, events.OverrideControl{Feature: feature, Override: o, Position: m.Seq})
+		err := p.control(m, records.ControlOverride, c.doc.ID, "override/"+feature, records.OverrideControl{Feature: feature, Override: o, Position: m.Seq})
 		if err != nil {
 			return err
 		}
@@ -123,7 +125,7 @@ func (p *Processor) planChanged(c *customer, before string, m *stream.Message) e
 	if cut {
 		c.cut(m.Time)
 	}
-	return p.control(m, events.ControlPlan, c.doc.ID, "plan", events.PlanControl{Plan: after, From: m.Time, Cut: cut, Position: m.Seq})
+	return p.control(m, records.ControlPlan, c.doc.ID, "plan", records.PlanControl{Plan: after, From: m.Time, Cut: cut, Position: m.Seq})
 }
 
 func (c *customer) cut(from time.Time) {
@@ -139,7 +141,7 @@ func (c *customer) cut(from time.Time) {
 // it, so that a repetition after a crash counts once.
 func (p *Processor) control(m *stream.Message, typ, customer, what string, data any) error {
 	id := fmt.Sprintf("account/%d/%s", m.Seq, what)
-	b, err := events.Control(typ, customer, id, data)
+	b, err := records.Control(typ, customer, id, data)
 	if err != nil {
 		return err
 	}
@@ -147,7 +149,7 @@ func (p *Processor) control(m *stream.Message, typ, customer, what string, data 
 }
 
 func (p *Processor) reject(m *stream.Message, why error) error {
-	b, err := json.Marshal(events.Dead{Origin: fmt.Sprintf("%s/%d/0", inputNames[m.Input], m.Seq), Reason: why.Error(), At: m.Time, Body: m.Data})
+	b, err := json.Marshal(records.Dead{Origin: fmt.Sprintf("%s/%d/0", inputNames[m.Input], m.Seq), Reason: why.Error(), At: m.Time, Body: m.Data})
 	if err != nil {
 		return err
 	}

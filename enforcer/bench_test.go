@@ -15,10 +15,10 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
 	"github.com/tidegate-io/tidegate/internal/test/testnats"
-	"github.com/tidegate-io/tidegate/internal/window"
 	"github.com/tidegate-io/tidegate/internal/wire"
 )
 
@@ -26,10 +26,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 type memory struct {
 	mu   sync.Mutex
-	docs map[string]events.Customer
+	docs map[string]records.Customer
 }
 
-func (s *memory) WriteCustomers(_ context.Context, docs []events.Customer) error {
+func (s *memory) WriteCustomers(_ context.Context, docs []records.Customer) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, d := range docs {
@@ -42,22 +42,22 @@ type bench struct {
 	env   stream.Env
 	kv    jetstream.KeyValue
 	store *memory
-	cat   atomic.Pointer[plan.Catalog]
+	cat   atomic.Pointer[gate.Catalog]
 	now   atomic.Pointer[time.Time] // nil: the clock
 	pos   uint64
 }
 
-func catalog() *plan.Catalog {
-	return &plan.Catalog{
-		Plans: []plan.Plan{{Name: "free", Default: true}, {Name: "pro", Paid: true}},
-		Gates: []plan.Gate{
-			{Feature: "api", Meter: plan.Meter{Event: "api", Aggregate: plan.Count}, Message: "Upgrade.", WarnAt: []int{80},
-				Limits: map[string]plan.Limit{"free": {Value: events.Count(10)}, "pro": {Unlimited: true}},
-				Window: window.Spec{Kind: window.Anniversary, Days: 30}},
-			{Feature: "tokens", Meter: plan.Meter{Event: "tokens", Aggregate: plan.Sum},
-				Limits: map[string]plan.Limit{"free": {Value: events.Count(100)}, "pro": {Unlimited: true}},
-				Window: window.Spec{Kind: window.Rolling, Days: 7}},
-			{Feature: "export", Limits: map[string]plan.Limit{"free": {None: true}}, Window: window.Spec{Kind: window.Calendar, Month: true}},
+func catalog() *gate.Catalog {
+	return &gate.Catalog{
+		Plans: []gate.Plan{{Name: "free", Default: true}, {Name: "pro", Paid: true}},
+		Gates: []gate.Gate{
+			{Feature: "api", Meter: gate.Meter{Event: "api", Aggregate: gate.Count}, Message: "Upgrade.", WarnAt: []int{80},
+				Limits: map[string]gate.Limit{"free": {Value: events.Count(10)}, "pro": {Unlimited: true}},
+				Window: gate.WindowSpec{Kind: gate.Anniversary, Days: 30}},
+			{Feature: "tokens", Meter: gate.Meter{Event: "tokens", Aggregate: gate.Sum},
+				Limits: map[string]gate.Limit{"free": {Value: events.Count(100)}, "pro": {Unlimited: true}},
+				Window: gate.WindowSpec{Kind: gate.Rolling, Days: 7}},
+			{Feature: "export", Limits: map[string]gate.Limit{"free": {None: true}}, Window: gate.WindowSpec{Kind: gate.Calendar, Month: true}},
 		},
 	}
 }
@@ -73,7 +73,7 @@ func newBench(t testing.TB) *bench {
 	if _, err := stream.Ensure(t.Context(), js, stream.Layout{Partitions: 1}); err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{store: &memory{docs: map[string]events.Customer{}}}
+	b := &bench{store: &memory{docs: map[string]records.Customer{}}}
 	b.env = stream.Env{NC: nc, JS: js, Holder: "test", Log: slog.New(slog.DiscardHandler), Now: b.clock, CommitEvery: 5 * time.Millisecond}
 	if b.kv, err = js.KeyValue(t.Context(), "decisions"); err != nil {
 		t.Fatal(err)
@@ -122,18 +122,18 @@ func (b *bench) try(t testing.TB, js jetstream.JetStream) (stop func() error, en
 	return func() error { cancel(); return <-end }, end, err
 }
 
-func (b *bench) total(t testing.TB, w events.WindowTotal) {
+func (b *bench) total(t testing.TB, w records.WindowTotal) {
 	t.Helper()
 	b.pos++
 	w.Generation, w.Position, w.StoredAt = 1, b.pos, time.Now().UTC()
-	data, err := wire.Totals([]events.WindowTotal{w})
+	data, err := wire.Totals([]records.WindowTotal{w})
 	if err != nil {
 		t.Fatal(err)
 	}
 	b.publish(t, "windows.0", data)
 }
 
-func (b *bench) account(t testing.TB, a events.Account) {
+func (b *bench) account(t testing.TB, a records.Account) {
 	t.Helper()
 	data, err := json.Marshal(a)
 	if err != nil {
@@ -150,7 +150,7 @@ func (b *bench) publish(t testing.TB, subject string, data []byte) {
 }
 
 // fresh asks the owner once it has seen everything stored.
-func (b *bench) fresh(t testing.TB, customer string) (events.Customer, map[string]events.Decision) {
+func (b *bench) fresh(t testing.TB, customer string) (records.Customer, map[string]events.Decision) {
 	t.Helper()
 	m := nats.NewMsg("query.enforcer.0")
 	m.Header.Set(stream.FreshHeader, "1")
@@ -160,7 +160,7 @@ func (b *bench) fresh(t testing.TB, customer string) (events.Customer, map[strin
 		t.Fatal(err)
 	}
 	var a struct {
-		Customer  events.Customer
+		Customer  records.Customer
 		Decisions []events.Decision
 	}
 	if err := json.Unmarshal(reply.Data, &a); err != nil {
@@ -207,10 +207,10 @@ func (b *bench) watch(t testing.TB, key string, want func([]byte) bool) {
 	}
 }
 
-func (b *bench) limits(t testing.TB) (ls []events.Limit) {
+func (b *bench) limits(t testing.TB) (ls []records.Limit) {
 	t.Helper()
 	err := stream.Read(context.Background(), b.env.JS, b.env.Names, stream.Input{Stream: events.StreamLimits, Filter: "limits.0"}, ^uint64(0), func(m *stream.Message) error {
-		var l events.Limit
+		var l records.Limit
 		err := json.Unmarshal(m.Data, &l)
 		ls = append(ls, l)
 		return err
@@ -233,6 +233,6 @@ func allowed(d events.Decision) bool { return d.Allowed }
 // second would both contain now.
 var windowStart = time.Now().UTC().Truncate(time.Second).Add(-time.Hour)
 
-func openWindow(used int64) events.WindowTotal {
-	return events.WindowTotal{Customer: "acme", Feature: "api", Start: windowStart, End: windowStart.AddDate(0, 0, 30), Used: events.Count(used)}
+func openWindow(used int64) records.WindowTotal {
+	return records.WindowTotal{Customer: "acme", Feature: "api", Start: windowStart, End: windowStart.AddDate(0, 0, 30), Used: events.Count(used)}
 }

@@ -11,6 +11,8 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
 	"github.com/tidegate-io/tidegate/internal/test/testnats"
 )
@@ -34,13 +36,13 @@ func TestACrashAnywhereDecidesTheSame(t *testing.T) {
 				case 0:
 					billing++
 					plan := rapid.SampledFrom([]string{"", "pro"}).Draw(rt, "plan")
-					b.account(t, events.Account{Customer: id, Subscription: &events.PlanState{Plan: plan, Status: "active", Position: billing}})
+					b.account(t, records.Account{Customer: id, Subscription: &records.PlanState{Plan: plan, Status: "active", Position: billing}})
 				case 1:
 					limit := events.Count(int64(rapid.IntRange(5, 30).Draw(rt, "limit")))
-					b.account(t, events.Account{Customer: id, Overrides: map[string]*events.Override{"api": {Limit: &limit}}})
+					b.account(t, records.Account{Customer: id, Overrides: map[string]*gate.Override{"api": {Limit: &limit}}})
 				default:
 					used[id] += int64(rapid.IntRange(1, 6).Draw(rt, "more"))
-					b.total(t, events.WindowTotal{Customer: id, Feature: "api", Start: start, End: start.AddDate(0, 0, 30), Used: events.Count(used[id])})
+					b.total(t, records.WindowTotal{Customer: id, Feature: "api", Start: start, End: start.AddDate(0, 0, 30), Used: events.Count(used[id])})
 				}
 			}
 		}
@@ -69,7 +71,7 @@ func TestACrashAnywhereDecidesTheSame(t *testing.T) {
 		}
 		reported := map[string]bool{}
 		for _, l := range b.limits(t) {
-			if l.Kind == events.LimitKindReached {
+			if l.Kind == records.LimitKindReached {
 				reported[l.Customer] = true
 			}
 		}

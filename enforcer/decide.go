@@ -8,9 +8,9 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
-	"github.com/tidegate-io/tidegate/internal/window"
 )
 
 // evaluate decides about one feature of a customer anew, publishes the decision
@@ -28,7 +28,7 @@ func (p *Processor) evaluate(c *customer, feature string, byUsage bool) error {
 	now := p.opt.Now()
 	d, w := p.decide(c, g, e, now)
 	if e.Published != nil && !e.Published.Allowed && d.Allowed {
-		if err := p.limit(limitOf(events.LimitKindUnblocked, e.Published, e.Reached, d.DecidedAt)); err != nil {
+		if err := p.limit(limitOf(records.LimitKindUnblocked, e.Published, e.Reached, d.DecidedAt)); err != nil {
 			return err
 		}
 	}
@@ -48,14 +48,14 @@ func (p *Processor) evaluate(c *customer, feature string, byUsage bool) error {
 	return nil
 }
 
-func (p *Processor) decide(c *customer, g *plan.Gate, e *entitlement, now time.Time) (events.Decision, *events.WindowTotal) {
+func (p *Processor) decide(c *customer, g *gate.Gate, e *entitlement, now time.Time) (events.Decision, *records.WindowTotal) {
 	o := c.override(g.Feature)
 	// The limit does not depend on the total, only on the window (for grants).
 	u, w := e.usage(g, events.NullValue{}, now)
-	d := plan.Decide(p.catalog, g, c.doc.ID, c.planName(), o, u, now)
-	if w != nil && g.Window.Kind == window.Rolling && d.UnblocksAt == nil && (!d.Allowed || d.WouldBlock) {
+	d := gate.Decide(p.catalog, g, c.doc.ID, c.planName(), o, u, now)
+	if w != nil && g.Window.Kind == gate.Rolling && d.UnblocksAt == nil && (!d.Allowed || d.WouldBlock) {
 		u, _ = e.usage(g, d.Limit, now)
-		d = plan.Decide(p.catalog, g, c.doc.ID, c.planName(), o, u, now)
+		d = gate.Decide(p.catalog, g, c.doc.ID, c.planName(), o, u, now)
 	}
 	return d, w
 }
@@ -124,7 +124,7 @@ func (p *Processor) withdraw(c *customer, feature string, e *entitlement) error 
 	e.Published = nil
 	p.changed(c)
 	now := p.opt.Now()
-	e.Windows = slices.DeleteFunc(e.Windows, func(w events.WindowTotal) bool { return !w.End.IsZero() && !w.End.After(now) })
+	e.Windows = slices.DeleteFunc(e.Windows, func(w records.WindowTotal) bool { return !w.End.IsZero() && !w.End.After(now) })
 	if len(e.Windows) == 0 {
 		delete(c.features, feature)
 	}
@@ -155,9 +155,9 @@ const notice = 30 * 24 * time.Hour
 
 // noticeStart is the window that a crossing is reported of: w, or for a rolling
 // one the notice period, which began at last or begins with w.
-func noticeStart(g *plan.Gate, w *events.WindowTotal, last time.Time) time.Time {
+func noticeStart(g *gate.Gate, w *records.WindowTotal, last time.Time) time.Time {
 	switch {
-	case g.Window.Kind != window.Rolling:
+	case g.Window.Kind != gate.Rolling:
 		return w.Start
 	case w.StoredAt.Before(last.Add(notice)):
 		return last
@@ -166,7 +166,7 @@ func noticeStart(g *plan.Gate, w *events.WindowTotal, last time.Time) time.Time 
 }
 
 // report publishes the crossings that d shows and that were not reported yet.
-func (p *Processor) report(c *customer, g *plan.Gate, e *entitlement, d *events.Decision, w *events.WindowTotal, byUsage bool) error {
+func (p *Processor) report(c *customer, g *gate.Gate, e *entitlement, d *events.Decision, w *records.WindowTotal, byUsage bool) error {
 	if w == nil || !d.Limit.Valid || d.Reason == events.NotInPlan || d.Limit.Sign() <= 0 {
 		return nil
 	}
@@ -182,7 +182,7 @@ func (p *Processor) report(c *customer, g *plan.Gate, e *entitlement, d *events.
 		}
 		e.Warned = append(e.Warned, percent)
 		p.keep(c, g.Feature, e)
-		l := limitOf(events.LimitKindThreshold, d, start, w.StoredAt)
+		l := limitOf(records.LimitKindThreshold, d, start, w.StoredAt)
 		l.Percent, l.Silent = percent, silent
 		if err := p.limit(l); err != nil {
 			return err
@@ -193,7 +193,7 @@ func (p *Processor) report(c *customer, g *plan.Gate, e *entitlement, d *events.
 	}
 	e.Reached = start
 	p.keep(c, g.Feature, e)
-	l := limitOf(events.LimitKindReached, d, start, w.StoredAt)
+	l := limitOf(records.LimitKindReached, d, start, w.StoredAt)
 	l.Percent, l.Silent = 100, silent
 	return p.limit(l)
 }
@@ -203,8 +203,8 @@ func (p *Processor) keep(c *customer, feature string, e *entitlement) {
 	p.changed(c)
 }
 
-func limitOf(kind events.LimitKind, d *events.Decision, start, at time.Time) events.Limit {
-	l := events.Limit{Kind: kind, Customer: d.Customer, Feature: d.Feature, Plan: d.Plan, Limit: d.Limit.Value, Used: d.Used.Value,
+func limitOf(kind records.LimitKind, d *events.Decision, start, at time.Time) records.Limit {
+	l := records.Limit{Kind: kind, Customer: d.Customer, Feature: d.Feature, Plan: d.Plan, Limit: d.Limit.Value, Used: d.Used.Value,
 		WindowStart: start, UnblocksAt: d.UnblocksAt, At: at, Shadow: d.WouldBlock}
 	if d.WindowEnd != nil {
 		l.WindowEnd = *d.WindowEnd
@@ -212,7 +212,7 @@ func limitOf(kind events.LimitKind, d *events.Decision, start, at time.Time) eve
 	return l
 }
 
-func (p *Processor) limit(l events.Limit) error {
+func (p *Processor) limit(l records.Limit) error {
 	b, err := json.Marshal(&l)
 	if err != nil {
 		return err

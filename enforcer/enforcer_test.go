@@ -10,6 +10,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
@@ -35,7 +37,7 @@ func TestLimitReachedBlocksAndIsReportedOnce(t *testing.T) {
 		t.Errorf("the upgrade is at %s, want %s", d.UpgradeURL, own)
 	}
 	ls := b.limits(t)
-	if len(ls) != 2 || ls[0].Kind != events.LimitKindThreshold || ls[0].Percent != 80 || ls[1].Kind != events.LimitKindReached || ls[1].Silent {
+	if len(ls) != 2 || ls[0].Kind != records.LimitKindThreshold || ls[0].Percent != 80 || ls[1].Kind != records.LimitKindReached || ls[1].Silent {
 		t.Errorf("limits %+v", ls)
 	}
 }
@@ -60,18 +62,18 @@ func TestAPlanUnblocksAtOnceAndADowngradeBeginsANewWindow(t *testing.T) {
 	b.run(t)
 	b.total(t, openWindow(10))
 	first := b.bucket(t, "acme.api", blocked)
-	b.account(t, events.Account{Customer: "acme", Subscription: &events.PlanState{Plan: "pro", Status: "active", Paid: true, Position: 1}})
+	b.account(t, records.Account{Customer: "acme", Subscription: &records.PlanState{Plan: "pro", Status: "active", Paid: true, Position: 1}})
 	d := b.bucket(t, "acme.api", allowed)
 	if d.Reason != events.Unlimited || d.Plan != "pro" || d.Position <= first.Position {
 		t.Errorf("decision %+v after %d", d, first.Position)
 	}
-	b.account(t, events.Account{Customer: "acme", Subscription: &events.PlanState{Status: "canceled", Position: 2}})
-	b.account(t, events.Account{Customer: "acme", Subscription: &events.PlanState{Plan: "pro", Status: "active", Paid: true, Position: 1}}) // late
+	b.account(t, records.Account{Customer: "acme", Subscription: &records.PlanState{Status: "canceled", Position: 2}})
+	b.account(t, records.Account{Customer: "acme", Subscription: &records.PlanState{Plan: "pro", Status: "active", Paid: true, Position: 1}}) // late
 	if c, ds := b.fresh(t, "acme"); c.Plan != "free" || !ds["api"].Allowed || ds["api"].Used.Sign() != 0 {
 		t.Errorf("after the downgrade: %s, %+v", c.Plan, ds["api"])
 	}
 	for _, l := range b.limits(t) {
-		if l.Kind == events.LimitKindReached && l.Plan != "free" {
+		if l.Kind == records.LimitKindReached && l.Plan != "free" {
 			t.Errorf("limit %+v", l)
 		}
 	}
@@ -83,14 +85,14 @@ func TestOverridesPinsAndPlansWithoutTheFeature(t *testing.T) {
 	b.total(t, openWindow(10))
 	b.bucket(t, "acme.api", blocked)
 	limit := events.Count(50)
-	b.account(t, events.Account{Customer: "acme", Overrides: map[string]*events.Override{"api": {Limit: &limit}}})
+	b.account(t, records.Account{Customer: "acme", Overrides: map[string]*gate.Override{"api": {Limit: &limit}}})
 	if d := b.bucket(t, "acme.api", allowed); d.Reason != events.Overridden || d.Remaining != events.Some(events.Count(40)) {
 		t.Errorf("override: %+v", d)
 	}
-	b.account(t, events.Account{Customer: "acme", Overrides: map[string]*events.Override{"api": nil}})
+	b.account(t, records.Account{Customer: "acme", Overrides: map[string]*gate.Override{"api": nil}})
 	b.bucket(t, "acme.api", blocked)
 	grant := events.Count(5)
-	b.account(t, events.Account{Customer: "acme", Overrides: map[string]*events.Override{"api": {Grant: &grant}}})
+	b.account(t, records.Account{Customer: "acme", Overrides: map[string]*gate.Override{"api": {Grant: &grant}}})
 	if d := b.bucket(t, "acme.api", allowed); d.Limit != events.Some(events.Count(15)) {
 		t.Errorf("grant: %+v", d)
 	}
@@ -98,7 +100,7 @@ func TestOverridesPinsAndPlansWithoutTheFeature(t *testing.T) {
 	if d := ds["export"]; d.Allowed || d.Reason != events.NotInPlan {
 		t.Errorf("not in plan: %+v", d)
 	}
-	b.account(t, events.Account{Customer: "acme", Plan: &events.PlanPin{Name: "pro"}})
+	b.account(t, records.Account{Customer: "acme", Plan: &records.PlanPin{Name: "pro"}})
 	if c, ds := b.fresh(t, "acme"); c.Plan != "pro" || ds["export"].Reason != events.Unlimited {
 		t.Errorf("pinned: %s %+v", c.Plan, ds["export"])
 	}
@@ -108,7 +110,7 @@ func TestOverridesPinsAndPlansWithoutTheFeature(t *testing.T) {
 func TestADecisionWithoutUsageIsAsOfItsMoment(t *testing.T) {
 	b := newBench(t)
 	b.run(t)
-	b.account(t, events.Account{Customer: "acme", Plan: &events.PlanPin{Name: "free"}})
+	b.account(t, records.Account{Customer: "acme", Plan: &records.PlanPin{Name: "free"}})
 	d := b.bucket(t, "acme.export", blocked)
 	if d.AsOf.IsZero() || !d.AsOf.Equal(d.DecidedAt) {
 		t.Errorf("decided at %s, as of %s", d.DecidedAt, d.AsOf)
@@ -124,7 +126,7 @@ func TestAnAnswerHasTheLinkThatAppsHave(t *testing.T) {
 	b := newBench(t)
 	b.run(t)
 	b.total(t, openWindow(10))
-	b.account(t, events.Account{Customer: "acme", Plan: &events.PlanPin{Name: "free"}})
+	b.account(t, records.Account{Customer: "acme", Plan: &records.PlanPin{Name: "free"}})
 	_, ds := b.fresh(t, "acme")
 	for _, feature := range []string{"api", "export"} {
 		d := b.bucket(t, "acme."+feature, blocked)
@@ -166,7 +168,7 @@ func TestARollingWindowUnblocksWhenABucketFallsOut(t *testing.T) {
 	b.run(t)
 	now := time.Now().UTC()
 	old := now.Add(-7 * 24 * time.Hour).Truncate(time.Hour) // falls out within the hour
-	w := events.WindowTotal{Customer: "acme", Feature: "tokens", Buckets: []events.Bucket{
+	w := records.WindowTotal{Customer: "acme", Feature: "tokens", Buckets: []gate.Bucket{
 		{Start: old, Used: events.Count(60)}, {Start: now.Truncate(time.Hour), Used: events.Count(50)}}}
 	b.total(t, w)
 	d := b.bucket(t, "acme.tokens", blocked)
@@ -175,7 +177,7 @@ func TestARollingWindowUnblocksWhenABucketFallsOut(t *testing.T) {
 		t.Fatalf("decision %+v, want it to end at %s", d, out)
 	}
 	b.now.Store(&out)
-	b.account(t, events.Account{Customer: "other"}) // wakes the loop, which looks at its clock
+	b.account(t, records.Account{Customer: "other"}) // wakes the loop, which looks at its clock
 	if d := b.bucket(t, "acme.tokens", allowed); d.Used != events.Some(events.Count(50)) {
 		t.Errorf("decision %+v", d)
 	}
@@ -197,13 +199,13 @@ func TestGatesAreThereAndCanBeSwitched(t *testing.T) {
 	gates(func(g events.Gates) bool {
 		return g.Partitions == 1 && g.DefaultPlan == "free" && len(g.Gates) == 3 && g.Gates[0].Limit == events.Some(events.Count(10)) && !g.Gates[2].InPlan
 	})
-	b.account(t, events.Account{Gate: &events.GateSwitch{Feature: "api", Off: true}})
+	b.account(t, records.Account{Gate: &records.GateSwitch{Feature: "api", Off: true}})
 	b.fresh(t, "acme")
 	if err := stop(); err != nil {
 		t.Fatal(err)
 	}
 	b.run(t)
-	b.account(t, events.Account{Gate: &events.GateSwitch{Feature: "tokens", Off: true}}) // the first one is not forgotten
+	b.account(t, records.Account{Gate: &records.GateSwitch{Feature: "tokens", Off: true}}) // the first one is not forgotten
 	gates(func(g events.Gates) bool { return g.Gates[0].Off && g.Gates[1].Off })
 }
 
@@ -225,7 +227,7 @@ func TestGarbageGoesToTheDeadLetters(t *testing.T) {
 	b.run(t)
 	b.publish(t, "windows.0", []byte("?"))
 	b.publish(t, "account.0", []byte("{"))
-	b.account(t, events.Account{})
+	b.account(t, records.Account{})
 	b.total(t, openWindow(10))
 	b.bucket(t, "acme.api", blocked)
 	b.fresh(t, "acme") // both inputs are read, the letters are on their way

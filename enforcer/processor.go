@@ -12,9 +12,9 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
-	"github.com/tidegate-io/tidegate/internal/window"
 	"github.com/tidegate-io/tidegate/internal/wire"
 	"github.com/tidegate-io/tidegate/internal/writeback"
 )
@@ -26,7 +26,7 @@ const Role = "enforcer"
 type Store interface {
 	// WriteCustomers writes each document unless the stored one has a newer
 	// Position. After an error some may have been written.
-	WriteCustomers(ctx context.Context, docs []events.Customer) error
+	WriteCustomers(ctx context.Context, docs []records.Customer) error
 }
 
 // Options are what every partition of an enforcer needs.
@@ -34,7 +34,7 @@ type Options struct {
 	Partitions int
 	Store      Store
 	// Catalog returns the configuration; a new pointer is a new one.
-	Catalog func() *plan.Catalog
+	Catalog func() *gate.Catalog
 	Now     func() time.Time
 	// Link makes the address at which a blocked customer upgrades, which knows
 	// who comes and of which window; "" leaves that to the gate's. It must give
@@ -61,9 +61,9 @@ func Spec(n events.Names, partition int) stream.Spec {
 type Processor struct {
 	*state
 	opt     Options
-	catalog *plan.Catalog
+	catalog *gate.Catalog
 	o       *stream.Owner
-	docs    *writeback.Writer[string, events.Customer]
+	docs    *writeback.Writer[string, records.Customer]
 	fence   uint64 // revision of the partition's key in the decisions bucket
 	counter int64  // of decisions in this epoch
 	timers  wakeups
@@ -121,7 +121,7 @@ func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 	if err := p.takeOver(ctx); err != nil {
 		return err
 	}
-	p.docs = writeback.New(func(c *events.Customer) string { return c.ID }, p.opt.Store.WriteCustomers, o.Log)
+	p.docs = writeback.New(func(c *records.Customer) string { return c.ID }, p.opt.Store.WriteCustomers, o.Log)
 	go p.docs.Run(ctx)
 	for _, c := range p.customers {
 		if c.known && c.doc.Position > p.savedDocs {
@@ -181,7 +181,7 @@ func (p *Processor) Handle(m *stream.Message) error {
 		p.mark(c, t.Feature, true)
 		// The notice period begins with the total that crossed the limit, not
 		// with the last one of those that came together.
-		if g, ok := p.catalog.Gate(t.Feature); ok && g.Window.Kind == window.Rolling {
+		if g, ok := p.catalog.Gate(t.Feature); ok && g.Window.Kind == gate.Rolling {
 			d, w := p.decide(c, g, e, now)
 			if err := p.report(c, g, e, &d, w, true); err != nil {
 				return err
@@ -247,7 +247,7 @@ func (p *Processor) Tick(now time.Time) (time.Time, error) {
 
 // Commit implements stream.Processor.
 func (p *Processor) Commit() ([]byte, error) {
-	docs := make([]events.Customer, 0, len(p.documents))
+	docs := make([]records.Customer, 0, len(p.documents))
 	for _, c := range p.documents {
 		docs = append(docs, c.doc)
 	}
@@ -296,11 +296,11 @@ func (p *Processor) Query(request []byte) ([]byte, error) {
 	c := p.customers[q.Customer]
 	known := c != nil
 	if c == nil {
-		c = &customer{doc: events.Customer{ID: q.Customer}, features: map[string]*entitlement{}}
+		c = &customer{doc: records.Customer{ID: q.Customer}, features: map[string]*entitlement{}}
 	}
 	answer := struct {
 		Known     bool              `json:"known"` // by usage or by an account record
-		Customer  events.Customer   `json:"customer"`
+		Customer  records.Customer  `json:"customer"`
 		Decisions []events.Decision `json:"decisions"`
 	}{Known: known, Customer: c.doc, Decisions: []events.Decision{}}
 	answer.Customer.Plan = p.catalog.Plan(c.planName()).Name

@@ -4,8 +4,8 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/plan"
-	"github.com/tidegate-io/tidegate/internal/window"
+	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/wire"
 )
 
@@ -16,8 +16,8 @@ type state struct {
 }
 
 type customer struct {
-	doc      events.Customer
-	stripe   events.PlanState
+	doc      records.Customer
+	stripe   records.PlanState
 	everPaid bool      // the first paid plan moves the anchor, later ones do not
 	known    bool      // by ACCOUNT, not only by usage
 	cutAt    time.Time // when the running windows were last ended; zero: never
@@ -26,12 +26,12 @@ type customer struct {
 
 // entitlement is what is known of a customer's use of one feature.
 type entitlement struct {
-	_         struct{}             `cbor:",toarray"`
-	Windows   []events.WindowTotal // by start; those that have ended are dropped
-	Published *events.Decision     // what the decisions bucket holds; nil: nothing
-	Reached   time.Time            // start of the window whose limit was reached; rolling: that moment
-	Warned    []int                // percents passed in the window WarnedIn
-	WarnedIn  time.Time            // rolling: the moment of the first one
+	_         struct{}              `cbor:",toarray"`
+	Windows   []records.WindowTotal // by start; those that have ended are dropped
+	Published *events.Decision      // what the decisions bucket holds; nil: nothing
+	Reached   time.Time             // start of the window whose limit was reached; rolling: that moment
+	Warned    []int                 // percents passed in the window WarnedIn
+	WarnedIn  time.Time             // rolling: the moment of the first one
 
 	wake time.Time // when the decision may change by itself
 }
@@ -47,8 +47,8 @@ type record struct {
 
 type customerRec struct {
 	_        struct{} `cbor:",toarray"`
-	Doc      events.Customer
-	Stripe   events.PlanState
+	Doc      records.Customer
+	Stripe   records.PlanState
 	EverPaid bool
 	Known    bool
 	CutAt    time.Time
@@ -62,7 +62,7 @@ func newState() *state {
 func (s *state) customer(id string) *customer {
 	c := s.customers[id]
 	if c == nil {
-		c = &customer{doc: events.Customer{ID: id}, features: map[string]*entitlement{}}
+		c = &customer{doc: records.Customer{ID: id}, features: map[string]*entitlement{}}
 		s.customers[id] = c
 	}
 	return c
@@ -110,7 +110,7 @@ func (c *customer) planName() string {
 	return c.stripe.Plan
 }
 
-func (c *customer) override(feature string) *events.Override {
+func (c *customer) override(feature string) *gate.Override {
 	if o, ok := c.doc.Overrides[feature]; ok {
 		return &o
 	}
@@ -119,7 +119,7 @@ func (c *customer) override(feature string) *events.Override {
 
 // learn takes a total over, unless a newer one of the same window is known. One
 // that was told before the aggregator knew of the last cut is cut as well.
-func (e *entitlement) learn(t *events.WindowTotal, cutAt, now time.Time) bool {
+func (e *entitlement) learn(t *records.WindowTotal, cutAt, now time.Time) bool {
 	cut(t, cutAt)
 	kept := e.Windows[:0]
 	known := false
@@ -141,7 +141,7 @@ func (e *entitlement) learn(t *events.WindowTotal, cutAt, now time.Time) bool {
 	return true
 }
 
-func newer(a, b *events.WindowTotal) bool {
+func newer(a, b *records.WindowTotal) bool {
 	if a.Generation != b.Generation {
 		return a.Generation > b.Generation
 	}
@@ -152,10 +152,10 @@ func newer(a, b *events.WindowTotal) bool {
 }
 
 // current is the known window that contains now.
-func (e *entitlement) current(g *plan.Gate, now time.Time) *events.WindowTotal {
+func (e *entitlement) current(g *gate.Gate, now time.Time) *records.WindowTotal {
 	for i := range e.Windows {
 		w := &e.Windows[i]
-		if w.End.IsZero() != (g.Window.Kind == window.Rolling) {
+		if w.End.IsZero() != (g.Window.Kind == gate.Rolling) {
 			continue // of a former configuration
 		}
 		if w.End.IsZero() || !now.Before(w.Start) && now.Before(w.End) {
@@ -169,7 +169,7 @@ func (e *entitlement) current(g *plan.Gate, now time.Time) *events.WindowTotal {
 // later; until then nobody must be blocked by old usage. A total that was told
 // with the cut known says how it is after it: a new owner reads it before or
 // after the record of the cut.
-func cut(w *events.WindowTotal, from time.Time) {
+func cut(w *records.WindowTotal, from time.Time) {
 	switch {
 	case !w.Cut.Before(from):
 	case w.End.IsZero():
@@ -182,18 +182,18 @@ func cut(w *events.WindowTotal, from time.Time) {
 }
 
 // usage is what the decision needs of the current window.
-func (e *entitlement) usage(g *plan.Gate, limit events.NullValue, now time.Time) (plan.Usage, *events.WindowTotal) {
+func (e *entitlement) usage(g *gate.Gate, limit events.NullValue, now time.Time) (gate.Usage, *records.WindowTotal) {
 	w := e.current(g, now)
 	if w == nil {
-		return plan.Usage{}, nil
+		return gate.Usage{}, nil
 	}
-	u := plan.Usage{Start: w.Start, End: w.End, Used: w.Used, UnblocksAt: w.End, AsOf: w.StoredAt}
-	if g.Window.Kind == window.Rolling {
+	u := gate.Usage{Start: w.Start, End: w.End, Used: w.Used, UnblocksAt: w.End, AsOf: w.StoredAt}
+	if g.Window.Kind == gate.Rolling {
 		u.Start, u.End = now.Add(-g.Window.Length()).UTC().Truncate(time.Millisecond), time.Time{}
-		u.Used = plan.RollingTotal(g.Window, w.Buckets, g.Meter.Aggregate, w.Start, now)
+		u.Used = gate.RollingTotal(g.Window, w.Buckets, g.Meter.Aggregate, w.Start, now)
 		u.UnblocksAt = time.Time{}
 		if limit.Valid {
-			u.UnblocksAt = plan.FallsBelow(g.Window, w.Buckets, g.Meter.Aggregate, w.Start, now, limit.Value)
+			u.UnblocksAt = gate.FallsBelow(g.Window, w.Buckets, g.Meter.Aggregate, w.Start, now, limit.Value)
 		}
 	}
 	return u, w

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/gate"
 )
 
 // wakeup is a moment at which a decision may change by itself.
@@ -29,7 +29,7 @@ func (w *wakeups) Pop() any {
 
 // schedule remembers when the decision must be looked at again. Timers are not
 // committed: every owner rebuilds them from the state.
-func (p *Processor) schedule(c *customer, feature string, e *entitlement, g *plan.Gate, d *events.Decision, now time.Time) {
+func (p *Processor) schedule(c *customer, feature string, e *entitlement, g *gate.Gate, d *events.Decision, now time.Time) {
 	var next time.Time
 	earlier := func(t *time.Time) {
 		if t != nil && t.After(now) && (next.IsZero() || t.Before(next)) {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
 	"github.com/tidegate-io/tidegate/internal/wire"
 )
@@ -38,7 +40,7 @@ func TestDocumentsAreNotChangedWhileTheyAreWritten(t *testing.T) {
 	stop, _ := b.run(t)
 	for i := range 300 {
 		limit := events.Count(int64(i))
-		b.account(t, events.Account{Customer: "acme", Overrides: map[string]*events.Override{fmt.Sprint(i % 7): {Limit: &limit}}})
+		b.account(t, records.Account{Customer: "acme", Overrides: map[string]*gate.Override{fmt.Sprint(i % 7): {Limit: &limit}}})
 		b.store.mu.Lock()
 		if _, err := json.Marshal(b.store.docs); err != nil { // as a store does that writes them
 			t.Error(err)
@@ -52,13 +54,13 @@ func TestDocumentsAreNotChangedWhileTheyAreWritten(t *testing.T) {
 }
 
 // rollingTotal is a total of a rolling window, as of some hours ago.
-func rollingTotal(used int64, ago time.Duration) events.WindowTotal {
+func rollingTotal(used int64, ago time.Duration) records.WindowTotal {
 	at := time.Now().UTC().Add(-ago)
-	return events.WindowTotal{Customer: "acme", Feature: "tokens", StoredAt: at, Buckets: []events.Bucket{{Start: at.Truncate(time.Hour), Used: events.Count(used)}}}
+	return records.WindowTotal{Customer: "acme", Feature: "tokens", StoredAt: at, Buckets: []gate.Bucket{{Start: at.Truncate(time.Hour), Used: events.Count(used)}}}
 }
 
 // totals publishes several totals at once, which keep their times.
-func (b *bench) totals(t testing.TB, ws ...events.WindowTotal) {
+func (b *bench) totals(t testing.TB, ws ...records.WindowTotal) {
 	t.Helper()
 	for i := range ws {
 		b.pos++
@@ -146,7 +148,7 @@ func TestATakeoverDoesNotDecideOnWhatIsOldAlready(t *testing.T) {
 	kill := b.uncommitted(t)
 	b.total(t, openWindow(9))
 	for range 1000 { // more than what is handled at once
-		b.total(t, events.WindowTotal{Customer: "other", Feature: "api", Start: openWindow(0).Start, End: openWindow(0).End})
+		b.total(t, records.WindowTotal{Customer: "other", Feature: "api", Start: openWindow(0).Start, End: openWindow(0).End})
 	}
 	b.total(t, openWindow(10))
 	b.bucket(t, "acme.api", blocked)
@@ -170,7 +172,7 @@ func TestATotalFromBeforeACutDoesNotUndoIt(t *testing.T) {
 	w := openWindow(9)
 	b.total(t, w)
 	now := time.Now().UTC()
-	b.account(t, events.Account{Customer: "acme", Anchor: &now})
+	b.account(t, records.Account{Customer: "acme", Anchor: &now})
 	b.fresh(t, "acme")
 	w.Used = events.Count(10)
 	b.total(t, w)
@@ -190,7 +192,7 @@ func TestAnAnchorBeforeTheFirstUseCutsNothing(t *testing.T) {
 	b := newBench(t)
 	b.run(t)
 	w := openWindow(10)
-	b.account(t, events.Account{Customer: "acme", Anchor: &w.Start})
+	b.account(t, records.Account{Customer: "acme", Anchor: &w.Start})
 	b.fresh(t, "acme")
 	w.Cut = time.Now().UTC()
 	b.total(t, w)
@@ -223,16 +225,16 @@ func (b *bench) uncommitted(t testing.TB) (kill func()) {
 func TestACutAndATotalInEitherOrder(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 5, 10, 12, 0, 0, 409e6, time.UTC)
-	for name, w := range map[string]events.WindowTotal{
+	for name, w := range map[string]records.WindowTotal{
 		"told before the cut":          {Start: at.AddDate(0, 0, -4), End: at.AddDate(0, 0, 26)},
 		"told with the cut":            {Start: at.AddDate(0, 0, -4), End: at.AddDate(0, 0, 26), Cut: at},
 		"told with a later cut":        {Start: at.AddDate(0, 0, -4), End: at.AddDate(0, 0, 26), Cut: at.Add(time.Hour)},
-		"rolling, told before":         {Buckets: []events.Bucket{{Start: at.Add(-time.Hour), Used: events.Count(5)}}},
-		"rolling, told with the cut":   {Start: at.AddDate(0, 0, -9), Buckets: []events.Bucket{{Start: at.Add(-time.Hour), Used: events.Count(5)}}, Cut: at},
+		"rolling, told before":         {Buckets: []gate.Bucket{{Start: at.Add(-time.Hour), Used: events.Count(5)}}},
+		"rolling, told with the cut":   {Start: at.AddDate(0, 0, -9), Buckets: []gate.Bucket{{Start: at.Add(-time.Hour), Used: events.Count(5)}}, Cut: at},
 		"of a window that begins then": {Start: at, End: at.AddDate(0, 0, 30), Cut: at},
 	} {
 		w.Customer, w.Feature, w.Generation, w.Position, w.Used = "acme", "api", 1, 7, events.Count(49)
-		windows := func(steps ...func(*customer)) []events.WindowTotal {
+		windows := func(steps ...func(*customer)) []records.WindowTotal {
 			c := &customer{features: map[string]*entitlement{}}
 			for _, step := range steps {
 				step(c)

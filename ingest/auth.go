@@ -15,7 +15,7 @@ import (
 	"unicode/utf16"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/gate"
 )
 
 // recordTimeout is how long an allowed call waits for its use to be stored.
@@ -115,8 +115,8 @@ func cleanTarget(raw string) string {
 
 // triggered is the gate whose trigger a request fits best, or nil: a whole
 // path before a prefix, a longer one before a shorter one, a method before any.
-func triggered(c *plan.Catalog, method, target string) *plan.Gate {
-	var best *plan.Gate
+func triggered(c *gate.Catalog, method, target string) *gate.Gate {
+	var best *gate.Gate
 	for i := range c.Gates {
 		if g := &c.Gates[i]; triggers(g, method, target) && (best == nil || weight(g) > weight(best)) {
 			best = g
@@ -125,7 +125,7 @@ func triggered(c *plan.Catalog, method, target string) *plan.Gate {
 	return best
 }
 
-func weight(g *plan.Gate) int {
+func weight(g *gate.Gate) int {
 	w := 4 * len(g.Endpoint)
 	if !strings.HasSuffix(g.Endpoint, "*") {
 		w += 1 << 20
@@ -136,7 +136,7 @@ func weight(g *plan.Gate) int {
 	return w
 }
 
-func triggers(g *plan.Gate, method, target string) bool {
+func triggers(g *gate.Gate, method, target string) bool {
 	if g.Endpoint == "" || g.Method != "" && g.Method != "*" && !strings.EqualFold(g.Method, method) {
 		return false
 	}
@@ -212,8 +212,8 @@ func asciiJSON(b []byte) string {
 // reported: the values of other meters are the app's to know. A use that
 // cannot be stored lets the request pass, as everything of the request path
 // does; the header, the log and a counter tell.
-func (s *Server) recordUse(ctx context.Context, w http.ResponseWriter, customer string, g *plan.Gate) {
-	if g.Meter.Aggregate != plan.Count {
+func (s *Server) recordUse(ctx context.Context, w http.ResponseWriter, customer string, g *gate.Gate) {
+	if g.Meter.Aggregate != gate.Count {
 		w.Header().Set("X-Tidegate-Recorded", "false")
 		return
 	}

@@ -8,11 +8,12 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // subjectOf reads the parameters that name a customer and a gate.
-func (s *Server) subjectOf(r *http.Request) (customer string, g *plan.Gate, c *plan.Catalog, err error) {
+func (s *Server) subjectOf(r *http.Request) (customer string, g *gate.Gate, c *gate.Catalog, err error) {
 	q := r.URL.Query()
 	customer, feature := q.Get("customer"), q.Get("feature")
 	if customer == "" || feature == "" {
@@ -70,7 +71,7 @@ func dated(d events.Decision, now time.Time) events.Decision {
 // blocks what the cache allows only because the block is still on its way. It
 // never allows what the cache blocks. Usage that is not exact, read from
 // documents, cannot take back what the cache counted in the same window.
-func refine(g *plan.Gate, d events.Decision, u usageOf, now time.Time) events.Decision {
+func refine(g *gate.Gate, d events.Decision, u usageOf, now time.Time) events.Decision {
 	w, open := current(u.Windows, g.Feature, now)
 	if !u.exact && d.Used.Valid && d.Used.Cmp(w.Used) > 0 && sameWindow(&d, &w, open, now) {
 		return d
@@ -108,7 +109,7 @@ func refine(g *plan.Gate, d events.Decision, u usageOf, now time.Time) events.De
 
 // sameWindow says whether a decision speaks of the window w, or of the one
 // that runs now when no document has been written of it yet.
-func sameWindow(d *events.Decision, w *events.Window, open bool, now time.Time) bool {
+func sameWindow(d *events.Decision, w *records.Window, open bool, now time.Time) bool {
 	if d.WindowStart == nil || d.WindowEnd == nil {
 		return d.WindowEnd == nil
 	}
@@ -118,7 +119,7 @@ func sameWindow(d *events.Decision, w *events.Window, open bool, now time.Time) 
 	return now.Before(*d.WindowEnd)
 }
 
-func reached(g *plan.Gate, d events.Decision, now time.Time) events.Decision {
+func reached(g *gate.Gate, d events.Decision, now time.Time) events.Decision {
 	d.Message = g.Message
 	if d.UpgradeURL == "" {
 		d.UpgradeURL = g.UpgradeURL

@@ -9,12 +9,12 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/plan"
-	"github.com/tidegate-io/tidegate/internal/window"
+	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
-func running(used int64) events.Window {
-	return events.Window{Customer: "acme", Feature: "api", Plan: "free", Current: true, Used: events.Count(used), Limit: events.Some(events.Count(100)),
+func running(used int64) records.Window {
+	return records.Window{Customer: "acme", Feature: "api", Plan: "free", Current: true, Used: events.Count(used), Limit: events.Some(events.Count(100)),
 		Start: testNow.Add(-24 * time.Hour), End: testNow.Add(24 * time.Hour), LastAt: testNow.Add(-time.Minute)}
 }
 
@@ -26,16 +26,16 @@ func TestRefine(t *testing.T) {
 	unlimited := events.Decision{Allowed: true, Reason: events.Unlimited}
 	off := allowed
 	off.Reason = events.GateOff
-	shadow := func(g *plan.Gate) { g.Shadow = true }
-	later := func(g *plan.Gate) { t := testNow.Add(time.Hour); g.EnforceFrom = &t }
+	shadow := func(g *gate.Gate) { g.Shadow = true }
+	later := func(g *gate.Gate) { t := testNow.Add(time.Hour); g.EnforceFrom = &t }
 	past := running(70)
 	past.Start, past.End = testNow.Add(-48*time.Hour), testNow
 	for _, c := range []struct {
 		name    string
 		cached  events.Decision
-		window  events.Window
+		window  records.Window
 		inexact bool
-		gate    func(*plan.Gate)
+		gate    func(*gate.Gate)
 		allowed bool
 		reason  events.Reason
 		used    int64
@@ -59,7 +59,7 @@ func TestRefine(t *testing.T) {
 		if c.gate != nil {
 			c.gate(g)
 		}
-		d := refine(g, c.cached, usageOf{Windows: []events.Window{c.window}, exact: !c.inexact}, testNow)
+		d := refine(g, c.cached, usageOf{Windows: []records.Window{c.window}, exact: !c.inexact}, testNow)
 		if d.Allowed != c.allowed || d.Reason != c.reason || d.Used != events.Some(events.Count(c.used)) {
 			t.Errorf("%s: %+v", c.name, d)
 		}
@@ -77,7 +77,7 @@ func TestRefine(t *testing.T) {
 
 func TestBestTrigger(t *testing.T) {
 	t.Parallel()
-	c := plan.Catalog{Gates: []plan.Gate{
+	c := gate.Catalog{Gates: []gate.Gate{
 		{Feature: "all", Endpoint: "/api/*"}, {Feature: "reports", Endpoint: "/api/reports/*"},
 		{Feature: "post", Endpoint: "/api/reports/*", Method: "POST"}, {Feature: "one", Endpoint: "/api/reports/1"}, {Feature: "none"},
 	}}
@@ -102,7 +102,7 @@ func TestCheckAsksTheOwner(t *testing.T) {
 	b.owner("aggregator", func(customer string) any {
 		w := running(100)
 		w.Customer = customer
-		return usageOf{Windows: []events.Window{w}, AsOf: testNow}
+		return usageOf{Windows: []records.Window{w}, AsOf: testNow}
 	})
 	d := b.want(200, "GET", "/v1/check?customer=a%40b.c&feature=api", "").json(t)
 	if d["customer"] != "a@b.c" || d["allowed"] != false || d["reason"] != "limit_reached" || d["used"] != 100.0 || d["remaining"] != 0.0 ||
@@ -142,9 +142,9 @@ func TestCheckAndViewAreAsOfTheSame(t *testing.T) {
 func TestCheckAndViewOfARollingWindow(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, func(o *Options) {
-		o.Catalog = func() plan.Catalog {
+		o.Catalog = func() gate.Catalog {
 			c := testCatalog()
-			c.Gates[0].Window.Kind = window.Rolling
+			c.Gates[0].Window.Kind = gate.Rolling
 			return c
 		}
 	})
@@ -152,10 +152,10 @@ func TestCheckAndViewOfARollingWindow(t *testing.T) {
 	b.owner("aggregator", func(string) any {
 		w := running(100)
 		w.Start, w.End = time.Time{}, testNow
-		return usageOf{Windows: []events.Window{w}, AsOf: testNow}
+		return usageOf{Windows: []records.Window{w}, AsOf: testNow}
 	})
 	b.owner("enforcer", func(customer string) any {
-		st := standing{Known: true, Customer: events.Customer{ID: customer, Plan: "free"}}
+		st := standing{Known: true, Customer: records.Customer{ID: customer, Plan: "free"}}
 		if customer == "blocked" {
 			d := blocked(customer, "api")
 			d.WindowStart = &start
@@ -187,7 +187,7 @@ func TestCheckAndViewOfARollingWindow(t *testing.T) {
 func TestCheckWithoutOwnerReadsDocuments(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	ok(t, b.store.WriteUsage(t.Context(), []events.Window{running(42)}))
+	ok(t, b.store.WriteUsage(t.Context(), []records.Window{running(42)}))
 	d := b.want(200, "GET", "/v1/check?customer=acme&feature=api", "").json(t)
 	if d["allowed"] != true || d["used"] != 42.0 || d["remaining"] != 58.0 {
 		t.Errorf("%v", d)
@@ -209,10 +209,10 @@ func TestCheckRefuses(t *testing.T) {
 func TestExplain(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	b.owner("aggregator", func(string) any { return usageOf{Windows: []events.Window{running(12)}, AsOf: testNow} })
+	b.owner("aggregator", func(string) any { return usageOf{Windows: []records.Window{running(12)}, AsOf: testNow} })
 	limit := events.Count(50)
 	b.owner("enforcer", func(customer string) any {
-		return standing{Customer: events.Customer{ID: customer, Plan: "free", Overrides: map[string]events.Override{"api": {Limit: &limit, Reason: "trial"}}}}
+		return standing{Customer: records.Customer{ID: customer, Plan: "free", Overrides: map[string]gate.Override{"api": {Limit: &limit, Reason: "trial"}}}}
 	})
 	e := b.want(200, "GET", "/v1/explain?customer=acme&feature=api", "").json(t)
 	owner := e["owner"].(map[string]any)

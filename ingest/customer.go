@@ -12,7 +12,8 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // decodeStrict reads one JSON object; the error names what is wrong, also a
@@ -85,8 +86,8 @@ var (
 
 // account checks the body against the catalog and turns it into a change; the
 // error names the field.
-func (b *customerBody) account(id string, c *plan.Catalog, now time.Time) (*events.Account, error) {
-	a := &events.Account{Customer: id}
+func (b *customerBody) account(id string, c *gate.Catalog, now time.Time) (*records.Account, error) {
+	a := &records.Account{Customer: id}
 	if err := validCustomer(id); err != nil {
 		return nil, err
 	}
@@ -136,7 +137,7 @@ func validEmail(s string) error {
 	return nil
 }
 
-func (b *customerBody) setPlan(a *events.Account, c *plan.Catalog) error {
+func (b *customerBody) setPlan(a *records.Account, c *gate.Catalog) error {
 	if !b.Plan.Set {
 		return nil
 	}
@@ -144,18 +145,18 @@ func (b *customerBody) setPlan(a *events.Account, c *plan.Catalog) error {
 		names := make([]string, 0, len(c.Plans))
 		for _, p := range c.Plans {
 			if p.Name == b.Plan.Value {
-				a.Plan = &events.PlanPin{Name: p.Name}
+				a.Plan = &records.PlanPin{Name: p.Name}
 				return nil
 			}
 			names = append(names, p.Name)
 		}
 		return badRequest("`plan` %.80q is not configured: use %s, or null for what Stripe says", b.Plan.Value, strings.Join(names, ", "))
 	}
-	a.Plan = &events.PlanPin{}
+	a.Plan = &records.PlanPin{}
 	return nil
 }
 
-func (b *customerBody) setAnchor(a *events.Account) error {
+func (b *customerBody) setAnchor(a *records.Account) error {
 	if !b.Anchor.Set {
 		return nil
 	}
@@ -179,14 +180,14 @@ func moment(name, s string) (*time.Time, error) {
 	return &t, nil
 }
 
-func (b *customerBody) setOverrides(a *events.Account, c *plan.Catalog, now time.Time) error {
+func (b *customerBody) setOverrides(a *records.Account, c *gate.Catalog, now time.Time) error {
 	if !b.Overrides.Set {
 		return nil
 	}
 	if b.Overrides.Null {
 		return badRequest("`overrides` cannot be null: send {\"<feature>\": null} for each that shall end")
 	}
-	a.Overrides = make(map[string]*events.Override, len(b.Overrides.Value))
+	a.Overrides = make(map[string]*gate.Override, len(b.Overrides.Value))
 	for feature, in := range b.Overrides.Value {
 		if in == nil {
 			a.Overrides[feature] = nil
@@ -205,9 +206,9 @@ func (b *customerBody) setOverrides(a *events.Account, c *plan.Catalog, now time
 	return nil
 }
 
-func (in *overrideBody) override(g *plan.Gate, now time.Time) (*events.Override, error) {
+func (in *overrideBody) override(g *gate.Gate, now time.Time) (*gate.Override, error) {
 	feature := g.Feature
-	o := &events.Override{Reason: in.Reason, At: pointer(now)}
+	o := &gate.Override{Reason: in.Reason, At: pointer(now)}
 	if (in.Limit == nil) == (in.Grant == nil) {
 		return nil, badRequest("`overrides.%s` needs either `limit` or `grant`", feature)
 	}
@@ -230,7 +231,7 @@ func (in *overrideBody) override(g *plan.Gate, now time.Time) (*events.Override,
 	return o, err
 }
 
-func amount(name string, raw json.RawMessage, how plan.Aggregate) (*events.Value, error) {
+func amount(name string, raw json.RawMessage, how gate.Aggregate) (*events.Value, error) {
 	v, err := events.ParseValue(strings.Trim(string(raw), `"`))
 	if err != nil || v.Sign() < 0 {
 		return nil, badRequest("`%s` %.40s is not a number of at least 0 (for no limit at all, set a `plan` without one)", name, raw)

@@ -10,7 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stripe/fold"
 )
 
@@ -56,7 +56,7 @@ func (s *Server) putCustomer(w http.ResponseWriter, r *http.Request) error {
 
 // billingMap tells the fold of subscriptions which Stripe customer is ours, or
 // that none is any more.
-func (s *Server) billingMap(a *events.Account) *nats.Msg {
+func (s *Server) billingMap(a *records.Account) *nats.Msg {
 	if a.StripeCustomer == nil {
 		return nil
 	}
@@ -72,7 +72,7 @@ func (s *Server) deleteCustomer(w http.ResponseWriter, r *http.Request) error {
 	if err := validCustomer(id); err != nil {
 		return err
 	}
-	if err := s.publishAccount(r.Context(), s.partitionOf(id), &events.Account{Customer: id, Erase: true}); err != nil {
+	if err := s.publishAccount(r.Context(), s.partitionOf(id), &records.Account{Customer: id, Erase: true}); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -102,8 +102,8 @@ func (s *Server) postCustomers(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusAccepted, receipt{Accepted: len(changes), Rejected: rejected})
 }
 
-func (s *Server) readCustomers(r *http.Request, body []byte, f form) ([]*events.Account, []rejection, error) {
-	var changes []*events.Account
+func (s *Server) readCustomers(r *http.Request, body []byte, f form) ([]*records.Account, []rejection, error) {
+	var changes []*records.Account
 	rejected, seen, now, catalog := []rejection{}, 0, s.Now(), s.Catalog()
 	admin := s.allow(r, ScopeAdmin)
 	err := split(body, f, func(element []byte, _ bool) bool {
@@ -115,7 +115,7 @@ func (s *Server) readCustomers(r *http.Request, body []byte, f form) ([]*events.
 		if err == nil && in.privileged() {
 			err = admin
 		}
-		var a *events.Account
+		var a *records.Account
 		if err == nil {
 			a, err = in.account(in.ID, &catalog, now)
 		}
@@ -138,7 +138,7 @@ func (s *Server) readCustomers(r *http.Request, body []byte, f form) ([]*events.
 }
 
 // publishAll stores changes of many customers, many in flight at a time.
-func (s *Server) publishAll(ctx context.Context, changes []*events.Account) error {
+func (s *Server) publishAll(ctx context.Context, changes []*records.Account) error {
 	ctx, cancel := context.WithTimeout(ctx, waitForStream)
 	defer cancel()
 	var futures []jetstream.PubAckFuture

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 func TestPutCustomer(t *testing.T) {
@@ -19,9 +21,9 @@ func TestPutCustomer(t *testing.T) {
 	b.owner("enforcer", func(customer string) any {
 		all := b.accounts()
 		a := all[len(all)-1]
-		return standing{Customer: events.Customer{ID: customer, Plan: a.Plan.Name, Email: *a.Email, Anchor: a.Anchor, Overrides: map[string]events.Override{"api": *a.Overrides["api"]}}}
+		return standing{Customer: records.Customer{ID: customer, Plan: a.Plan.Name, Email: *a.Email, Anchor: a.Anchor, Overrides: map[string]gate.Override{"api": *a.Overrides["api"]}}}
 	})
-	b.owner("aggregator", func(string) any { return usageOf{Windows: []events.Window{running(12)}} })
+	b.owner("aggregator", func(string) any { return usageOf{Windows: []records.Window{running(12)}} })
 	body := `{"email":"ada@acme.example","plan":"free","anchor":"2026-03-01T00:00:00+01:00","locale":"pt-BR","stripe_customer":"cus_1",
 		"overrides":{"api":{"grant":50,"until":"2026-04-01T00:00:00Z","reason":"sorry"},"tokens":null}}`
 	got := b.want(200, "PUT", "/v1/customers/acme", body).json(t)
@@ -53,9 +55,9 @@ func TestViewJoinsBothOwners(t *testing.T) {
 	b := newBench(t)
 	b.owner("enforcer", func(customer string) any {
 		if customer != "acme" {
-			return standing{Customer: events.Customer{ID: customer, Plan: "free"}, Decisions: []events.Decision{b.cache.Check(customer, "api")}}
+			return standing{Customer: records.Customer{ID: customer, Plan: "free"}, Decisions: []events.Decision{b.cache.Check(customer, "api")}}
 		}
-		return standing{Known: true, Customer: events.Customer{ID: customer, Plan: "free", StripeEmail: "pay@acme.example"}, Decisions: []events.Decision{b.cache.Check(customer, "api")}}
+		return standing{Known: true, Customer: records.Customer{ID: customer, Plan: "free", StripeEmail: "pay@acme.example"}, Decisions: []events.Decision{b.cache.Check(customer, "api")}}
 	})
 	b.owner("aggregator", func(customer string) any {
 		if customer != "acme" {
@@ -63,7 +65,7 @@ func TestViewJoinsBothOwners(t *testing.T) {
 		}
 		past := running(3)
 		past.Start, past.End = past.Start.AddDate(0, 0, -30), past.Start
-		return usageOf{Windows: []events.Window{past, running(85)}, AsOf: testNow}
+		return usageOf{Windows: []records.Window{past, running(85)}, AsOf: testNow}
 	})
 	v := b.want(200, "GET", "/v1/customers/acme", "").json(t)
 	d := v["decisions"].([]any)[0].(map[string]any)
@@ -80,9 +82,9 @@ func TestViewOfAGateThatIsOff(t *testing.T) {
 	shadow := blocked("acme", "tokens")
 	shadow.Allowed, shadow.Reason, shadow.WouldBlock = true, events.Shadow, true
 	b.owner("enforcer", func(customer string) any {
-		return standing{Known: true, Customer: events.Customer{ID: customer, Plan: "free"}, Decisions: []events.Decision{blocked(customer, "api"), shadow}}
+		return standing{Known: true, Customer: records.Customer{ID: customer, Plan: "free"}, Decisions: []events.Decision{blocked(customer, "api"), shadow}}
 	})
-	b.owner("aggregator", func(string) any { return usageOf{Windows: []events.Window{running(100)}, AsOf: testNow} })
+	b.owner("aggregator", func(string) any { return usageOf{Windows: []records.Window{running(100)}, AsOf: testNow} })
 	b.cache.gates, b.cache.synced = events.Gates{Gates: []events.Gate{{Feature: "api", Off: true}, {Feature: "tokens", Off: true}}}, true
 	off := func(d any) {
 		t.Helper()
@@ -211,15 +213,15 @@ func TestDeleteCustomer(t *testing.T) {
 func TestListCustomers(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	var customers []events.Customer
-	var windows []events.Window
+	var customers []records.Customer
+	var windows []records.Window
 	for i := range 10 {
 		id := fmt.Sprintf("c%02d", i)
 		w := running(int64(i * 10))
 		w.Customer = id
 		windows = append(windows, w)
 		if i%2 == 0 { // the others are known by their usage only
-			c := events.Customer{ID: id, Plan: "free", UpdatedAt: testNow}
+			c := records.Customer{ID: id, Plan: "free", UpdatedAt: testNow}
 			if i == 4 {
 				c.Plan = "pro"
 			}
@@ -228,7 +230,7 @@ func TestListCustomers(t *testing.T) {
 	}
 	second := running(99)
 	second.Customer, second.Feature = "c01", "tokens"
-	customers = append(customers, events.Customer{ID: "sleepy", Plan: "pro", UpdatedAt: testNow})
+	customers = append(customers, records.Customer{ID: "sleepy", Plan: "pro", UpdatedAt: testNow})
 	ok(t, b.store.WriteUsage(t.Context(), append(windows, second)))
 	ok(t, b.store.WriteCustomers(t.Context(), customers))
 	b.cache.set(blocked("c08", "api"))
@@ -303,11 +305,11 @@ func TestFunnel(t *testing.T) {
 		N, C     int
 	}
 	b := newBench(t, func(o *Options) {
-		o.Funnel = func(from, to time.Time, by string, n []events.Notification, c []events.Conversion) any {
+		o.Funnel = func(from, to time.Time, by string, n []records.Notification, c []records.Conversion) any {
 			return asked{from, to, by, len(n), len(c)}
 		}
 	})
-	ok(t, b.store.WriteConversion(t.Context(), events.Conversion{Key: "k", Customer: "acme", ConvertedAt: testNow.Add(-time.Hour)}))
+	ok(t, b.store.WriteConversion(t.Context(), records.Conversion{Key: "k", Customer: "acme", ConvertedAt: testNow.Add(-time.Hour)}))
 	if a := b.want(200, "GET", "/v1/funnel", "").json(t); a["C"] != 1.0 || a["From"] != "2026-02-08T12:00:00Z" || a["To"] != "2026-03-10T12:00:00Z" {
 		t.Errorf("%v", a)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 func (s *Server) gates(w http.ResponseWriter, _ *http.Request) error {
@@ -51,7 +52,7 @@ func (s *Server) putGate(w http.ResponseWriter, r *http.Request) error {
 	if in.Off == nil {
 		return badRequest("`off` is missing: send {\"off\": true} to allow all, {\"off\": false} to limit again")
 	}
-	change := events.Account{Gate: &events.GateSwitch{Feature: feature, Off: *in.Off}}
+	change := records.Account{Gate: &records.GateSwitch{Feature: feature, Off: *in.Off}}
 	if err := s.publishAccount(r.Context(), 0, &change); err != nil {
 		return err
 	}
@@ -60,7 +61,7 @@ func (s *Server) putGate(w http.ResponseWriter, r *http.Request) error {
 }
 
 // publishAccount stores a change of what is known of a customer.
-func (s *Server) publishAccount(ctx context.Context, partition int, a *events.Account) error {
+func (s *Server) publishAccount(ctx context.Context, partition int, a *records.Account) error {
 	body, err := json.Marshal(a)
 	if err != nil {
 		return fmt.Errorf("encoding a change: %w", err)

@@ -19,11 +19,11 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/store/kv"
 	"github.com/tidegate-io/tidegate/internal/stream"
 	"github.com/tidegate-io/tidegate/internal/test/testnats"
-	"github.com/tidegate-io/tidegate/internal/window"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -79,15 +79,15 @@ func blocked(customer, feature string) events.Decision {
 	}
 }
 
-func testCatalog() plan.Catalog {
-	limits := map[string]plan.Limit{"free": {Value: events.Count(100)}, "pro": {Unlimited: true}}
-	month := window.Spec{Kind: window.Anniversary, Days: 30}
-	return plan.Catalog{
-		Plans: []plan.Plan{{Name: "free", Default: true}, {Name: "pro", Paid: true}},
-		Gates: []plan.Gate{
-			{Feature: "api", Endpoint: "/api/features/*", Method: "POST", Meter: plan.Meter{Event: "api", Aggregate: plan.Count},
+func testCatalog() gate.Catalog {
+	limits := map[string]gate.Limit{"free": {Value: events.Count(100)}, "pro": {Unlimited: true}}
+	month := gate.WindowSpec{Kind: gate.Anniversary, Days: 30}
+	return gate.Catalog{
+		Plans: []gate.Plan{{Name: "free", Default: true}, {Name: "pro", Paid: true}},
+		Gates: []gate.Gate{
+			{Feature: "api", Endpoint: "/api/features/*", Method: "POST", Meter: gate.Meter{Event: "api", Aggregate: gate.Count},
 				Limits: limits, Window: month, Message: "Upgrade to continue.", UpgradeURL: "https://acme.example/pricing"},
-			{Feature: "tokens", Meter: plan.Meter{Event: "tokens", Aggregate: plan.Sum, Value: "tokens"}, Limits: limits, Window: month},
+			{Feature: "tokens", Meter: gate.Meter{Event: "tokens", Aggregate: gate.Sum, Value: "tokens"}, Limits: limits, Window: month},
 		},
 	}
 }
@@ -220,11 +220,11 @@ func (b *bench) usage() []events.Event {
 }
 
 // accounts returns all changes in ACCOUNT.
-func (b *bench) accounts() []events.Account {
+func (b *bench) accounts() []records.Account {
 	b.t.Helper()
-	var list []events.Account
+	var list []records.Account
 	for _, m := range b.stored("ACCOUNT") {
-		var a events.Account
+		var a records.Account
 		ok(b.t, json.Unmarshal(m.Data, &a))
 		if want := (events.Names{}).Account(events.PartitionOf(a.Customer, partitions)); a.Gate == nil && m.Subject != want {
 			b.t.Errorf("change of %q is in %s, want %s", a.Customer, m.Subject, want)

@@ -12,8 +12,8 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/link"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // clickTimeout bounds how long a visitor waits for the click to be recorded;
@@ -115,7 +115,7 @@ func (s *Server) linkTarget(l *link.Link) string {
 func (s *Server) recordClick(ctx context.Context, l *link.Link) {
 	ctx, cancel := context.WithTimeout(ctx, clickTimeout)
 	defer cancel()
-	a := &events.Account{Customer: l.Customer, Click: &events.Click{Feature: l.Feature, WindowStart: l.WindowStart}}
+	a := &records.Account{Customer: l.Customer, Click: &records.Click{Feature: l.Feature, WindowStart: l.WindowStart}}
 	if err := s.publishAccount(ctx, s.partitionOf(l.Customer), a); err != nil {
 		s.Log.Warn("click was not recorded", slog.Any("error", err))
 	}
@@ -155,7 +155,7 @@ func (s *Server) unsubscribe(w http.ResponseWriter, r *http.Request) error {
 		return s.badUnsubscribe(w, err)
 	}
 	why := "unsubscribed"
-	if err := s.publishAccount(r.Context(), s.partitionOf(l.Customer), &events.Account{Customer: l.Customer, Suppress: &why}); err != nil {
+	if err := s.publishAccount(r.Context(), s.partitionOf(l.Customer), &records.Account{Customer: l.Customer, Suppress: &why}); err != nil {
 		return err
 	}
 	return writeNote(w, http.StatusOK, note{Title: "You are unsubscribed", Text: "You will get no further mail about your usage limits."})

@@ -11,7 +11,8 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // Bounds of a list.
@@ -108,7 +109,7 @@ func (s *Server) listCustomers(w http.ResponseWriter, r *http.Request) error {
 type lister struct {
 	s *Server
 	filter
-	catalog plan.Catalog
+	catalog gate.Catalog
 	now     time.Time
 	found   []view
 	budget  int
@@ -176,7 +177,7 @@ func (l *lister) strangers(ctx context.Context) (done bool, err error) {
 }
 
 // stranger shows a customer once: at the first of its running windows.
-func (l *lister) stranger(ctx context.Context, w *events.Window) error {
+func (l *lister) stranger(ctx context.Context, w *records.Window) error {
 	if l.plan != "" && l.plan != l.catalog.Default().Name {
 		return nil
 	}
@@ -192,11 +193,11 @@ func (l *lister) stranger(ctx context.Context, w *events.Window) error {
 	if _, known, err := l.s.Store.Customer(ctx, w.Customer); err != nil || known {
 		return err
 	}
-	l.show(&events.Customer{ID: w.Customer}, all)
+	l.show(&records.Customer{ID: w.Customer}, all)
 	return nil
 }
 
-func (l *lister) consider(ctx context.Context, c *events.Customer) error {
+func (l *lister) consider(ctx context.Context, c *records.Customer) error {
 	p := l.catalog.Plan(c.Plan)
 	if l.plan != "" && p.Name != l.plan || l.idle > 0 && !p.Paid {
 		return nil
@@ -205,14 +206,14 @@ func (l *lister) consider(ctx context.Context, c *events.Customer) error {
 	if err != nil {
 		return err
 	}
-	if l.idle > 0 && slices.ContainsFunc(windows, func(w events.Window) bool { return l.now.Sub(w.LastAt) < l.idle }) {
+	if l.idle > 0 && slices.ContainsFunc(windows, func(w records.Window) bool { return l.now.Sub(w.LastAt) < l.idle }) {
 		return nil
 	}
 	l.show(c, windows)
 	return nil
 }
 
-func (l *lister) show(c *events.Customer, windows []events.Window) {
+func (l *lister) show(c *records.Customer, windows []records.Window) {
 	st := standing{Customer: *c}
 	for i := range l.catalog.Gates {
 		if d := l.s.Decisions.Check(c.ID, l.catalog.Gates[i].Feature); d.Reason != events.NoDecision {

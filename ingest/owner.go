@@ -11,9 +11,9 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
-	"github.com/tidegate-io/tidegate/internal/window"
 )
 
 // ownerTimeout is how long an owner's answer is waited for before the
@@ -28,8 +28,8 @@ const (
 
 // usageOf is an aggregator's answer.
 type usageOf struct {
-	Windows []events.Window `json:"windows"`
-	AsOf    time.Time       `json:"as_of"`
+	Windows []records.Window `json:"windows"`
+	AsOf    time.Time        `json:"as_of"`
 
 	exact bool // includes everything stored until the question
 }
@@ -37,7 +37,7 @@ type usageOf struct {
 // standing is an enforcer's answer.
 type standing struct {
 	Known     bool              `json:"known"` // by usage or by an account record
-	Customer  events.Customer   `json:"customer"`
+	Customer  records.Customer  `json:"customer"`
 	Decisions []events.Decision `json:"decisions"`
 }
 
@@ -118,26 +118,26 @@ func (s *Server) notAsked(err error) {
 
 // current picks the window of a feature that contains now; rolling gates have
 // only one.
-func current(windows []events.Window, feature string, now time.Time) (events.Window, bool) {
+func current(windows []records.Window, feature string, now time.Time) (records.Window, bool) {
 	for _, w := range windows {
 		if w.Feature == feature && isCurrent(&w, now) {
 			return w, true
 		}
 	}
-	return events.Window{}, false
+	return records.Window{}, false
 }
 
-func isCurrent(w *events.Window, now time.Time) bool {
+func isCurrent(w *records.Window, now time.Time) bool {
 	return w.Start.IsZero() || !now.Before(w.Start) && now.Before(w.End)
 }
 
 // span is when a window runs, as decisions tell it. A rolling one has no end,
 // and begins later all the time; its document is dated by when it was written.
-func span(g *plan.Gate, w *events.Window, now time.Time) (start, end *time.Time) {
+func span(g *gate.Gate, w *records.Window, now time.Time) (start, end *time.Time) {
 	switch {
 	case !w.Start.IsZero():
 		return pointer(w.Start), pointer(w.End)
-	case w.End.IsZero() || g.Window.Kind != window.Rolling: // none, or of a former configuration
+	case w.End.IsZero() || g.Window.Kind != gate.Rolling: // none, or of a former configuration
 		return nil, nil
 	}
 	return pointer(now.Add(-g.Window.Length()).Truncate(time.Millisecond)), nil

@@ -19,8 +19,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/gate"
 	"github.com/tidegate-io/tidegate/internal/link"
-	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // Decisions is the process's cache of decisions. Both methods are safe to call
@@ -37,25 +38,25 @@ type Decisions interface {
 // no owner, and the lists. All methods are safe to call concurrently.
 type Documents interface {
 	// Usage returns all windows of a customer.
-	Usage(ctx context.Context, customer string) ([]events.Window, error)
+	Usage(ctx context.Context, customer string) ([]records.Window, error)
 	// Customer returns a customer's document; false when there is none.
-	Customer(ctx context.Context, id string) (events.Customer, bool, error)
+	Customer(ctx context.Context, id string) (records.Customer, bool, error)
 	// Subscription returns a customer's subscription; false when there is none.
-	Subscription(ctx context.Context, customer string) (events.Subscription, bool, error)
+	Subscription(ctx context.Context, customer string) (records.Subscription, bool, error)
 }
 
 // Lists pages through documents in the order of their ids, beginning behind
 // the given one ("": from the first).
 type Lists interface {
-	Customers(ctx context.Context, afterID string, limit int) ([]events.Customer, error)
+	Customers(ctx context.Context, afterID string, limit int) ([]records.Customer, error)
 	// UsageAfter pages through running windows by Window.ID.
-	UsageAfter(ctx context.Context, afterID string, limit int) ([]events.Window, error)
+	UsageAfter(ctx context.Context, afterID string, limit int) ([]records.Window, error)
 }
 
 // History is what the funnel is counted from; from is inclusive, to is not.
 type History interface {
-	NotificationsBetween(ctx context.Context, from, to time.Time) ([]events.Notification, error)
-	Conversions(ctx context.Context, from, to time.Time) ([]events.Conversion, error)
+	NotificationsBetween(ctx context.Context, from, to time.Time) ([]records.Notification, error)
+	Conversions(ctx context.Context, from, to time.Time) ([]records.Conversion, error)
 }
 
 // Store is what ingest reads of the documents.
@@ -72,7 +73,7 @@ type Options struct {
 	Names      events.Names
 	Partitions int
 	Horizon    time.Duration // older usage is refused
-	Catalog    func() plan.Catalog
+	Catalog    func() gate.Catalog
 	Decisions  Decisions
 	Store      Store
 	Keys       Keys // none: everyone may do everything
@@ -95,7 +96,7 @@ type Options struct {
 	UpgradeURL func() string
 	// Funnel counts (internal/funnel.Answer); by is "", "plan", "feature" or
 	// "week". The result is sent as JSON. nil: not available.
-	Funnel func(from, to time.Time, by string, n []events.Notification, c []events.Conversion) any
+	Funnel func(from, to time.Time, by string, n []records.Notification, c []records.Conversion) any
 	// Ready are further checks of /readyz by name.
 	Ready map[string]func(context.Context) error
 	// Metrics is written by /metrics; nil makes one.

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/gate"
 )
 
 // waitForStream is how long a request waits until the stream has taken its
@@ -171,7 +171,7 @@ func noneGood(rejected []rejection, what string) error {
 
 // unmetered lists the types that no gate meters, once each: most often they
 // are typing errors.
-func unmetered(c *plan.Catalog, list []events.Event) []string {
+func unmetered(c *gate.Catalog, list []events.Event) []string {
 	var unknown []string
 	known := ""
 	for i := range list {
@@ -179,7 +179,7 @@ func unmetered(c *plan.Catalog, list []events.Event) []string {
 		if name == known || slices.Contains(unknown, name) {
 			continue
 		}
-		if slices.ContainsFunc(c.Gates, func(g plan.Gate) bool { return g.Meter.Event == name }) {
+		if slices.ContainsFunc(c.Gates, func(g gate.Gate) bool { return g.Meter.Event == name }) {
 			known = name
 			continue
 		}

@@ -10,21 +10,22 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // view is a customer as the API shows it.
 type view struct {
-	Customer       string                     `json:"customer"`
-	Email          string                     `json:"email"`
-	Plan           string                     `json:"plan"`
-	Anchor         *time.Time                 `json:"anchor"`
-	Locale         string                     `json:"locale,omitempty"`
-	StripeCustomer string                     `json:"stripe_customer,omitempty"`
-	Suppressed     string                     `json:"suppressed,omitempty"`
-	Overrides      map[string]events.Override `json:"overrides"`
-	Usage          []usageView                `json:"usage"`
-	Decisions      []events.Decision          `json:"decisions"`
+	Customer       string                   `json:"customer"`
+	Email          string                   `json:"email"`
+	Plan           string                   `json:"plan"`
+	Anchor         *time.Time               `json:"anchor"`
+	Locale         string                   `json:"locale,omitempty"`
+	StripeCustomer string                   `json:"stripe_customer,omitempty"`
+	Suppressed     string                   `json:"suppressed,omitempty"`
+	Overrides      map[string]gate.Override `json:"overrides"`
+	Usage          []usageView              `json:"usage"`
+	Decisions      []events.Decision        `json:"decisions"`
 }
 
 // usageView is a running window, dated as the decision about it is.
@@ -80,7 +81,7 @@ func (s *Server) about(ctx context.Context, id string) (usageOf, standing, error
 // compose joins what is known. The enforcer knows usage only as far as it
 // matters, so its decisions are told with what the aggregator counted; where
 // it has not had to decide, the decision follows from plan, override and usage.
-func (s *Server) compose(c *plan.Catalog, id string, st standing, u usageOf) view {
+func (s *Server) compose(c *gate.Catalog, id string, st standing, u usageOf) view {
 	now, planName := s.Now(), st.Customer.Plan
 	if planName == "" {
 		planName = c.Default().Name
@@ -91,7 +92,7 @@ func (s *Server) compose(c *plan.Catalog, id string, st standing, u usageOf) vie
 		Overrides: st.Customer.Overrides, Usage: []usageView{}, Decisions: st.Decisions,
 	}
 	if v.Overrides == nil {
-		v.Overrides = map[string]events.Override{}
+		v.Overrides = map[string]gate.Override{}
 	}
 	for i := range c.Gates {
 		g := &c.Gates[i]
@@ -116,16 +117,16 @@ func (s *Server) compose(c *plan.Catalog, id string, st standing, u usageOf) vie
 	return v
 }
 
-func decide(c *plan.Catalog, g *plan.Gate, id, planName string, overrides map[string]events.Override, w events.Window, asOf, now time.Time) events.Decision {
-	var o *events.Override
+func decide(c *gate.Catalog, g *gate.Gate, id, planName string, overrides map[string]gate.Override, w records.Window, asOf, now time.Time) events.Decision {
+	var o *gate.Override
 	if own, ok := overrides[g.Feature]; ok {
 		o = &own
 	}
-	usage := plan.Usage{Start: w.Start, End: w.End, Used: w.Used, UnblocksAt: w.End, AsOf: asOf}
+	usage := gate.Usage{Start: w.Start, End: w.End, Used: w.Used, UnblocksAt: w.End, AsOf: asOf}
 	if w.Start.IsZero() { // rolling, or none: when it falls below the limit is not known here
 		usage.End, usage.UnblocksAt = time.Time{}, time.Time{}
 	}
-	d := plan.Decide(c, g, id, planName, o, usage, now)
+	d := gate.Decide(c, g, id, planName, o, usage, now)
 	d.WindowStart, d.WindowEnd = span(g, &w, now)
 	return d
 }
@@ -159,7 +160,7 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	v := s.compose(c, customer, st, u)
-	windows := slices.DeleteFunc(slices.Clone(u.Windows), func(w events.Window) bool { return w.Feature != g.Feature })
+	windows := slices.DeleteFunc(slices.Clone(u.Windows), func(w records.Window) bool { return w.Feature != g.Feature })
 	answer := map[string]any{
 		"customer": customer, "feature": g.Feature,
 		"decision": dated(refine(g, s.Decisions.Check(customer, g.Feature), u, s.Now()), s.Now()), // what apps are told

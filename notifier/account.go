@@ -5,11 +5,11 @@ import (
 	"slices"
 	"time"
 
-	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
-func (p *Processor) account(m *stream.Message, a *events.Account) error {
+func (p *Processor) account(m *stream.Message, a *records.Account) error {
 	if a.Customer == "" { // a switch of a gate
 		return nil
 	}
@@ -48,7 +48,7 @@ func (p *Processor) account(m *stream.Message, a *events.Account) error {
 }
 
 // learn takes over what is only remembered.
-func (p *Processor) learn(a *events.Account) {
+func (p *Processor) learn(a *records.Account) {
 	if a.Email != nil {
 		c := p.change(a.Customer)
 		if a.EmailSource == "" {
@@ -81,7 +81,7 @@ func (p *Processor) suppress(customer, why string) error {
 }
 
 func (p *Processor) cancelAll(customer, why string) error {
-	return p.updateAll(customer, func(n *events.Notification) bool {
+	return p.updateAll(customer, func(n *records.Notification) bool {
 		if !open(n) {
 			return false
 		}
@@ -95,7 +95,7 @@ func (p *Processor) cancelAll(customer, why string) error {
 func (p *Processor) erase(customer string) error {
 	c := p.change(customer)
 	c.Email, c.StripeEmail, c.Locale, c.Waiting = "", "", "", nil
-	return p.updateAll(customer, func(n *events.Notification) bool {
+	return p.updateAll(customer, func(n *records.Notification) bool {
 		if open(n) {
 			cancel(n, "the customer was erased")
 		} else if n.To == "" && n.Subject == "" && n.Body == nil {
@@ -114,11 +114,11 @@ func (p *Processor) sendWaiting(customer string) error {
 		return nil
 	}
 	for _, key := range waiting {
-		if err := p.update(key, func(n *events.Notification) bool {
-			if n.State != events.MailWaiting {
+		if err := p.update(key, func(n *records.Notification) bool {
+			if n.State != records.MailWaiting {
 				return false
 			}
-			n.State, n.Error, n.NextAt = events.MailPending, "", nil
+			n.State, n.Error, n.NextAt = records.MailPending, "", nil
 			return true
 		}); err != nil {
 			return err
@@ -148,23 +148,23 @@ func (p *Processor) forgetWaiting(customer, key string) {
 
 // standing orders what a provider reports of a mail, so that reports in any
 // order end in the same state.
-var standing = map[events.MailState]int{
-	events.MailSent: 1, events.MailFailed: 2, events.MailSuppressed: 3,
-	events.MailDelivered: 4, events.MailBounced: 5, events.MailComplained: 6,
+var standing = map[records.MailState]int{
+	records.MailSent: 1, records.MailFailed: 2, records.MailSuppressed: 3,
+	records.MailDelivered: 4, records.MailBounced: 5, records.MailComplained: 6,
 }
 
 // report notes what became of a mail. Any report proves that the provider took
 // it, whatever we know of that.
-func (p *Processor) report(customer string, r *events.MailReport) error {
-	if err := p.update(r.Key, func(n *events.Notification) bool { return reported(n, r) }); err != nil {
+func (p *Processor) report(customer string, r *records.MailReport) error {
+	if err := p.update(r.Key, func(n *records.Notification) bool { return reported(n, r) }); err != nil {
 		return err
 	}
 	return p.attributeAgain(customer)
 }
 
 // reported writes a report into the document, and says whether it changed it.
-func reported(n *events.Notification, r *events.MailReport) bool {
-	if n.State == events.MailNone {
+func reported(n *records.Notification, r *records.MailReport) bool {
+	if n.State == records.MailNone {
 		return false // another installation's that shares the account
 	}
 	at, changed, taken := r.At.UTC(), false, n.SentAt != nil
@@ -174,10 +174,10 @@ func reported(n *events.Notification, r *events.MailReport) bool {
 		}
 	}
 	first(&n.SentAt)
-	if r.Event == events.MailEventDelivered || r.Event == events.MailEventComplained {
+	if r.Event == records.MailEventDelivered || r.Event == records.MailEventComplained {
 		first(&n.DeliveredAt)
 	}
-	if state := events.MailState(r.Event); !taken || standing[state] > standing[n.State] {
+	if state := records.MailState(r.Event); !taken || standing[state] > standing[n.State] {
 		n.State, n.Error, n.NextAt = state, r.Detail, nil
 		return true
 	}
@@ -186,9 +186,9 @@ func reported(n *events.Notification, r *events.MailReport) bool {
 
 // click notes the first visit to a mail's link: it counts for the newest mail
 // about the window, or, when the link was seen elsewhere, for the limit.
-func (p *Processor) click(customer string, c *events.Click, at time.Time) error {
-	key, sent := Key(events.LimitKindReached, 100, customer, c.Feature, c.WindowStart), time.Time{}
-	find := func(n *events.Notification) bool {
+func (p *Processor) click(customer string, c *records.Click, at time.Time) error {
+	key, sent := Key(records.LimitKindReached, 100, customer, c.Feature, c.WindowStart), time.Time{}
+	find := func(n *records.Notification) bool {
 		if n.Feature == c.Feature && n.WindowStart.Equal(c.WindowStart) && n.FirstTryAt != nil &&
 			n.FirstTryAt.After(sent) && !n.FirstTryAt.After(at.Add(time.Second)) {
 			key, sent = n.Key, *n.FirstTryAt
@@ -198,7 +198,7 @@ func (p *Processor) click(customer string, c *events.Click, at time.Time) error 
 	if err := p.updateAll(customer, find); err != nil {
 		return err
 	}
-	if err := p.update(key, func(n *events.Notification) bool {
+	if err := p.update(key, func(n *records.Notification) bool {
 		if n.ClickedAt != nil {
 			return false
 		}

@@ -12,7 +12,8 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
@@ -60,13 +61,13 @@ type bench struct {
 	now time.Time
 }
 
-func catalog() plan.Catalog {
-	limits := func(free int64) map[string]plan.Limit {
-		return map[string]plan.Limit{"free": {Value: events.Count(free)}, "pro": {Unlimited: true}}
+func catalog() gate.Catalog {
+	limits := func(free int64) map[string]gate.Limit {
+		return map[string]gate.Limit{"free": {Value: events.Count(free)}, "pro": {Unlimited: true}}
 	}
-	return plan.Catalog{
-		Plans: []plan.Plan{{Name: "free", Default: true}, {Name: "pro", Paid: true}},
-		Gates: []plan.Gate{
+	return gate.Catalog{
+		Plans: []gate.Plan{{Name: "free", Default: true}, {Name: "pro", Paid: true}},
+		Gates: []gate.Gate{
 			{Feature: "api", Limits: limits(100), Template: DefaultTemplate, Message: "The free calls are used up.", UpgradeURL: "https://acme.example/pricing"},
 			{Feature: "exports", Limits: limits(5), Template: DefaultTemplate},
 			{Feature: "warned", Limits: limits(100), Template: DefaultTemplate, WarnAt: []int{80}, Warnings: true},
@@ -169,7 +170,7 @@ func (b *bench) handle(input int, v any) *stream.Message {
 	return m
 }
 
-func (b *bench) account(a events.Account) *stream.Message {
+func (b *bench) account(a records.Account) *stream.Message {
 	b.t.Helper()
 	if a.Customer == "" {
 		a.Customer = "acme"
@@ -177,12 +178,12 @@ func (b *bench) account(a events.Account) *stream.Message {
 	return b.handle(inputAccount, a)
 }
 
-func (b *bench) address() { b.t.Helper(); b.account(events.Account{Email: ptr("ada@acme.example")}) }
+func (b *bench) address() { b.t.Helper(); b.account(records.Account{Email: ptr("ada@acme.example")}) }
 
 // reached is what the enforcer says when acme has used all of feature.
-func (b *bench) reached(feature string) events.Limit {
+func (b *bench) reached(feature string) records.Limit {
 	now := b.clock()
-	return events.Limit{Kind: events.LimitKindReached, Customer: "acme", Feature: feature, Plan: "free", Limit: events.Count(100),
+	return records.Limit{Kind: records.LimitKindReached, Customer: "acme", Feature: feature, Plan: "free", Limit: events.Count(100),
 		Used: events.Count(100), Percent: 100, WindowStart: noon.AddDate(0, 0, -1), WindowEnd: noon.AddDate(0, 0, 29), At: now}
 }
 
@@ -207,14 +208,14 @@ func (b *bench) reach(feature string) string {
 	return Key(l.Kind, l.Percent, l.Customer, l.Feature, l.WindowStart)
 }
 
-func (b *bench) notification(key string) events.Notification {
+func (b *bench) notification(key string) records.Notification {
 	b.store.mu.Lock()
 	defer b.store.mu.Unlock()
 	return b.store.notifications[key]
 }
 
 // until waits for a document to become what f wants.
-func (b *bench) until(key, what string, f func(n *events.Notification) bool) events.Notification {
+func (b *bench) until(key, what string, f func(n *records.Notification) bool) records.Notification {
 	b.t.Helper()
 	late := time.NewTimer(10 * time.Second)
 	defer late.Stop()
@@ -234,9 +235,9 @@ func (b *bench) until(key, what string, f func(n *events.Notification) bool) eve
 	}
 }
 
-func (b *bench) untilState(key string, state events.MailState) events.Notification {
+func (b *bench) untilState(key string, state records.MailState) records.Notification {
 	b.t.Helper()
-	return b.until(key, string(state), func(n *events.Notification) bool { return n.State == state })
+	return b.until(key, string(state), func(n *records.Notification) bool { return n.State == state })
 }
 
 // quiet lets the sending goroutine look at everything that is due.

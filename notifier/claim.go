@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // claim is a try of a mail.
@@ -25,13 +25,13 @@ func (p *Processor) claim(ctx context.Context, key string, s *situation) (c clai
 	var stop error
 	var customer string
 	waits := true
-	err = p.change1(ctx, key, func(n *events.Notification) bool {
+	err = p.change1(ctx, key, func(n *records.Notification) bool {
 		if !due(n, now) {
 			return false
 		}
 		v := p.verdict(n, s, now)
 		p.apply(n, &v, now)
-		waits, customer = n.State == events.MailWaiting, n.Customer
+		waits, customer = n.State == records.MailWaiting, n.Customer
 		if v.do != actSend {
 			return true
 		}
@@ -65,7 +65,7 @@ func (p *Processor) claim(ctx context.Context, key string, s *situation) (c clai
 // brokenWait is when a mail that could not be rendered is tried again.
 const brokenWait = 10 * time.Minute
 
-func (p *Processor) verdict(n *events.Notification, s *situation, now time.Time) verdict {
+func (p *Processor) verdict(n *records.Notification, s *situation, now time.Time) verdict {
 	catalog := p.Catalog()
 	s.n, s.now, s.catalog, s.customer = n, now, &catalog, p.known(n.Customer)
 	s.template = p.template(&catalog, n.Kind, n.Feature)
@@ -87,7 +87,7 @@ func (p *Processor) verdict(n *events.Notification, s *situation, now time.Time)
 }
 
 // apply writes a verdict into the document.
-func (p *Processor) apply(n *events.Notification, v *verdict, now time.Time) {
+func (p *Processor) apply(n *records.Notification, v *verdict, now time.Time) {
 	var at *time.Time
 	if !v.at.IsZero() {
 		utc := v.at.UTC()
@@ -95,25 +95,25 @@ func (p *Processor) apply(n *events.Notification, v *verdict, now time.Time) {
 	}
 	switch v.do {
 	case actSend:
-		n.State = events.MailPending
+		n.State = records.MailPending
 	case actLater:
-		n.State, n.NextAt = events.MailPending, at
+		n.State, n.NextAt = records.MailPending, at
 	case actBehind:
 		n.NextAt = at
 		time.AfterFunc(v.at.Sub(now), p.wake) // sooner than the next poll
 	case actWait:
-		n.State, n.NextAt = events.MailWaiting, at
+		n.State, n.NextAt = records.MailWaiting, at
 	case actCancel:
 		cancel(n, v.why)
 	case actFail:
-		end(n, events.MailFailed, v.why)
+		end(n, records.MailFailed, v.why)
 		p.log.Warn("mail_failed", "key", n.Key, "error", v.why)
 	}
 }
 
 // write renders the mail into the document. One that can't be rendered is put
 // off: the operator can correct the template.
-func (p *Processor) write(n *events.Notification, s *situation, now time.Time) error {
+func (p *Processor) write(n *records.Notification, s *situation, now time.Time) error {
 	g, _ := s.catalog.Gate(n.Feature)
 	msg, err := p.live.Load().render.message(s.template, g, n, s.decision, s.customer.Locale, s.address, now)
 	var body []byte
@@ -150,7 +150,7 @@ func (p *Processor) settleOnce(ctx context.Context, c *claim, id string, sent er
 	defer p.mu.Unlock()
 	now := p.Now().UTC()
 	var pay string
-	err := p.change1(ctx, c.Key, func(n *events.Notification) bool {
+	err := p.change1(ctx, c.Key, func(n *records.Notification) bool {
 		if sent == nil {
 			if n.SentAt != nil { // the provider's report was faster
 				had := n.ProviderID
@@ -158,16 +158,16 @@ func (p *Processor) settleOnce(ctx context.Context, c *claim, id string, sent er
 				return had == ""
 			}
 			// Also when it was cancelled while it went out.
-			n.State, n.SentAt, n.ProviderID, n.Error, n.NextAt = events.MailSent, &now, id, "", nil
+			n.State, n.SentAt, n.ProviderID, n.Error, n.NextAt = records.MailSent, &now, id, "", nil
 			pay = n.Customer
 			return true
 		}
 		e := asSendError(sent)
 		switch {
-		case n.State == events.MailPending:
+		case n.State == records.MailPending:
 			p.refused(n, c, e, now)
-		case n.State == events.MailUncertain && c.first && e.certain():
-			n.State, n.FirstTryAt = events.MailCancelled, nil // now it is known
+		case n.State == records.MailUncertain && c.first && e.certain():
+			n.State, n.FirstTryAt = records.MailCancelled, nil // now it is known
 		default:
 			return false
 		}
@@ -180,7 +180,7 @@ func (p *Processor) settleOnce(ctx context.Context, c *claim, id string, sent er
 }
 
 // refused writes into the document that the provider did not take it.
-func (p *Processor) refused(n *events.Notification, c *claim, e *SendError, now time.Time) {
+func (p *Processor) refused(n *records.Notification, c *claim, e *SendError, now time.Time) {
 	n.Error = e.Error()
 	next := now.Add(max(retryAfter(n.Attempts), e.After))
 	if c.first && e.certain() {
@@ -188,7 +188,7 @@ func (p *Processor) refused(n *events.Notification, c *claim, e *SendError, now 
 	}
 	switch e.Class {
 	case Permanent:
-		end(n, events.MailFailed, n.Error)
+		end(n, records.MailFailed, n.Error)
 		p.log.Error("mail_refused", "key", n.Key, "status", e.Status, "name", e.Name)
 		return
 	case Park:
@@ -205,7 +205,7 @@ func (p *Processor) refused(n *events.Notification, c *claim, e *SendError, now 
 	}
 	n.NextAt = &next
 	if e.Class == Retry && n.FirstTryAt != nil && !next.Before(n.FirstTryAt.Add(keyLife)) {
-		end(n, events.MailFailed, "given up after 24 h: "+n.Error)
+		end(n, records.MailFailed, "given up after 24 h: "+n.Error)
 	}
 }
 

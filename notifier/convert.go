@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 const (
@@ -21,8 +21,8 @@ const (
 // limit that the customer reached last before it, not longer ago than within,
 // and with the mails about that window: the last one sent, the last click. It
 // depends on its arguments alone, and not on their order.
-func attribute(customer string, pay *events.Payment, notifications []events.Notification, within time.Duration) events.Conversion {
-	c := events.Conversion{
+func attribute(customer string, pay *records.Payment, notifications []records.Notification, within time.Duration) records.Conversion {
+	c := records.Conversion{
 		Key: pay.Key, Kind: pay.Kind, Customer: customer, FromPlan: pay.FromPlan, ToPlan: pay.ToPlan, StripeEvent: pay.Event,
 		Amount: pay.Amount, Currency: pay.Currency, ConvertedAt: pay.At.UTC(),
 	}
@@ -30,10 +30,10 @@ func attribute(customer string, pay *events.Payment, notifications []events.Noti
 		return c
 	}
 	before := func(t *time.Time) bool { return t != nil && t.Before(pay.At.Add(clockGrain)) }
-	var last *events.Notification
+	var last *records.Notification
 	for i := range notifications {
 		n := &notifications[i]
-		if n.Customer != customer || n.Kind != events.LimitKindReached || !before(&n.ReachedAt) ||
+		if n.Customer != customer || n.Kind != records.LimitKindReached || !before(&n.ReachedAt) ||
 			n.ReachedAt.Before(pay.At.Add(-within)) {
 			continue
 		}
@@ -65,39 +65,39 @@ func attribute(customer string, pay *events.Payment, notifications []events.Noti
 }
 
 // gains says whether a move may have been led to by a limit.
-func gains(k events.MoveKind) bool {
+func gains(k records.MoveKind) bool {
 	switch k {
-	case events.MoveConversion, events.MoveReactivation, events.MoveTrial, events.MoveUpgrade:
+	case records.MoveConversion, records.MoveReactivation, records.MoveTrial, records.MoveUpgrade:
 		return true
 	}
 	return false
 }
 
 // moved are the moves that a record tells, all in the form of payments.
-func moved(a *events.Account) (all []events.Payment) {
+func moved(a *records.Account) (all []records.Payment) {
 	if a.Payment != nil {
 		all = append(all, *a.Payment)
 	}
 	if m := a.Move; m != nil {
-		all = append(all, events.Payment{Key: m.Key, Kind: m.Kind, Event: m.Event, FromPlan: m.FromPlan, ToPlan: m.ToPlan, At: m.At, Void: m.Void})
+		all = append(all, records.Payment{Key: m.Key, Kind: m.Kind, Event: m.Event, FromPlan: m.FromPlan, ToPlan: m.ToPlan, At: m.At, Void: m.Void})
 	}
 	if r := a.Refund; r != nil {
-		kind := events.MoveRefund
+		kind := records.MoveRefund
 		if r.Dispute {
-			kind = events.MoveDispute
+			kind = records.MoveDispute
 		}
 		// The key of a charge says nothing of whose it is, and that may change.
-		all = append(all, events.Payment{Key: a.Customer + "/" + r.Key, Kind: kind, Event: r.Event, Amount: r.Amount, Currency: r.Currency, At: r.At, Void: r.Void})
+		all = append(all, records.Payment{Key: a.Customer + "/" + r.Key, Kind: kind, Event: r.Event, Amount: r.Amount, Currency: r.Currency, At: r.At, Void: r.Void})
 	}
 	return all
 }
 
 // payment stores the record of a move, or takes back one that turned out to be
 // none.
-func (p *Processor) payment(customer string, pay *events.Payment, now time.Time) error {
+func (p *Processor) payment(customer string, pay *records.Payment, now time.Time) error {
 	c := p.change(customer)
-	pay.Kind = cmp.Or(pay.Kind, events.MoveConversion)
-	c.Payments = slices.DeleteFunc(slices.Clone(c.Payments), func(old events.Payment) bool {
+	pay.Kind = cmp.Or(pay.Kind, records.MoveConversion)
+	c.Payments = slices.DeleteFunc(slices.Clone(c.Payments), func(old records.Payment) bool {
 		return old.Key == pay.Key || now.Sub(old.At) > rememberPayments
 	})
 	if pay.Void {
@@ -109,7 +109,7 @@ func (p *Processor) payment(customer string, pay *events.Payment, now time.Time)
 	return p.convert(customer, pay)
 }
 
-func (p *Processor) convert(customer string, pay *events.Payment) error {
+func (p *Processor) convert(customer string, pay *records.Payment) error {
 	return p.try("write conversion", func(ctx context.Context) error {
 		all, err := p.Store.NotificationsOf(ctx, customer)
 		if err != nil {

@@ -9,7 +9,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // steps runs a notifier without its goroutine, one round of sending at a time,
@@ -96,11 +96,11 @@ func (s *steps) check(t *rapid.T, key string) {
 	}
 	arrived := len(s.resend.inbox) == 1
 	switch n.State {
-	case events.MailSent:
+	case records.MailSent:
 		if !arrived {
 			t.Fatal("sent, and not in the inbox")
 		}
-	case events.MailCancelled, events.MailFailed:
+	case records.MailCancelled, records.MailFailed:
 		if arrived {
 			t.Fatalf("in the inbox, and %s: %s", n.State, n.Error)
 		}
@@ -202,7 +202,7 @@ func TestRequestStillUnderWay(t *testing.T) {
 	<-over
 	s.die()
 	s.round(2 * time.Minute)
-	if n := s.notification(key); n.State != events.MailPending || n.Attempts != 2 || n.FirstTryAt == nil {
+	if n := s.notification(key); n.State != records.MailPending || n.Attempts != 2 || n.FirstTryAt == nil {
 		n.Body = nil
 		t.Errorf("document %+v", n)
 	}
@@ -210,7 +210,7 @@ func TestRequestStillUnderWay(t *testing.T) {
 	close(resume)
 	<-s.resend.got
 	s.round(10 * time.Minute)
-	if n := s.notification(key); n.State != events.MailSent || n.ProviderID != "re_1" {
+	if n := s.notification(key); n.State != records.MailSent || n.ProviderID != "re_1" {
 		n.Body = nil
 		t.Errorf("document %+v", n)
 	}
@@ -232,13 +232,13 @@ func TestNobodyIsThere(t *testing.T) {
 	s.address()
 	key := s.reach("api")
 	s.round(0)
-	if n := s.notification(key); n.State != events.MailPending || n.Attempts != 1 || n.FirstTryAt != nil || n.Error == "" {
+	if n := s.notification(key); n.State != records.MailPending || n.Attempts != 1 || n.FirstTryAt != nil || n.Error == "" {
 		n.Body = nil
 		t.Errorf("document %+v", n)
 	}
 	s.allow("api")
 	s.round(time.Hour)
-	if n := s.notification(key); n.State != events.MailCancelled {
+	if n := s.notification(key); n.State != records.MailCancelled {
 		t.Errorf("%s: %s", n.State, n.Error)
 	}
 }
@@ -259,7 +259,7 @@ func TestRateLimitHoldsForAllMail(t *testing.T) {
 	s.resend.always(0, "")
 	s.round(time.Second)
 	for _, key := range []string{first, second} {
-		if n := s.notification(key); n.State != events.MailSent {
+		if n := s.notification(key); n.State != records.MailSent {
 			t.Errorf("%s: %s", n.State, n.Error)
 		}
 	}

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 const (
@@ -51,7 +51,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 
 // update changes a document, if it is there and f says that it changed it. The
 // caller holds the lock.
-func (p *Processor) update(key string, f func(n *events.Notification) bool) error {
+func (p *Processor) update(key string, f func(n *records.Notification) bool) error {
 	return p.try("update notification", func(ctx context.Context) error {
 		n, ok, err := p.Store.Notification(ctx, key)
 		if err != nil || !ok || !f(&n) {
@@ -62,7 +62,7 @@ func (p *Processor) update(key string, f func(n *events.Notification) bool) erro
 }
 
 // updateAll is update for all of a customer's documents.
-func (p *Processor) updateAll(customer string, f func(n *events.Notification) bool) error {
+func (p *Processor) updateAll(customer string, f func(n *records.Notification) bool) error {
 	return p.try("update notifications", func(ctx context.Context) error {
 		all, err := p.Store.NotificationsOf(ctx, customer)
 		if err != nil {
@@ -81,33 +81,33 @@ func (p *Processor) updateAll(customer string, f func(n *events.Notification) bo
 }
 
 // open says whether the mail may still go out.
-func open(n *events.Notification) bool {
+func open(n *records.Notification) bool {
 	switch n.State {
-	case events.MailWaiting, events.MailPending, events.MailParked:
+	case records.MailWaiting, records.MailPending, records.MailParked:
 		return true
 	}
 	return false
 }
 
 // due says whether the sending goroutine has something to do for the mail.
-func due(n *events.Notification, now time.Time) bool {
+func due(n *records.Notification, now time.Time) bool {
 	switch n.State {
-	case events.MailPending:
+	case records.MailPending:
 		return n.NextAt == nil || !n.NextAt.After(now)
-	case events.MailWaiting:
+	case records.MailWaiting:
 		return n.NextAt != nil && !n.NextAt.After(now)
 	}
 	return false
 }
 
-func cancel(n *events.Notification, why string) { end(n, events.MailCancelled, why) }
+func cancel(n *records.Notification, why string) { end(n, records.MailCancelled, why) }
 
 // end lets no further try be made. When an earlier one may have gone out, it is
 // neither true that the mail was cancelled nor that it failed: only the
 // provider's report can settle it.
-func end(n *events.Notification, state events.MailState, why string) {
+func end(n *records.Notification, state records.MailState, why string) {
 	if n.FirstTryAt != nil {
-		state = events.MailUncertain
+		state = records.MailUncertain
 	}
 	n.State, n.Error, n.NextAt = state, why, nil
 }

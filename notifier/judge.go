@@ -4,7 +4,8 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 const (
@@ -44,9 +45,9 @@ type verdict struct {
 
 // situation is all that a verdict depends on.
 type situation struct {
-	n        *events.Notification
+	n        *records.Notification
 	customer *customer
-	catalog  *plan.Catalog
+	catalog  *gate.Catalog
 	template string // "": there is none any more
 	address  string
 	lookup   bool             // there is a place where an address may appear
@@ -130,7 +131,7 @@ func unwanted(s *situation) string {
 		return "the customer is not blocked"
 	}
 	blocked := !d.Allowed && (d.UnblocksAt == nil || s.now.Before(*d.UnblocksAt))
-	if s.n.Kind != events.LimitKindThreshold {
+	if s.n.Kind != records.LimitKindThreshold {
 		if !blocked {
 			return "the customer is no longer blocked"
 		}

@@ -8,14 +8,15 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // blockedNow is a mail that is to be sent.
 func blockedNow() *situation {
 	c := catalog()
 	return &situation{
-		n: &events.Notification{Customer: "acme", Feature: "api", Kind: events.LimitKindReached, Percent: 100, Plan: "free", Limit: events.Count(100),
+		n: &records.Notification{Customer: "acme", Feature: "api", Kind: records.LimitKindReached, Percent: 100, Plan: "free", Limit: events.Count(100),
 			WindowStart: noon.AddDate(0, 0, -1), WindowEnd: noon.AddDate(0, 0, 29), ReachedAt: noon},
 		customer: &customer{Email: "ada@acme.example"}, catalog: &c, template: DefaultTemplate, address: "ada@acme.example",
 		decision: &events.Decision{Limit: events.Some(events.Count(100)), Used: events.Some(events.Count(100)), AsOf: noon, DecidedAt: noon},
@@ -25,7 +26,7 @@ func blockedNow() *situation {
 
 func warned() *situation {
 	s := blockedNow()
-	s.n.Kind, s.n.Percent = events.LimitKindThreshold, 80
+	s.n.Kind, s.n.Percent = records.LimitKindThreshold, 80
 	s.decision.Allowed, s.decision.Used = true, events.Some(events.Count(85))
 	return s
 }
@@ -133,10 +134,10 @@ func TestJudgeNeverSendsWrongly(t *testing.T) {
 
 func TestUpgradedToAHigherLimit(t *testing.T) {
 	s := blockedNow()
-	s.catalog.Plans = append(s.catalog.Plans, plan.Plan{Name: "mini", Paid: true}, plan.Plan{Name: "less", Paid: true}, plan.Plan{Name: "none", Paid: true})
-	s.catalog.Gates[0].Limits["mini"] = plan.Limit{Value: events.Count(101)}
-	s.catalog.Gates[0].Limits["less"] = plan.Limit{Value: events.Count(100)}
-	s.catalog.Gates[0].Limits["none"] = plan.Limit{None: true}
+	s.catalog.Plans = append(s.catalog.Plans, gate.Plan{Name: "mini", Paid: true}, gate.Plan{Name: "less", Paid: true}, gate.Plan{Name: "none", Paid: true})
+	s.catalog.Gates[0].Limits["mini"] = gate.Limit{Value: events.Count(101)}
+	s.catalog.Gates[0].Limits["less"] = gate.Limit{Value: events.Count(100)}
+	s.catalog.Gates[0].Limits["none"] = gate.Limit{None: true}
 	for name, want := range map[string]bool{"mini": true, "less": false, "none": false, "free": false, "": false} {
 		if s.customer.Plan = name; upgraded(s) != want {
 			t.Errorf("%q: %v", name, !want)

@@ -10,32 +10,33 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
 // Key is the key of the notification of a crossing. The limit itself is no part
 // of it: in one window a threshold is mailed once, however often the limit moves.
-func Key(kind events.LimitKind, percent int, customer, feature string, windowStart time.Time) string {
+func Key(kind records.LimitKind, percent int, customer, feature string, windowStart time.Time) string {
 	h := sha256.New()
 	for _, s := range [...]string{customer, feature, windowStart.UTC().Format(time.RFC3339Nano)} {
 		fmt.Fprintf(h, "%d:%s,", len(s), s)
 	}
 	prefix := "limit-reached/"
-	if kind == events.LimitKindThreshold {
+	if kind == records.LimitKindThreshold {
 		prefix = "threshold-" + strconv.Itoa(percent) + "/"
 	}
 	return prefix + hex.EncodeToString(h.Sum(nil))
 }
 
-func (p *Processor) limit(m *stream.Message, l *events.Limit) error {
+func (p *Processor) limit(m *stream.Message, l *records.Limit) error {
 	switch {
 	case l.Customer == "" || l.Feature == "":
 		p.reject(m, events.StreamLimits, "the record names no customer or feature")
 		return nil
-	case l.Kind == events.LimitKindReached, l.Kind == events.LimitKindThreshold:
+	case l.Kind == records.LimitKindReached, l.Kind == records.LimitKindThreshold:
 		return p.crossed(l)
-	case l.Kind == events.LimitKindUnblocked:
+	case l.Kind == records.LimitKindUnblocked:
 		return p.unblocked(l)
 	}
 	p.reject(m, events.StreamLimits, fmt.Sprintf("kind %q is not known", l.Kind))
@@ -43,7 +44,7 @@ func (p *Processor) limit(m *stream.Message, l *events.Limit) error {
 }
 
 // template is that of the mail about a crossing; "" means none is sent.
-func (p *Processor) template(c *plan.Catalog, kind events.LimitKind, feature string) string {
+func (p *Processor) template(c *gate.Catalog, kind records.LimitKind, feature string) string {
 	g, ok := c.Gate(feature)
 	if !ok {
 		return ""
@@ -51,22 +52,22 @@ func (p *Processor) template(c *plan.Catalog, kind events.LimitKind, feature str
 	return p.live.Load().render.templates.of(g, kind)
 }
 
-func (p *Processor) crossed(l *events.Limit) error {
+func (p *Processor) crossed(l *records.Limit) error {
 	catalog := p.Catalog()
 	template := p.template(&catalog, l.Kind, l.Feature)
-	if l.Kind == events.LimitKindThreshold && template == "" {
+	if l.Kind == records.LimitKindThreshold && template == "" {
 		return nil
 	}
-	if l.Kind == events.LimitKindReached {
+	if l.Kind == records.LimitKindReached {
 		l.Percent = 100
 	}
-	n := events.Notification{
+	n := records.Notification{
 		Key:      Key(l.Kind, l.Percent, l.Customer, l.Feature, l.WindowStart),
 		Customer: l.Customer, Feature: l.Feature, Kind: l.Kind, Percent: l.Percent, Plan: l.Plan, Limit: l.Limit,
 		WindowStart: l.WindowStart.UTC(), WindowEnd: l.WindowEnd.UTC(), ReachedAt: l.At.UTC(),
 	}
 	n.State, n.Error = p.begin(l, template)
-	if n.State == events.MailWaiting && p.live.Load().lookup(l.Feature) != nil {
+	if n.State == records.MailWaiting && p.live.Load().lookup(l.Feature) != nil {
 		n.NextAt = &n.ReachedAt // looked up at once
 	}
 	if open(&n) {
@@ -90,29 +91,29 @@ func (p *Processor) crossed(l *events.Limit) error {
 }
 
 // begin is the state that a notification begins in, and why.
-func (p *Processor) begin(l *events.Limit, template string) (events.MailState, string) {
+func (p *Processor) begin(l *records.Limit, template string) (records.MailState, string) {
 	c := p.known(l.Customer)
 	switch {
 	case l.Silent:
-		return events.MailNone, "caused by an import or a new configuration"
+		return records.MailNone, "caused by an import or a new configuration"
 	case l.Shadow:
-		return events.MailNone, "the gate only shadows"
+		return records.MailNone, "the gate only shadows"
 	case template == "":
-		return events.MailNone, "the gate has no mail"
+		return records.MailNone, "the gate has no mail"
 	case c.Suppressed != "":
-		return events.MailCancelled, suppressed(c.Suppressed)
+		return records.MailCancelled, suppressed(c.Suppressed)
 	case c.address() == "":
-		return events.MailWaiting, ""
+		return records.MailWaiting, ""
 	}
-	return events.MailPending, ""
+	return records.MailPending, ""
 }
 
 func suppressed(why string) string { return "suppressed: " + why }
 
 // unblocked cancels the mails about the window, and any that are left of
 // earlier ones. A crossing that came later stays: this record may be a repeat.
-func (p *Processor) unblocked(l *events.Limit) error {
-	return p.updateAll(l.Customer, func(n *events.Notification) bool {
+func (p *Processor) unblocked(l *records.Limit) error {
+	return p.updateAll(l.Customer, func(n *records.Notification) bool {
 		if n.Feature != l.Feature || !open(n) || n.ReachedAt.After(l.At) ||
 			!l.WindowStart.IsZero() && n.WindowStart.After(l.WindowStart) {
 			return false

@@ -11,21 +11,21 @@ import (
 	"sync"
 	"time"
 
-	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // memory is the smallest Store. fail, if set, is asked before every call.
 type memory struct {
 	mu            sync.Mutex
-	notifications map[string]events.Notification
-	conversions   map[string]events.Conversion
+	notifications map[string]records.Notification
+	conversions   map[string]records.Conversion
 	fail          func(call string) error
 	lose          func(call string) bool // the call works, and its answer is lost
 	changed       chan struct{}          // closed at every write and failed call
 }
 
 func newMemory() *memory {
-	return &memory{notifications: map[string]events.Notification{}, conversions: map[string]events.Conversion{}, changed: make(chan struct{})}
+	return &memory{notifications: map[string]records.Notification{}, conversions: map[string]records.Conversion{}, changed: make(chan struct{})}
 }
 
 var errAway = errors.New("store is away")
@@ -55,7 +55,7 @@ func (s *memory) breakWith(f func(call string) error) {
 	s.fail = f
 }
 
-func (s *memory) InsertNotification(ctx context.Context, n events.Notification) (bool, error) {
+func (s *memory) InsertNotification(ctx context.Context, n records.Notification) (bool, error) {
 	end, err := s.begin(ctx, "insert")
 	if err != nil {
 		return false, err
@@ -68,7 +68,7 @@ func (s *memory) InsertNotification(ctx context.Context, n events.Notification) 
 	return true, nil
 }
 
-func (s *memory) UpdateNotification(ctx context.Context, n events.Notification) error {
+func (s *memory) UpdateNotification(ctx context.Context, n records.Notification) error {
 	end, err := s.begin(ctx, "update "+string(n.State))
 	if err != nil {
 		return err
@@ -84,42 +84,42 @@ func (s *memory) UpdateNotification(ctx context.Context, n events.Notification) 
 	return nil
 }
 
-func (s *memory) Notification(ctx context.Context, key string) (events.Notification, bool, error) {
+func (s *memory) Notification(ctx context.Context, key string) (records.Notification, bool, error) {
 	end, err := s.begin(ctx, "get")
 	if err != nil {
-		return events.Notification{}, false, err
+		return records.Notification{}, false, err
 	}
 	defer end()
 	n, ok := s.notifications[key]
 	return n, ok, nil
 }
 
-func (s *memory) where(ctx context.Context, keep func(n *events.Notification) bool) ([]events.Notification, error) {
+func (s *memory) where(ctx context.Context, keep func(n *records.Notification) bool) ([]records.Notification, error) {
 	end, err := s.begin(ctx, "find")
 	if err != nil {
 		return nil, err
 	}
 	defer end()
 	all := slices.Collect(maps.Values(s.notifications))
-	all = slices.DeleteFunc(all, func(n events.Notification) bool { return !keep(&n) })
-	slices.SortFunc(all, func(a, b events.Notification) int {
+	all = slices.DeleteFunc(all, func(n records.Notification) bool { return !keep(&n) })
+	slices.SortFunc(all, func(a, b records.Notification) int {
 		return cmp.Or(a.ReachedAt.Compare(b.ReachedAt), strings.Compare(a.Key, b.Key))
 	})
 	return all, nil
 }
 
-func (s *memory) DueNotifications(ctx context.Context, now time.Time, limit int) ([]events.Notification, error) {
-	all, err := s.where(ctx, func(n *events.Notification) bool {
+func (s *memory) DueNotifications(ctx context.Context, now time.Time, limit int) ([]records.Notification, error) {
+	all, err := s.where(ctx, func(n *records.Notification) bool {
 		return due(n, now)
 	})
 	return all[:min(limit, len(all))], err
 }
 
-func (s *memory) NotificationsOf(ctx context.Context, customer string) ([]events.Notification, error) {
-	return s.where(ctx, func(n *events.Notification) bool { return n.Customer == customer })
+func (s *memory) NotificationsOf(ctx context.Context, customer string) ([]records.Notification, error) {
+	return s.where(ctx, func(n *records.Notification) bool { return n.Customer == customer })
 }
 
-func (s *memory) WriteConversion(ctx context.Context, c events.Conversion) error {
+func (s *memory) WriteConversion(ctx context.Context, c records.Conversion) error {
 	end, err := s.begin(ctx, "convert")
 	if err != nil {
 		return err

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // What changes between the crossing and the sending is looked at when it is sent.
@@ -17,25 +17,25 @@ func TestCancelledAtTheMomentOfSending(t *testing.T) {
 	}{
 		"paid": {func(b *bench) { b.allow("api") }, "no longer blocked"},
 		"paid, before the decision follows": {func(b *bench) {
-			b.account(events.Account{Subscription: &events.PlanState{Plan: "pro", Paid: true, Position: 3}})
+			b.account(records.Account{Subscription: &records.PlanState{Plan: "pro", Paid: true, Position: 3}})
 		}, "upgraded to pro"},
-		"unsubscribed": {func(b *bench) { b.account(events.Account{Suppress: ptr("unsubscribed")}) }, "suppressed: unsubscribed"},
+		"unsubscribed": {func(b *bench) { b.account(records.Account{Suppress: ptr("unsubscribed")}) }, "suppressed: unsubscribed"},
 		"unblocked": {func(b *bench) {
 			l := b.reached("api")
-			l.Kind, l.At = events.LimitKindUnblocked, b.clock().Add(time.Second)
+			l.Kind, l.At = records.LimitKindUnblocked, b.clock().Add(time.Second)
 			b.handle(inputLimits, l)
 		}, "unblocked"},
-		"erased": {func(b *bench) { b.account(events.Account{Erase: true}) }, "erased"},
+		"erased": {func(b *bench) { b.account(records.Account{Erase: true}) }, "erased"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			// After a refusal it is sure that nothing went out; after an error it is not.
-			for answer, state := range map[int]events.MailState{429: events.MailCancelled, 503: events.MailUncertain} {
+			for answer, state := range map[int]records.MailState{429: records.MailCancelled, 503: records.MailUncertain} {
 				b := newBench(t)
 				b.address()
 				b.resend.always(answer, "")
 				key := b.reach("api")
-				b.until(key, "refused", func(n *events.Notification) bool { return n.Error != "" })
+				b.until(key, "refused", func(n *records.Notification) bool { return n.Error != "" })
 				b.resend.always(0, "")
 				c.change(b)
 				b.advance(time.Hour)
@@ -61,33 +61,33 @@ func TestDecisionIsBehind(t *testing.T) {
 	l := b.reached("api")
 	b.handle(inputLimits, l)
 	key := Key(l.Kind, 100, "acme", "api", l.WindowStart)
-	b.until(key, "put off", func(n *events.Notification) bool { return n.NextAt != nil })
+	b.until(key, "put off", func(n *records.Notification) bool { return n.NextAt != nil })
 	b.block("api")
 	b.advance(behindWait)
-	b.untilState(key, events.MailSent)
+	b.untilState(key, records.MailSent)
 
 	l = b.reached("exports") // no decision at all, ever
 	b.handle(inputLimits, l)
 	key = Key(l.Kind, 100, "acme", "exports", l.WindowStart)
-	b.until(key, "put off", func(n *events.Notification) bool { return n.NextAt != nil })
+	b.until(key, "put off", func(n *records.Notification) bool { return n.NextAt != nil })
 	b.advance(behindFor)
-	b.untilState(key, events.MailCancelled)
+	b.untilState(key, records.MailCancelled)
 }
 
 func TestCoolDown(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, func(o *Options) { o.CoolDown = 24 * time.Hour })
 	b.address()
-	b.untilState(b.reach("api"), events.MailSent)
+	b.untilState(b.reach("api"), records.MailSent)
 	b.advance(time.Hour)
 	second := b.reach("exports")
-	n := b.until(second, "put off", func(n *events.Notification) bool { return n.NextAt != nil })
+	n := b.until(second, "put off", func(n *records.Notification) bool { return n.NextAt != nil })
 	if n.Attempts != 0 || !n.NextAt.Equal(noon.Add(24*time.Hour)) {
 		n.Body = nil
 		t.Errorf("document %+v", n)
 	}
 	b.advance(23 * time.Hour)
-	b.untilState(second, events.MailSent)
+	b.untilState(second, records.MailSent)
 }
 
 func TestStoreAwayWhileMarking(t *testing.T) {
@@ -102,7 +102,7 @@ func TestStoreAwayWhileMarking(t *testing.T) {
 		}
 		return nil
 	})
-	b.untilState(b.reach("api"), events.MailSent)
+	b.untilState(b.reach("api"), records.MailSent)
 	if requests, mails := b.resend.counts(); requests != 1 || mails != 1 || failures != 3 {
 		t.Errorf("%d requests, %d mails, %d failures", requests, mails, failures)
 	}
@@ -114,12 +114,12 @@ func TestUnsubscribedWhileItIsSent(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		answer func(p *provider)
-		state  events.MailState
+		state  records.MailState
 		id     string
 	}{
-		"taken":   {func(*provider) {}, events.MailSent, "re_1"},
-		"refused": {func(p *provider) { p.always(422, "validation_error") }, events.MailCancelled, ""},
-		"cut":     {func(p *provider) { p.after = cut }, events.MailUncertain, ""},
+		"taken":   {func(*provider) {}, records.MailSent, "re_1"},
+		"refused": {func(p *provider) { p.always(422, "validation_error") }, records.MailCancelled, ""},
+		"cut":     {func(p *provider) { p.after = cut }, records.MailUncertain, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -128,8 +128,8 @@ func TestUnsubscribedWhileItIsSent(t *testing.T) {
 			arrived, resume := b.resend.hold()
 			key := b.reach("api")
 			<-arrived
-			b.account(events.Account{Suppress: ptr("unsubscribed")})
-			if n := b.notification(key); n.State != events.MailUncertain {
+			b.account(records.Account{Suppress: ptr("unsubscribed")})
+			if n := b.notification(key); n.State != records.MailUncertain {
 				t.Errorf("state %s", n.State)
 			}
 			c.answer(b.resend)
@@ -137,7 +137,7 @@ func TestUnsubscribedWhileItIsSent(t *testing.T) {
 			<-b.resend.got
 			n := b.untilState(key, c.state)
 			b.quiet()
-			if n.ProviderID != c.id || (n.State == events.MailCancelled) != (n.FirstTryAt == nil) {
+			if n.ProviderID != c.id || (n.State == records.MailCancelled) != (n.FirstTryAt == nil) {
 				n.Body = nil
 				t.Errorf("document %+v", n)
 			}
@@ -152,7 +152,7 @@ func TestStoreAwayWhileResuming(t *testing.T) {
 	b.address()
 	b.resend.always(401, "invalid_api_key")
 	key := b.reach("api")
-	b.until(key, "refused", func(n *events.Notification) bool { return n.Error != "" })
+	b.until(key, "refused", func(n *records.Notification) bool { return n.Error != "" })
 	b.commit()
 	b.commit()
 	_, err := b.p.Tick(b.clock())
@@ -173,7 +173,7 @@ func TestStoreAwayWhileResuming(t *testing.T) {
 	<-failed
 	b.store.breakWith(nil)
 	b.advance(time.Minute)
-	b.until(key, "resumed", func(n *events.Notification) bool { return n.State == events.MailPending })
+	b.until(key, "resumed", func(n *records.Notification) bool { return n.State == records.MailPending })
 	b.advance(parkTail)
-	b.untilState(key, events.MailSent)
+	b.untilState(key, records.MailSent)
 }

@@ -17,7 +17,8 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // Role is the notifier's name in subjects and leases.
@@ -27,21 +28,21 @@ const Role = "notifier"
 // write may be repeated.
 type Store interface {
 	// InsertNotification stores n unless one of its key is there.
-	InsertNotification(ctx context.Context, n events.Notification) (inserted bool, err error)
+	InsertNotification(ctx context.Context, n records.Notification) (inserted bool, err error)
 	// UpdateNotification replaces the notification of n's key.
-	UpdateNotification(ctx context.Context, n events.Notification) error
-	Notification(ctx context.Context, key string) (n events.Notification, ok bool, err error)
+	UpdateNotification(ctx context.Context, n records.Notification) error
+	Notification(ctx context.Context, key string) (n records.Notification, ok bool, err error)
 	// DueNotifications returns the first ones, by ReachedAt, that are pending
 	// and whose NextAt is nil or not after now, or that are waiting and whose
 	// NextAt is not nil and not after now.
-	DueNotifications(ctx context.Context, now time.Time, limit int) ([]events.Notification, error)
-	NotificationsOf(ctx context.Context, customer string) ([]events.Notification, error)
+	DueNotifications(ctx context.Context, now time.Time, limit int) ([]records.Notification, error)
+	NotificationsOf(ctx context.Context, customer string) ([]records.Notification, error)
 	Conversions
 }
 
 // Conversions is the part of the Store that holds conversions, by key.
 type Conversions interface {
-	WriteConversion(ctx context.Context, c events.Conversion) error
+	WriteConversion(ctx context.Context, c records.Conversion) error
 	DeleteConversion(ctx context.Context, key string) error
 }
 
@@ -61,7 +62,7 @@ type Sender interface {
 // Options is what the notifier needs. Fields without a remark are required.
 type Options struct {
 	Settings
-	Catalog   func() plan.Catalog
+	Catalog   func() gate.Catalog
 	Store     Store
 	Decisions Decisions
 	Sender    Sender

@@ -4,14 +4,15 @@ import (
 	"fmt"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // PreviewMail is a mail with sample data.
 type PreviewMail struct {
 	Feature string
-	Kind    events.LimitKind // reached, or threshold for a mail about a warning level
-	Locale  string           // "": that of customers without one
+	Kind    records.LimitKind // reached, or threshold for a mail about a warning level
+	Locale  string            // "": that of customers without one
 	*Message
 }
 
@@ -30,7 +31,7 @@ func Previews(o Options, feature, locale string) ([]PreviewMail, error) {
 		if feature != "" && g.Feature != feature {
 			continue
 		}
-		for _, kind := range [...]events.LimitKind{events.LimitKindReached, events.LimitKindThreshold} {
+		for _, kind := range [...]records.LimitKind{records.LimitKindReached, records.LimitKindThreshold} {
 			template := l.render.templates.of(g, kind)
 			if template == "" {
 				continue
@@ -54,15 +55,15 @@ func Previews(o Options, feature, locale string) ([]PreviewMail, error) {
 	return all, nil
 }
 
-func (r *renderer) preview(template string, c *plan.Catalog, g *plan.Gate, kind events.LimitKind, locale string) (*Message, error) {
+func (r *renderer) preview(template string, c *gate.Catalog, g *gate.Gate, kind records.LimitKind, locale string) (*Message, error) {
 	d := sample("acme", g.Feature)
-	n := &events.Notification{Customer: d.Customer, Feature: d.Feature, Kind: kind, Percent: 100, Plan: c.Default().Name,
+	n := &records.Notification{Customer: d.Customer, Feature: d.Feature, Kind: kind, Percent: 100, Plan: c.Default().Name,
 		Limit: events.Count(100), WindowStart: d.WindowStart, WindowEnd: d.WindowEnd}
 	if l := g.LimitOf(n.Plan); !l.Unlimited && !l.None {
 		n.Limit = l.Value
 	}
 	used := n.Limit
-	if kind == events.LimitKindThreshold {
+	if kind == records.LimitKindThreshold {
 		n.Percent = g.WarnAt[0]
 		used = events.Count(n.Limit.Percent(n.Percent).Units)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
@@ -39,7 +40,7 @@ type Processor struct {
 	ctx  context.Context // of the ownership; for the store, which Handle waits for
 	o    *stream.Owner
 	log  *slog.Logger
-	dead []events.Dead // to be published by Flush
+	dead []records.Dead // to be published by Flush
 
 	started chan struct{} // closed when what stands above is set
 	kick    chan struct{} // something may be due
@@ -79,14 +80,14 @@ func (p *Processor) Handle(m *stream.Message) error {
 	defer p.mu.Unlock()
 	switch m.Input {
 	case inputLimits:
-		var l events.Limit
+		var l records.Limit
 		if err := json.Unmarshal(m.Data, &l); err != nil {
 			p.reject(m, events.StreamLimits, err.Error())
 			return nil
 		}
 		return p.limit(m, &l)
 	case inputAccount:
-		var a events.Account
+		var a records.Account
 		if err := json.Unmarshal(m.Data, &a); err != nil {
 			p.reject(m, events.StreamAccount, err.Error())
 			return nil
@@ -98,7 +99,7 @@ func (p *Processor) Handle(m *stream.Message) error {
 
 func (p *Processor) reject(m *stream.Message, from, reason string) {
 	p.log.Warn("record_rejected", "stream", from, "sequence", m.Seq, "reason", reason)
-	p.dead = append(p.dead, events.Dead{
+	p.dead = append(p.dead, records.Dead{
 		Origin: from + "/" + strconv.FormatUint(m.Seq, 10) + "/0", Reason: reason, At: m.Time, Body: m.Data,
 	})
 }
@@ -133,11 +134,11 @@ func (p *Processor) Tick(now time.Time) (time.Time, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, key := range p.parking.ready {
-		if err := p.update(key, func(n *events.Notification) bool {
-			if n.State != events.MailPending {
+		if err := p.update(key, func(n *records.Notification) bool {
+			if n.State != records.MailPending {
 				return false
 			}
-			n.State = events.MailParked
+			n.State = records.MailParked
 			return true
 		}); err != nil {
 			return time.Time{}, err
@@ -167,12 +168,12 @@ func (p *Processor) Tick(now time.Time) (time.Time, error) {
 func (p *Processor) tidy(key string, now time.Time) error {
 	var owner string
 	again := time.Time{}
-	err := p.update(key, func(n *events.Notification) bool {
+	err := p.update(key, func(n *records.Notification) bool {
 		switch n.State {
-		case events.MailPending, events.MailParked:
+		case records.MailPending, records.MailParked:
 			again = now.Add(24 * time.Hour)
 			return false
-		case events.MailWaiting:
+		case records.MailWaiting:
 			if n.WindowEnd.After(now) {
 				again = n.WindowEnd
 				return false

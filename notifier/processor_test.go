@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
@@ -20,10 +21,10 @@ func TestNoMail(t *testing.T) {
 	b.address()
 	silent, shadow := b.reached("api"), b.reached("exports")
 	silent.Silent, shadow.Shadow = true, true
-	for _, l := range []events.Limit{silent, shadow, b.reached("quiet"), b.reached("removed")} {
+	for _, l := range []records.Limit{silent, shadow, b.reached("quiet"), b.reached("removed")} {
 		b.block(l.Feature)
 		b.handle(inputLimits, l)
-		if n := b.notification(Key(l.Kind, 100, "acme", l.Feature, l.WindowStart)); n.State != events.MailNone || n.ReachedAt != noon {
+		if n := b.notification(Key(l.Kind, 100, "acme", l.Feature, l.WindowStart)); n.State != records.MailNone || n.ReachedAt != noon {
 			t.Errorf("%s: %+v", l.Feature, n)
 		}
 	}
@@ -36,20 +37,20 @@ func TestNoMail(t *testing.T) {
 func TestKeys(t *testing.T) {
 	seen := map[string]bool{}
 	for _, k := range []string{
-		Key(events.LimitKindReached, 100, "a", "b", noon),
-		Key(events.LimitKindReached, 100, "a", "b", noon.Add(1)),
-		Key(events.LimitKindReached, 100, "ab", "", noon),
-		Key(events.LimitKindReached, 100, "", "ab", noon),
-		Key(events.LimitKindReached, 100, "a", "b,", noon),
-		Key(events.LimitKindThreshold, 80, "a", "b", noon),
-		Key(events.LimitKindThreshold, 90, "a", "b", noon),
+		Key(records.LimitKindReached, 100, "a", "b", noon),
+		Key(records.LimitKindReached, 100, "a", "b", noon.Add(1)),
+		Key(records.LimitKindReached, 100, "ab", "", noon),
+		Key(records.LimitKindReached, 100, "", "ab", noon),
+		Key(records.LimitKindReached, 100, "a", "b,", noon),
+		Key(records.LimitKindThreshold, 80, "a", "b", noon),
+		Key(records.LimitKindThreshold, 90, "a", "b", noon),
 	} {
 		if seen[k] || len(k) > 256 {
 			t.Errorf("key %s", k)
 		}
 		seen[k] = true
 	}
-	if Key(events.LimitKindReached, 100, "a", "b", noon) != Key(events.LimitKindReached, 100, "a", "b", noon.In(time.FixedZone("", 3600))) {
+	if Key(records.LimitKindReached, 100, "a", "b", noon) != Key(records.LimitKindReached, 100, "a", "b", noon.In(time.FixedZone("", 3600))) {
 		t.Error("the zone makes another key")
 	}
 }
@@ -62,7 +63,7 @@ func TestWaitsForAnAddress(t *testing.T) {
 		b := newBench(t)
 		api, exports := b.reach("api"), b.reach("exports")
 		for _, key := range []string{api, exports} {
-			if n := b.notification(key); n.State != events.MailWaiting {
+			if n := b.notification(key); n.State != records.MailWaiting {
 				t.Fatalf("state %s", n.State)
 			}
 		}
@@ -76,24 +77,24 @@ func TestWaitsForAnAddress(t *testing.T) {
 		}
 		b.advance(time.Hour)
 		b.allow("exports")
-		b.account(events.Account{Email: ptr("stripe@acme.example"), EmailSource: "stripe"})
-		if n := b.untilState(api, events.MailSent); n.To != "stripe@acme.example" {
+		b.account(records.Account{Email: ptr("stripe@acme.example"), EmailSource: "stripe"})
+		if n := b.untilState(api, records.MailSent); n.To != "stripe@acme.example" {
 			t.Errorf("to %s", n.To)
 		}
-		b.untilState(exports, events.MailCancelled)
+		b.untilState(exports, records.MailCancelled)
 	}
 }
 
 func TestTheAppsAddressWins(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	b.account(events.Account{Email: ptr("app@acme.example")})
-	b.account(events.Account{Email: ptr("stripe@acme.example"), EmailSource: "stripe"})
-	if n := b.untilState(b.reach("api"), events.MailSent); n.To != "app@acme.example" {
+	b.account(records.Account{Email: ptr("app@acme.example")})
+	b.account(records.Account{Email: ptr("stripe@acme.example"), EmailSource: "stripe"})
+	if n := b.untilState(b.reach("api"), records.MailSent); n.To != "app@acme.example" {
 		t.Errorf("to %s", n.To)
 	}
-	b.account(events.Account{Email: ptr("")})
-	if n := b.untilState(b.reach("exports"), events.MailSent); n.To != "stripe@acme.example" {
+	b.account(records.Account{Email: ptr("")})
+	if n := b.untilState(b.reach("exports"), records.MailSent); n.To != "stripe@acme.example" {
 		t.Errorf("to %s", n.To)
 	}
 }
@@ -126,8 +127,8 @@ func TestAddressIsLookedUp(t *testing.T) {
 	looked := func(d time.Duration) {
 		t.Helper()
 		at := b.clock().Add(d)
-		n := b.until(api, "put off", func(n *events.Notification) bool { return n.NextAt != nil && n.NextAt.Equal(at) })
-		if n.State != events.MailWaiting {
+		n := b.until(api, "put off", func(n *records.Notification) bool { return n.NextAt != nil && n.NextAt.Equal(at) })
+		if n.State != records.MailWaiting {
 			t.Errorf("state %s", n.State)
 		}
 	}
@@ -147,7 +148,7 @@ func TestAddressIsLookedUp(t *testing.T) {
 	b.restart()
 	found <- "found@acme.example"
 	b.advance(time.Hour)
-	if n := b.untilState(api, events.MailSent); n.To != "found@acme.example" {
+	if n := b.untilState(api, records.MailSent); n.To != "found@acme.example" {
 		t.Errorf("to %s", n.To)
 	}
 	if w := b.waiting("acme"); len(w) != 1 {
@@ -166,7 +167,7 @@ func TestPlaceToLookComesLater(t *testing.T) {
 	o := b.options
 	lookups(found)(&o)
 	b.must(b.p.Configure(o.Settings))
-	b.untilState(api, events.MailSent)
+	b.untilState(api, records.MailSent)
 }
 
 // One look that fails is enough for a while: others would hold up the mail that
@@ -177,17 +178,17 @@ func TestLookedUpInVainOnce(t *testing.T) {
 	b := newBench(t, lookups(found))
 	found <- "away"
 	first := b.reach("api")
-	b.until(first, "put off", func(n *events.Notification) bool { return n.NextAt != nil && n.NextAt.After(noon) })
+	b.until(first, "put off", func(n *records.Notification) bool { return n.NextAt != nil && n.NextAt.After(noon) })
 	l := b.reached("api")
 	l.WindowStart = l.WindowStart.Add(time.Hour)
 	b.handle(inputLimits, l) // nothing is given to answer with
 	second := Key(l.Kind, 100, "acme", "api", l.WindowStart)
-	b.until(second, "put off", func(n *events.Notification) bool { return n.NextAt != nil && n.NextAt.After(noon) })
+	b.until(second, "put off", func(n *records.Notification) bool { return n.NextAt != nil && n.NextAt.After(noon) })
 	found <- "found@acme.example"
 	found <- "found@acme.example"
 	b.advance(blindWait)
-	b.untilState(first, events.MailSent)
-	b.untilState(second, events.MailSent)
+	b.untilState(first, records.MailSent)
+	b.untilState(second, records.MailSent)
 }
 
 // What waits for an address to appear is given up as soon as it is pointless.
@@ -197,11 +198,11 @@ func TestLookedForNoLonger(t *testing.T) {
 	b := newBench(t, lookups(found))
 	found <- ""
 	api := b.reach("api")
-	b.until(api, "looked for", func(n *events.Notification) bool { return n.NextAt != nil && n.NextAt.After(noon) })
+	b.until(api, "looked for", func(n *records.Notification) bool { return n.NextAt != nil && n.NextAt.After(noon) })
 	b.allow("api")
 	found <- "found@acme.example"
 	b.advance(lookAgainFirst)
-	b.untilState(api, events.MailCancelled)
+	b.untilState(api, records.MailCancelled)
 	if w := b.waiting("acme"); len(w) != 0 {
 		t.Errorf("still waits: %v", w)
 	}
@@ -217,27 +218,27 @@ func (b *bench) waiting(customer string) []string {
 func TestUselessAddress(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	b.account(events.Account{Email: ptr("ada at acme")})
+	b.account(records.Account{Email: ptr("ada at acme")})
 	key := b.reach("api")
-	if n := b.notification(key); n.State != events.MailWaiting {
+	if n := b.notification(key); n.State != records.MailWaiting {
 		t.Errorf("state %s", n.State)
 	}
-	b.account(events.Account{Email: ptr("stripe@acme.example"), EmailSource: "stripe"})
-	b.untilState(key, events.MailSent)
+	b.account(records.Account{Email: ptr("stripe@acme.example"), EmailSource: "stripe"})
+	b.untilState(key, records.MailSent)
 }
 
 func TestSuppressed(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	waiting := b.reach("api")
-	b.account(events.Account{Suppress: ptr("bounced")})
+	b.account(records.Account{Suppress: ptr("bounced")})
 	later := b.reach("exports")
 	for _, key := range []string{waiting, later} {
-		if n := b.notification(key); n.State != events.MailCancelled || n.Error != "suppressed: bounced" {
+		if n := b.notification(key); n.State != records.MailCancelled || n.Error != "suppressed: bounced" {
 			t.Errorf("document %+v", n)
 		}
 	}
-	b.account(events.Account{Suppress: ptr("")})
+	b.account(records.Account{Suppress: ptr("")})
 	b.address()
 	b.quiet()
 	if requests, _ := b.resend.counts(); requests != 0 {
@@ -248,16 +249,16 @@ func TestSuppressed(t *testing.T) {
 func TestErase(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	b.account(events.Account{Email: ptr("ada@acme.example"), Locale: ptr("de")})
+	b.account(records.Account{Email: ptr("ada@acme.example"), Locale: ptr("de")})
 	sent := b.reach("api")
-	b.untilState(sent, events.MailSent)
-	b.account(events.Account{Email: ptr("")})
+	b.untilState(sent, records.MailSent)
+	b.account(records.Account{Email: ptr("")})
 	waiting := b.reach("exports")
-	b.account(events.Account{Erase: true})
-	if n := b.notification(sent); n.State != events.MailSent || n.To != "" || n.Subject != "" || n.Body != nil {
+	b.account(records.Account{Erase: true})
+	if n := b.notification(sent); n.State != records.MailSent || n.To != "" || n.Subject != "" || n.Body != nil {
 		t.Errorf("sent: %+v", n)
 	}
-	if n := b.notification(waiting); n.State != events.MailCancelled {
+	if n := b.notification(waiting); n.State != records.MailCancelled {
 		t.Errorf("waiting: %+v", n)
 	}
 	b.commit()
@@ -288,7 +289,7 @@ func TestWarnings(t *testing.T) {
 			if !strings.HasPrefix(key, "threshold-80/") {
 				t.Errorf("key %s", key)
 			}
-			b.untilState(key, events.MailSent)
+			b.untilState(key, records.MailSent)
 			if m := b.resend.inbox[0]; !strings.Contains(m.Text, c.text) || !strings.Contains(m.Subject, "80%") || (m.Text == c.text) != c.isTemplate {
 				t.Errorf("mail %q: %q", m.Subject, m.Text)
 			}
@@ -296,7 +297,7 @@ func TestWarnings(t *testing.T) {
 				t.Errorf("mail %q", b.resend.inbox[0].Text)
 			}
 			b.advance(time.Minute)
-			b.untilState(b.reach("warned"), events.MailSent) // the warning does not keep it back
+			b.untilState(b.reach("warned"), records.MailSent) // the warning does not keep it back
 		})
 	}
 	b := newBench(t)
@@ -310,7 +311,7 @@ func TestWarnings(t *testing.T) {
 func (b *bench) warn(feature string) string {
 	b.t.Helper()
 	l := b.reached(feature)
-	l.Kind, l.Percent, l.Used = events.LimitKindThreshold, 80, events.Count(80)
+	l.Kind, l.Percent, l.Used = records.LimitKindThreshold, 80, events.Count(80)
 	now := b.clock()
 	b.decisions.put(events.Decision{Customer: "acme", Feature: feature, Allowed: true, Reason: events.NearLimit, Plan: "free",
 		Limit: events.Some(l.Limit), Used: events.Some(l.Used), AsOf: now, DecidedAt: now})
@@ -323,14 +324,14 @@ func TestUnblockedSparesWhatCameLater(t *testing.T) {
 	b := newBench(t)
 	key := b.reach("api") // waits for an address
 	l := b.reached("api")
-	l.Kind, l.At = events.LimitKindUnblocked, noon.Add(-time.Hour)
+	l.Kind, l.At = records.LimitKindUnblocked, noon.Add(-time.Hour)
 	b.handle(inputLimits, l) // a repeat from before
 	l.WindowStart, l.At = l.WindowStart.AddDate(0, 0, -30), noon.Add(time.Hour)
 	b.handle(inputLimits, l) // of the window before
 	other := b.reached("exports")
-	other.Kind, other.At = events.LimitKindUnblocked, noon.Add(time.Hour)
+	other.Kind, other.At = records.LimitKindUnblocked, noon.Add(time.Hour)
 	b.handle(inputLimits, other)
-	if n := b.notification(key); n.State != events.MailWaiting {
+	if n := b.notification(key); n.State != records.MailWaiting {
 		t.Errorf("state %s: %s", n.State, n.Error)
 	}
 }
@@ -339,8 +340,8 @@ func TestClickWithoutAMail(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	key := b.reach("api")
-	b.account(events.Account{Click: &events.Click{Feature: "api", WindowStart: noon.AddDate(0, 0, -1)}})
-	b.account(events.Account{Click: &events.Click{Feature: "nothing"}})
+	b.account(records.Account{Click: &records.Click{Feature: "api", WindowStart: noon.AddDate(0, 0, -1)}})
+	b.account(records.Account{Click: &records.Click{Feature: "nothing"}})
 	if n := b.notification(key); !at(n.ClickedAt).Equal(noon) {
 		t.Errorf("document %+v", n)
 	}
@@ -397,14 +398,14 @@ func TestTidy(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	waiting := b.reach("exports")
-	b.account(events.Account{Customer: "other", Email: ptr("bob@acme.example")})
+	b.account(records.Account{Customer: "other", Email: ptr("bob@acme.example")})
 	b.advance(24 * time.Hour)
 	b.decisions.put(events.Decision{Customer: "other", Feature: "api", AsOf: b.clock()})
 	l := b.reached("api")
 	l.Customer = "other"
 	b.handle(inputLimits, l)
 	sent := Key(l.Kind, 100, "other", "api", l.WindowStart)
-	b.untilState(sent, events.MailSent)
+	b.untilState(sent, records.MailSent)
 	b.commit()
 	b.restart()
 	tick := func() {
@@ -417,12 +418,12 @@ func TestTidy(t *testing.T) {
 	if n := b.notification(sent); n.Body == nil {
 		t.Error("dropped too early")
 	}
-	if n := b.notification(waiting); n.State != events.MailCancelled {
+	if n := b.notification(waiting); n.State != records.MailCancelled {
 		t.Errorf("waiting: %+v", n)
 	}
 	b.advance(time.Second)
 	tick()
-	if n := b.notification(sent); n.Body != nil || n.State != events.MailSent {
+	if n := b.notification(sent); n.Body != nil || n.State != records.MailSent {
 		t.Errorf("kept: %s", n.State)
 	}
 	b.commit()

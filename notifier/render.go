@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/gate"
 	"github.com/tidegate-io/tidegate/internal/link"
-	"github.com/tidegate-io/tidegate/internal/plan"
-	"github.com/tidegate-io/tidegate/internal/window"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // Data is what templates may use. Numbers are as people read them; a time that
@@ -45,7 +45,7 @@ type renderer struct {
 	secret    []byte
 }
 
-func (r *renderer) message(template string, g *plan.Gate, n *events.Notification, d *events.Decision, locale, to string, now time.Time) (*Message, error) {
+func (r *renderer) message(template string, g *gate.Gate, n *records.Notification, d *events.Decision, locale, to string, now time.Time) (*Message, error) {
 	if _, err := mail.ParseAddress(to); err != nil {
 		return nil, fmt.Errorf("the customer's address is not valid: %w", err)
 	}
@@ -58,7 +58,7 @@ func (r *renderer) message(template string, g *plan.Gate, n *events.Notification
 	return m, nil
 }
 
-func (r *renderer) data(g *plan.Gate, n *events.Notification, d *events.Decision, now time.Time) *Data {
+func (r *renderer) data(g *gate.Gate, n *records.Notification, d *events.Decision, now time.Time) *Data {
 	out := &Data{
 		Customer: n.Customer, Feature: n.Feature, Plan: n.Plan, Limit: n.Limit.String(), Percent: n.Percent,
 		WindowStart: n.WindowStart, WindowEnd: n.WindowEnd, Message: g.Message, UpgradeURL: g.UpgradeURL,
@@ -74,7 +74,7 @@ func (r *renderer) data(g *plan.Gate, n *events.Notification, d *events.Decision
 			out.UnblocksAt = d.UnblocksAt.UTC()
 		}
 	}
-	if n.Kind == events.LimitKindThreshold && out.UnblocksAt.IsZero() && g.Window.Kind != window.Rolling {
+	if n.Kind == records.LimitKindThreshold && out.UnblocksAt.IsZero() && g.Window.Kind != gate.Rolling {
 		out.UnblocksAt = n.WindowEnd // nobody is blocked yet
 	}
 	l := link.Link{Kind: link.Upgrade, Customer: n.Customer, Feature: n.Feature, WindowStart: n.WindowStart, Expires: now.Add(upgradeLinkLife)}

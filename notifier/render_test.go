@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/gate"
 )
 
 func preview(dir string) Options {
@@ -184,7 +184,7 @@ func TestTemplateMistakes(t *testing.T) {
 		t.Errorf("from: %v", err)
 	}
 	o = preview("")
-	o.Catalog = func() plan.Catalog { c := catalog(); c.Gates[0].Template = "nudge"; return c }
+	o.Catalog = func() gate.Catalog { c := catalog(); c.Gates[0].Template = "nudge"; return c }
 	if _, err := previewOf(o, "", ""); err == nil || !strings.HasPrefix(err.Error(), "gates[0].action.upgrade_prompt.template: ") || !strings.Contains(err.Error(), "nudge.html") {
 		t.Errorf("template: %v", err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/funnel"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
@@ -33,29 +34,29 @@ func drawStory(t *rapid.T) *story {
 	}
 	for i := range rapid.IntRange(1, 6).Draw(t, "limits") {
 		at := moment("reached")
-		s.limits = append(s.limits, told{at: at, v: events.Limit{Kind: events.LimitKindReached, Customer: customers.Draw(t, "customer"),
+		s.limits = append(s.limits, told{at: at, v: records.Limit{Kind: records.LimitKindReached, Customer: customers.Draw(t, "customer"),
 			Feature: features.Draw(t, "feature"), Plan: "free", Limit: events.Count(100), WindowStart: noon.Add(time.Duration(i) * time.Minute), WindowEnd: noon.AddDate(1, 0, 0), At: at}})
 	}
-	kinds := []events.MoveKind{events.MoveConversion, events.MoveReactivation, events.MoveTrial, events.MoveUpgrade, events.MoveChurn}
+	kinds := []records.MoveKind{records.MoveConversion, records.MoveReactivation, records.MoveTrial, records.MoveUpgrade, records.MoveChurn}
 	for i := range rapid.IntRange(1, 12).Draw(t, "accounts") {
 		at := moment("told")
-		a := events.Account{Customer: customers.Draw(t, "who")}
+		a := records.Account{Customer: customers.Draw(t, "who")}
 		after := 0
 		switch rapid.IntRange(0, 4).Draw(t, "what") {
 		case 0, 1:
-			a.Payment = &events.Payment{Key: a.Customer + "/" + fmt.Sprint(rapid.IntRange(0, 2).Draw(t, "key")), Event: fmt.Sprint("evt_", i), FromPlan: "free", ToPlan: "pro",
+			a.Payment = &records.Payment{Key: a.Customer + "/" + fmt.Sprint(rapid.IntRange(0, 2).Draw(t, "key")), Event: fmt.Sprint("evt_", i), FromPlan: "free", ToPlan: "pro",
 				Amount: 2000, Currency: "usd", At: at.Truncate(time.Second), Void: rapid.IntRange(0, 4).Draw(t, "void") == 0}
 		case 2:
-			a.Move = &events.Move{Key: a.Customer + "/move", Kind: rapid.SampledFrom(kinds).Draw(t, "kind"), At: at}
+			a.Move = &records.Move{Key: a.Customer + "/move", Kind: rapid.SampledFrom(kinds).Draw(t, "kind"), At: at}
 		case 3:
 			after = rapid.IntRange(1, len(s.limits)).Draw(t, "about")
-			l := s.limits[after-1].v.(events.Limit)
-			a.Customer, a.Click = l.Customer, &events.Click{Feature: l.Feature, WindowStart: l.WindowStart}
+			l := s.limits[after-1].v.(records.Limit)
+			a.Customer, a.Click = l.Customer, &records.Click{Feature: l.Feature, WindowStart: l.WindowStart}
 		case 4:
 			after = rapid.IntRange(1, len(s.limits)).Draw(t, "about")
-			l := s.limits[after-1].v.(events.Limit)
-			event := rapid.SampledFrom([]events.MailEvent{events.MailEventSent, events.MailEventDelivered, events.MailEventBounced}).Draw(t, "event")
-			a.Customer, a.Mail = l.Customer, &events.MailReport{Key: Key(l.Kind, 100, l.Customer, l.Feature, l.WindowStart), Event: event, At: at}
+			l := s.limits[after-1].v.(records.Limit)
+			event := rapid.SampledFrom([]records.MailEvent{records.MailEventSent, records.MailEventDelivered, records.MailEventBounced}).Draw(t, "event")
+			a.Customer, a.Mail = l.Customer, &records.MailReport{Key: Key(l.Kind, 100, l.Customer, l.Feature, l.WindowStart), Event: event, At: at}
 		}
 		s.accounts = append(s.accounts, told{at: at, after: after, v: a})
 	}
@@ -89,8 +90,8 @@ func (s *story) figures(t *testing.T, next func() int, stop func() bool) string 
 			committed = read
 		}
 	}
-	var n []events.Notification
-	var c []events.Conversion
+	var n []records.Notification
+	var c []records.Conversion
 	for _, x := range p.store.notifications {
 		n = append(n, x)
 	}

@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 const (
@@ -85,11 +85,11 @@ func (p *Processor) resume(ctx context.Context) {
 	defer p.mu.Unlock()
 	next := p.Now().Add(parkTail).UTC()
 	for _, key := range p.facts.Parked {
-		if err := p.change1(ctx, key, func(n *events.Notification) bool {
-			if n.State != events.MailParked {
+		if err := p.change1(ctx, key, func(n *records.Notification) bool {
+			if n.State != records.MailParked {
 				return false
 			}
-			n.State, n.NextAt = events.MailPending, &next
+			n.State, n.NextAt = records.MailPending, &next
 			return true
 		}); err != nil {
 			if !ended(ctx, err) {
@@ -111,8 +111,8 @@ func (p *Processor) seekAddresses(ctx context.Context) bool {
 	defer p.mu.Unlock()
 	for _, c := range p.facts.Customers {
 		for _, key := range c.Waiting {
-			if err := p.change1(ctx, key, func(n *events.Notification) bool {
-				if n.State != events.MailWaiting || n.NextAt != nil || l.lookup(n.Feature) == nil {
+			if err := p.change1(ctx, key, func(n *records.Notification) bool {
+				if n.State != records.MailWaiting || n.NextAt != nil || l.lookup(n.Feature) == nil {
 					return false
 				}
 				n.NextAt = &now
@@ -130,7 +130,7 @@ func (p *Processor) seekAddresses(ctx context.Context) bool {
 
 // change1 is one try of update, for the sending goroutine: it must not hold the
 // lock while the store is away.
-func (p *Processor) change1(ctx context.Context, key string, f func(n *events.Notification) bool) error {
+func (p *Processor) change1(ctx context.Context, key string, f func(n *records.Notification) bool) error {
 	return p.once(ctx, func(ctx context.Context) error {
 		n, ok, err := p.Store.Notification(ctx, key)
 		if err != nil || !ok || !f(&n) {
@@ -165,7 +165,7 @@ func (p *Processor) deliver(ctx context.Context, key string) error {
 }
 
 // look collects what has to be read elsewhere before the lock is taken.
-func (p *Processor) look(ctx context.Context, n *events.Notification) (*situation, error) {
+func (p *Processor) look(ctx context.Context, n *records.Notification) (*situation, error) {
 	l := p.live.Load()
 	lookup := l.lookup(n.Feature)
 	s := &situation{coolDown: l.CoolDown, quiet: l.Quiet, lookup: lookup != nil}
@@ -206,10 +206,10 @@ func (p *Processor) look(ctx context.Context, n *events.Notification) (*situatio
 
 // lastMail is when another mail went out to the customer. A warning never keeps
 // back the mail that the limit is reached.
-func lastMail(n *events.Notification, others []events.Notification) (last time.Time) {
+func lastMail(n *records.Notification, others []records.Notification) (last time.Time) {
 	for i := range others {
 		o := &others[i]
-		if o.Key == n.Key || n.Kind == events.LimitKindReached && o.Kind != events.LimitKindReached {
+		if o.Key == n.Key || n.Kind == records.LimitKindReached && o.Kind != records.LimitKindReached {
 			continue
 		}
 		at := o.SentAt

@@ -5,8 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/link"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 func TestMailGoesOut(t *testing.T) {
@@ -14,7 +14,7 @@ func TestMailGoesOut(t *testing.T) {
 	b := newBench(t)
 	b.address()
 	key := b.reach("api")
-	n := b.untilState(key, events.MailSent)
+	n := b.untilState(key, records.MailSent)
 	if n.ProviderID != "re_1" || n.To != "ada@acme.example" || n.SentAt == nil || n.Attempts != 1 || n.Error != "" || n.NextAt != nil {
 		n.Body = nil
 		t.Errorf("document %+v", n)
@@ -46,7 +46,7 @@ func TestOneCrossingOneMail(t *testing.T) {
 	b := newBench(t)
 	b.address()
 	key := b.reach("api")
-	b.untilState(key, events.MailSent)
+	b.untilState(key, records.MailSent)
 	b.reach("api")
 	b.restart() // nothing was committed: all records come again
 	b.address()
@@ -73,8 +73,8 @@ func TestCrashBetweenSendAndMark(t *testing.T) {
 	})
 	key := b.reach("api")
 	<-b.resend.got
-	n := b.until(key, "tried", func(n *events.Notification) bool { return n.Attempts == 1 })
-	if n.State != events.MailPending || len(n.Body) == 0 {
+	n := b.until(key, "tried", func(n *records.Notification) bool { return n.Attempts == 1 })
+	if n.State != records.MailPending || len(n.Body) == 0 {
 		n.Body = nil
 		t.Fatalf("before the crash: %+v", n)
 	}
@@ -87,9 +87,9 @@ func TestCrashBetweenSendAndMark(t *testing.T) {
 		t.Fatalf("%d requests while the first may be under way", requests)
 	}
 	// What the mail would say has changed: the bytes must not.
-	b.account(events.Account{Email: ptr("bob@acme.example"), Locale: ptr("de")})
+	b.account(records.Account{Email: ptr("bob@acme.example"), Locale: ptr("de")})
 	b.advance(10 * time.Minute)
-	n = b.untilState(key, events.MailSent)
+	n = b.untilState(key, records.MailSent)
 	requests, mails := b.resend.counts()
 	if requests != 2 || mails != 1 || b.resend.requests[0] != b.resend.requests[1] {
 		t.Errorf("%d requests, %d mails\n%+v", requests, mails, b.resend.requests)
@@ -118,7 +118,7 @@ func TestCrashForLongerThanTheKeyLives(t *testing.T) {
 	b.store.breakWith(nil)
 	b.now = b.now.Add(25 * time.Hour)
 	b.start()
-	n := b.untilState(key, events.MailUncertain)
+	n := b.untilState(key, records.MailUncertain)
 	if requests, mails := b.resend.counts(); requests != 1 || mails != 1 {
 		t.Errorf("%d requests, %d mails", requests, mails)
 	}
@@ -137,7 +137,7 @@ func TestLostAnswers(t *testing.T) {
 	b.resend.mu.Unlock()
 	key := b.reach("api")
 	for try := 1; try <= 5; try++ {
-		b.until(key, "tried", func(n *events.Notification) bool { return n.Attempts == try && n.Error != "" })
+		b.until(key, "tried", func(n *records.Notification) bool { return n.Attempts == try && n.Error != "" })
 		if try == 5 {
 			b.resend.mu.Lock()
 			b.resend.after = nil
@@ -145,7 +145,7 @@ func TestLostAnswers(t *testing.T) {
 		}
 		b.advance(time.Hour)
 	}
-	b.untilState(key, events.MailSent)
+	b.untilState(key, records.MailSent)
 	requests, mails := b.resend.counts()
 	if requests != 6 || mails != 1 {
 		t.Errorf("%d requests, %d mails", requests, mails)
@@ -163,11 +163,11 @@ func TestGivenUpWithinTheKeysLife(t *testing.T) {
 	b.address()
 	b.resend.always(500, "internal_server_error")
 	key := b.reach("api")
-	for try := 1; b.notification(key).State != events.MailUncertain; try++ {
-		n := b.until(key, "tried", func(n *events.Notification) bool {
-			return n.Attempts == try && n.Error != "" || n.State == events.MailUncertain
+	for try := 1; b.notification(key).State != records.MailUncertain; try++ {
+		n := b.until(key, "tried", func(n *records.Notification) bool {
+			return n.Attempts == try && n.Error != "" || n.State == records.MailUncertain
 		})
-		if n.State == events.MailUncertain {
+		if n.State == records.MailUncertain {
 			break
 		}
 		if wait := n.NextAt.Sub(b.clock()); wait < retryAfter(try) {
@@ -189,13 +189,13 @@ func TestPermanentRefusal(t *testing.T) {
 	b := newBench(t)
 	b.address()
 	b.resend.always(422, "validation_error")
-	n := b.untilState(b.reach("api"), events.MailFailed)
+	n := b.untilState(b.reach("api"), records.MailFailed)
 	if !strings.Contains(n.Error, "validation_error") || n.Attempts != 1 {
 		n.Body = nil
 		t.Errorf("document %+v", n)
 	}
 	b.resend.always(0, "")
-	b.untilState(b.reach("exports"), events.MailSent) // others are not concerned
+	b.untilState(b.reach("exports"), records.MailSent) // others are not concerned
 }
 
 func TestRateLimitIsObeyed(t *testing.T) {
@@ -204,14 +204,14 @@ func TestRateLimitIsObeyed(t *testing.T) {
 	b.address()
 	b.resend.always(429, "rate_limit_exceeded", "retry-after", "600")
 	key := b.reach("api")
-	n := b.until(key, "refused", func(n *events.Notification) bool { return n.Error != "" })
-	if n.State != events.MailPending || n.NextAt.Sub(b.clock()) != 10*time.Minute || n.FirstTryAt != nil {
+	n := b.until(key, "refused", func(n *records.Notification) bool { return n.Error != "" })
+	if n.State != records.MailPending || n.NextAt.Sub(b.clock()) != 10*time.Minute || n.FirstTryAt != nil {
 		n.Body = nil
 		t.Errorf("document %+v", n)
 	}
 	b.resend.always(0, "")
 	b.advance(10 * time.Minute)
-	b.untilState(key, events.MailSent)
+	b.untilState(key, records.MailSent)
 }
 
 // A full quota, or a key that is not accepted, stops all mail; later, or with
@@ -238,16 +238,16 @@ func TestParked(t *testing.T) {
 			b.address()
 			b.resend.always(c.status, c.name)
 			first := b.reach("api")
-			b.until(first, "refused", func(n *events.Notification) bool { return n.Error != "" })
+			b.until(first, "refused", func(n *records.Notification) bool { return n.Error != "" })
 			second := b.reach("exports")
-			if n := b.notification(first); n.State != events.MailPending {
+			if n := b.notification(first); n.State != records.MailPending {
 				t.Errorf("%s before its key is committed", n.State)
 			}
 			b.commit()
 			b.commit()
 			_, err := b.p.Tick(b.clock())
 			b.must(err)
-			if n := b.notification(first); n.State != events.MailParked || !strings.Contains(n.Error, c.name) {
+			if n := b.notification(first); n.State != records.MailParked || !strings.Contains(n.Error, c.name) {
 				n.Body = nil
 				t.Errorf("document %+v", n)
 			}
@@ -256,9 +256,9 @@ func TestParked(t *testing.T) {
 			}
 			b.resend.always(0, "")
 			c.wake(b)
-			b.untilState(second, events.MailSent)
+			b.untilState(second, records.MailSent)
 			b.advance(2 * parkTail)
-			b.untilState(first, events.MailSent)
+			b.untilState(first, records.MailSent)
 			if _, mails := b.resend.counts(); mails != 2 {
 				t.Errorf("%d mails", mails)
 			}

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/gate"
 )
 
 // DefaultConvertWithin is how long before a payment the limit that led to it
@@ -67,7 +67,7 @@ func (es SettingErrors) Error() string {
 
 // newLive checks the settings against the catalog and reads the templates; a
 // mistake in one is reported with its file and line.
-func newLive(s Settings, secret []byte, catalog func() plan.Catalog) (*live, error) {
+func newLive(s Settings, secret []byte, catalog func() gate.Catalog) (*live, error) {
 	if catalog == nil {
 		return nil, errors.New("notifier: Catalog is required")
 	}
@@ -102,7 +102,7 @@ func newLive(s Settings, secret []byte, catalog func() plan.Catalog) (*live, err
 
 // Check says what is wrong with settings for the gates of a catalog: what
 // Configure would refuse. It is a SettingErrors where a key is to blame.
-func Check(s Settings, catalog func() plan.Catalog) error {
+func Check(s Settings, catalog func() gate.Catalog) error {
 	_, err := newLive(s, nil, catalog)
 	return err
 }

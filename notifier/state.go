@@ -4,7 +4,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/wire"
 )
 
@@ -22,7 +22,7 @@ type customer struct {
 	Waiting []string `json:"w,omitempty"`
 	// Payments are the recent ones: a limit record that comes later than the
 	// payment it led to still finds it.
-	Payments []events.Payment `json:"c,omitempty"`
+	Payments []records.Payment `json:"c,omitempty"`
 }
 
 func (c *customer) address() string {

@@ -8,7 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // Commits after a snapshot lead to the state that was committed.
@@ -80,18 +80,18 @@ func step(t *rapid.T, b *bench) {
 	case 0, 1:
 		b.handle(inputLimits, l)
 	case 2:
-		l.Kind = events.LimitKindUnblocked
+		l.Kind = records.LimitKindUnblocked
 		b.handle(inputLimits, l)
 	case 3:
-		b.account(events.Account{Customer: who, Email: ptr(rapid.SampledFrom([]string{"", "x@acme.example"}).Draw(t, "email"))})
+		b.account(records.Account{Customer: who, Email: ptr(rapid.SampledFrom([]string{"", "x@acme.example"}).Draw(t, "email"))})
 	case 4:
-		b.account(events.Account{Customer: who, Suppress: ptr(rapid.SampledFrom([]string{"", "bounced"}).Draw(t, "why")), Plan: &events.PlanPin{Name: "pro"}})
+		b.account(records.Account{Customer: who, Suppress: ptr(rapid.SampledFrom([]string{"", "bounced"}).Draw(t, "why")), Plan: &records.PlanPin{Name: "pro"}})
 	case 5:
 		pay := *payment(b.clock())
 		pay.Void = rapid.Bool().Draw(t, "void")
-		b.account(events.Account{Customer: who, Payment: &pay})
+		b.account(records.Account{Customer: who, Payment: &pay})
 	case 6:
-		b.account(events.Account{Customer: who, Erase: true})
+		b.account(records.Account{Customer: who, Erase: true})
 	case 7:
 		_, err := b.p.Tick(b.clock().AddDate(0, 0, rapid.IntRange(0, 60).Draw(t, "days")))
 		b.must(err)

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
 	"github.com/tidegate-io/tidegate/internal/test/testnats"
 )
@@ -56,18 +57,18 @@ func TestOnStreams(t *testing.T) {
 	key := Key(l.Kind, 100, l.Customer, l.Feature, l.WindowStart)
 	publish(names.Limits(3), "nonsense")
 	publish(names.Limits(3), l)
-	b.untilState(key, events.MailWaiting)
+	b.untilState(key, records.MailWaiting)
 	stop()
 
-	publish(names.Account(1), events.Account{Customer: "acme", Email: ptr("ada@acme.example")})
+	publish(names.Account(1), records.Account{Customer: "acme", Email: ptr("ada@acme.example")})
 	stop = own(t, env, b)
 	defer func() { stop() }()
-	b.untilState(key, events.MailSent)
+	b.untilState(key, records.MailSent)
 	publish(names.Limits(2), l) // a repeat
 	l.Feature = "exports"
 	b.block("exports")
 	publish(names.Limits(2), l)
-	b.untilState(Key(l.Kind, 100, l.Customer, l.Feature, l.WindowStart), events.MailSent)
+	b.untilState(Key(l.Kind, 100, l.Customer, l.Feature, l.WindowStart), records.MailSent)
 	if requests, mails := b.resend.counts(); requests != 2 || mails != 2 {
 		t.Errorf("%d requests, %d mails", requests, mails)
 	}
@@ -75,7 +76,7 @@ func TestOnStreams(t *testing.T) {
 	b.must(err)
 	m, err := dead.GetLastMsgForSubject(t.Context(), names.Dead(0))
 	b.must(err)
-	var d events.Dead
+	var d records.Dead
 	b.must(json.Unmarshal(m.Data, &d))
 	if d.Origin != "LIMITS/1/0" || string(d.Body) != `"nonsense"` || d.Reason == "" {
 		t.Errorf("dead letter %+v", d)

@@ -15,8 +15,8 @@ import (
 	"text/template"
 	"time"
 
-	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 //go:embed templates
@@ -160,8 +160,8 @@ func canonicalLocale(s string) string { return strings.ToLower(strings.ReplaceAl
 // of is the template of a gate's mails about a kind of crossing; "" means that
 // none are sent. Those about warning levels have one of their own,
 // <template>_warning, or else the gate's, which can say what share is used.
-func (t templates) of(g *plan.Gate, kind events.LimitKind) string {
-	if kind != events.LimitKindThreshold || g.Template == "" {
+func (t templates) of(g *gate.Gate, kind records.LimitKind) string {
+	if kind != records.LimitKindThreshold || g.Template == "" {
 		return g.Template
 	}
 	if !g.Warnings || len(g.WarnAt) == 0 {

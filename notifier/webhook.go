@@ -14,7 +14,7 @@ import (
 
 	"github.com/resend/resend-go/v2"
 
-	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // keyTag is the tag that carries a notification's key, with "_" for "/", to the
@@ -32,10 +32,10 @@ type ResendWebhook struct {
 	// while they are rotated.
 	Secrets []string
 	// Find reads a notification.
-	Find func(ctx context.Context, key string) (events.Notification, bool, error)
+	Find func(ctx context.Context, key string) (records.Notification, bool, error)
 	// Publish stores a change in ACCOUNT. id is the webhook's own: a repeat has
 	// the same one.
-	Publish func(ctx context.Context, id string, a *events.Account) error
+	Publish func(ctx context.Context, id string, a *records.Account) error
 	Log     *slog.Logger
 }
 
@@ -100,7 +100,7 @@ func (h *ResendWebhook) take(ctx context.Context, id string, e *resendEvent) err
 	if again := n; !reported(&again, report) {
 		return nil // it was told before: ids are remembered for minutes, and repeats come for hours
 	}
-	a := &events.Account{Customer: n.Customer, Mail: report}
+	a := &records.Account{Customer: n.Customer, Mail: report}
 	if suppress != "" {
 		a.Suppress = &suppress
 	}
@@ -129,7 +129,7 @@ type resendEvent struct {
 
 // report is what the event says of a mail of ours, and why no more mail may go
 // to the customer ("": it may); nil when it says nothing that matters.
-func (e *resendEvent) report() (r *events.MailReport, suppress string) {
+func (e *resendEvent) report() (r *records.MailReport, suppress string) {
 	key := strings.Replace(e.Data.Tags[keyTag], "_", "/", 1)
 	if key == "" {
 		return nil, ""
@@ -137,20 +137,20 @@ func (e *resendEvent) report() (r *events.MailReport, suppress string) {
 	if e.CreatedAt.IsZero() {
 		e.CreatedAt = time.Now()
 	}
-	r = &events.MailReport{Key: key, At: e.CreatedAt.UTC()}
+	r = &records.MailReport{Key: key, At: e.CreatedAt.UTC()}
 	switch e.Type {
 	case "email.sent":
-		r.Event = events.MailEventSent
+		r.Event = records.MailEventSent
 	case "email.failed":
-		r.Event, r.Detail = events.MailEventFailed, e.Data.Failed.Reason
+		r.Event, r.Detail = records.MailEventFailed, e.Data.Failed.Reason
 	case "email.suppressed":
-		r.Event, r.Detail, suppress = events.MailEventSuppressed, e.Data.Suppressed.Message, "on the provider's suppression list"
+		r.Event, r.Detail, suppress = records.MailEventSuppressed, e.Data.Suppressed.Message, "on the provider's suppression list"
 	case "email.delivered":
-		r.Event = events.MailEventDelivered
+		r.Event = records.MailEventDelivered
 	case "email.complained":
-		r.Event, suppress = events.MailEventComplained, "complained"
+		r.Event, suppress = records.MailEventComplained, "complained"
 	case "email.bounced":
-		r.Event, r.Detail = events.MailEventBounced, e.Data.Bounce.Message
+		r.Event, r.Detail = records.MailEventBounced, e.Data.Bounce.Message
 		if !strings.EqualFold(e.Data.Bounce.Type, "Transient") {
 			suppress = "bounced"
 		}

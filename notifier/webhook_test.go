@@ -15,7 +15,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 const hookSecret = "whsec_c2VjcmV0IG9mIHRoZSB0ZXN0cw=="
@@ -43,7 +43,7 @@ func (b *bench) hook() *ResendWebhook {
 	return &ResendWebhook{
 		Secrets: []string{"whsec_b3RoZXI=", hookSecret}, Log: slog.New(slog.DiscardHandler),
 		Find: b.store.Notification,
-		Publish: func(_ context.Context, id string, a *events.Account) error {
+		Publish: func(_ context.Context, id string, a *records.Account) error {
 			if id != "msg_1" {
 				return fmt.Errorf("id %q", id)
 			}
@@ -66,26 +66,26 @@ func TestReports(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		typ, more  string
-		state      events.MailState
+		state      records.MailState
 		why        string
 		suppressed string
 	}{
-		"sent":         {"email.sent", "", events.MailSent, "", ""},
-		"delivered":    {"email.delivered", "", events.MailDelivered, "", ""},
-		"bounced":      {"email.bounced", `,"bounce":{"type":"Permanent","message":"no such user"}`, events.MailBounced, "no such user", "bounced"},
-		"full mailbox": {"email.bounced", `,"bounce":{"type":"Transient","message":"full"}`, events.MailBounced, "full", ""},
-		"complained":   {"email.complained", "", events.MailComplained, "", "complained"},
-		"suppressed":   {"email.suppressed", `,"suppressed":{"message":"bounced before","type":"OnAccountSuppressionList"}`, events.MailSuppressed, "bounced before", "on the provider's suppression list"},
-		"failed":       {"email.failed", `,"failed":{"reason":"reached_daily_quota"}`, events.MailFailed, "reached_daily_quota", ""},
-		"opened":       {"email.opened", "", events.MailSent, "", ""},
-		"delayed":      {"email.delivery_delayed", "", events.MailSent, "", ""},
+		"sent":         {"email.sent", "", records.MailSent, "", ""},
+		"delivered":    {"email.delivered", "", records.MailDelivered, "", ""},
+		"bounced":      {"email.bounced", `,"bounce":{"type":"Permanent","message":"no such user"}`, records.MailBounced, "no such user", "bounced"},
+		"full mailbox": {"email.bounced", `,"bounce":{"type":"Transient","message":"full"}`, records.MailBounced, "full", ""},
+		"complained":   {"email.complained", "", records.MailComplained, "", "complained"},
+		"suppressed":   {"email.suppressed", `,"suppressed":{"message":"bounced before","type":"OnAccountSuppressionList"}`, records.MailSuppressed, "bounced before", "on the provider's suppression list"},
+		"failed":       {"email.failed", `,"failed":{"reason":"reached_daily_quota"}`, records.MailFailed, "reached_daily_quota", ""},
+		"opened":       {"email.opened", "", records.MailSent, "", ""},
+		"delayed":      {"email.delivery_delayed", "", records.MailSent, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t)
 			b.address()
 			key := b.reach("api")
-			b.untilState(key, events.MailSent)
+			b.untilState(key, records.MailSent)
 			for range 2 { // it may come twice
 				if status := answered(t, b.hook(), signed(event(c.typ, key, c.more), time.Now())); status != http.StatusNoContent {
 					t.Fatal(status)
@@ -95,7 +95,7 @@ func TestReports(t *testing.T) {
 			if n.State != c.state || n.Error != c.why || b.p.known("acme").Suppressed != c.suppressed || n.ProviderID != "re_1" {
 				t.Errorf("%s, %q, suppressed %q", n.State, n.Error, b.p.known("acme").Suppressed)
 			}
-			if delivered := at(n.DeliveredAt); (c.state == events.MailDelivered || c.state == events.MailComplained) != delivered.Equal(noon.Add(time.Hour)) {
+			if delivered := at(n.DeliveredAt); (c.state == records.MailDelivered || c.state == records.MailComplained) != delivered.Equal(noon.Add(time.Hour)) {
 				t.Errorf("delivered at %v", delivered)
 			}
 		})
@@ -109,10 +109,10 @@ func TestRepeatedReport(t *testing.T) {
 	b := newBench(t)
 	b.address()
 	key := b.reach("api")
-	b.untilState(key, events.MailSent)
+	b.untilState(key, records.MailSent)
 	bounced := event("email.bounced", key, `,"bounce":{"type":"Permanent","message":"no such user"}`)
 	answered(t, b.hook(), signed(bounced, time.Now()))
-	b.account(events.Account{Suppress: ptr("")})
+	b.account(records.Account{Suppress: ptr("")})
 	status := answered(t, b.hook(), signed(bounced, time.Now()))
 	if why := b.p.known("acme").Suppressed; why != "" || status != http.StatusNoContent {
 		t.Errorf("suppressed %q, %d", why, status)
@@ -122,14 +122,14 @@ func TestRepeatedReport(t *testing.T) {
 // Reports come in any order, and more than once.
 func TestReportsInAnyOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		kinds := []events.MailEvent{events.MailEventSent, events.MailEventFailed, events.MailEventSuppressed,
-			events.MailEventDelivered, events.MailEventBounced, events.MailEventComplained}
-		reports := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) events.MailReport {
+		kinds := []records.MailEvent{records.MailEventSent, records.MailEventFailed, records.MailEventSuppressed,
+			records.MailEventDelivered, records.MailEventBounced, records.MailEventComplained}
+		reports := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) records.MailReport {
 			e := rapid.SampledFrom(kinds).Draw(t, "event")
-			return events.MailReport{Event: e, Detail: string(e), At: noon.Add(time.Duration(rapid.IntRange(0, 9).Draw(t, "s")) * time.Second)}
+			return records.MailReport{Event: e, Detail: string(e), At: noon.Add(time.Duration(rapid.IntRange(0, 9).Draw(t, "s")) * time.Second)}
 		}), 1, 8).Draw(t, "reports")
-		begin := events.Notification{State: rapid.SampledFrom([]events.MailState{events.MailPending, events.MailUncertain, events.MailCancelled, events.MailFailed}).Draw(t, "state")}
-		told := func(order []events.MailReport) string {
+		begin := records.Notification{State: rapid.SampledFrom([]records.MailState{records.MailPending, records.MailUncertain, records.MailCancelled, records.MailFailed}).Draw(t, "state")}
+		told := func(order []records.MailReport) string {
 			n := begin
 			for i := range order {
 				reported(&n, &order[i])
@@ -153,16 +153,16 @@ func TestReportSettlesWhatIsUncertain(t *testing.T) {
 	b.address()
 	b.resend.after = cut
 	key := b.reach("api")
-	b.until(key, "tried", func(n *events.Notification) bool { return n.Error != "" })
+	b.until(key, "tried", func(n *records.Notification) bool { return n.Error != "" })
 	b.allow("api")
-	b.account(events.Account{Payment: payment(noon.Add(2 * time.Hour))})
+	b.account(records.Account{Payment: payment(noon.Add(2 * time.Hour))})
 	b.advance(time.Hour)
-	b.untilState(key, events.MailUncertain)
+	b.untilState(key, records.MailUncertain)
 	if c, _ := b.conversion("acme/sub_1"); c.MailedAt != nil {
 		t.Errorf("conversion %+v", c)
 	}
 	answered(t, b.hook(), signed(event("email.sent", key, ""), time.Now()))
-	if n := b.notification(key); n.State != events.MailSent || !at(n.SentAt).Equal(noon.Add(time.Hour)) || n.Error != "" {
+	if n := b.notification(key); n.State != records.MailSent || !at(n.SentAt).Equal(noon.Add(time.Hour)) || n.Error != "" {
 		n.Body = nil
 		t.Errorf("document %+v", n)
 	}
@@ -178,9 +178,9 @@ func TestReportInsteadOfAnAnswer(t *testing.T) {
 	b.address()
 	b.resend.after = cut
 	key := b.reach("api")
-	b.until(key, "tried", func(n *events.Notification) bool { return n.Error != "" })
+	b.until(key, "tried", func(n *records.Notification) bool { return n.Error != "" })
 	status := answered(t, b.hook(), signed(event("email.delivered", key, ""), time.Now()))
-	if n := b.notification(key); n.State != events.MailDelivered || n.SentAt == nil || n.NextAt != nil || n.Error != "" {
+	if n := b.notification(key); n.State != records.MailDelivered || n.SentAt == nil || n.NextAt != nil || n.Error != "" {
 		t.Errorf("%s: %d", n.State, status)
 	}
 	b.advance(time.Hour)
@@ -248,10 +248,10 @@ func FuzzWebhook(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body string) {
 		published := false
 		h := &ResendWebhook{Secrets: []string{hookSecret}, Log: slog.New(slog.DiscardHandler),
-			Find: func(_ context.Context, key string) (events.Notification, bool, error) {
-				return events.Notification{Key: key, Customer: "acme", State: events.MailPending}, key == "k", nil
+			Find: func(_ context.Context, key string) (records.Notification, bool, error) {
+				return records.Notification{Key: key, Customer: "acme", State: records.MailPending}, key == "k", nil
 			},
-			Publish: func(_ context.Context, _ string, a *events.Account) error {
+			Publish: func(_ context.Context, _ string, a *records.Account) error {
 				published = true
 				if a.Mail == nil || a.Mail.Key != "k" || a.Mail.At.IsZero() || len(a.Mail.Detail) > maxDetail {
 					t.Errorf("published %+v", a)

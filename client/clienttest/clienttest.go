@@ -96,11 +96,11 @@ func (s *Server) Recorded() []events.Event {
 }
 
 // Identified returns what the app has told of customers.
-func (s *Server) Identified() []events.Account {
+func (s *Server) Identified() []events.Identity {
 	s.t.Helper()
-	var list []events.Account
+	var list []events.Identity
 	for _, body := range s.memory.Accounts() {
-		var a events.Account
+		var a events.Identity
 		if err := json.Unmarshal(body, &a); err != nil {
 			s.t.Fatal(err)
 		}

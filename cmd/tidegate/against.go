@@ -8,7 +8,7 @@ import (
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/config"
-	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/gate"
 )
 
 // newlyBlocked is a customer who is allowed a feature, and would not be under
@@ -70,7 +70,7 @@ func againstLive(e *env, cfg *config.Config) error {
 
 // blockedBy decides about every gate of c as an enforcer would. A customer on
 // the running default plan is one without a subscription, and comes to c's.
-func (v *customerView) blockedBy(c *plan.Catalog, defaultPlan string, now time.Time) (found []newlyBlocked) {
+func (v *customerView) blockedBy(c *gate.Catalog, defaultPlan string, now time.Time) (found []newlyBlocked) {
 	planName := v.Plan
 	if planName == defaultPlan {
 		planName = ""
@@ -81,21 +81,21 @@ func (v *customerView) blockedBy(c *plan.Catalog, defaultPlan string, now time.T
 		if !live.Allowed || live.Reason == events.GateOff { // the switch stays as it is
 			continue
 		}
-		var o *events.Override
+		var o *gate.Override
 		if own, ok := v.Overrides[g.Feature]; ok {
 			o = &own
 		}
-		u := plan.Usage{Used: live.Used.Value}
+		u := gate.Usage{Used: live.Used.Value}
 		if live.WindowStart != nil && live.WindowEnd != nil {
 			u.Start, u.End = *live.WindowStart, *live.WindowEnd
 		}
-		d := plan.Decide(c, g, v.Customer, planName, o, u, now)
+		d := gate.Decide(c, g, v.Customer, planName, o, u, now)
 		if d.Allowed {
 			continue
 		}
 		limit := d.Limit.Value.String()
 		if d.Reason == events.NotInPlan {
-			limit = plan.Limit{None: true}.String()
+			limit = gate.Limit{None: true}.String()
 		}
 		found = append(found, newlyBlocked{v.Customer, g.Feature, d.Plan, u.Used, live.Limit, limit})
 	}

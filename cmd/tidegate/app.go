@@ -19,7 +19,7 @@ import (
 	"github.com/tidegate-io/tidegate/client"
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/config"
-	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/gate"
 	"github.com/tidegate-io/tidegate/internal/stream"
 	"github.com/tidegate-io/tidegate/internal/stripe/fold"
 	"github.com/tidegate-io/tidegate/notifier"
@@ -33,7 +33,7 @@ type app struct {
 	now func() time.Time
 
 	config  atomic.Pointer[config.Config]
-	catalog atomic.Pointer[plan.Catalog]
+	catalog atomic.Pointer[gate.Catalog]
 
 	nc         *nats.Conn
 	js         jetstream.JetStream

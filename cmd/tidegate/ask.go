@@ -11,6 +11,7 @@ import (
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/funnel"
+	"github.com/tidegate-io/tidegate/internal/gate"
 )
 
 type checkCmd struct {
@@ -55,9 +56,9 @@ type usageCmd struct {
 }
 
 type customerView struct {
-	Customer  string                     `json:"customer"`
-	Plan      string                     `json:"plan"`
-	Overrides map[string]events.Override `json:"overrides"`
+	Customer  string                   `json:"customer"`
+	Plan      string                   `json:"plan"`
+	Overrides map[string]gate.Override `json:"overrides"`
 	Usage     []struct {
 		Feature string           `json:"feature"`
 		Start   *time.Time       `json:"window_start"`

@@ -34,7 +34,7 @@ func (c *confCheckCmd) Run(e *env) error {
 	if c.AgainstLive {
 		return againstLive(e, cfg)
 	}
-	type gate struct {
+	type gateSummary struct {
 		Feature string            `json:"feature"`
 		Event   string            `json:"event"`
 		Period  string            `json:"period"`
@@ -42,15 +42,15 @@ func (c *confCheckCmd) Run(e *env) error {
 		Limits  map[string]string `json:"limits"`
 	}
 	summary := struct {
-		File  string   `json:"file"`
-		Plans []string `json:"plans"`
-		Gates []gate   `json:"gates"`
-	}{File: path, Gates: []gate{}}
+		File  string        `json:"file"`
+		Plans []string      `json:"plans"`
+		Gates []gateSummary `json:"gates"`
+	}{File: path, Gates: []gateSummary{}}
 	for _, p := range cfg.Plans {
 		summary.Plans = append(summary.Plans, p.Name)
 	}
 	for _, g := range cfg.Gates {
-		out := gate{Feature: g.Feature, Event: g.Meter.Event, Period: g.Window.Period(), Window: string(g.Window.Kind), Limits: map[string]string{}}
+		out := gateSummary{Feature: g.Feature, Event: g.Meter.Event, Period: g.Window.Period(), Window: string(g.Window.Kind), Limits: map[string]string{}}
 		for _, p := range cfg.Plans {
 			out.Limits[p.Name] = g.LimitOf(p.Name).String()
 		}

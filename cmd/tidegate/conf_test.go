@@ -7,22 +7,22 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/gate"
 )
 
 func TestWhoAConfigurationWouldBlock(t *testing.T) {
 	now := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
-	limit := func(n int64) plan.Limit { return plan.Limit{Value: events.Count(n)} }
+	limit := func(n int64) gate.Limit { return gate.Limit{Value: events.Count(n)} }
 	at := func(d time.Duration) *time.Time { m := now.Add(d); return &m }
-	gate := func(feature string, free plan.Limit) plan.Gate {
-		return plan.Gate{Feature: feature, Limits: map[string]plan.Limit{"free": free, "pro": {Unlimited: true}}}
+	newGate := func(feature string, free gate.Limit) gate.Gate {
+		return gate.Gate{Feature: feature, Limits: map[string]gate.Limit{"free": free, "pro": {Unlimited: true}}}
 	}
-	shadow, later, since := gate("shadow", limit(1)), gate("later", limit(1)), gate("since", limit(1))
+	shadow, later, since := newGate("shadow", limit(1)), newGate("later", limit(1)), newGate("since", limit(1))
 	shadow.Shadow, later.EnforceFrom, since.EnforceFrom = true, at(time.Hour), at(-time.Hour)
-	small := gate("small", limit(50))
+	small := newGate("small", limit(50))
 	small.Limits["pro"] = limit(10)
-	c := plan.Catalog{Plans: []plan.Plan{{Name: "free", Default: true}, {Name: "pro", Paid: true}}, Gates: []plan.Gate{
-		gate("api", limit(50)), gate("gone", plan.Limit{None: true}), gate("zero", limit(0)), shadow, later, since, small}}
+	c := gate.Catalog{Plans: []gate.Plan{{Name: "free", Default: true}, {Name: "pro", Paid: true}}, Gates: []gate.Gate{
+		newGate("api", limit(50)), newGate("gone", gate.Limit{None: true}), newGate("zero", limit(0)), shadow, later, since, small}}
 	for name, c2 := range map[string]struct {
 		plan, feature string
 		decision      string // the running one, besides the feature; "": there is no gate now

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tidegate-io/tidegate/aggregator"
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // TestOnce sends the same events on several ways, and some that cannot be
@@ -50,7 +51,7 @@ func TestOnce(t *testing.T) {
 	d.uses("acme", 21)
 	d.decides("hooli", events.WithinLimit, 0)
 
-	var letters []events.Dead
+	var letters []records.Dead
 	eventually(t, "dead letters", func() error {
 		if d.decoded(&letters, "dead"); len(letters) != len(bad) {
 			return fmt.Errorf("there are %d: %+v", len(letters), letters)
@@ -107,7 +108,7 @@ func TestImport(t *testing.T) {
 	d.uses("acme", 5)
 	d.allows("acme")
 
-	var windows []events.Window
+	var windows []records.Window
 	d.decoded(&windows, "replay", "--customer", "acme")
 	used := map[bool]int64{} // by whether the window contains the history
 	for _, w := range windows {
@@ -126,7 +127,7 @@ func replays(t *testing.T, d *development, then time.Time) {
 	if table := d.must("replay", "--customer", "acme"); !strings.Contains(table, "WINDOW BEGINS") || !strings.Contains(table, then.Format("2006-01-02")) {
 		t.Errorf("the table of the replay is\n%s", table)
 	}
-	var windows []events.Window
+	var windows []records.Window
 	if d.decoded(&windows, "replay", "--to", then.AddDate(0, 2, 0).Format(time.DateOnly)); len(windows) != 1 || windows[0].Used != events.Count(30) {
 		t.Errorf("replay up to two months later gives %+v", windows)
 	}

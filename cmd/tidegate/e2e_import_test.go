@@ -14,7 +14,7 @@ import (
 	driver "go.mongodb.org/mongo-driver/mongo"
 	"go.mongodb.org/mongo-driver/mongo/options"
 
-	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/test/testmongo"
 )
 
@@ -89,7 +89,7 @@ func TestImportOfTheAppsOwn(t *testing.T) {
 				t.Fatalf("%s: import says %+v", c.customer, did)
 			}
 		}
-		var windows []events.Window
+		var windows []records.Window
 		eventually(t, "the history is counted", func() error {
 			if d.decoded(&windows, "replay", "--customer", c.customer); len(windows) == 0 || windows[0].Used.String() != c.used || windows[0].Start.After(then) {
 				return fmt.Errorf("replay gives %+v", windows)

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 type explainCmd struct {
@@ -22,9 +24,9 @@ type explanation struct {
 	Plan         string           `json:"plan"`
 	Pinned       string           `json:"pinned"`
 	PlanLimit    string           `json:"plan_limit"`
-	Override     *events.Override `json:"override"`
+	Override     *gate.Override   `json:"override"`
 	Anchor       *time.Time       `json:"anchor"`
-	Windows      []events.Window  `json:"windows"`
+	Windows      []records.Window `json:"windows"`
 	Exact        bool             `json:"exact"`
 	AsOf         *time.Time       `json:"as_of"`
 	Subscription *struct {
@@ -96,7 +98,7 @@ func verdict(d *events.Decision) string {
 	return fmt.Sprintf("%s: %s (%s of %s used)", word, d.Reason, known(d.Used), d.Limit)
 }
 
-func exception(o *events.Override) string {
+func exception(o *gate.Override) string {
 	var s string
 	switch {
 	case o.Limit != nil:

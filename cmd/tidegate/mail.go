@@ -16,7 +16,8 @@ import (
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/config"
-	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
 	"github.com/tidegate-io/tidegate/notifier"
 )
@@ -53,7 +54,7 @@ func (a *app) startNotifier(ctx context.Context) error {
 	a.supervisor.Go(ctx, notifier.Spec(a.names), func() stream.Processor {
 		cfg := a.config.Load()
 		p, err := notifier.New(notifier.Options{Settings: settings(cfg), Secret: a.set.Secret,
-			Catalog: func() plan.Catalog { return *a.catalog.Load() },
+			Catalog: func() gate.Catalog { return *a.catalog.Load() },
 			Store:   a.store, Sender: sender, Now: a.now, Decisions: newest{a.decisions}})
 		if err != nil {
 			return failed{err: err}
@@ -182,7 +183,7 @@ func (a *app) resendWebhook() func(http.ResponseWriter, *http.Request) (int, err
 	}
 	hook := &notifier.ResendWebhook{
 		Secrets: a.set.ResendSecrets, Find: a.store.Notification, Log: a.log,
-		Publish: func(ctx context.Context, id string, account *events.Account) error {
+		Publish: func(ctx context.Context, id string, account *records.Account) error {
 			b, err := json.Marshal(account)
 			if err != nil {
 				return err

@@ -7,6 +7,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/notifier"
 )
 
@@ -46,7 +47,7 @@ func (c *previewCmd) Run(e *env) error {
 	for _, m := range mails {
 		p := preview{Feature: m.Feature, Kind: string(m.Kind), Locale: m.Locale, Subject: m.Subject}
 		file := events.Token(m.Feature)
-		if m.Kind == events.LimitKindThreshold {
+		if m.Kind == records.LimitKindThreshold {
 			file += ".warning"
 		}
 		if m.Locale != "" {

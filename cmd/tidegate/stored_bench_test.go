@@ -14,7 +14,8 @@ import (
 	"github.com/tidegate-io/tidegate/aggregator"
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/config"
-	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
@@ -26,7 +27,7 @@ const (
 // nowhere is a store of documents that takes them all.
 type nowhere struct{}
 
-func (nowhere) WriteUsage(context.Context, []events.Window) error { return nil }
+func (nowhere) WriteUsage(context.Context, []records.Window) error { return nil }
 
 // BenchmarkStored reads JSON events of 200 bytes, one a message, from a stream of
 // one partition over TCP and files: by a bare ordered consumer that is configured
@@ -112,7 +113,7 @@ func aggregateAll(b *testing.B, nc *nats.Conn, js jetstream.JetStream) {
 	b.Helper()
 	cat := config.Example().Catalog()
 	opt := aggregator.Options{Partitions: 1, Horizon: 32 * 24 * time.Hour, Store: nowhere{}, Now: time.Now,
-		Catalog: func() *plan.Catalog { return &cat }}
+		Catalog: func() *gate.Catalog { return &cat }}
 	env := stream.Env{NC: nc, JS: js, Holder: "bench", Log: slog.New(slog.DiscardHandler), Now: time.Now}
 	spec := aggregator.Spec(env.Names, 0)
 	ctx, cancel := context.WithCancel(b.Context())

@@ -14,6 +14,7 @@ import (
 	"github.com/tidegate-io/tidegate/aggregator"
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/config"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
@@ -137,7 +138,7 @@ func (c *replayCmd) Run(e *env) error {
 		cat := cfg.Catalog()
 		r.Catalog = &cat
 	}
-	all := []events.Window{}
+	all := []records.Window{}
 	for _, p := range c.ofPartitions(l.partitions) {
 		ws, err := r.Windows(e.ctx, p)
 		if err != nil {
@@ -217,7 +218,7 @@ func (c *verifyCmd) Run(e *env) error {
 	return err
 }
 
-func usedOf(w *events.Window) string {
+func usedOf(w *records.Window) string {
 	if w == nil {
 		return "none"
 	}
@@ -235,14 +236,14 @@ func (c *deadCmd) Run(e *env) error {
 		return err
 	}
 	defer l.close()
-	letters := []events.Dead{}
+	letters := []records.Dead{}
 	ctx, cancel := context.WithTimeout(e.ctx, time.Minute)
 	defer cancel()
 	in := stream.Input{Stream: events.StreamDead, Filter: l.names.Subject("dead.*")}
 	err = stream.Read(ctx, l.js, l.names, in, ^uint64(0), func(m *stream.Message) error {
-		var d events.Dead
+		var d records.Dead
 		if err := json.Unmarshal(m.Data, &d); err != nil {
-			d = events.Dead{Reason: "unreadable", At: m.Time, Body: m.Data}
+			d = records.Dead{Reason: "unreadable", At: m.Time, Body: m.Data}
 		}
 		if letters = append(letters, d); len(letters) > c.Limit {
 			letters = letters[1:]

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/link"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
 	stripeapi "github.com/tidegate-io/tidegate/internal/stripe/api"
 	"github.com/tidegate-io/tidegate/internal/stripe/fold"
@@ -69,22 +70,22 @@ func (a *app) upgradePage() (func(context.Context, link.Link) (string, error), e
 
 // alive says whether a subscription goes on, paid or not: beside it, another one
 // would be charged.
-func alive(s events.StripeSubscription) bool {
+func alive(s records.StripeSubscription) bool {
 	return slices.Contains([]string{"active", "trialing", "past_due", "unpaid", "paused"}, s.Status)
 }
 
 // subscription is what is known of a customer's payments: by the fold, else by
 // the document.
-func (a *app) subscription(ctx context.Context, customer string) (events.Subscription, error) {
+func (a *app) subscription(ctx context.Context, customer string) (records.Subscription, error) {
 	ask, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	var answer struct {
-		Subscription events.Subscription
+		Subscription records.Subscription
 		Error        string
 	}
 	question, err := json.Marshal(map[string]string{"customer": customer})
 	if err != nil {
-		return events.Subscription{}, err
+		return records.Subscription{}, err
 	}
 	if err = query(ask, a.nc, a.names.Query(fold.Role, 0), question, &answer); err == nil && answer.Error == "" {
 		return answer.Subscription, nil
@@ -98,7 +99,7 @@ func (a *app) subscription(ctx context.Context, customer string) (events.Subscri
 func (a *app) address(ctx context.Context, customer string) string {
 	ask, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	var answer struct{ Customer events.Customer }
+	var answer struct{ Customer records.Customer }
 	question, err := json.Marshal(map[string]string{"customer": customer})
 	if err == nil {
 		err = query(ask, a.nc, a.names.Query(roleEnforcer, events.PartitionOf(customer, a.partitions)), question, &answer)

@@ -14,8 +14,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/tidegate-io/tidegate/internal/plan"
-	"github.com/tidegate-io/tidegate/internal/window"
+	"github.com/tidegate-io/tidegate/internal/gate"
 )
 
 const day = 24 * time.Hour
@@ -115,7 +114,7 @@ func (p *Plan) Paid() bool {
 // Gate is a gate as the catalog has it, with what only the edge needs. Its
 // UpgradeURL is set by Catalog.
 type Gate struct {
-	plan.Gate
+	gate.Gate
 	Opinion   string     // why the gate is there, in the operator's words
 	EmailFrom *EmailFrom // nil when not given
 }
@@ -172,11 +171,11 @@ func parse(file string, data []byte, env func(string) (string, bool)) (*Config, 
 
 // Catalog is the part that windows and decisions depend on. Plans and gates
 // keep the order of the file. It shares maps and slices with c.
-func (c *Config) Catalog() plan.Catalog {
-	cat := plan.Catalog{Plans: make([]plan.Plan, 0, len(c.Plans)), Gates: make([]plan.Gate, 0, len(c.Gates))}
+func (c *Config) Catalog() gate.Catalog {
+	cat := gate.Catalog{Plans: make([]gate.Plan, 0, len(c.Plans)), Gates: make([]gate.Gate, 0, len(c.Gates))}
 	for i := range c.Plans {
 		p := &c.Plans[i]
-		cat.Plans = append(cat.Plans, plan.Plan{Name: p.Name, Default: p.Default, Paid: p.Paid()})
+		cat.Plans = append(cat.Plans, gate.Plan{Name: p.Name, Default: p.Default, Paid: p.Paid()})
 	}
 	for i := range c.Gates {
 		g := c.Gates[i].Gate
@@ -199,8 +198,8 @@ func (c *Config) Digest() string {
 
 // longest is how far back a window can reach; plan arithmetic counts a month
 // as 30 days, but the usage of one with 31 must be kept too.
-func longest(s window.Spec) time.Duration {
-	if s.Kind == window.Calendar && s.Month {
+func longest(s gate.WindowSpec) time.Duration {
+	if s.Kind == gate.Calendar && s.Month {
 		return 31 * day
 	}
 	return s.Length()

@@ -10,8 +10,7 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/plan"
-	"github.com/tidegate-io/tidegate/internal/window"
+	"github.com/tidegate-io/tidegate/internal/gate"
 )
 
 // full has every key.
@@ -95,20 +94,20 @@ func TestFull(t *testing.T) {
 		t.Errorf("\n got %+v\nwant %+v", c, want)
 	}
 	enforce := time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)
-	limits := map[string]plan.Limit{"free": {Value: events.Count(250)}, "enterprise": {Value: events.Count(1_000_000)}, "paid": {Unlimited: true}}
+	limits := map[string]gate.Limit{"free": {Value: events.Count(250)}, "enterprise": {Value: events.Count(1_000_000)}, "paid": {Unlimited: true}}
 	wantGates := []Gate{
-		{Opinion: "Enforce usage limits,\npolitely.\n", EmailFrom: &EmailFrom{Database: "app", Collection: "users", Key: "_id", Field: "contact.email"}, Gate: plan.Gate{
-			Feature: "api", Endpoint: "/api/features/*", Method: "POST", Meter: plan.Meter{Event: "call", Aggregate: plan.Count},
-			Limits: limits, Window: window.Spec{Kind: window.Rolling, Days: 30}, WarnAt: []int{50, 90},
+		{Opinion: "Enforce usage limits,\npolitely.\n", EmailFrom: &EmailFrom{Database: "app", Collection: "users", Key: "_id", Field: "contact.email"}, Gate: gate.Gate{
+			Feature: "api", Endpoint: "/api/features/*", Method: "POST", Meter: gate.Meter{Event: "call", Aggregate: gate.Count},
+			Limits: limits, Window: gate.WindowSpec{Kind: gate.Rolling, Days: 30}, WarnAt: []int{50, 90},
 			Shadow: true, EnforceFrom: &enforce, FailClosed: true, Message: "That was $1: {code}", Template: "prompt-2", Warnings: true}},
-		{Gate: plan.Gate{Feature: "tokens", Meter: plan.Meter{Event: "tokens", Aggregate: plan.Sum, Value: "usage.total"},
-			Limits: map[string]plan.Limit{"free": {Value: events.Value{Nanos: 250_000_000}}, "enterprise": {Unlimited: true}},
-			Window: window.Spec{Kind: window.Calendar, Month: true}, Message: DefaultMessage, Template: DefaultTemplate}},
-		{Gate: plan.Gate{Feature: "größe · 1", Endpoint: "/", Meter: plan.Meter{Event: "seats", Aggregate: plan.Unique, Value: "user", Cap: 20},
-			Limits: map[string]plan.Limit{"free": {Value: events.Count(20)}, "enterprise": {None: true}, "pro": {Value: events.Count(10)}},
-			Window: window.Spec{Kind: window.Calendar}, Message: DefaultMessage}},
-		{Gate: plan.Gate{Feature: "aliased", Meter: plan.Meter{Event: "aliased", Aggregate: plan.Count},
-			Limits: limits, Window: window.Spec{Kind: window.Anniversary, Days: 7}, Message: DefaultMessage}},
+		{Gate: gate.Gate{Feature: "tokens", Meter: gate.Meter{Event: "tokens", Aggregate: gate.Sum, Value: "usage.total"},
+			Limits: map[string]gate.Limit{"free": {Value: events.Value{Nanos: 250_000_000}}, "enterprise": {Unlimited: true}},
+			Window: gate.WindowSpec{Kind: gate.Calendar, Month: true}, Message: DefaultMessage, Template: DefaultTemplate}},
+		{Gate: gate.Gate{Feature: "größe · 1", Endpoint: "/", Meter: gate.Meter{Event: "seats", Aggregate: gate.Unique, Value: "user", Cap: 20},
+			Limits: map[string]gate.Limit{"free": {Value: events.Count(20)}, "enterprise": {None: true}, "pro": {Value: events.Count(10)}},
+			Window: gate.WindowSpec{Kind: gate.Calendar}, Message: DefaultMessage}},
+		{Gate: gate.Gate{Feature: "aliased", Meter: gate.Meter{Event: "aliased", Aggregate: gate.Count},
+			Limits: limits, Window: gate.WindowSpec{Kind: gate.Anniversary, Days: 7}, Message: DefaultMessage}},
 	}
 	for i := range wantGates {
 		if !reflect.DeepEqual(gates[i], wantGates[i]) {
@@ -138,12 +137,12 @@ func TestExample(t *testing.T) {
 		t.Errorf("got %+v", c)
 	}
 	cat := c.Catalog()
-	want := plan.Catalog{
-		Plans: []plan.Plan{{Name: "free", Default: true}, {Name: "paid", Paid: true}},
-		Gates: []plan.Gate{{
-			Feature: "api", Endpoint: "/api/features/*", Method: "POST", Meter: plan.Meter{Event: "api", Aggregate: plan.Count},
-			Limits: map[string]plan.Limit{"free": {Value: events.Count(100)}, "paid": {Unlimited: true}},
-			Window: window.Spec{Kind: window.Anniversary, Days: 30}, Template: "upgrade_prompt",
+	want := gate.Catalog{
+		Plans: []gate.Plan{{Name: "free", Default: true}, {Name: "paid", Paid: true}},
+		Gates: []gate.Gate{{
+			Feature: "api", Endpoint: "/api/features/*", Method: "POST", Meter: gate.Meter{Event: "api", Aggregate: gate.Count},
+			Limits: map[string]gate.Limit{"free": {Value: events.Count(100)}, "paid": {Unlimited: true}},
+			Window: gate.WindowSpec{Kind: gate.Anniversary, Days: 30}, Template: "upgrade_prompt",
 			Message: "You've reached your free tier limit. Upgrade to continue.", UpgradeURL: "https://acme.example/pricing",
 		}},
 	}
@@ -160,7 +159,7 @@ func TestCatalogPlans(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []plan.Plan{{Name: "free", Default: true}, {Name: "pro", Paid: true}, {Name: "enterprise"}, {Name: "paid", Paid: true}}
+	want := []gate.Plan{{Name: "free", Default: true}, {Name: "pro", Paid: true}, {Name: "enterprise"}, {Name: "paid", Paid: true}}
 	if got := c.Catalog().Plans; !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}

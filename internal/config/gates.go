@@ -7,8 +7,7 @@ import (
 	"unicode"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/plan"
-	"github.com/tidegate-io/tidegate/internal/window"
+	"github.com/tidegate-io/tidegate/internal/gate"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -103,8 +102,8 @@ func trigger(g *Gate, f field) {
 // maxUniqueCap bounds the memory of one customer's window.
 const maxUniqueCap = 1_000_000
 
-func meter(o object, feature string) plan.Meter {
-	m := plan.Meter{Event: feature}
+func meter(o object, feature string) gate.Meter {
+	m := gate.Meter{Event: feature}
 	event := o.get("event")
 	if v, ok := event.name("the type of a usage event", events.MaxIDBytes); ok {
 		if m.Event = v; strings.HasPrefix(v, events.ControlPrefix) {
@@ -113,19 +112,19 @@ func meter(o object, feature string) plan.Meter {
 	} else if !event.given() && strings.HasPrefix(feature, events.ControlPrefix) {
 		event.fail("is missing: the event would be called %s like the feature, but such names are Tidegate's own", quote(feature))
 	}
-	aggregate, known := o.get("aggregate").choice(string(plan.Count), string(plan.Sum), string(plan.Max), string(plan.Unique))
-	m.Aggregate = plan.Aggregate(aggregate)
+	aggregate, known := o.get("aggregate").choice(string(gate.Count), string(gate.Sum), string(gate.Max), string(gate.Unique))
+	m.Aggregate = gate.Aggregate(aggregate)
 	value := o.get("value")
 	switch {
 	case !known: // what follows depends on it
-	case m.Aggregate == plan.Count && value.given():
+	case m.Aggregate == gate.Count && value.given():
 		value.fail("count takes no value, it counts events: remove it, or set aggregate to sum, max or unique")
-	case m.Aggregate != plan.Count && !value.given():
+	case m.Aggregate != gate.Count && !value.given():
 		value.fail("is missing: %s needs to know which part of an event's data, such as $.tokens", m.Aggregate)
 	}
 	m.Value = value.dataPath()
-	if c := o.get("cap"); m.Aggregate == plan.Unique {
-		if m.Cap = plan.DefaultUniqueCap; c.given() {
+	if c := o.get("cap"); m.Aggregate == gate.Unique {
+		if m.Cap = gate.DefaultUniqueCap; c.given() {
 			m.Cap = c.integer(1, maxUniqueCap)
 		}
 	} else if c.given() && known {
@@ -166,27 +165,27 @@ const wantPeriod = "month, day, or a number of days such as 30d"
 
 // spec reads period and window. What is wrong with the period by itself is
 // said there, what does not fit it at the window.
-func spec(period, kind field) window.Spec {
+func spec(period, kind field) gate.WindowSpec {
 	k := ""
 	if kind.given() {
-		w, known := kind.choice(string(window.Anniversary), string(window.Rolling), string(window.Calendar))
+		w, known := kind.choice(string(gate.Anniversary), string(gate.Rolling), string(gate.Calendar))
 		if known {
 			k = w
 		}
 	}
 	if !period.given() {
 		period.fail("is missing: give %s", wantPeriod)
-		return window.Spec{}
+		return gate.WindowSpec{}
 	}
 	v, _, ok := period.scalar(wantPeriod)
 	if !ok {
-		return window.Spec{}
+		return gate.WindowSpec{}
 	}
-	if _, err := window.ParseSpec(v, ""); err != nil {
+	if _, err := gate.ParseWindow(v, ""); err != nil {
 		period.fail("%v", err)
-		return window.Spec{}
+		return gate.WindowSpec{}
 	}
-	s, err := window.ParseSpec(v, k)
+	s, err := gate.ParseWindow(v, k)
 	if err != nil {
 		kind.fail("%v", err)
 	}

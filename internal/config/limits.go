@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/gate"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -14,7 +14,7 @@ const wantLimit = "a number, unlimited, or none (not in this plan)"
 
 // limits reads the limit of each plan. A paid plan that is not named is
 // unlimited; any other must be named, as forgetting it would give it away.
-func limits(f field, m plan.Meter, plans []Plan) map[string]plan.Limit {
+func limits(f field, m gate.Meter, plans []Plan) map[string]gate.Limit {
 	if !f.given() || f.null() {
 		f.fail("is missing: give a limit for each plan, such as {free: 100, paid: unlimited}")
 		return nil
@@ -23,7 +23,7 @@ func limits(f field, m plan.Meter, plans []Plan) map[string]plan.Limit {
 	if f.node.Kind != yaml.MappingNode {
 		return nil
 	}
-	ls := make(map[string]plan.Limit, len(plans))
+	ls := make(map[string]gate.Limit, len(plans))
 	known := make([]string, len(plans))
 	for i := range plans {
 		known[i] = plans[i].Name
@@ -60,36 +60,36 @@ func clipList(words []string) string {
 	return strings.Join(words, ", ")
 }
 
-func (f field) limit(m plan.Meter) (plan.Limit, bool) {
+func (f field) limit(m gate.Meter) (gate.Limit, bool) {
 	v, quoted, ok := f.scalar(wantLimit)
 	if !ok {
-		return plan.Limit{}, false
+		return gate.Limit{}, false
 	}
 	switch v {
 	case "unlimited":
-		return plan.Limit{Unlimited: true}, true
+		return gate.Limit{Unlimited: true}, true
 	case "none":
-		return plan.Limit{None: true}, true
+		return gate.Limit{None: true}, true
 	}
 	if quoted {
 		f.fail("%s is text: a limit is a number without quotes, unlimited, or none", quote(v))
-		return plan.Limit{}, false
+		return gate.Limit{}, false
 	}
 	switch v {
 	case ".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF":
-		return plan.Limit{Unlimited: true}, true
+		return gate.Limit{Unlimited: true}, true
 	}
 	value, problem := number(v, m)
 	if problem != "" {
 		f.fail("%s %s", quote(v), problem)
-		return plan.Limit{}, false
+		return gate.Limit{}, false
 	}
-	return plan.Limit{Value: value}, true
+	return gate.Limit{Value: value}, true
 }
 
 // number reads a limit's number exactly, in decimal; it may be grouped as in
 // 10_000.
-func number(v string, m plan.Meter) (events.Value, string) {
+func number(v string, m gate.Meter) (events.Value, string) {
 	digits := v
 	if v != "" && v[0] != '_' && v[len(v)-1] != '_' {
 		digits = strings.ReplaceAll(v, "_", "")
@@ -112,7 +112,7 @@ func number(v string, m plan.Meter) (events.Value, string) {
 		return n, "is no limit: it must be " + wantLimit + "; numbers have at most 9 decimal places and lie below 9.2e18"
 	case n.Nanos != 0 && m.Aggregate.Whole():
 		return n, "has a fraction, but " + string(m.Aggregate) + " counts whole uses: only sum and max have fractions"
-	case m.Aggregate == plan.Unique && n.Cmp(events.Count(int64(m.Cap))) > 0 && m.Cap > 0:
+	case m.Aggregate == gate.Unique && n.Cmp(events.Count(int64(m.Cap))) > 0 && m.Cap > 0:
 		return n, "is above the meter's cap of " + events.Count(int64(m.Cap)).String() + " different values: it could never be reached; raise meter.cap"
 	}
 	return n, ""

@@ -4,16 +4,16 @@ import (
 	"testing"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/plan"
+	"github.com/tidegate-io/tidegate/internal/gate"
 
 	"pgregory.net/rapid"
 )
 
 func TestLimitForms(t *testing.T) {
-	count, sum := plan.Meter{Aggregate: plan.Count}, plan.Meter{Aggregate: plan.Sum}
+	count, sum := gate.Meter{Aggregate: gate.Count}, gate.Meter{Aggregate: gate.Sum}
 	for _, c := range []struct {
 		text  string
-		meter plan.Meter
+		meter gate.Meter
 		want  string
 	}{
 		{"0", count, "0"}, {"100", count, "100"}, {"10_000", count, "10000"}, {"1e3", count, "1000"}, {"2.0", count, "2"},
@@ -22,8 +22,8 @@ func TestLimitForms(t *testing.T) {
 		{"unlimited", count, "unlimited"}, {".inf", count, "unlimited"}, {"+.Inf", count, "unlimited"}, {"none", count, "none"}, {`"none"`, count, "none"},
 		{"${NONE:-unlimited}", count, "unlimited"}, {`"${NONE:-7}"`, count, "7"}, {`"${LIMIT}"`, count, "250"}, {"${LIMIT}_000", count, "250000"},
 		{"-0", count, ""}, {"01", count, ""}, {"1__0", count, "10"}, {"1_", count, ""}, {`".inf"`, count, ""}, {"infinity", count, ""}, {"NaN", sum, ""},
-		{"10000", plan.Meter{Aggregate: plan.Unique, Cap: 10_000}, "10000"}, {"10001", plan.Meter{Aggregate: plan.Unique, Cap: 10_000}, ""},
-		{"20", plan.Meter{Aggregate: plan.Unique, Cap: 19}, ""}, {"0.5", plan.Meter{Aggregate: plan.Max}, "0.5"},
+		{"10000", gate.Meter{Aggregate: gate.Unique, Cap: 10_000}, "10000"}, {"10001", gate.Meter{Aggregate: gate.Unique, Cap: 10_000}, ""},
+		{"20", gate.Meter{Aggregate: gate.Unique, Cap: 19}, ""}, {"0.5", gate.Meter{Aggregate: gate.Max}, "0.5"},
 	} {
 		d := &decoder{env: environment}
 		top := d.document([]byte("v: " + c.text + "\n"))
@@ -42,7 +42,7 @@ func TestLimitForms(t *testing.T) {
 func TestLimitsAreExact(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		v := events.Value{Units: rapid.Int64Min(0).Draw(t, "units"), Nanos: rapid.Int32Range(0, 999_999_999).Draw(t, "nanos")}
-		got, problem := number(v.String(), plan.Meter{Aggregate: plan.Sum})
+		got, problem := number(v.String(), gate.Meter{Aggregate: gate.Sum})
 		if problem != "" || got != v {
 			t.Fatalf("%s was read as %s %s", v, got, problem)
 		}

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // Row is one line of the funnel. The steps count customers, each one once.
@@ -39,7 +39,7 @@ const (
 // Funnel counts notifications by when the limit was reached and conversions by
 // when they happened (other moves of customers don't count), both within [from, to); a zero time is no bound. Without
 // by it returns one row, else a row per key in the order of keys.
-func Funnel(from, to time.Time, by string, notifications []events.Notification, conversions []events.Conversion) []Row {
+func Funnel(from, to time.Time, by string, notifications []records.Notification, conversions []records.Conversion) []Row {
 	groups := map[string]*group{}
 	if by == "" {
 		groups[""] = newGroup()
@@ -54,13 +54,13 @@ func Funnel(from, to time.Time, by string, notifications []events.Notification, 
 	}
 	for i := range notifications {
 		n := &notifications[i]
-		if n.Kind == events.LimitKindReached && within(n.ReachedAt, from, to) {
+		if n.Kind == records.LimitKindReached && within(n.ReachedAt, from, to) {
 			at(key(by, n.Plan, n.Feature, n.ReachedAt)).notification(n)
 		}
 	}
 	for i := range conversions {
 		c := &conversions[i]
-		if c.Kind == events.MoveConversion && c.LimitReachedAt != nil && within(c.ConvertedAt, from, to) {
+		if c.Kind == records.MoveConversion && c.LimitReachedAt != nil && within(c.ConvertedAt, from, to) {
 			at(key(by, c.FromPlan, c.Feature, c.ConvertedAt)).conversion(c)
 		}
 	}
@@ -73,7 +73,7 @@ func Funnel(from, to time.Time, by string, notifications []events.Notification, 
 
 // Answer is Funnel as GET /v1/funnel answers it: one row without by, else the
 // list of them.
-func Answer(from, to time.Time, by string, notifications []events.Notification, conversions []events.Conversion) any {
+func Answer(from, to time.Time, by string, notifications []records.Notification, conversions []records.Conversion) any {
 	rows := Funnel(from, to, by, notifications, conversions)
 	if by == "" {
 		return rows[0]
@@ -109,23 +109,23 @@ func (s set) add(customer string, yes bool) {
 // group collects a row.
 type group struct {
 	reached, mailed, delivered, clicked set
-	first                               map[string]*events.Conversion // by customer
+	first                               map[string]*records.Conversion // by customer
 	amounts                             map[string]int64
 }
 
 func newGroup() *group {
 	return &group{reached: set{}, mailed: set{}, delivered: set{}, clicked: set{},
-		first: map[string]*events.Conversion{}, amounts: map[string]int64{}}
+		first: map[string]*records.Conversion{}, amounts: map[string]int64{}}
 }
 
-func (g *group) notification(n *events.Notification) {
+func (g *group) notification(n *records.Notification) {
 	g.reached.add(n.Customer, true)
 	g.mailed.add(n.Customer, n.Mailed())
 	g.delivered.add(n.Customer, n.DeliveredAt != nil)
 	g.clicked.add(n.Customer, n.ClickedAt != nil)
 }
 
-func (g *group) conversion(c *events.Conversion) {
+func (g *group) conversion(c *records.Conversion) {
 	g.amounts[c.Currency] += c.Amount
 	if f := g.first[c.Customer]; f == nil || c.ConvertedAt.Before(f.ConvertedAt) {
 		g.first[c.Customer] = c

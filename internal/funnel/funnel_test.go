@@ -8,24 +8,24 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 func day(n int) time.Time { return time.Date(2026, 1, n, 12, 0, 0, 0, time.UTC) }
 
 func ptr[T any](v T) *T { return &v }
 
-func reached(customer, feature, plan string, at time.Time, state events.MailState) events.Notification {
-	return events.Notification{Customer: customer, Feature: feature, Plan: plan, Kind: events.LimitKindReached, ReachedAt: at, State: state}
+func reached(customer, feature, plan string, at time.Time, state records.MailState) records.Notification {
+	return records.Notification{Customer: customer, Feature: feature, Plan: plan, Kind: records.LimitKindReached, ReachedAt: at, State: state}
 }
 
-func paid(customer, feature string, limit, at time.Time, amount int64) events.Conversion {
-	return events.Conversion{Kind: events.MoveConversion, Customer: customer, Feature: feature, FromPlan: "free", Amount: amount, Currency: "usd", LimitReachedAt: &limit, ConvertedAt: at}
+func paid(customer, feature string, limit, at time.Time, amount int64) records.Conversion {
+	return records.Conversion{Kind: records.MoveConversion, Customer: customer, Feature: feature, FromPlan: "free", Amount: amount, Currency: "usd", LimitReachedAt: &limit, ConvertedAt: at}
 }
 
 func TestShape(t *testing.T) {
-	n := []events.Notification{reached("acme", "api", "free", day(2), events.MailSent)}
-	c := []events.Conversion{paid("acme", "api", day(2), day(2).Add(time.Hour), 2000)}
+	n := []records.Notification{reached("acme", "api", "free", day(2), records.MailSent)}
+	c := []records.Conversion{paid("acme", "api", day(2), day(2).Add(time.Hour), 2000)}
 	for _, test := range []struct {
 		by, want string
 	}{
@@ -51,27 +51,27 @@ func TestNobody(t *testing.T) {
 }
 
 func TestSteps(t *testing.T) {
-	delivered := reached("b", "api", "free", day(3), events.MailDelivered)
+	delivered := reached("b", "api", "free", day(3), records.MailDelivered)
 	delivered.DeliveredAt, delivered.ClickedAt = ptr(day(3)), ptr(day(4))
-	warning := reached("d", "api", "free", day(3), events.MailSent)
-	warning.Kind = events.LimitKindThreshold
-	n := []events.Notification{
-		reached("a", "api", "free", day(2), events.MailNone),
-		reached("a", "exports", "free", day(3), events.MailSent), // the same customer again
+	warning := reached("d", "api", "free", day(3), records.MailSent)
+	warning.Kind = records.LimitKindThreshold
+	n := []records.Notification{
+		reached("a", "api", "free", day(2), records.MailNone),
+		reached("a", "exports", "free", day(3), records.MailSent), // the same customer again
 		delivered,
-		reached("c", "api", "pro", day(3), events.MailCancelled),
+		reached("c", "api", "pro", day(3), records.MailCancelled),
 		warning, // no limit was reached
-		reached("e", "api", "free", day(20), events.MailSent), // after the period
+		reached("e", "api", "free", day(20), records.MailSent), // after the period
 	}
-	direct := events.Conversion{Kind: events.MoveConversion, Customer: "x", Currency: "usd", Amount: 9000, ConvertedAt: day(5)} // without a limit before
-	c := []events.Conversion{
+	direct := records.Conversion{Kind: records.MoveConversion, Customer: "x", Currency: "usd", Amount: 9000, ConvertedAt: day(5)} // without a limit before
+	c := []records.Conversion{
 		paid("b", "api", day(3), day(4), 2000),
 		paid("b", "api", day(3), day(9), 3000), // came back within the period
 		paid("a", "exports", day(3), day(5), 1000),
 		direct,
 		paid("e", "api", day(20), day(21), 500),
 	}
-	for _, kind := range []events.MoveKind{events.MoveReactivation, events.MoveTrial, events.MoveUpgrade, events.MoveChurn, events.MoveRefund} {
+	for _, kind := range []records.MoveKind{records.MoveReactivation, records.MoveTrial, records.MoveUpgrade, records.MoveChurn, records.MoveRefund} {
 		other := paid("c", "api", day(3), day(6), 7000)
 		other.Kind = kind
 		c = append(c, other)
@@ -105,7 +105,7 @@ func TestPercentiles(t *testing.T) {
 		{[]int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}, 6, 10},
 		{[]int{-1}, 0, 0}, // clocks differ
 	} {
-		var c []events.Conversion
+		var c []records.Conversion
 		for i, s := range test.seconds {
 			c = append(c, paid(string(rune('a'+i)), "api", day(1), day(1).Add(time.Duration(s)*time.Second), 1))
 		}
@@ -121,15 +121,15 @@ func TestProperties(t *testing.T) {
 	customers := rapid.SampledFrom([]string{"a", "b", "c", "d"})
 	features := rapid.SampledFrom([]string{"api", "exports"})
 	rapid.Check(t, func(t *rapid.T) {
-		n := rapid.SliceOf(rapid.Custom(func(t *rapid.T) events.Notification {
-			state := rapid.SampledFrom([]events.MailState{events.MailNone, events.MailSent, events.MailDelivered}).Draw(t, "state")
+		n := rapid.SliceOf(rapid.Custom(func(t *rapid.T) records.Notification {
+			state := rapid.SampledFrom([]records.MailState{records.MailNone, records.MailSent, records.MailDelivered}).Draw(t, "state")
 			n := reached(customers.Draw(t, "customer"), features.Draw(t, "feature"), "free", day(rapid.IntRange(1, 40).Draw(t, "day")), state)
-			if state == events.MailDelivered {
+			if state == records.MailDelivered {
 				n.DeliveredAt = &n.ReachedAt
 			}
 			return n
 		})).Draw(t, "notifications")
-		c := rapid.SliceOf(rapid.Custom(func(t *rapid.T) events.Conversion {
+		c := rapid.SliceOf(rapid.Custom(func(t *rapid.T) records.Conversion {
 			at := day(rapid.IntRange(1, 40).Draw(t, "day"))
 			return paid(customers.Draw(t, "customer"), features.Draw(t, "feature"), at.Add(-time.Hour), at, 100)
 		})).Draw(t, "conversions")

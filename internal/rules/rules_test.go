@@ -109,39 +109,42 @@ func parse(p string) (file, error) {
 var allowed = map[string][]string{
 	// The vocabulary and the arithmetic.
 	"events":               {},
-	"internal/window":      {"events"},
-	"internal/plan":        {"events", "internal/window"},
+	"internal/gate":        {"events"},
+	"internal/records":     {"events", "internal/gate"},
 	"internal/link":        {},
-	"internal/funnel":      {"events"},
+	"internal/funnel":      {"internal/records"},
 	"internal/fingerprint": {"github.com/cespare/xxhash/v2", "github.com/FastFilter/xorfilter"},
-	"internal/wire":        {"events", "github.com/fxamacker/cbor/v2"},
-	"internal/writeback":   {"events"},
+	"internal/wire":        {"internal/records", "github.com/fxamacker/cbor/v2"},
+	"internal/writeback":   {},
 	"internal/propose":     {"internal/config", "go.yaml.in/yaml/v3"},
-	"internal/config":      {"events", "internal/plan", "internal/window", "go.yaml.in/yaml/v3"},
+	"internal/config":      {"events", "internal/gate", "go.yaml.in/yaml/v3"},
 
 	// The plumbing, and what runs on it.
 	"internal/stream": {"events", nats, "github.com/nats-io/nuid"},
-	"internal/stripe/fold": {"events", "internal/plan", "internal/stream", "internal/writeback", nats,
+	"internal/stripe/fold": {"events", "internal/records", "internal/stream", "internal/writeback", nats,
 		"github.com/fxamacker/cbor/v2", "github.com/stripe/stripe-go/v76/webhook"},
 	"internal/stripe/api": {"github.com/stripe/stripe-go/v76", "golang.org/x/time/rate"},
-
-	"internal/stripe/refetch": {"events", "internal/stripe/fold", "internal/stream", "internal/stripe/api", "internal/wire", nats, "github.com/VictoriaMetrics/metrics"},
+	"internal/stripe/refetch": {"events", "internal/stripe/fold", "internal/stream", "internal/stripe/api", "internal/wire", nats,
+		"github.com/VictoriaMetrics/metrics"},
 
 	// The roles: never each other, never a store.
-	"ingest":     {"events", "internal/plan", "internal/window", "internal/link", "internal/stream", "internal/stripe/fold", nats, "github.com/VictoriaMetrics/metrics"},
-	"aggregator": {"events", "internal/plan", "internal/window", "internal/stream", "internal/fingerprint", "internal/wire", "internal/writeback", nats, "github.com/cespare/xxhash/v2"},
-	"enforcer":   {"events", "internal/plan", "internal/window", "internal/stream", "internal/stripe/fold", "internal/wire", "internal/writeback", nats},
-	"notifier": {"events", "internal/plan", "internal/window", "internal/stream", "internal/link", "internal/wire", "internal/writeback", nats,
+	"ingest": {"events", "internal/gate", "internal/records", "internal/link", "internal/stream", "internal/stripe/fold", nats,
+		"github.com/VictoriaMetrics/metrics"},
+	"aggregator": {"events", "internal/gate", "internal/records", "internal/stream", "internal/fingerprint", "internal/wire", "internal/writeback", nats,
+		"github.com/cespare/xxhash/v2"},
+	"enforcer": {"events", "internal/gate", "internal/records", "internal/stream", "internal/wire", "internal/writeback", nats},
+	"notifier": {"events", "internal/gate", "internal/records", "internal/stream", "internal/link", "internal/wire", nats,
 		"github.com/resend/resend-go/v2", "github.com/wneessen/go-mail", "golang.org/x/time/rate"},
 
 	// The stores: the vocabulary and their driver.
-	"internal/store/mongo": {"events", "go.mongodb.org/mongo-driver"},
-	"internal/store/kv":    {"events", nats},
+	"internal/store":       {"internal/records"},
+	"internal/store/mongo": {"events", "internal/gate", "internal/records", "go.mongodb.org/mongo-driver"},
+	"internal/store/kv":    {"events", "internal/records", nats},
 
 	// What apps import.
 	"client":                 {"events", "client/internal/memory", nats},
 	"client/internal/memory": {"events"},
-	"client/clienttest":      {"events", "client", "client/internal/memory", nats},
+	"client/clienttest":      {"events", "client", "client/internal/memory"},
 
 	// Helpers of tests.
 	"internal/test/testnats":        {nats, "github.com/nats-io/nats-server/v2"},
@@ -149,10 +152,10 @@ var allowed = map[string][]string{
 	"internal/test/testmongo":       {"internal/test/testbuild"},
 	"internal/test/testmongo/serve": {"internal/test/testmongo"},
 	"internal/test/teststripe":      {"internal/test/testbuild"},
-	"internal/test/storetest":       {"events", "pgregory.net/rapid"},
-	"internal/test/chaos":           {"events", "client", "internal/stream", "internal/store/kv", nats, "go.mongodb.org/mongo-driver"},
-	"internal/rules":                {},
+	"internal/test/storetest":       {"events", "internal/gate", "internal/records", "internal/store", "pgregory.net/rapid"},
+	"internal/test/chaos":           {"events", "client", "internal/records", "internal/stream", "internal/store/kv", nats, "go.mongodb.org/mongo-driver"},
 	"internal/test/benchtable":      {},
+	"internal/rules":                {},
 	"deploy":                        {},
 }
 
@@ -164,7 +167,8 @@ func free(dir string) bool {
 }
 
 func TestImports(t *testing.T) {
-	for dir, list := range files(t) {
+	packages := files(t)
+	for dir, list := range packages {
 		if free(dir) {
 			continue
 		}
@@ -173,15 +177,31 @@ func TestImports(t *testing.T) {
 			t.Errorf("%s has no rule: say in allowed what it may import", dir)
 			continue
 		}
+		used := map[string]bool{}
 		for _, f := range list {
 			if f.test {
 				continue
 			}
 			for _, name := range f.imports {
-				if !standard(name) && !permitted(may, name) {
+				if standard(name) {
+					continue
+				}
+				p := permission(may, name)
+				used[p] = true
+				if p == "" {
 					t.Errorf("%s imports %s, which %s may not", f.path, strings.TrimPrefix(name, module+"/"), dir)
 				}
 			}
+		}
+		for _, p := range may {
+			if !used[p] {
+				t.Errorf("%s may import %s and does not: remove the permission", dir, p)
+			}
+		}
+	}
+	for dir := range allowed {
+		if packages[dir] == nil {
+			t.Errorf("%s has a rule and is not there", dir)
 		}
 	}
 }
@@ -192,11 +212,15 @@ func standard(name string) bool {
 	return !strings.Contains(first, ".")
 }
 
-func permitted(may []string, name string) bool {
-	if own, ok := strings.CutPrefix(name, module+"/"); ok {
-		return slices.Contains(may, own)
+// permission returns the entry of may that covers an import, or "".
+func permission(may []string, name string) string {
+	own, ours := strings.CutPrefix(name, module+"/")
+	for _, m := range may {
+		if ours && m == own || !ours && (name == m || strings.HasPrefix(name, m+"/")) {
+			return m
+		}
 	}
-	return slices.ContainsFunc(may, func(m string) bool { return name == m || strings.HasPrefix(name, m+"/") })
+	return ""
 }
 
 // TestImportsOfTests: a role's tests may not reach into another role either.

@@ -7,7 +7,7 @@ import (
 
 	"github.com/fxamacker/cbor/v2"
 
-	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 var (
@@ -34,10 +34,10 @@ func Unmarshal(b []byte, v any) error {
 }
 
 // Totals encodes what one message of the stream WINDOWS holds.
-func Totals(ts []events.WindowTotal) ([]byte, error) { return Marshal(ts) }
+func Totals(ts []records.WindowTotal) ([]byte, error) { return Marshal(ts) }
 
 // ParseTotals is the inverse of Totals.
-func ParseTotals(b []byte) (ts []events.WindowTotal, err error) {
+func ParseTotals(b []byte) (ts []records.WindowTotal, err error) {
 	err = Unmarshal(b, &ts)
 	return ts, err
 }

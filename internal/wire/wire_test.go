@@ -11,9 +11,11 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
-func totals() *rapid.Generator[[]events.WindowTotal] {
+func totals() *rapid.Generator[[]records.WindowTotal] {
 	moment := rapid.Custom(func(t *rapid.T) time.Time {
 		if rapid.Bool().Draw(t, "zero") {
 			return time.Time{}
@@ -23,13 +25,13 @@ func totals() *rapid.Generator[[]events.WindowTotal] {
 	value := rapid.Custom(func(t *rapid.T) events.Value {
 		return events.Value{Units: rapid.Int64().Draw(t, "units"), Nanos: rapid.Int32Range(0, 999_999_999).Draw(t, "nanos")}
 	})
-	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) events.WindowTotal {
-		w := events.WindowTotal{Customer: rapid.String().Draw(t, "customer"), Feature: rapid.String().Draw(t, "feature"),
+	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) records.WindowTotal {
+		w := records.WindowTotal{Customer: rapid.String().Draw(t, "customer"), Feature: rapid.String().Draw(t, "feature"),
 			Generation: rapid.Uint64().Draw(t, "generation"), Position: rapid.Uint64().Draw(t, "position"), Index: rapid.IntRange(0, 1000).Draw(t, "index"),
 			Start: moment.Draw(t, "start"), End: moment.Draw(t, "end"), Used: value.Draw(t, "used"), StoredAt: moment.Draw(t, "stored"),
 			Silent: rapid.Bool().Draw(t, "silent")}
 		for range rapid.IntRange(0, 3).Draw(t, "buckets") {
-			w.Buckets = append(w.Buckets, events.Bucket{Start: moment.Draw(t, "bucket"), Used: value.Draw(t, "used")})
+			w.Buckets = append(w.Buckets, gate.Bucket{Start: moment.Draw(t, "bucket"), Used: value.Draw(t, "used")})
 		}
 		return w
 	}), 1, 5)
@@ -60,7 +62,7 @@ func TestTotalsSurvive(t *testing.T) {
 // TestBytesAreForEver: a later version reads what this one has stored.
 func TestBytesAreForEver(t *testing.T) {
 	noon := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
-	b, err := Totals([]events.WindowTotal{{Customer: "acme", Feature: "api", Generation: 1, Position: 7, Index: 2, Start: noon, Used: events.Value{Units: 1, Nanos: 5}}})
+	b, err := Totals([]records.WindowTotal{{Customer: "acme", Feature: "api", Generation: 1, Position: 7, Index: 2, Start: noon, Used: events.Value{Units: 1, Nanos: 5}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +98,7 @@ func TestWhatThisVersionCannotRead(t *testing.T) {
 }
 
 func FuzzParseTotals(f *testing.F) {
-	b, err := Totals([]events.WindowTotal{{Customer: "acme", Feature: "api", Start: time.Unix(1, 2).UTC(), Buckets: []events.Bucket{{Used: events.Count(1)}}}})
+	b, err := Totals([]records.WindowTotal{{Customer: "acme", Feature: "api", Start: time.Unix(1, 2).UTC(), Buckets: []gate.Bucket{{Used: events.Count(1)}}}})
 	if err != nil {
 		f.Fatal(err)
 	}

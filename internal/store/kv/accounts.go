@@ -7,38 +7,39 @@ import (
 	"strings"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // WriteCustomers implements store.Store.
-func (s *Store) WriteCustomers(ctx context.Context, customers []events.Customer) error {
+func (s *Store) WriteCustomers(ctx context.Context, customers []records.Customer) error {
 	return writeNewest(ctx, s.customers, customers,
-		func(c *events.Customer) string { return events.Token(c.ID) },
-		func(c *events.Customer) uint64 { return c.Position })
+		func(c *records.Customer) string { return events.Token(c.ID) },
+		func(c *records.Customer) uint64 { return c.Position })
 }
 
 // Customer implements store.Store.
-func (s *Store) Customer(ctx context.Context, id string) (c events.Customer, ok bool, err error) {
+func (s *Store) Customer(ctx context.Context, id string) (c records.Customer, ok bool, err error) {
 	ok, err = s.customers.get(ctx, events.Token(id), &c)
 	return c, ok, err
 }
 
 // Customers implements store.Store.
-func (s *Store) Customers(ctx context.Context, afterID string, limit int) ([]events.Customer, error) {
-	all, err := documents[events.Customer](ctx, s.customers, "*")
-	all = slices.DeleteFunc(all, func(c events.Customer) bool { return c.ID <= afterID })
-	slices.SortFunc(all, func(a, b events.Customer) int { return strings.Compare(a.ID, b.ID) })
+func (s *Store) Customers(ctx context.Context, afterID string, limit int) ([]records.Customer, error) {
+	all, err := documents[records.Customer](ctx, s.customers, "*")
+	all = slices.DeleteFunc(all, func(c records.Customer) bool { return c.ID <= afterID })
+	slices.SortFunc(all, func(a, b records.Customer) int { return strings.Compare(a.ID, b.ID) })
 	return first(all, limit), err
 }
 
 // WriteSubscriptions implements store.Store.
-func (s *Store) WriteSubscriptions(ctx context.Context, subscriptions []events.Subscription) error {
+func (s *Store) WriteSubscriptions(ctx context.Context, subscriptions []records.Subscription) error {
 	return writeNewest(ctx, s.subscriptions, subscriptions,
-		func(s *events.Subscription) string { return events.Token(s.Customer) },
-		func(s *events.Subscription) uint64 { return s.Position })
+		func(s *records.Subscription) string { return events.Token(s.Customer) },
+		func(s *records.Subscription) uint64 { return s.Position })
 }
 
 // Subscription implements store.Store.
-func (s *Store) Subscription(ctx context.Context, customer string) (sub events.Subscription, ok bool, err error) {
+func (s *Store) Subscription(ctx context.Context, customer string) (sub records.Subscription, ok bool, err error) {
 	ok, err = s.subscriptions.get(ctx, events.Token(customer), &sub)
 	return sub, ok, err
 }

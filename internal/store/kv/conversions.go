@@ -7,11 +7,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // WriteConversion implements store.Store.
-func (s *Store) WriteConversion(ctx context.Context, c events.Conversion) error {
+func (s *Store) WriteConversion(ctx context.Context, c records.Conversion) error {
 	if err := s.conversions.put(ctx, ofKey(c.Customer, c.Key), nil); err != nil {
 		return err
 	}
@@ -25,22 +25,22 @@ func (s *Store) DeleteConversion(ctx context.Context, key string) error {
 }
 
 // Conversions implements store.Store.
-func (s *Store) Conversions(ctx context.Context, from, to time.Time) ([]events.Conversion, error) {
-	all, err := documents[events.Conversion](ctx, s.conversions, "doc.*")
-	all = slices.DeleteFunc(all, func(c events.Conversion) bool { return !within(c.ConvertedAt, from, to) })
+func (s *Store) Conversions(ctx context.Context, from, to time.Time) ([]records.Conversion, error) {
+	all, err := documents[records.Conversion](ctx, s.conversions, "doc.*")
+	all = slices.DeleteFunc(all, func(c records.Conversion) bool { return !within(c.ConvertedAt, from, to) })
 	sortConversions(all)
 	return all, err
 }
 
 // ConversionsOf implements store.Store.
-func (s *Store) ConversionsOf(ctx context.Context, customer string) ([]events.Conversion, error) {
-	all, err := ofCustomer(ctx, s.conversions, customer, func(c *events.Conversion) string { return c.Customer })
+func (s *Store) ConversionsOf(ctx context.Context, customer string) ([]records.Conversion, error) {
+	all, err := ofCustomer(ctx, s.conversions, customer, func(c *records.Conversion) string { return c.Customer })
 	sortConversions(all)
 	return all, err
 }
 
-func sortConversions(all []events.Conversion) {
-	slices.SortFunc(all, func(a, b events.Conversion) int {
+func sortConversions(all []records.Conversion) {
+	slices.SortFunc(all, func(a, b records.Conversion) int {
 		return cmp.Or(a.ConvertedAt.Compare(b.ConvertedAt), strings.Compare(a.Key, b.Key))
 	})
 }

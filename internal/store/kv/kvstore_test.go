@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/store"
 	"github.com/tidegate-io/tidegate/internal/test/storetest"
 	"github.com/tidegate-io/tidegate/internal/test/testnats"
@@ -41,7 +42,7 @@ func TestNamespacesAreApart(t *testing.T) {
 	t.Parallel()
 	js := testnats.Start(t).JetStream(t)
 	a, b := open(t, js, events.Names{}), open(t, js, events.Names{Namespace: "b"})
-	if err := a.WriteCustomers(t.Context(), []events.Customer{{ID: "acme"}}); err != nil {
+	if err := a.WriteCustomers(t.Context(), []records.Customer{{ID: "acme"}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, ok, err := b.Customer(t.Context(), "acme"); ok || err != nil {
@@ -57,13 +58,13 @@ func TestStoreOutlivesTheServer(t *testing.T) {
 	srv := testnats.Start(t)
 	js := srv.JetStream(t)
 	s := open(t, js, events.Names{})
-	if err := s.WriteCustomers(t.Context(), []events.Customer{{ID: "acme", Email: "ada@acme.example"}}); err != nil {
+	if err := s.WriteCustomers(t.Context(), []records.Customer{{ID: "acme", Email: "ada@acme.example"}}); err != nil {
 		t.Fatal(err)
 	}
 	srv.Stop()
 	for name, call := range map[string]func(context.Context) error{
 		"ping":  s.Ping,
-		"write": func(ctx context.Context) error { return s.WriteCustomers(ctx, []events.Customer{{ID: "b"}}) },
+		"write": func(ctx context.Context) error { return s.WriteCustomers(ctx, []records.Customer{{ID: "b"}}) },
 		"list":  func(ctx context.Context) error { _, err := s.Usage(ctx, "acme"); return err },
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
@@ -99,7 +100,7 @@ func TestIndexEntriesAloneMeanNothing(t *testing.T) {
 	t.Parallel()
 	s := open(t, testnats.Start(t).JetStream(t), events.Names{})
 	ctx := t.Context()
-	n := events.Notification{Key: "k", Customer: "acme", State: events.MailPending}
+	n := records.Notification{Key: "k", Customer: "acme", State: records.MailPending}
 	if err := s.notifications.put(ctx, ofKey("acme", "k"), nil); err != nil {
 		t.Fatal(err)
 	}
@@ -128,11 +129,11 @@ func TestSentMailsLeaveTheIndex(t *testing.T) {
 	t.Parallel()
 	s := open(t, testnats.Start(t).JetStream(t), events.Names{})
 	ctx := t.Context()
-	n := events.Notification{Key: "k", Customer: "acme", State: events.MailPending}
+	n := records.Notification{Key: "k", Customer: "acme", State: records.MailPending}
 	if _, err := s.InsertNotification(ctx, n); err != nil {
 		t.Fatal(err)
 	}
-	n.State = events.MailSent
+	n.State = records.MailSent
 	if err := s.UpdateNotification(ctx, n); err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +158,7 @@ func TestWhatIsNoDocumentIsNamed(t *testing.T) {
 	if _, err := s.Usage(ctx, "acme"); err == nil || !strings.Contains(err.Error(), "store_usage: key acme.api.rolling") {
 		t.Errorf("Usage: %v", err)
 	}
-	if err := s.WriteUsage(ctx, []events.Window{{Customer: "acme", Feature: "api"}}); err == nil {
+	if err := s.WriteUsage(ctx, []records.Window{{Customer: "acme", Feature: "api"}}); err == nil {
 		t.Error("overwritten")
 	}
 }
@@ -167,15 +168,15 @@ func TestWhatIsNoDocumentIsNamed(t *testing.T) {
 func TestEarlyEndOfALongWalk(t *testing.T) {
 	t.Parallel()
 	s := open(t, testnats.Start(t).JetStream(t), events.Names{})
-	var all []events.Window
+	var all []records.Window
 	for i := range 2000 {
-		all = append(all, events.Window{Customer: fmt.Sprint(i), Feature: "api"})
+		all = append(all, records.Window{Customer: fmt.Sprint(i), Feature: "api"})
 	}
 	if err := s.WriteUsage(t.Context(), all); err != nil {
 		t.Fatal(err)
 	}
 	enough, calls := errors.New("enough"), 0
-	err := s.AllUsage(t.Context(), func(events.Window) error {
+	err := s.AllUsage(t.Context(), func(records.Window) error {
 		calls++
 		return enough
 	})
@@ -183,7 +184,7 @@ func TestEarlyEndOfALongWalk(t *testing.T) {
 		t.Errorf("%v after %d calls", err, calls)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	err = s.AllUsage(ctx, func(events.Window) error {
+	err = s.AllUsage(ctx, func(records.Window) error {
 		cancel()
 		return nil
 	})
@@ -191,7 +192,7 @@ func TestEarlyEndOfALongWalk(t *testing.T) {
 		t.Errorf("a walk whose context ended: %v", err)
 	}
 	calls = 0
-	if err := s.AllUsage(t.Context(), func(events.Window) error { calls++; return nil }); err != nil || calls != len(all) {
+	if err := s.AllUsage(t.Context(), func(records.Window) error { calls++; return nil }); err != nil || calls != len(all) {
 		t.Errorf("%d of %d windows, %v", calls, len(all), err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // Keys of notifications and conversions: the documents, the index by customer
@@ -23,8 +24,8 @@ func within(t, from, to time.Time) bool         { return !t.Before(from) && (to.
 func isDue(next *time.Time, now time.Time) bool { return next == nil || !next.After(now) }
 
 // indexed says whether the mail becomes due by itself.
-func indexed(n *events.Notification) bool {
-	return n.State == events.MailPending || n.State == events.MailWaiting && n.NextAt != nil
+func indexed(n *records.Notification) bool {
+	return n.State == records.MailPending || n.State == records.MailWaiting && n.NextAt != nil
 }
 
 // due is an entry of the index of mails that become due: enough to choose by.
@@ -36,10 +37,10 @@ type due struct {
 }
 
 // InsertNotification implements store.Store.
-func (s *Store) InsertNotification(ctx context.Context, n events.Notification) (inserted bool, err error) {
+func (s *Store) InsertNotification(ctx context.Context, n records.Notification) (inserted bool, err error) {
 	b := s.notifications
 	// A repeated insert must not touch the index entries of the first one.
-	var there events.Notification
+	var there records.Notification
 	if ok, err := b.get(ctx, docKey(n.Key), &there); ok || err != nil {
 		return false, err
 	}
@@ -52,7 +53,7 @@ func (s *Store) InsertNotification(ctx context.Context, n events.Notification) (
 	return b.create(ctx, docKey(n.Key), &n)
 }
 
-func (s *Store) indexDue(ctx context.Context, n *events.Notification) error {
+func (s *Store) indexDue(ctx context.Context, n *records.Notification) error {
 	if !indexed(n) {
 		return nil
 	}
@@ -60,8 +61,8 @@ func (s *Store) indexDue(ctx context.Context, n *events.Notification) error {
 }
 
 // UpdateNotification implements store.Store.
-func (s *Store) UpdateNotification(ctx context.Context, n events.Notification) error {
-	var old events.Notification
+func (s *Store) UpdateNotification(ctx context.Context, n records.Notification) error {
+	var old records.Notification
 	ok, err := s.notifications.get(ctx, docKey(n.Key), &old)
 	if err != nil {
 		return err
@@ -83,14 +84,14 @@ func (s *Store) UpdateNotification(ctx context.Context, n events.Notification) e
 }
 
 // Notification implements store.Store.
-func (s *Store) Notification(ctx context.Context, key string) (n events.Notification, ok bool, err error) {
+func (s *Store) Notification(ctx context.Context, key string) (n records.Notification, ok bool, err error) {
 	ok, err = s.notifications.get(ctx, docKey(key), &n)
 	return n, ok, err
 }
 
 // DueNotifications implements store.Store. It reads the index of such mails
 // and as many documents as it returns.
-func (s *Store) DueNotifications(ctx context.Context, now time.Time, limit int) ([]events.Notification, error) {
+func (s *Store) DueNotifications(ctx context.Context, now time.Time, limit int) ([]records.Notification, error) {
 	var candidates []due
 	err := s.notifications.each(ctx, "due.*", false, func(key string, value []byte) error {
 		d := due{key: tokenOf(key)}
@@ -109,14 +110,14 @@ func (s *Store) DueNotifications(ctx context.Context, now time.Time, limit int) 
 	return s.firstDue(ctx, candidates, now, limit)
 }
 
-func (s *Store) firstDue(ctx context.Context, candidates []due, now time.Time, limit int) ([]events.Notification, error) {
-	var found []events.Notification
+func (s *Store) firstDue(ctx context.Context, candidates []due, now time.Time, limit int) ([]records.Notification, error) {
+	var found []records.Notification
 	for i, c := range candidates {
 		// Enough, unless mails of the same moment still have to be put in order.
 		if limit > 0 && len(found) >= limit && !c.ReachedAt.Equal(candidates[i-1].ReachedAt) {
 			break
 		}
-		var n events.Notification
+		var n records.Notification
 		ok, err := s.notifications.get(ctx, c.key, &n)
 		if err != nil {
 			return nil, err
@@ -130,16 +131,16 @@ func (s *Store) firstDue(ctx context.Context, candidates []due, now time.Time, l
 }
 
 // NotificationsOf implements store.Store.
-func (s *Store) NotificationsOf(ctx context.Context, customer string) ([]events.Notification, error) {
-	all, err := ofCustomer(ctx, s.notifications, customer, func(n *events.Notification) string { return n.Customer })
+func (s *Store) NotificationsOf(ctx context.Context, customer string) ([]records.Notification, error) {
+	all, err := ofCustomer(ctx, s.notifications, customer, func(n *records.Notification) string { return n.Customer })
 	sortNotifications(all)
 	return all, err
 }
 
 // NotificationsBetween implements store.Store.
-func (s *Store) NotificationsBetween(ctx context.Context, from, to time.Time) ([]events.Notification, error) {
-	all, err := documents[events.Notification](ctx, s.notifications, "doc.*")
-	all = slices.DeleteFunc(all, func(n events.Notification) bool { return !within(n.ReachedAt, from, to) })
+func (s *Store) NotificationsBetween(ctx context.Context, from, to time.Time) ([]records.Notification, error) {
+	all, err := documents[records.Notification](ctx, s.notifications, "doc.*")
+	all = slices.DeleteFunc(all, func(n records.Notification) bool { return !within(n.ReachedAt, from, to) })
 	for i := range all {
 		all[i].Body = nil
 	}
@@ -147,8 +148,8 @@ func (s *Store) NotificationsBetween(ctx context.Context, from, to time.Time) ([
 	return all, err
 }
 
-func sortNotifications(all []events.Notification) {
-	slices.SortFunc(all, func(a, b events.Notification) int {
+func sortNotifications(all []records.Notification) {
+	slices.SortFunc(all, func(a, b records.Notification) int {
 		return cmp.Or(a.ReachedAt.Compare(b.ReachedAt), strings.Compare(a.Key, b.Key))
 	})
 }

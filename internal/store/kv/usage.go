@@ -7,20 +7,21 @@ import (
 	"strings"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // windowKey is <customer>.<feature>.<start>, the last as in the window's ID.
-func windowKey(w *events.Window) string {
+func windowKey(w *records.Window) string {
 	id := w.ID()
 	start := id[len(w.Customer)+len(w.Feature)+2:]
 	return events.Token(w.Customer) + "." + events.Token(w.Feature) + "." + events.Token(start)
 }
 
 // WriteUsage implements store.Store.
-func (s *Store) WriteUsage(ctx context.Context, windows []events.Window) error {
+func (s *Store) WriteUsage(ctx context.Context, windows []records.Window) error {
 	// Of two states of a window in one batch the newer one counts; among equal
 	// ones, the later.
-	order := func(a, b *events.Window) int {
+	order := func(a, b *records.Window) int {
 		return cmp.Or(cmp.Compare(a.Epoch, b.Epoch), cmp.Compare(a.Seq, b.Seq))
 	}
 	newest := newestOf(windows, windowKey, order)
@@ -28,7 +29,7 @@ func (s *Store) WriteUsage(ctx context.Context, windows []events.Window) error {
 		w := newest[i]
 		key := windowKey(w)
 		return s.usage.write(ctx, key, w, func(old []byte) (bool, error) {
-			var o events.Window
+			var o records.Window
 			err := s.usage.decode(key, old, &o)
 			return order(&o, w) <= 0, err
 		})
@@ -36,31 +37,31 @@ func (s *Store) WriteUsage(ctx context.Context, windows []events.Window) error {
 }
 
 // Usage implements store.Store.
-func (s *Store) Usage(ctx context.Context, customer string) ([]events.Window, error) {
-	all, err := documents[events.Window](ctx, s.usage, events.Token(customer)+".*.*")
-	slices.SortFunc(all, func(a, b events.Window) int {
+func (s *Store) Usage(ctx context.Context, customer string) ([]records.Window, error) {
+	all, err := documents[records.Window](ctx, s.usage, events.Token(customer)+".*.*")
+	slices.SortFunc(all, func(a, b records.Window) int {
 		return cmp.Or(strings.Compare(a.Feature, b.Feature), a.Start.Compare(b.Start))
 	})
 	return all, err
 }
 
 // UsageAfter implements store.Store.
-func (s *Store) UsageAfter(ctx context.Context, afterID string, limit int) ([]events.Window, error) {
-	var all []events.Window
-	err := s.AllUsage(ctx, func(w events.Window) error {
+func (s *Store) UsageAfter(ctx context.Context, afterID string, limit int) ([]records.Window, error) {
+	var all []records.Window
+	err := s.AllUsage(ctx, func(w records.Window) error {
 		if w.Current && w.ID() > afterID {
 			all = append(all, w)
 		}
 		return nil
 	})
-	slices.SortFunc(all, func(a, b events.Window) int { return strings.Compare(a.ID(), b.ID()) })
+	slices.SortFunc(all, func(a, b records.Window) int { return strings.Compare(a.ID(), b.ID()) })
 	return first(all, limit), err
 }
 
 // AllUsage implements store.Store.
-func (s *Store) AllUsage(ctx context.Context, f func(events.Window) error) error {
+func (s *Store) AllUsage(ctx context.Context, f func(records.Window) error) error {
 	return s.usage.each(ctx, ">", false, func(key string, value []byte) error {
-		var w events.Window
+		var w records.Window
 		if err := s.usage.decode(key, value, &w); err != nil {
 			return err
 		}

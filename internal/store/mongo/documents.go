@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // The documents. Every one has its own conversion from and to the type in
@@ -33,7 +35,7 @@ type bucketDoc struct {
 	Used  amount    `bson:"used"`
 }
 
-func newUsageDoc(w *events.Window) usageDoc {
+func newUsageDoc(w *records.Window) usageDoc {
 	d := usageDoc{
 		ID: w.ID(), Customer: w.Customer, Feature: w.Feature, Plan: w.Plan,
 		WindowStart: date(w.Start), WindowEnd: date(w.End), Current: w.Current,
@@ -46,15 +48,15 @@ func newUsageDoc(w *events.Window) usageDoc {
 	return d
 }
 
-func (d usageDoc) event() events.Window {
-	w := events.Window{
+func (d usageDoc) event() records.Window {
+	w := records.Window{
 		Customer: d.Customer, Feature: d.Feature, Plan: d.Plan,
 		Start: when(d.WindowStart), End: when(d.WindowEnd), Current: d.Current,
 		Used: events.Value(d.Used), Limit: d.Limit.value(), Events: d.Events, FirstAt: when(d.FirstAt), LastAt: when(d.LastAt),
 		Partition: d.Partition, Epoch: uint64(d.Epoch), Seq: uint64(d.Seq),
 	}
 	for _, b := range d.Buckets {
-		w.Buckets = append(w.Buckets, events.Bucket{Start: b.Start, Used: events.Value(b.Used)})
+		w.Buckets = append(w.Buckets, gate.Bucket{Start: b.Start, Used: events.Value(b.Used)})
 	}
 	return w
 }
@@ -83,7 +85,7 @@ type overrideDoc struct {
 	At     *time.Time `bson:"at,omitempty"`
 }
 
-func newCustomerDoc(c *events.Customer) customerDoc {
+func newCustomerDoc(c *records.Customer) customerDoc {
 	d := customerDoc{
 		ID: c.ID, Customer: c.ID, Email: c.Email, StripeEmail: c.StripeEmail, Locale: c.Locale, StripeCustomer: c.StripeCustomer,
 		Plan: c.Plan, Pinned: c.PinnedPlan, Anchor: c.Anchor, Overrides: make(map[string]overrideDoc, len(c.Overrides)),
@@ -97,17 +99,17 @@ func newCustomerDoc(c *events.Customer) customerDoc {
 	return d
 }
 
-func (d customerDoc) event() events.Customer {
-	c := events.Customer{
+func (d customerDoc) event() records.Customer {
+	c := records.Customer{
 		ID: d.ID, Email: d.Email, StripeEmail: d.StripeEmail, Locale: d.Locale, StripeCustomer: d.StripeCustomer,
 		Plan: d.Plan, PinnedPlan: d.Pinned, Anchor: d.Anchor, Suppressed: d.Suppressed,
 		Position: uint64(d.Position), UpdatedAt: when(d.UpdatedAt),
 	}
 	for field, o := range d.Overrides {
 		if c.Overrides == nil {
-			c.Overrides = make(map[string]events.Override, len(d.Overrides))
+			c.Overrides = make(map[string]gate.Override, len(d.Overrides))
 		}
-		c.Overrides[fieldUnescape.Replace(field)] = events.Override{
+		c.Overrides[fieldUnescape.Replace(field)] = gate.Override{
 			Limit: o.Limit.ptr(), Grant: o.Grant.ptr(), Until: o.Until, Reason: o.Reason, At: o.At,
 		}
 	}
@@ -144,7 +146,7 @@ type changeDoc struct {
 	At     *time.Time `bson:"at"`
 }
 
-func newSubscriptionDoc(s *events.Subscription) subscriptionDoc {
+func newSubscriptionDoc(s *records.Subscription) subscriptionDoc {
 	d := subscriptionDoc{
 		ID: s.Customer, Customer: s.Customer, Plan: s.Plan, Status: s.Status, StripeCustomer: s.StripeCustomer,
 		Subscriptions:    make([]stripeDoc, 0, len(s.Subscriptions)),
@@ -163,16 +165,16 @@ func newSubscriptionDoc(s *events.Subscription) subscriptionDoc {
 	return d
 }
 
-func (d subscriptionDoc) event() events.Subscription {
-	s := events.Subscription{
+func (d subscriptionDoc) event() records.Subscription {
+	s := records.Subscription{
 		Customer: d.Customer, Plan: d.Plan, Status: d.Status, StripeCustomer: d.StripeCustomer,
 		CurrentPeriodEnd: d.CurrentPeriodEnd, CancelAt: d.CancelAt, GraceUntil: d.GraceUntil, Position: uint64(d.Position),
 	}
 	for _, x := range d.Subscriptions {
-		s.Subscriptions = append(s.Subscriptions, events.StripeSubscription(x))
+		s.Subscriptions = append(s.Subscriptions, records.StripeSubscription(x))
 	}
 	for _, h := range d.History {
-		s.History = append(s.History, events.PlanChange{Plan: h.Plan, Status: h.Status, Event: h.Event, At: when(h.At)})
+		s.History = append(s.History, records.PlanChange{Plan: h.Plan, Status: h.Status, Event: h.Event, At: when(h.At)})
 	}
 	return s
 }

@@ -13,6 +13,8 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/test/testmongo"
 )
 
@@ -53,7 +55,7 @@ func same(t *testing.T, got, want map[string]string) {
 func TestUsageDocument(t *testing.T) {
 	t.Parallel()
 	s := openAt(t, testmongo.URI(t), testmongo.Database())
-	w := events.Window{
+	w := records.Window{
 		Customer: "acme", Feature: "api", Plan: "free", Start: start, End: start.Add(time.Hour), Current: true,
 		Used: events.Count(97), Limit: events.Some(events.Count(100)), Events: 97, FirstAt: start, LastAt: start.Add(time.Second),
 		Partition: 3, Epoch: 4, Seq: 5,
@@ -61,8 +63,8 @@ func TestUsageDocument(t *testing.T) {
 	rolling := w
 	rolling.Start, rolling.End, rolling.Limit = time.Time{}, time.Time{}, events.NullValue{}
 	rolling.Used = events.Value{Units: 8, Nanos: 250_000_000}
-	rolling.Buckets = []events.Bucket{{Start: start, Used: rolling.Used}}
-	if err := s.WriteUsage(t.Context(), []events.Window{w, rolling}); err != nil {
+	rolling.Buckets = []gate.Bucket{{Start: start, Used: rolling.Used}}
+	if err := s.WriteUsage(t.Context(), []records.Window{w, rolling}); err != nil {
 		t.Fatal(err)
 	}
 	want := map[string]string{
@@ -85,15 +87,15 @@ func TestDocumentsHaveTheDocumentedFields(t *testing.T) {
 	ctx := t.Context()
 	s := openAt(t, testmongo.URI(t), testmongo.Database())
 	for _, err := range []error{
-		s.WriteCustomers(ctx, []events.Customer{{ID: "acme", Overrides: map[string]events.Override{"a.b": {Reason: "r"}}}}),
-		s.WriteSubscriptions(ctx, []events.Subscription{{Customer: "acme"}}),
-		s.WriteConversion(ctx, events.Conversion{Key: "k"}),
+		s.WriteCustomers(ctx, []records.Customer{{ID: "acme", Overrides: map[string]gate.Override{"a.b": {Reason: "r"}}}}),
+		s.WriteSubscriptions(ctx, []records.Subscription{{Customer: "acme"}}),
+		s.WriteConversion(ctx, records.Conversion{Key: "k"}),
 	} {
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := s.InsertNotification(ctx, events.Notification{Key: "k", Body: []byte("{}")}); err != nil {
+	if _, err := s.InsertNotification(ctx, records.Notification{Key: "k", Body: []byte("{}")}); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
@@ -137,8 +139,8 @@ func TestDocumentsEditedByHand(t *testing.T) {
 		t.Errorf("read %+v", w)
 	}
 	// It has no version, so it is older than everything.
-	w := events.Window{Customer: "acme", Feature: "api", Used: events.Count(1)}
-	if err := s.WriteUsage(ctx, []events.Window{w}); err != nil {
+	w := records.Window{Customer: "acme", Feature: "api", Used: events.Count(1)}
+	if err := s.WriteUsage(ctx, []records.Window{w}); err != nil {
 		t.Fatal(err)
 	}
 	if found, err = s.Usage(ctx, "acme"); err != nil || len(found) != 1 || found[0].Used != events.Count(1) {

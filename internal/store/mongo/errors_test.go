@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/test/testmongo"
 )
 
@@ -94,8 +94,8 @@ func TestServerGoesAndComesBack(t *testing.T) {
 	srv := testmongo.StartServer(t)
 	s := openAt(t, srv.URI, testmongo.Database())
 	ctx := t.Context()
-	customer := func(email string, position uint64) []events.Customer {
-		return []events.Customer{{ID: "acme", Email: email, Position: position}}
+	customer := func(email string, position uint64) []records.Customer {
+		return []records.Customer{{ID: "acme", Email: email, Position: position}}
 	}
 	if err := s.WriteCustomers(ctx, customer("ada@acme.example", 1)); err != nil {
 		t.Fatal(err)
@@ -105,7 +105,7 @@ func TestServerGoesAndComesBack(t *testing.T) {
 		"ping":  s.Ping,
 		"write": func(ctx context.Context) error { return s.WriteCustomers(ctx, customer("eve@acme.example", 2)) },
 		"insert": func(ctx context.Context) error {
-			_, err := s.InsertNotification(ctx, events.Notification{Key: "k"})
+			_, err := s.InsertNotification(ctx, records.Notification{Key: "k"})
 			return err
 		},
 		"read": func(ctx context.Context) error { _, _, err := s.Customer(ctx, "acme"); return err },

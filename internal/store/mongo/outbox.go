@@ -8,16 +8,16 @@ import (
 	"go.mongodb.org/mongo-driver/bson"
 	driver "go.mongodb.org/mongo-driver/mongo"
 
-	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // InsertNotification implements store.Store.
-func (s *Store) InsertNotification(ctx context.Context, n events.Notification) (inserted bool, err error) {
+func (s *Store) InsertNotification(ctx context.Context, n records.Notification) (inserted bool, err error) {
 	return s.insertOne(ctx, s.notifications, newNotificationDoc(&n))
 }
 
 // UpdateNotification implements store.Store.
-func (s *Store) UpdateNotification(ctx context.Context, n events.Notification) error {
+func (s *Store) UpdateNotification(ctx context.Context, n records.Notification) error {
 	there, err := s.replaceOne(ctx, s.notifications, n.Key, newNotificationDoc(&n))
 	if err == nil && !there {
 		return fmt.Errorf("%s: there is no notification %q to update: insert it first", s.where(), n.Key)
@@ -26,14 +26,14 @@ func (s *Store) UpdateNotification(ctx context.Context, n events.Notification) e
 }
 
 // Notification implements store.Store.
-func (s *Store) Notification(ctx context.Context, key string) (n events.Notification, ok bool, err error) {
-	return get[notificationDoc, events.Notification](ctx, s, s.notifications, key)
+func (s *Store) Notification(ctx context.Context, key string) (n records.Notification, ok bool, err error) {
+	return get[notificationDoc, records.Notification](ctx, s, s.notifications, key)
 }
 
 // DueNotifications implements store.Store.
-func (s *Store) DueNotifications(ctx context.Context, now time.Time, limit int) ([]events.Notification, error) {
+func (s *Store) DueNotifications(ctx context.Context, now time.Time, limit int) ([]records.Notification, error) {
 	by := bson.E{Key: "next_at", Value: bson.D{{Key: "$lte", Value: now}}}
-	pending, waiting := bson.E{Key: "state", Value: string(events.MailPending)}, bson.E{Key: "state", Value: string(events.MailWaiting)}
+	pending, waiting := bson.E{Key: "state", Value: string(records.MailPending)}, bson.E{Key: "state", Value: string(records.MailWaiting)}
 	filter := bson.D{{Key: "$or", Value: bson.A{
 		bson.D{pending, {Key: "next_at", Value: nil}}, bson.D{pending, by}, bson.D{waiting, by},
 	}}}
@@ -41,18 +41,18 @@ func (s *Store) DueNotifications(ctx context.Context, now time.Time, limit int) 
 }
 
 // NotificationsOf implements store.Store.
-func (s *Store) NotificationsOf(ctx context.Context, customer string) ([]events.Notification, error) {
+func (s *Store) NotificationsOf(ctx context.Context, customer string) ([]records.Notification, error) {
 	return find[notificationDoc](ctx, s, s.notifications, of(customer), limited(0, ascending("reached_at", "_id")))
 }
 
 // NotificationsBetween implements store.Store.
-func (s *Store) NotificationsBetween(ctx context.Context, from, to time.Time) ([]events.Notification, error) {
+func (s *Store) NotificationsBetween(ctx context.Context, from, to time.Time) ([]records.Notification, error) {
 	return find[notificationDoc](ctx, s, s.notifications, between("reached_at", from, to),
 		limited(0, ascending("reached_at", "_id")).SetProjection(bson.D{{Key: "body", Value: 0}}))
 }
 
 // WriteConversion implements store.Store.
-func (s *Store) WriteConversion(ctx context.Context, c events.Conversion) error {
+func (s *Store) WriteConversion(ctx context.Context, c records.Conversion) error {
 	d := newConversionDoc(&c)
 	there, err := s.replaceOne(ctx, s.conversions, d.ID, d)
 	if err != nil || there {
@@ -78,12 +78,12 @@ func (s *Store) DeleteConversion(ctx context.Context, key string) error {
 }
 
 // Conversions implements store.Store.
-func (s *Store) Conversions(ctx context.Context, from, to time.Time) ([]events.Conversion, error) {
+func (s *Store) Conversions(ctx context.Context, from, to time.Time) ([]records.Conversion, error) {
 	return find[conversionDoc](ctx, s, s.conversions, between("converted_at", from, to), limited(0, ascending("converted_at", "_id")))
 }
 
 // ConversionsOf implements store.Store.
-func (s *Store) ConversionsOf(ctx context.Context, customer string) ([]events.Conversion, error) {
+func (s *Store) ConversionsOf(ctx context.Context, customer string) ([]records.Conversion, error) {
 	return find[conversionDoc](ctx, s, s.conversions, of(customer), limited(0, ascending("converted_at", "_id")))
 }
 

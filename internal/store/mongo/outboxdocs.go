@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 type notificationDoc struct {
@@ -32,7 +33,7 @@ type notificationDoc struct {
 	ClickedAt   *time.Time `bson:"clicked_at"`
 }
 
-func newNotificationDoc(n *events.Notification) notificationDoc {
+func newNotificationDoc(n *records.Notification) notificationDoc {
 	return notificationDoc{
 		ID: n.Key, Key: n.Key, Customer: n.Customer, Feature: n.Feature, Kind: string(n.Kind), Percent: n.Percent,
 		Plan: n.Plan, Limit: amount(n.Limit), WindowStart: date(n.WindowStart), WindowEnd: date(n.WindowEnd),
@@ -42,11 +43,11 @@ func newNotificationDoc(n *events.Notification) notificationDoc {
 	}
 }
 
-func (d notificationDoc) event() events.Notification {
-	return events.Notification{
-		Key: d.ID, Customer: d.Customer, Feature: d.Feature, Kind: events.LimitKind(d.Kind), Percent: d.Percent,
+func (d notificationDoc) event() records.Notification {
+	return records.Notification{
+		Key: d.ID, Customer: d.Customer, Feature: d.Feature, Kind: records.LimitKind(d.Kind), Percent: d.Percent,
 		Plan: d.Plan, Limit: events.Value(d.Limit), WindowStart: when(d.WindowStart), WindowEnd: when(d.WindowEnd),
-		ReachedAt: when(d.ReachedAt), State: events.MailState(d.State), To: d.To, Subject: d.Subject, Body: d.Body,
+		ReachedAt: when(d.ReachedAt), State: records.MailState(d.State), To: d.To, Subject: d.Subject, Body: d.Body,
 		Attempts: d.Attempts, FirstTryAt: d.FirstTryAt, NextAt: d.NextAt, ProviderID: d.ProviderID, Error: d.Error,
 		SentAt: d.SentAt, DeliveredAt: d.DeliveredAt, ClickedAt: d.ClickedAt,
 	}
@@ -69,7 +70,7 @@ type conversionDoc struct {
 	ConvertedAt    *time.Time `bson:"converted_at"`
 }
 
-func newConversionDoc(c *events.Conversion) conversionDoc {
+func newConversionDoc(c *records.Conversion) conversionDoc {
 	return conversionDoc{
 		ID: c.Key, Key: c.Key, Kind: string(c.Kind), Customer: c.Customer, FromPlan: c.FromPlan, ToPlan: c.ToPlan, StripeEvent: c.StripeEvent,
 		Amount: c.Amount, Currency: c.Currency, Feature: c.Feature, LimitReachedAt: c.LimitReachedAt,
@@ -77,9 +78,9 @@ func newConversionDoc(c *events.Conversion) conversionDoc {
 	}
 }
 
-func (d conversionDoc) event() events.Conversion {
-	return events.Conversion{
-		Key: d.ID, Kind: events.MoveKind(d.Kind), Customer: d.Customer, FromPlan: d.FromPlan, ToPlan: d.ToPlan, StripeEvent: d.StripeEvent,
+func (d conversionDoc) event() records.Conversion {
+	return records.Conversion{
+		Key: d.ID, Kind: records.MoveKind(d.Kind), Customer: d.Customer, FromPlan: d.FromPlan, ToPlan: d.ToPlan, StripeEvent: d.StripeEvent,
 		Amount: d.Amount, Currency: d.Currency, Feature: d.Feature, LimitReachedAt: d.LimitReachedAt,
 		MailedAt: d.MailedAt, ClickedAt: d.ClickedAt, ConvertedAt: when(d.ConvertedAt),
 	}

@@ -11,7 +11,7 @@ import (
 	driver "go.mongodb.org/mongo-driver/mongo"
 	"go.mongodb.org/mongo-driver/mongo/options"
 
-	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/test/testmongo"
 )
 
@@ -67,7 +67,7 @@ func TestOpenTakesWhatIsOurs(t *testing.T) {
 		t.Fatal(err)
 	}
 	first := openAt(t, uri, database)
-	if err := first.WriteCustomers(t.Context(), []events.Customer{{ID: "acme"}}); err != nil {
+	if err := first.WriteCustomers(t.Context(), []records.Customer{{ID: "acme"}}); err != nil {
 		t.Fatal(err)
 	}
 	second := openAt(t, uri, database)
@@ -97,7 +97,7 @@ func TestProcessesMayOpenAtOnce(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			if err := s.WriteCustomers(t.Context(), []events.Customer{{ID: "acme"}}); err != nil {
+			if err := s.WriteCustomers(t.Context(), []records.Customer{{ID: "acme"}}); err != nil {
 				t.Error(err)
 			}
 			if err := s.Close(t.Context()); err != nil {

@@ -5,11 +5,11 @@ import (
 
 	"go.mongodb.org/mongo-driver/bson"
 
-	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // WriteUsage implements store.Store.
-func (s *Store) WriteUsage(ctx context.Context, windows []events.Window) error {
+func (s *Store) WriteUsage(ctx context.Context, windows []records.Window) error {
 	items := make([]item, len(windows))
 	for i := range windows {
 		d := newUsageDoc(&windows[i])
@@ -19,19 +19,19 @@ func (s *Store) WriteUsage(ctx context.Context, windows []events.Window) error {
 }
 
 // Usage implements store.Store.
-func (s *Store) Usage(ctx context.Context, customer string) ([]events.Window, error) {
+func (s *Store) Usage(ctx context.Context, customer string) ([]records.Window, error) {
 	return find[usageDoc](ctx, s, s.usage, of(customer), limited(0, ascending("feature", "window_start")))
 }
 
 // UsageAfter implements store.Store.
-func (s *Store) UsageAfter(ctx context.Context, afterID string, limit int) ([]events.Window, error) {
+func (s *Store) UsageAfter(ctx context.Context, afterID string, limit int) ([]records.Window, error) {
 	filter := append(bson.D{{Key: "current", Value: true}}, after(afterID)...)
 	return find[usageDoc](ctx, s, s.usage, filter, limited(limit, ascending("_id")))
 }
 
 // AllUsage implements store.Store. It reads page by page, so that no cursor
 // has to outlive a slow f.
-func (s *Store) AllUsage(ctx context.Context, f func(events.Window) error) error {
+func (s *Store) AllUsage(ctx context.Context, f func(records.Window) error) error {
 	for last := ""; ; {
 		page, err := find[usageDoc](ctx, s, s.usage, after(last), limited(s.page, ascending("_id")))
 		if err != nil {

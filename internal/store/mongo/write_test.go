@@ -8,7 +8,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/event"
 
-	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/test/testmongo"
 )
 
@@ -30,9 +30,9 @@ func TestCommandsAreNoLargerThanBulkSize(t *testing.T) {
 	}}
 	s := openWith(t, testmongo.URI(t), testmongo.Database(), monitor)
 	sizes = make(map[string][]int) // those of Open
-	var all []events.Window
+	var all []records.Window
 	for i := range 2*testmongo.BulkSize + 1 {
-		all = append(all, events.Window{Customer: "acme", Feature: fmt.Sprint(i)})
+		all = append(all, records.Window{Customer: "acme", Feature: fmt.Sprint(i)})
 	}
 	if err := s.WriteUsage(t.Context(), all); err != nil {
 		t.Fatal(err)
@@ -60,8 +60,8 @@ func TestAnotherWriterInsertsFirst(t *testing.T) {
 			t.Parallel()
 			uri, database := testmongo.URI(t), testmongo.Database()
 			other := openAt(t, uri, database)
-			window := func(seq uint64) []events.Window {
-				return []events.Window{{Customer: "acme", Feature: "api", Epoch: 1, Seq: seq}}
+			window := func(seq uint64) []records.Window {
+				return []records.Window{{Customer: "acme", Feature: "api", Epoch: 1, Seq: seq}}
 			}
 			var once sync.Once
 			s := openWith(t, uri, database, &event.CommandMonitor{Started: func(ctx context.Context, e *event.CommandStartedEvent) {
@@ -90,12 +90,12 @@ func TestAllUsageReadsEveryPage(t *testing.T) {
 	s := openAt(t, testmongo.URI(t), testmongo.Database())
 	s.page = 5
 	for n := range 11 { // also when the last page is full, or empty
-		w := []events.Window{{Customer: fmt.Sprint(n), Feature: "api"}}
+		w := []records.Window{{Customer: fmt.Sprint(n), Feature: "api"}}
 		if err := s.WriteUsage(t.Context(), w); err != nil {
 			t.Fatal(err)
 		}
 		calls := 0
-		if err := s.AllUsage(t.Context(), func(events.Window) error { calls++; return nil }); err != nil || calls != n+1 {
+		if err := s.AllUsage(t.Context(), func(records.Window) error { calls++; return nil }); err != nil || calls != n+1 {
 			t.Errorf("%d of %d windows, %v", calls, n+1, err)
 		}
 	}
@@ -109,9 +109,9 @@ func TestConcurrentBatchesDoNotHangTheServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close(t.Context())
-	batch := func(writer int, seq uint64) (all []events.Window) {
+	batch := func(writer int, seq uint64) (all []records.Window) {
 		for i := range 20 {
-			all = append(all, events.Window{Customer: fmt.Sprint(writer), Feature: fmt.Sprint(i), Seq: seq})
+			all = append(all, records.Window{Customer: fmt.Sprint(writer), Feature: fmt.Sprint(i), Seq: seq})
 		}
 		return all
 	}

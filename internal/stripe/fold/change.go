@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // settled is the age at which a conversion is no longer taken back: an event
@@ -24,7 +24,7 @@ func (s *State) change(customer string) []Change {
 	}
 	now := sent{State: v.state, Email: v.email, Party: v.party, Payments: old.Payments, Refunds: old.Refunds, Digest: old.Digest, Document: old.Document, Unknown: v.unknown}
 	first := Change{Customer: customer}
-	account := events.Account{Customer: customer}
+	account := records.Account{Customer: customer}
 	if !sameState(old.State, now.State) {
 		account.Subscription = &v.state
 	} else {
@@ -40,7 +40,7 @@ func (s *State) change(customer string) []Change {
 	if account.Subscription != nil && len(moves) > 0 { // what made it change
 		account.Move, moves = &moves[0], moves[1:]
 	}
-	if !reflect.DeepEqual(account, events.Account{Customer: customer}) {
+	if !reflect.DeepEqual(account, records.Account{Customer: customer}) {
 		first.Account = &account
 	}
 	if d := digest(v.doc); d != old.Digest && (old.Digest != 0 || len(v.doc.Subscriptions) > 0) {
@@ -56,7 +56,7 @@ func (s *State) change(customer string) []Change {
 		out = append(out, first)
 	}
 	for i := range moves {
-		out = append(out, Change{Customer: customer, Account: &events.Account{Customer: customer, Move: &moves[i]}})
+		out = append(out, Change{Customer: customer, Account: &records.Account{Customer: customer, Move: &moves[i]}})
 	}
 	paid := s.pay(customer, &now, v.payments)
 	out = append(out, paid...)
@@ -71,14 +71,14 @@ func (s *State) change(customer string) []Change {
 }
 
 // pay says which conversions are new, differ, or turned out to be none.
-func (s *State) pay(customer string, now *sent, payments map[string]events.Payment) []Change {
+func (s *State) pay(customer string, now *sent, payments map[string]records.Payment) []Change {
 	var out []Change
-	say := func(p events.Payment) {
-		out = append(out, Change{Customer: customer, Account: &events.Account{Customer: customer, Payment: &p}})
+	say := func(p records.Payment) {
+		out = append(out, Change{Customer: customer, Account: &records.Account{Customer: customer, Payment: &p}})
 	}
 	kept := maps.Clone(now.Payments)
 	if kept == nil {
-		kept = map[string]events.Payment{}
+		kept = map[string]records.Payment{}
 	}
 	for _, key := range slices.Sorted(maps.Keys(now.Payments)) {
 		p := now.Payments[key]
@@ -100,13 +100,13 @@ func (s *State) pay(customer string, now *sent, payments map[string]events.Payme
 	return out
 }
 
-func samePayment(a, b events.Payment) bool {
+func samePayment(a, b records.Payment) bool {
 	same := a.At.Equal(b.At)
 	a.At, b.At = time.Time{}, time.Time{}
 	return same && a == b
 }
 
 // sameState ignores the position: it moves with every record.
-func sameState(a, b events.PlanState) bool {
+func sameState(a, b records.PlanState) bool {
 	return a.Plan == b.Plan && a.Status == b.Status && a.Paid == b.Paid && a.Event == b.Event && a.CausedAt.Equal(b.CausedAt)
 }

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // chargeFact is a charge of which money went back, or is asked back. Nothing of
@@ -79,8 +79,8 @@ func (f *facts) chargeOf(id string) *chargeFact {
 }
 
 // refunds are what went back to the customer, by key.
-func (s *State) refunds(customer string) map[string]events.Refund {
-	out := map[string]events.Refund{}
+func (s *State) refunds(customer string) map[string]records.Refund {
+	out := map[string]records.Refund{}
 	for pid := range s.index[customer] {
 		if len(s.charged[pid]) == 0 || s.partyOwner(pid, s.facts.Parties[pid]) != customer {
 			continue
@@ -98,11 +98,11 @@ func (s *State) refunds(customer string) map[string]events.Refund {
 	return out
 }
 
-func (g *giving) refund(key string, dispute bool) events.Refund {
-	return events.Refund{Key: key, Event: g.Stamp.ID, Amount: g.Amount, Currency: g.Currency, At: g.Stamp.At, Dispute: dispute}
+func (g *giving) refund(key string, dispute bool) records.Refund {
+	return records.Refund{Key: key, Event: g.Stamp.ID, Amount: g.Amount, Currency: g.Currency, At: g.Stamp.At, Dispute: dispute}
 }
 
-func sameRefund(a, b events.Refund) bool {
+func sameRefund(a, b records.Refund) bool {
 	same := a.At.Equal(b.At)
 	a.At, b.At = time.Time{}, time.Time{}
 	return same && a == b
@@ -111,8 +111,8 @@ func sameRefund(a, b events.Refund) bool {
 // refund says which refunds are new, differ, or turned out to be another's.
 func (s *State) refund(customer string, now *sent) []Change {
 	var out []Change
-	say := func(r events.Refund) {
-		out = append(out, Change{Customer: customer, Account: &events.Account{Customer: customer, Refund: &r}})
+	say := func(r records.Refund) {
+		out = append(out, Change{Customer: customer, Account: &records.Account{Customer: customer, Refund: &r}})
 	}
 	is := s.refunds(customer)
 	for _, key := range slices.Sorted(maps.Keys(now.Refunds)) {

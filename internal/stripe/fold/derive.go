@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // maxHistory is how many changes a subscription document shows.
@@ -14,12 +14,12 @@ const maxHistory = 50
 
 // view is everything that follows from the facts about one customer.
 type view struct {
-	doc      events.Subscription
-	state    events.PlanState
+	doc      records.Subscription
+	state    records.PlanState
 	email    string
 	party    string
-	payments map[string]events.Payment
-	moves    map[string]events.Move
+	payments map[string]records.Payment
+	moves    map[string]records.Move
 	trimmed  time.Time // what happened up to then may have been summed up
 	unknown  []string  // prices in force that lead to no plan
 	next     time.Time // when the view changes by itself; zero: never
@@ -28,9 +28,9 @@ type view struct {
 // view derives a customer's view from the facts and the clock. Positions apart,
 // it does not depend on the order of the records.
 func (s *State) view(customer string) view {
-	v := view{state: events.PlanState{Position: s.facts.Seq}, doc: events.Subscription{
+	v := view{state: records.PlanState{Position: s.facts.Seq}, doc: records.Subscription{
 		Customer: customer, Plan: s.cfg.Plans.Default, Position: s.facts.Seq,
-		Subscriptions: []events.StripeSubscription{}, History: []events.PlanChange{},
+		Subscriptions: []records.StripeSubscription{}, History: []records.PlanChange{},
 	}}
 	lives := s.lives(customer)
 	now := s.facts.Clock
@@ -43,7 +43,7 @@ func (s *State) view(customer string) view {
 	v.next = next
 	if len(line) > 0 {
 		last := &line[len(line)-1]
-		v.state = events.PlanState{
+		v.state = records.PlanState{
 			Plan: last.seg.effective(), Status: last.seg.status, Paid: last.seg.paid,
 			Position: s.facts.Seq, Event: last.event, CausedAt: last.from,
 		}
@@ -75,7 +75,7 @@ func (s *State) lives(customer string) []life {
 	return lives
 }
 
-func (s *State) fillDocument(d *events.Subscription, line []standing, lives []life, now time.Time) {
+func (s *State) fillDocument(d *records.Subscription, line []standing, lives []life, now time.Time) {
 	plans := &s.cfg.Plans
 	last := line[len(line)-1].seg
 	d.Status = last.status
@@ -91,7 +91,7 @@ func (s *State) fillDocument(d *events.Subscription, line []standing, lives []li
 		if g == nil {
 			continue
 		}
-		sub := events.StripeSubscription{
+		sub := records.StripeSubscription{
 			ID: l.id, Status: g.status, Prices: []string{}, Plan: plans.best(g.version.Items, &s.facts.Prices),
 			CurrentPeriodEnd: moment(g.version.PeriodEnd), CancelAt: moment(g.version.end()),
 		}
@@ -108,7 +108,7 @@ func (s *State) fillDocument(d *events.Subscription, line []standing, lives []li
 		if line[i].seg.paid {
 			plan = line[i].seg.plan
 		}
-		d.History = append(d.History, events.PlanChange{
+		d.History = append(d.History, records.PlanChange{
 			Plan: plan, Status: line[i].seg.status, Event: line[i].event, At: line[i].from,
 		})
 	}

@@ -5,7 +5,7 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // Unmapped is a Stripe customer that is nobody's: neither the operator nor
@@ -98,21 +98,21 @@ func (s *State) UnknownPrices() []UnknownPrice {
 
 // Subscription is the customer's document as of now; false when nothing is
 // known of the customer.
-func (s *State) Subscription(customer string) (events.Subscription, bool) {
+func (s *State) Subscription(customer string) (records.Subscription, bool) {
 	if len(s.index[customer]) == 0 && s.facts.Customers[customer] == nil {
-		return events.Subscription{}, false
+		return records.Subscription{}, false
 	}
 	return s.view(customer).doc, true
 }
 
 // Payments are the conversions that were said of the customer and hold, by
 // key.
-func (s *State) Payments(customer string) []events.Payment {
+func (s *State) Payments(customer string) []records.Payment {
 	c := s.facts.Customers[customer]
 	if c == nil {
 		return nil
 	}
-	var out []events.Payment
+	var out []records.Payment
 	for _, key := range slices.Sorted(maps.Keys(c.Payments)) {
 		out = append(out, c.Payments[key])
 	}
@@ -121,12 +121,12 @@ func (s *State) Payments(customer string) []events.Payment {
 
 // Refunds are what was said to have gone back to the customer, or is asked
 // back, by key.
-func (s *State) Refunds(customer string) []events.Refund {
+func (s *State) Refunds(customer string) []records.Refund {
 	c := s.facts.Customers[customer]
 	if c == nil {
 		return nil
 	}
-	var out []events.Refund
+	var out []records.Refund
 	for _, key := range slices.Sorted(maps.Keys(c.Refunds)) {
 		out = append(out, c.Refunds[key])
 	}

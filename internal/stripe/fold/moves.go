@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // moves are the customer's moves between plans that are no first payments, by
@@ -14,13 +14,13 @@ import (
 // subscriptions that came back to life. They follow from what decided for the
 // customer over time, not from the order in which that became known. A key is
 // the moment, so that a late event can correct what kind of move it was.
-func (s *State) moves(customer string, lives []life, line []standing) map[string]events.Move {
-	out := map[string]events.Move{}
+func (s *State) moves(customer string, lives []life, line []standing) map[string]records.Move {
+	out := map[string]records.Move{}
 	for i := range lives {
 		if l := &lives[i]; l.sub.watched() {
 			if g := l.trial(); g != nil {
 				key := customer + "/" + l.id + "/trial"
-				out[key] = events.Move{Key: key, Kind: events.MoveTrial, Event: g.event, FromPlan: s.cfg.Plans.Default, ToPlan: g.plan, At: g.from}
+				out[key] = records.Move{Key: key, Kind: records.MoveTrial, Event: g.event, FromPlan: s.cfg.Plans.Default, ToPlan: g.plan, At: g.from}
 			}
 		}
 	}
@@ -30,25 +30,25 @@ func (s *State) moves(customer string, lives []life, line []standing) map[string
 			continue
 		}
 		key := customer + "/move/" + strconv.FormatInt(line[i].from.Unix(), 10)
-		out[key] = events.Move{Key: key, Kind: kind, Event: line[i].event, FromPlan: s.planAt(&line[i-1]), ToPlan: s.planAt(&line[i]), At: line[i].from}
+		out[key] = records.Move{Key: key, Kind: kind, Event: line[i].event, FromPlan: s.planAt(&line[i-1]), ToPlan: s.planAt(&line[i]), At: line[i].from}
 	}
 	return out
 }
 
 // moveKind is what the change from a to b is, or "".
-func (s *State) moveKind(a, b *standing) events.MoveKind {
+func (s *State) moveKind(a, b *standing) records.MoveKind {
 	rank := s.cfg.Plans.rank
 	switch {
 	case a.seg.paid && a.seg.status == "trialing":
 		return "" // a trial that ends: paid or not, it has its records
 	case a.seg.paid && !b.seg.paid:
-		return events.MoveChurn
+		return records.MoveChurn
 	case a.seg.paid && rank(b.seg.plan) > rank(a.seg.plan):
-		return events.MoveUpgrade
+		return records.MoveUpgrade
 	case a.seg.paid && rank(b.seg.plan) < rank(a.seg.plan):
-		return events.MoveDowngrade
+		return records.MoveDowngrade
 	case !a.seg.paid && b.seg.paid && b.life.stretches()[0].from.Before(b.from):
-		return events.MoveReactivation // a new subscription's is a payment
+		return records.MoveReactivation // a new subscription's is a payment
 	}
 	return ""
 }
@@ -82,13 +82,13 @@ func trimmed(lives []life) (until time.Time) {
 
 // move says which moves are new, differ, or turned out to be none. What is
 // older than events can come, or was summed up, stays as it was said.
-func (s *State) move(now *sent, said map[string]events.Move, v *view) []events.Move {
-	var out []events.Move
+func (s *State) move(now *sent, said map[string]records.Move, v *view) []records.Move {
+	var out []records.Move
 	kept := maps.Clone(said)
 	if kept == nil {
-		kept = map[string]events.Move{}
+		kept = map[string]records.Move{}
 	}
-	stays := func(m events.Move) bool { return s.facts.Clock.Sub(m.At) >= settled || !m.At.After(v.trimmed) }
+	stays := func(m records.Move) bool { return s.facts.Clock.Sub(m.At) >= settled || !m.At.After(v.trimmed) }
 	for _, key := range slices.Sorted(maps.Keys(said)) {
 		m := said[key]
 		if _, ok := v.moves[key]; ok || stays(m) {
@@ -110,19 +110,19 @@ func (s *State) move(now *sent, said map[string]events.Move, v *view) []events.M
 	return out
 }
 
-func sameMove(a, b events.Move) bool {
+func sameMove(a, b records.Move) bool {
 	same := a.At.Equal(b.At)
 	a.At, b.At = time.Time{}, time.Time{}
 	return same && a == b
 }
 
 // Moves are the moves that were said of the customer and hold, by key.
-func (s *State) Moves(customer string) []events.Move {
+func (s *State) Moves(customer string) []records.Move {
 	c := s.facts.Customers[customer]
 	if c == nil {
 		return nil
 	}
-	var out []events.Move
+	var out []records.Move
 	for _, key := range slices.Sorted(maps.Keys(c.Moves)) {
 		out = append(out, c.Moves[key])
 	}

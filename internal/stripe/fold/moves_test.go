@@ -17,6 +17,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
@@ -89,9 +90,9 @@ func movesTold(t interface{ Fatal(...any) }, evs [][]byte, until time.Time) (tol
 		t.Fatal(err)
 	}
 	told = map[string]string{}
-	moves := map[string]events.Move{}
+	moves := map[string]records.Move{}
 	for _, m := range p.queue {
-		var a events.Account
+		var a records.Account
 		if err := json.Unmarshal(m.Data, &a); err != nil {
 			t.Fatal(err)
 		}

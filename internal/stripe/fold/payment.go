@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // spell is a chain of paid access without a free gap, over all of a customer's
@@ -26,10 +26,10 @@ type stretch struct {
 // payment above 0, provided that the spell was seen from its beginning. The key
 // names the customer and the subscription that began the spell, so it is the
 // same whichever of the events that prove the payment came first.
-func (s *State) payments(customer string, lives []life) map[string]events.Payment {
+func (s *State) payments(customer string, lives []life) map[string]records.Payment {
 	found := map[string]*evidence{}
-	out := map[string]events.Payment{}
-	kind := events.MoveConversion
+	out := map[string]records.Payment{}
+	kind := records.MoveConversion
 	for _, sp := range spells(lives) {
 		key := customer + "/" + sp.first.id
 		for _, part := range sp.parts {
@@ -43,13 +43,13 @@ func (s *State) payments(customer string, lives []life) map[string]events.Paymen
 				continue
 			}
 			found[key] = e
-			out[key] = events.Payment{
+			out[key] = records.Payment{
 				Key: key, Kind: kind, Event: e.Stamp.ID, FromPlan: s.cfg.Plans.Default, ToPlan: s.paidPlan(part, e),
 				Amount: e.Amount, Currency: e.Currency, At: e.Stamp.At,
 			}
 		}
 		if sp.paying() {
-			kind = events.MoveReactivation
+			kind = records.MoveReactivation
 		}
 	}
 	return out

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
 	"github.com/tidegate-io/tidegate/internal/writeback"
 )
@@ -30,7 +31,7 @@ type Processor struct {
 	state   *State
 	applied *Config // what state was last derived with
 	written uint64  // as restored
-	writer  *writeback.Writer[string, events.Subscription]
+	writer  *writeback.Writer[string, records.Subscription]
 	done    chan struct{} // closed when the writer has ended
 	out     publisher
 	names   events.Names
@@ -55,7 +56,7 @@ type Store interface {
 	// of the customer's older one, which is one with a position not above its
 	// own: a timer changes a document without a new position. When it returns
 	// an error it is called again with at least the same customers.
-	WriteSubscriptions(ctx context.Context, docs []events.Subscription) error
+	WriteSubscriptions(ctx context.Context, docs []records.Subscription) error
 }
 
 // NewProcessor returns a processor that publishes to ACCOUNT's partitions and
@@ -104,9 +105,9 @@ func (p *Processor) start(ctx context.Context, names events.Names, log *slog.Log
 	p.names, p.log, p.out, p.told = names, log, out, map[string]bool{}
 	p.state.open()
 	p.figure()
-	p.writer = writeback.New(func(s *events.Subscription) string { return s.Customer }, p.store.WriteSubscriptions, log)
+	p.writer = writeback.New(func(s *records.Subscription) string { return s.Customer }, p.store.WriteSubscriptions, log)
 	p.done = make(chan struct{})
-	var docs []events.Subscription
+	var docs []records.Subscription
 	for _, c := range p.state.documentsAfter(p.written) {
 		docs = append(docs, *c.Subscription)
 	}
@@ -135,7 +136,7 @@ func (p *Processor) Handle(m *stream.Message) error {
 		return p.say(p.state.Apply(rec))
 	}
 	p.log.Warn("billing record is unreadable", "seq", m.Seq, "error", err)
-	return p.enqueue(p.names.Dead(0), events.Dead{
+	return p.enqueue(p.names.Dead(0), records.Dead{
 		Origin: fmt.Sprintf("%s/%d/0", events.StreamBilling, m.Seq), Reason: err.Error(), At: m.Time, Body: m.Data,
 	})
 }
@@ -144,7 +145,7 @@ func (p *Processor) Handle(m *stream.Message) error {
 func (p *Processor) say(changes []Change) error {
 	for _, c := range changes {
 		if c.Subscription != nil {
-			p.writer.Add([]events.Subscription{*c.Subscription}, c.Document)
+			p.writer.Add([]records.Subscription{*c.Subscription}, c.Document)
 		}
 		for _, price := range c.UnknownPrices {
 			if !p.told[price] { // once, not for each of its customers

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
 	"github.com/tidegate-io/tidegate/internal/test/testnats"
 )
@@ -23,17 +24,17 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // shelf is a store in memory that can be told to refuse.
 type shelf struct {
 	mu      sync.Mutex
-	docs    map[string]events.Subscription
+	docs    map[string]records.Subscription
 	refuse  bool
 	refused chan struct{}
-	wrote   chan events.Subscription
+	wrote   chan records.Subscription
 }
 
 func newShelf() *shelf {
-	return &shelf{docs: map[string]events.Subscription{}, refused: make(chan struct{}, 100), wrote: make(chan events.Subscription, 100)}
+	return &shelf{docs: map[string]records.Subscription{}, refused: make(chan struct{}, 100), wrote: make(chan records.Subscription, 100)}
 }
 
-func (s *shelf) WriteSubscriptions(_ context.Context, docs []events.Subscription) error {
+func (s *shelf) WriteSubscriptions(_ context.Context, docs []records.Subscription) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.refuse {
@@ -65,8 +66,8 @@ func await[T any](t *testing.T, c <-chan T) T {
 type plant struct {
 	env      stream.Env
 	names    events.Names
-	accounts chan events.Account
-	dead     chan events.Dead
+	accounts chan records.Account
+	dead     chan records.Dead
 }
 
 const testPartitions = 2
@@ -86,7 +87,7 @@ func newPlant(t *testing.T) *plant {
 	p := &plant{
 		env: stream.Env{NC: nc, JS: js, Names: names, Holder: "test", Log: slog.New(slog.DiscardHandler), Now: time.Now,
 			CommitEvery: 5 * time.Millisecond},
-		names: names, accounts: make(chan events.Account, 100), dead: make(chan events.Dead, 100),
+		names: names, accounts: make(chan records.Account, 100), dead: make(chan records.Dead, 100),
 	}
 	listen(t, nc, names.Subject("account.*"), p.accounts)
 	listen(t, nc, names.Dead(0), p.dead)
@@ -299,7 +300,7 @@ func TestProcessorTicksGraceAndConfiguration(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	last := func() events.PlanState {
+	last := func() records.PlanState {
 		t.Helper()
 		if err := p.Flush(); err != nil {
 			t.Fatal(err)
@@ -308,7 +309,7 @@ func TestProcessorTicksGraceAndConfiguration(t *testing.T) {
 		if want := (events.Names{}).Account(events.PartitionOf("acme", testPartitions)); m.Subject != want {
 			t.Fatalf("subject %s, want %s", m.Subject, want)
 		}
-		var a events.Account
+		var a records.Account
 		if err := json.Unmarshal(m.Data, &a); err != nil || a.Subscription == nil {
 			t.Fatalf("%s: %v", m.Data, err)
 		}
@@ -371,7 +372,7 @@ func TestTimersSurviveRestart(t *testing.T) {
 		if err := p.Flush(); err != nil {
 			t.Fatal(err)
 		}
-		var a events.Account
+		var a records.Account
 		if err := json.Unmarshal(out.msgs[len(out.msgs)-1].Data, &a); err != nil || a.Customer != want.customer || a.Subscription == nil || a.Subscription.Paid {
 			t.Errorf("%s: %+v, %v", want.customer, a, err)
 		}

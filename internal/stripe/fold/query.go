@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"time"
 
-	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // Figures are counts of what an operator should see to.
@@ -80,13 +80,13 @@ type Query struct {
 
 // Answer is what a query gets; Error says why it got nothing.
 type Answer struct {
-	Subscription *events.Subscription `json:"subscription,omitempty"`
-	Payments     []events.Payment     `json:"payments,omitempty"`
-	Refunds      []events.Refund      `json:"refunds,omitempty"`
-	Report       *Report              `json:"report,omitempty"`
-	Drifts       []Drift              `json:"drifts,omitempty"` // of the objects that differ
-	Open         []string             `json:"open,omitempty"`   // ids; when there are Limit, ask for those after the last
-	Error        string               `json:"error,omitempty"`
+	Subscription *records.Subscription `json:"subscription,omitempty"`
+	Payments     []records.Payment     `json:"payments,omitempty"`
+	Refunds      []records.Refund      `json:"refunds,omitempty"`
+	Report       *Report               `json:"report,omitempty"`
+	Drifts       []Drift               `json:"drifts,omitempty"` // of the objects that differ
+	Open         []string              `json:"open,omitempty"`   // ids; when there are Limit, ask for those after the last
+	Error        string                `json:"error,omitempty"`
 }
 
 // Query implements stream.Processor: a Query gets an Answer.

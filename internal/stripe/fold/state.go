@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // State is the fold over BILLING. Its methods are not safe for concurrent use.
@@ -45,25 +45,25 @@ type facts struct {
 
 // sent is what was last said of a customer, so that only changes are said.
 type sent struct {
-	State    events.PlanState          `cbor:"s"`
-	Email    string                    `cbor:"e,omitempty"`
-	Party    string                    `cbor:"p,omitempty"`
-	Payments map[string]events.Payment `cbor:"c,omitempty"`
-	Refunds  map[string]events.Refund  `cbor:"r,omitempty"`
-	Digest   uint64                    `cbor:"d,omitempty"` // of the document
-	Document uint64                    `cbor:"n,omitempty"` // facts.Documents when it changed
-	Unknown  []string                  `cbor:"u,omitempty"`
-	Moves    map[string]events.Move    `cbor:"v,omitempty"`
+	State    records.PlanState          `cbor:"s"`
+	Email    string                     `cbor:"e,omitempty"`
+	Party    string                     `cbor:"p,omitempty"`
+	Payments map[string]records.Payment `cbor:"c,omitempty"`
+	Refunds  map[string]records.Refund  `cbor:"r,omitempty"`
+	Digest   uint64                     `cbor:"d,omitempty"` // of the document
+	Document uint64                     `cbor:"n,omitempty"` // facts.Documents when it changed
+	Unknown  []string                   `cbor:"u,omitempty"`
+	Moves    map[string]records.Move    `cbor:"v,omitempty"`
 }
 
 // Change is something new about a customer. Fields that did not change are
 // nil.
 type Change struct {
 	Customer      string
-	Account       *events.Account      // to be published to ACCOUNT
-	Subscription  *events.Subscription // to be written
-	Document      uint64               // number of that document; grows with every change of any
-	UnknownPrices []string             // now in force without leading to a plan: tell the operator
+	Account       *records.Account      // to be published to ACCOUNT
+	Subscription  *records.Subscription // to be written
+	Document      uint64                // number of that document; grows with every change of any
+	UnknownPrices []string              // now in force without leading to a plan: tell the operator
 }
 
 // seenDays is for how many days an event is known as a duplicate by its id. An
@@ -281,7 +281,7 @@ func (s *State) changes(customers map[string]bool) []Change {
 }
 
 // digest is a document's, its position apart.
-func digest(d events.Subscription) uint64 {
+func digest(d records.Subscription) uint64 {
 	d.Position = 0
 	h := fnv.New64a()
 	b, _ := encoding.Marshal(d) // strings and times always can be

@@ -11,7 +11,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // fold applies records one after another and then lets time pass.
@@ -249,7 +249,7 @@ func TestUnmappedIsKeptAndAppliedAtOnce(t *testing.T) {
 		t.Errorf("document %+v", changes[0].Subscription)
 	}
 	changes = s.Apply(Record{Kind: KindMap, Seq: 10, Time: t0, Map: Mapping{Customer: "acme"}})
-	if len(changes) != 1 || changes[0].Account.Subscription == nil || *changes[0].Account.Subscription != (events.PlanState{Position: 10}) ||
+	if len(changes) != 1 || changes[0].Account.Subscription == nil || *changes[0].Account.Subscription != (records.PlanState{Position: 10}) ||
 		*changes[0].Account.Email != "" || *changes[0].Account.StripeCustomer != "" || changes[0].Subscription.Plan != "free" {
 		t.Errorf("taken back: %+v", changes)
 	}
@@ -315,8 +315,8 @@ func restore(t *rapid.T, snapshot []byte, deltas [][]byte) *State {
 }
 
 // told is what a listener believes after all changes.
-func told(changes []Change) (states map[string]events.PlanState, payments map[string]events.Payment) {
-	states, payments = map[string]events.PlanState{}, map[string]events.Payment{}
+func told(changes []Change) (states map[string]records.PlanState, payments map[string]records.Payment) {
+	states, payments = map[string]records.PlanState{}, map[string]records.Payment{}
 	for _, c := range changes {
 		if c.Account == nil {
 			continue

@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
 	"github.com/tidegate-io/tidegate/internal/stripe/api"
 	"github.com/tidegate-io/tidegate/internal/stripe/fold"
@@ -42,7 +43,7 @@ func foldConfig() fold.Config {
 
 type nowhere struct{}
 
-func (nowhere) WriteSubscriptions(context.Context, []events.Subscription) error { return nil }
+func (nowhere) WriteSubscriptions(context.Context, []records.Subscription) error { return nil }
 
 func newPlant(t testing.TB) *plant {
 	t.Helper()
@@ -137,7 +138,7 @@ func (p *plant) eventually(what string, f func() error) {
 func (p *plant) shows(customer, plan, status string) {
 	p.t.Helper()
 	p.eventually(customer+" is "+plan, func() error {
-		var a struct{ Subscription events.Subscription }
+		var a struct{ Subscription records.Subscription }
 		if err := p.query(fold.Role, fmt.Sprintf(`{"customer":%q}`, customer), &a); err != nil {
 			return err
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/tidegate-io/tidegate/internal/test/teststripe"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // ofOneSecond gives events the same time and takes away what they say they
@@ -81,7 +82,7 @@ func replays(t *testing.T, p *plant) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var live struct{ Subscription events.Subscription }
+	var live struct{ Subscription records.Subscription }
 	if err := p.query(fold.Role, `{"customer":"acme"}`, &live); err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // Aggregate is how a gate adds up.
@@ -84,15 +85,15 @@ type Observed struct {
 	Since     time.Time // the beginning of the run
 	Now       time.Time
 	Stored    []Copy            // in the order of USAGE
-	Windows   []events.Window   // as their owners say
-	Documents []events.Window   // as they are in the database
+	Windows   []records.Window  // as their owners say
+	Documents []records.Window  // as they are in the database
 	Puts      []Put             // in the order of the stream
 	Checks    []events.Decision // of an app's client
 	Mails     []Mail            // one per idempotency key
 	Wrong     []string          // requests to the mail provider that must not come
-	Reached   []events.Notification
-	Converted []events.Conversion
-	Dead      []events.Dead
+	Reached   []records.Notification
+	Converted []records.Conversion
+	Dead      []records.Dead
 	Snapshots int // that the logs of all partitions still have
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 var noon = time.Date(2026, 5, 10, 12, 0, 0, 0, time.UTC)
@@ -50,7 +51,7 @@ func aLog() (log []entry) {
 
 // fold is an engine of the simplest kind, which shares nothing with the
 // checker.
-func fold(log []entry) (windows []events.Window, dead []events.Dead) {
+func fold(log []entry) (windows []records.Window, dead []records.Dead) {
 	seen, members, anchors := map[string]bool{}, map[string]bool{}, map[string]time.Time{}
 	for i, e := range log {
 		at := e.Time
@@ -58,7 +59,7 @@ func fold(log []entry) (windows []events.Window, dead []events.Dead) {
 			at = e.stored
 		}
 		if at.Before(e.stored.AddDate(0, 0, -32)) || at.After(e.stored.Add(5*time.Minute)) {
-			dead = append(dead, events.Dead{Origin: "USAGE/" + strconv.Itoa(i+1) + "/0"})
+			dead = append(dead, records.Dead{Origin: "USAGE/" + strconv.Itoa(i+1) + "/0"})
 			continue
 		}
 		if seen[e.ID] {
@@ -68,7 +69,7 @@ func fold(log []entry) (windows []events.Window, dead []events.Dead) {
 		if anchors[e.Customer].IsZero() {
 			anchors[e.Customer] = at.Truncate(time.Second)
 		}
-		w := events.Window{Customer: e.Customer, Feature: e.Type, Used: events.Count(1)}
+		w := records.Window{Customer: e.Customer, Feature: e.Type, Used: events.Count(1)}
 		switch e.Type {
 		case "api":
 			for w.Start = anchors[e.Customer]; w.Start.After(at); w.Start = w.Start.AddDate(0, 0, -30) {
@@ -89,7 +90,7 @@ func fold(log []entry) (windows []events.Window, dead []events.Dead) {
 				continue
 			}
 		}
-		same := slices.IndexFunc(windows, func(x events.Window) bool {
+		same := slices.IndexFunc(windows, func(x records.Window) bool {
 			return x.Customer == w.Customer && x.Feature == w.Feature && x.Start.Equal(w.Start)
 		})
 		if same < 0 {
@@ -117,8 +118,8 @@ func quiet() ([]Sent, *Observed) {
 		o.Puts = append(o.Puts, Put{Seq: uint64(i + 1), Key: "acme.api", Decision: events.Decision{Customer: "acme", Feature: "api", Allowed: allowed, Position: int64(i + 5)}})
 	}
 	reached := noon.Add(time.Second)
-	o.Reached = []events.Notification{{Customer: "cora", Kind: events.LimitKindReached, ReachedAt: reached}}
-	o.Converted = []events.Conversion{{Kind: events.MoveConversion, Key: "cora/sub_1", Customer: "cora", FromPlan: "free", ToPlan: "pro", StripeEvent: "evt_1", Amount: 1900,
+	o.Reached = []records.Notification{{Customer: "cora", Kind: records.LimitKindReached, ReachedAt: reached}}
+	o.Converted = []records.Conversion{{Kind: records.MoveConversion, Key: "cora/sub_1", Customer: "cora", FromPlan: "free", ToPlan: "pro", StripeEvent: "evt_1", Amount: 1900,
 		Currency: currency, Feature: "api", LimitReachedAt: &reached, ConvertedAt: noon.Add(time.Second)}}
 	return l.All(), o
 }
@@ -218,7 +219,7 @@ func TestCheckKnowsThatWindowsEnd(t *testing.T) {
 		"it ended long ago":     {5, noon.Add(-time.Hour), 2, true},
 	} {
 		sent, o := quiet()
-		o.Windows = append(o.Windows, events.Window{Customer: "acme", Feature: "api", Start: c.end.AddDate(0, 0, -30), End: c.end, Used: events.Count(c.used)})
+		o.Windows = append(o.Windows, records.Window{Customer: "acme", Feature: "api", Start: c.end.AddDate(0, 0, -30), End: c.end, Used: events.Count(c.used)})
 		o.Mails = nil
 		for i := range c.mails {
 			o.Mails = append(o.Mails, Mail{Key: strconv.Itoa(i), To: "acme@example.com"})
@@ -230,8 +231,8 @@ func TestCheckKnowsThatWindowsEnd(t *testing.T) {
 	}
 }
 
-func find(windows []events.Window, feature string) *events.Window {
-	return &windows[slices.IndexFunc(windows, func(w events.Window) bool { return w.Feature == feature })]
+func find(windows []records.Window, feature string) *records.Window {
+	return &windows[slices.IndexFunc(windows, func(w records.Window) bool { return w.Feature == feature })]
 }
 
 func unstore(o *Observed, id string) {
@@ -272,17 +273,17 @@ func TestCheckFinds(t *testing.T) {
 		}},
 		"two mails for one crossing": {"mails", func(_ []Sent, o *Observed) { o.Mails = append(o.Mails, o.Mails[0]) }},
 		"a dead letter too many": {"dead letter", func(_ []Sent, o *Observed) {
-			o.Dead = append(o.Dead, events.Dead{Origin: "USAGE/1/0", Reason: "x"})
+			o.Dead = append(o.Dead, records.Dead{Origin: "USAGE/1/0", Reason: "x"})
 		}},
 		"a dead letter that is missing": {"dead letters", func(_ []Sent, o *Observed) { o.Dead = o.Dead[1:] }},
 		"a dead letter twice":           {"dead letters", func(_ []Sent, o *Observed) { o.Dead = append(o.Dead, o.Dead[0]) }},
 		"a conversion that is missing":  {"conversions", func(_ []Sent, o *Observed) { o.Converted = nil }},
 		"a conversion twice":            {"conversions", func(_ []Sent, o *Observed) { o.Converted = append(o.Converted, o.Converted[0]) }},
 		"a conversion of nobody": {"conversions", func(_ []Sent, o *Observed) {
-			o.Converted = append(o.Converted, events.Conversion{Customer: "nobody"})
+			o.Converted = append(o.Converted, records.Conversion{Customer: "nobody"})
 		}},
 		"a conversion of one who has not paid": {"conversions", func(_ []Sent, o *Observed) {
-			o.Converted = append(o.Converted, events.Conversion{Customer: "bolt"})
+			o.Converted = append(o.Converted, records.Conversion{Customer: "bolt"})
 		}},
 		"a conversion by a later payment":  {"conversions", func(_ []Sent, o *Observed) { o.Converted[0].StripeEvent = "evt_9" }},
 		"another amount":                   {"conversions", func(_ []Sent, o *Observed) { o.Converted[0].Amount *= 2 }},

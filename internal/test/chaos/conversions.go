@@ -5,14 +5,14 @@ import (
 	"reflect"
 	"time"
 
-	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // conversions: one for each customer whose payment Stripe has told of, however
 // often and in whatever order, joined with the limit that was reached last
 // before it.
 func (c *checker) conversions() {
-	got := map[string][]events.Conversion{}
+	got := map[string][]records.Conversion{}
 	for _, one := range c.o.Converted {
 		got[one.Customer] = append(got[one.Customer], one)
 	}
@@ -27,7 +27,7 @@ func (c *checker) conversions() {
 			continue
 		}
 		p, is := who.Payment, list[0]
-		want := events.Conversion{Kind: events.MoveConversion, Key: id + "/" + p.Subscription, Customer: id, FromPlan: "free", ToPlan: "pro", StripeEvent: p.Event,
+		want := records.Conversion{Kind: records.MoveConversion, Key: id + "/" + p.Subscription, Customer: id, FromPlan: "free", ToPlan: "pro", StripeEvent: p.Event,
 			Amount: p.Amount, Currency: currency, Feature: is.Feature, LimitReachedAt: c.reachedBefore(id, p.At), MailedAt: is.MailedAt, ConvertedAt: p.At}
 		if !reflect.DeepEqual(flat(want), flat(is)) {
 			c.differ("conversions", id, "", "is %v, must be %v", flat(is), flat(want))
@@ -39,7 +39,7 @@ func (c *checker) conversions() {
 }
 
 // flat is a conversion with its times as text: pointers don't compare.
-func flat(c events.Conversion) map[string]any {
+func flat(c records.Conversion) map[string]any {
 	m := map[string]any{}
 	b, _ := json.Marshal(c) // plain values
 	_ = json.Unmarshal(b, &m)
@@ -51,7 +51,7 @@ func flat(c events.Conversion) map[string]any {
 func (c *checker) reachedBefore(customer string, paid time.Time) (last *time.Time) {
 	for i := range c.o.Reached {
 		n := &c.o.Reached[i]
-		if n.Customer == customer && n.Kind == events.LimitKindReached && n.ReachedAt.Before(paid.Add(time.Second)) &&
+		if n.Customer == customer && n.Kind == records.LimitKindReached && n.ReachedAt.Before(paid.Add(time.Second)) &&
 			(last == nil || n.ReachedAt.After(*last)) {
 			last = &n.ReachedAt
 		}

@@ -10,6 +10,7 @@ import (
 	"go.mongodb.org/mongo-driver/mongo/options"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/store/kv"
 )
 
@@ -39,7 +40,7 @@ func (in *installation) embedded(ctx context.Context, o *Observed, customers []C
 	if err != nil {
 		return err
 	}
-	if err := s.AllUsage(ctx, func(w events.Window) error { o.Documents = append(o.Documents, w); return nil }); err != nil {
+	if err := s.AllUsage(ctx, func(w records.Window) error { o.Documents = append(o.Documents, w); return nil }); err != nil {
 		return err
 	}
 	if o.Reached, err = s.NotificationsBetween(ctx, time.Time{}, time.Time{}); err != nil {
@@ -64,7 +65,7 @@ func usageDocuments(ctx context.Context, db *mongo.Database, o *Observed) error 
 		if err != nil {
 			return fmt.Errorf("document of %s: used %v: %w", d.Customer, d.Used, err)
 		}
-		o.Documents = append(o.Documents, events.Window{Customer: d.Customer, Feature: d.Feature, Start: d.Start, Used: used})
+		o.Documents = append(o.Documents, records.Window{Customer: d.Customer, Feature: d.Feature, Start: d.Start, Used: used})
 	}
 	return nil
 }
@@ -77,7 +78,7 @@ func notificationDocuments(ctx context.Context, db *mongo.Database, o *Observed)
 	}
 	err := all(ctx, db, "notifications", &docs)
 	for _, d := range docs {
-		o.Reached = append(o.Reached, events.Notification{Customer: d.Customer, Kind: events.LimitKind(d.Kind), ReachedAt: d.ReachedAt.UTC()})
+		o.Reached = append(o.Reached, records.Notification{Customer: d.Customer, Kind: records.LimitKind(d.Kind), ReachedAt: d.ReachedAt.UTC()})
 	}
 	return err
 }
@@ -98,7 +99,7 @@ func conversionDocuments(ctx context.Context, db *mongo.Database, o *Observed) e
 	}
 	err := all(ctx, db, "conversions", &docs)
 	for _, d := range docs {
-		o.Converted = append(o.Converted, events.Conversion{Key: d.Key, Kind: events.MoveKind(d.Kind), Customer: d.Customer, FromPlan: d.FromPlan, ToPlan: d.ToPlan,
+		o.Converted = append(o.Converted, records.Conversion{Key: d.Key, Kind: records.MoveKind(d.Kind), Customer: d.Customer, FromPlan: d.FromPlan, ToPlan: d.ToPlan,
 			StripeEvent: d.StripeEvent, Amount: d.Amount, Currency: d.Currency, Feature: d.Feature, LimitReachedAt: d.LimitReachedAt, ConvertedAt: d.ConvertedAt.UTC()})
 	}
 	return err

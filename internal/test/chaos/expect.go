@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // bucket is what events of one feature are added up by.
@@ -23,7 +24,7 @@ func (c *checker) bucket(g *Gate, customer string, t time.Time) bucket {
 
 // bucketOf a window is told by its start, which must be right to the
 // millisecond where no change of plan has cut.
-func (c *checker) bucketOf(g *Gate, w *events.Window) bucket {
+func (c *checker) bucketOf(g *Gate, w *records.Window) bucket {
 	b := c.bucket(g, w.Customer, w.Start)
 	if b.begins != "" && !c.customers[w.Customer].Paid {
 		b.begins = w.Start.UTC().Format(time.RFC3339Nano)
@@ -97,7 +98,7 @@ func gateOf(gates []Gate, feature string) *Gate {
 }
 
 // totals compares what windows hold with what they must.
-func (c *checker) totals(what string, expected map[bucket]events.Value, windows []events.Window) {
+func (c *checker) totals(what string, expected map[bucket]events.Value, windows []records.Window) {
 	got := map[bucket]events.Value{}
 	for i := range windows {
 		w := &windows[i]

@@ -17,6 +17,7 @@ import (
 
 	"github.com/tidegate-io/tidegate/client"
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // Database is a server that speaks MongoDB's protocol and can be killed.
@@ -335,7 +336,7 @@ func (in *installation) anchored(ctx context.Context, customers []Customer) erro
 		}
 	}
 	err := in.read(ctx, in.names.Stream(events.StreamUsage), func(m jetstream.Msg, _ uint64) error {
-		if e, err := events.DecodeControl(m.Data()); err == nil && e.Type == events.ControlAnchor {
+		if e, err := events.DecodeControl(m.Data()); err == nil && e.Type == records.ControlAnchor {
 			missing--
 		}
 		return nil

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // observe finds out what there is now.
@@ -115,7 +116,7 @@ func (in *installation) ask(ctx context.Context, role, customer string, answer a
 func (in *installation) observeWindows(ctx context.Context, o *Observed, customers []Customer) error {
 	for _, c := range customers {
 		var answer struct {
-			Windows []events.Window `json:"windows"`
+			Windows []records.Window `json:"windows"`
 		}
 		if err := in.ask(ctx, "aggregator", c.ID, &answer); err != nil {
 			return err
@@ -141,7 +142,7 @@ func (in *installation) observeDecisions(ctx context.Context, o *Observed) error
 
 func (in *installation) observeDead(ctx context.Context, o *Observed) error {
 	return in.read(ctx, in.names.Stream(events.StreamDead), func(m jetstream.Msg, _ uint64) error {
-		var d events.Dead
+		var d records.Dead
 		err := json.Unmarshal(m.Data(), &d)
 		o.Dead = append(o.Dead, d)
 		return err

@@ -8,7 +8,8 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/store"
 )
 
@@ -17,8 +18,8 @@ func customers(t *testing.T, s store.Store) {
 	if _, ok, err := s.Customer(ctx, "nobody"); ok || err != nil {
 		t.Fatalf("nobody: %v, %v", ok, err)
 	}
-	all := []events.Customer{{ID: "a b"}, fullCustomer(t, "acme"), {ID: "b/c", Plan: "free"}, {ID: "z"}}
-	must(t, s.WriteCustomers(ctx, []events.Customer{all[3], all[1], all[0], all[2]}))
+	all := []records.Customer{{ID: "a b"}, fullCustomer(t, "acme"), {ID: "b/c", Plan: "free"}, {ID: "z"}}
+	must(t, s.WriteCustomers(ctx, []records.Customer{all[3], all[1], all[0], all[2]}))
 	must(t, s.WriteCustomers(ctx, nil))
 	for _, want := range all {
 		c, ok, err := s.Customer(ctx, want.ID)
@@ -30,7 +31,7 @@ func customers(t *testing.T, s store.Store) {
 		same(t, want.ID, c, want)
 	}
 	list := func(after string, limit int) (ids []string) {
-		for _, c := range got[[]events.Customer](t)(s.Customers(ctx, after, limit)) {
+		for _, c := range got[[]records.Customer](t)(s.Customers(ctx, after, limit)) {
 			ids = append(ids, c.ID)
 		}
 		return ids
@@ -41,7 +42,7 @@ func customers(t *testing.T, s store.Store) {
 	same(t, "after the last", list("z", 3), nil)
 }
 
-func emptyToNil(m map[string]events.Override) map[string]events.Override {
+func emptyToNil(m map[string]gate.Override) map[string]gate.Override {
 	if len(m) == 0 {
 		return nil
 	}
@@ -53,10 +54,10 @@ func subscriptions(t *testing.T, s store.Store) {
 	if _, ok, err := s.Subscription(ctx, "nobody"); ok || err != nil {
 		t.Fatalf("nobody: %v, %v", ok, err)
 	}
-	for _, want := range []events.Subscription{fullSubscription("acme"), {
-		Customer: "bare", Subscriptions: []events.StripeSubscription{{ID: "sub_3", Prices: []string{"p"}}}, History: []events.PlanChange{{At: day(1)}},
+	for _, want := range []records.Subscription{fullSubscription("acme"), {
+		Customer: "bare", Subscriptions: []records.StripeSubscription{{ID: "sub_3", Prices: []string{"p"}}}, History: []records.PlanChange{{At: day(1)}},
 	}} {
-		must(t, s.WriteSubscriptions(ctx, []events.Subscription{want}))
+		must(t, s.WriteSubscriptions(ctx, []records.Subscription{want}))
 		sub, ok, err := s.Subscription(ctx, want.Customer)
 		must(t, err)
 		if !ok {
@@ -77,10 +78,10 @@ func accountsNeverGoBack(t *testing.T, s store.Store) {
 		newest, position := 0, uint64(0)
 		for i, p := range positions {
 			plan := fmt.Sprint(i)
-			if err := s.WriteCustomers(ctx, []events.Customer{{ID: id, Plan: plan, Position: p}}); err != nil {
+			if err := s.WriteCustomers(ctx, []records.Customer{{ID: id, Plan: plan, Position: p}}); err != nil {
 				rt.Fatal(err)
 			}
-			if err := s.WriteSubscriptions(ctx, []events.Subscription{{Customer: id, Plan: plan, Position: p}}); err != nil {
+			if err := s.WriteSubscriptions(ctx, []records.Subscription{{Customer: id, Plan: plan, Position: p}}); err != nil {
 				rt.Fatal(err)
 			}
 			if p >= position {
@@ -103,24 +104,24 @@ func idsOfAnyKind(t *testing.T, s store.Store) {
 	ctx := t.Context()
 	ids := []string{"a.b", "a*b", ">", "*", "a=40b", "a@b.c", "$where", "Ä", "日本", "a/b/c", "a b", "_gates", "~batch"}
 	for i, id := range ids {
-		must(t, s.WriteUsage(ctx, []events.Window{window(id, "api.v1/x", day(1), 1, uint64(i+1))}))
-		must(t, s.WriteCustomers(ctx, []events.Customer{{ID: id, Position: uint64(i + 1)}}))
-		must(t, s.WriteSubscriptions(ctx, []events.Subscription{{Customer: id, Position: uint64(i + 1)}}))
+		must(t, s.WriteUsage(ctx, []records.Window{window(id, "api.v1/x", day(1), 1, uint64(i+1))}))
+		must(t, s.WriteCustomers(ctx, []records.Customer{{ID: id, Position: uint64(i + 1)}}))
+		must(t, s.WriteSubscriptions(ctx, []records.Subscription{{Customer: id, Position: uint64(i + 1)}}))
 		if inserted := got[bool](t)(s.InsertNotification(ctx, notification(id, 1, day(1)))); !inserted {
 			t.Errorf("%q: notification not inserted", id)
 		}
 		must(t, s.WriteConversion(ctx, conversion(id, 1, day(1))))
 	}
 	for i, id := range ids {
-		same(t, id, got[[]events.Window](t)(s.Usage(ctx, id)), []events.Window{window(id, "api.v1/x", day(1), 1, uint64(i+1))})
+		same(t, id, got[[]records.Window](t)(s.Usage(ctx, id)), []records.Window{window(id, "api.v1/x", day(1), 1, uint64(i+1))})
 		if c, ok, err := s.Customer(ctx, id); err != nil || !ok || c.Position != uint64(i+1) {
 			t.Errorf("%q: customer %+v, %v, %v", id, c, ok, err)
 		}
 		if sub, ok, err := s.Subscription(ctx, id); err != nil || !ok || sub.Position != uint64(i+1) {
 			t.Errorf("%q: subscription %+v, %v, %v", id, sub, ok, err)
 		}
-		same(t, id, got[[]events.Notification](t)(s.NotificationsOf(ctx, id)), []events.Notification{notification(id, 1, day(1))})
-		same(t, id, got[[]events.Conversion](t)(s.ConversionsOf(ctx, id)), []events.Conversion{conversion(id, 1, day(1))})
+		same(t, id, got[[]records.Notification](t)(s.NotificationsOf(ctx, id)), []records.Notification{notification(id, 1, day(1))})
+		same(t, id, got[[]records.Conversion](t)(s.ConversionsOf(ctx, id)), []records.Conversion{conversion(id, 1, day(1))})
 	}
 }
 
@@ -132,7 +133,7 @@ func racingCustomers(t *testing.T, s store.Store) {
 	for i := range writers {
 		wg.Go(func() {
 			for _, p := range positions[i*each : (i+1)*each] {
-				if err := s.WriteCustomers(ctx, []events.Customer{{ID: "acme", Position: uint64(p + 1)}}); err != nil {
+				if err := s.WriteCustomers(ctx, []records.Customer{{ID: "acme", Position: uint64(p + 1)}}); err != nil {
 					t.Error(err)
 					return
 				}

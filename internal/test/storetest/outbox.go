@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/store"
 )
 
@@ -57,7 +57,7 @@ func racingInserts(t *testing.T, s store.Store) {
 			t.Errorf("key %d was inserted %d times", k, n)
 		}
 	}
-	if n := len(got[[]events.Notification](t)(s.NotificationsOf(ctx, "acme"))); n != keys {
+	if n := len(got[[]records.Notification](t)(s.NotificationsOf(ctx, "acme"))); n != keys {
 		t.Errorf("%d notifications, want %d", n, keys)
 	}
 }
@@ -72,7 +72,7 @@ func notificationsAreReplaced(t *testing.T, s store.Store) {
 		t.Errorf("the refused update left something: %v, %v", ok, err)
 	}
 	got[bool](t)(s.InsertNotification(ctx, n))
-	n.State, n.Body, n.Attempts, n.ProviderID = events.MailDelivered, nil, 3, "re_1"
+	n.State, n.Body, n.Attempts, n.ProviderID = records.MailDelivered, nil, 3, "re_1"
 	n.Error, n.To, n.FirstTryAt, n.NextAt = "slow", "", ptr(day(1)), ptr(day(2))
 	n.SentAt, n.DeliveredAt, n.ClickedAt = ptr(day(2)), ptr(day(3)), ptr(day(4))
 	for range 2 { // repeats change nothing
@@ -88,22 +88,22 @@ func notificationsAreReplaced(t *testing.T, s store.Store) {
 
 func dueNotifications(t *testing.T, s store.Store) {
 	ctx, now := t.Context(), day(10)
-	var all []events.Notification
+	var all []records.Notification
 	for i, c := range []struct {
-		state   events.MailState
+		state   records.MailState
 		reached int
 		next    *time.Time
 	}{
-		{events.MailPending, 3, nil},
-		{events.MailPending, 1, ptr(now)},
-		{events.MailPending, 2, ptr(now.Add(-time.Hour))},
-		{events.MailPending, 1, ptr(now.Add(time.Millisecond))}, // not yet
-		{events.MailWaiting, 1, nil},
-		{events.MailSent, 1, ptr(now)},
-		{events.MailParked, 1, nil},
-		{events.MailPending, 2, nil},      // of the same moment as another: by key
-		{events.MailWaiting, 4, ptr(now)}, // to be looked at again
-		{events.MailWaiting, 4, ptr(now.Add(time.Hour))},
+		{records.MailPending, 3, nil},
+		{records.MailPending, 1, ptr(now)},
+		{records.MailPending, 2, ptr(now.Add(-time.Hour))},
+		{records.MailPending, 1, ptr(now.Add(time.Millisecond))}, // not yet
+		{records.MailWaiting, 1, nil},
+		{records.MailSent, 1, ptr(now)},
+		{records.MailParked, 1, nil},
+		{records.MailPending, 2, nil},      // of the same moment as another: by key
+		{records.MailWaiting, 4, ptr(now)}, // to be looked at again
+		{records.MailWaiting, 4, ptr(now.Add(time.Hour))},
 	} {
 		n := notification("acme", i, day(c.reached))
 		n.State, n.NextAt = c.state, c.next
@@ -114,35 +114,35 @@ func dueNotifications(t *testing.T, s store.Store) {
 	}
 	check := func(what string, now time.Time, limit int, want ...int) {
 		t.Helper()
-		var expected []events.Notification
+		var expected []records.Notification
 		for _, i := range want {
 			expected = append(expected, all[i])
 		}
-		same(t, what, got[[]events.Notification](t)(s.DueNotifications(ctx, now, limit)), expected)
+		same(t, what, got[[]records.Notification](t)(s.DueNotifications(ctx, now, limit)), expected)
 	}
 	check("due", now, 0, 1, 2, 7, 0, 8)
 	check("the first two", now, 2, 1, 2)
 	check("a millisecond later", now.Add(time.Millisecond), 0, 1, 3, 2, 7, 0, 8)
 
-	update := func(i int, state events.MailState, next *time.Time) {
+	update := func(i int, state records.MailState, next *time.Time) {
 		t.Helper()
 		all[i].State, all[i].NextAt = state, next
 		must(t, s.UpdateNotification(ctx, all[i]))
 	}
-	update(1, events.MailSent, nil)
-	update(2, events.MailPending, ptr(now.Add(time.Hour)))
-	update(4, events.MailPending, nil)
+	update(1, records.MailSent, nil)
+	update(2, records.MailPending, ptr(now.Add(time.Hour)))
+	update(4, records.MailPending, nil)
 	check("after changes", now, 0, 4, 7, 0, 8)
-	update(2, events.MailPending, nil)
-	update(4, events.MailCancelled, nil)
-	update(8, events.MailWaiting, nil)
-	update(9, events.MailWaiting, ptr(now))
+	update(2, records.MailPending, nil)
+	update(4, records.MailCancelled, nil)
+	update(8, records.MailWaiting, nil)
+	update(9, records.MailWaiting, ptr(now))
 	check("after more changes", now, 0, 2, 7, 0, 9)
 }
 
 func notificationsAreFound(t *testing.T, s store.Store) {
-	ctx, list := t.Context(), got[[]events.Notification](t)
-	var acme, all []events.Notification
+	ctx, list := t.Context(), got[[]records.Notification](t)
+	var acme, all []records.Notification
 	for i := range 4 {
 		a, b := notification("acme", i, day(10-i)), notification("acme.b", i, day(10-i).Add(time.Hour))
 		acme, all = append(acme, a), append(all, a, b)
@@ -150,7 +150,7 @@ func notificationsAreFound(t *testing.T, s store.Store) {
 	for _, n := range all {
 		got[bool](t)(s.InsertNotification(ctx, n))
 	}
-	byTime := func(a, b events.Notification) int { return a.ReachedAt.Compare(b.ReachedAt) }
+	byTime := func(a, b records.Notification) int { return a.ReachedAt.Compare(b.ReachedAt) }
 	slices.SortFunc(acme, byTime)
 	slices.SortFunc(all, byTime)
 	for i := range all {
@@ -166,8 +166,8 @@ func notificationsAreFound(t *testing.T, s store.Store) {
 }
 
 func conversions(t *testing.T, s store.Store) {
-	ctx, list := t.Context(), got[[]events.Conversion](t)
-	all := []events.Conversion{conversion("b", 1, day(1)), conversion("a", 2, day(2)), conversion("a", 1, day(3)), conversion("b", 2, day(3))}
+	ctx, list := t.Context(), got[[]records.Conversion](t)
+	all := []records.Conversion{conversion("b", 1, day(1)), conversion("a", 2, day(2)), conversion("a", 1, day(3)), conversion("b", 2, day(3))}
 	all[1].LimitReachedAt, all[1].MailedAt, all[1].ClickedAt = nil, nil, ptr(day(1))
 	for _, c := range slices.Backward(all) {
 		must(t, s.WriteConversion(ctx, c))
@@ -184,7 +184,7 @@ func conversions(t *testing.T, s store.Store) {
 	}
 	for range 2 { // repeats change nothing
 		must(t, s.DeleteConversion(ctx, all[1].Key))
-		same(t, "the others", list(s.Conversions(ctx, time.Time{}, time.Time{})), []events.Conversion{all[0], all[2], all[3]})
+		same(t, "the others", list(s.Conversions(ctx, time.Time{}, time.Time{})), []records.Conversion{all[0], all[2], all[3]})
 		same(t, "a's other", list(s.ConversionsOf(ctx, "a")), all[2:3])
 	}
 	must(t, s.WriteConversion(ctx, all[1]))

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/store"
 )
 
@@ -103,8 +105,8 @@ func text(t testing.TB, v any) string {
 	return string(b)
 }
 
-func window(customer, feature string, start time.Time, epoch, seq uint64) events.Window {
-	return events.Window{
+func window(customer, feature string, start time.Time, epoch, seq uint64) records.Window {
+	return records.Window{
 		Customer: customer, Feature: feature, Plan: "free", Start: start, End: start.AddDate(0, 0, 30), Current: true,
 		Used: events.Count(int64(seq)), Limit: events.Some(events.Count(100)), Events: int64(seq),
 		FirstAt: start, LastAt: start.Add(time.Hour), Partition: 3, Epoch: epoch, Seq: seq,
@@ -112,25 +114,25 @@ func window(customer, feature string, start time.Time, epoch, seq uint64) events
 }
 
 // fullWindows are windows that use every field and every form of it.
-func fullWindows(t testing.TB) []events.Window {
+func fullWindows(t testing.TB) []records.Window {
 	counted := window("acme", "api", day(1).Add(1500*time.Millisecond), 4, 17)
 	summed := window("acme", "tokens", day(2), 1, math.MaxInt64)
 	summed.Used, summed.Limit, summed.Current = value(t, "812.000000001"), events.Some(value(t, "1000.5")), false
 	paid := window("acme", "unlimited", day(2), 1, 2)
 	paid.Used, paid.Limit = events.Count(math.MaxInt64), events.NullValue{}
-	rolling := events.Window{
+	rolling := records.Window{
 		Customer: "acme", Feature: "rolling", Plan: "free", Current: true, Used: value(t, "-0.5"),
 		Limit: events.Some(events.Count(0)), Epoch: 2, Seq: 3,
-		Buckets: []events.Bucket{{Start: day(3), Used: events.Count(5)}, {Start: day(3).Add(time.Hour), Used: value(t, "0.25")}},
+		Buckets: []gate.Bucket{{Start: day(3), Used: events.Count(5)}, {Start: day(3).Add(time.Hour), Used: value(t, "0.25")}},
 	}
-	return []events.Window{counted, rolling, summed, paid}
+	return []records.Window{counted, rolling, summed, paid}
 }
 
-func fullCustomer(t testing.TB, id string) events.Customer {
-	return events.Customer{
+func fullCustomer(t testing.TB, id string) records.Customer {
+	return records.Customer{
 		ID: id, Email: "ada@acme.example", StripeEmail: "pay@acme.example", Locale: "de-CH", StripeCustomer: "cus_1",
 		Plan: "free", PinnedPlan: "pro", Anchor: ptr(day(5)),
-		Overrides: map[string]events.Override{
+		Overrides: map[string]gate.Override{
 			"api":            {Limit: ptr(events.Count(500)), Until: ptr(day(9)), Reason: "a friend", At: ptr(day(6))},
 			"reports.export": {Grant: ptr(value(t, "2.5"))},
 			"$100%":          {Limit: ptr(events.Count(1))},
@@ -139,32 +141,32 @@ func fullCustomer(t testing.TB, id string) events.Customer {
 	}
 }
 
-func fullSubscription(customer string) events.Subscription {
-	return events.Subscription{
+func fullSubscription(customer string) records.Subscription {
+	return records.Subscription{
 		Customer: customer, Plan: "pro", Status: "active", StripeCustomer: "cus_1",
-		Subscriptions: []events.StripeSubscription{
+		Subscriptions: []records.StripeSubscription{
 			{ID: "sub_1", Status: "active", Prices: []string{"price_1", "price_2"}, Plan: "pro", CurrentPeriodEnd: ptr(day(30))},
 			{ID: "sub_2", Status: "canceled", Prices: []string{"price_3"}, CancelAt: ptr(day(2))},
 		},
 		CurrentPeriodEnd: ptr(day(30)), CancelAt: ptr(day(29)), GraceUntil: ptr(day(31)),
-		History: []events.PlanChange{
+		History: []records.PlanChange{
 			{Plan: "free", Status: "", Event: "evt_1", At: day(1)}, {Plan: "pro", Status: "active", Event: "evt_2", At: day(2)},
 		},
 		Position: 11,
 	}
 }
 
-func notification(customer string, n int, reached time.Time) events.Notification {
-	return events.Notification{
-		Key: fmt.Sprintf("%s/api/%d", customer, n), Customer: customer, Feature: "api", Kind: events.LimitKindReached,
+func notification(customer string, n int, reached time.Time) records.Notification {
+	return records.Notification{
+		Key: fmt.Sprintf("%s/api/%d", customer, n), Customer: customer, Feature: "api", Kind: records.LimitKindReached,
 		Percent: 100, Plan: "free", Limit: events.Count(100), WindowStart: day(1), WindowEnd: day(31), ReachedAt: reached,
-		State: events.MailPending, To: "ada@acme.example", Subject: "You've reached your limit", Body: []byte("{\"exact\":\"bytes\"}\x00\xff"),
+		State: records.MailPending, To: "ada@acme.example", Subject: "You've reached your limit", Body: []byte("{\"exact\":\"bytes\"}\x00\xff"),
 	}
 }
 
-func conversion(customer string, n int, at time.Time) events.Conversion {
-	return events.Conversion{
-		Key: fmt.Sprintf("%s/%d", customer, n), Kind: events.MoveReactivation, Customer: customer, FromPlan: "free", ToPlan: "pro", StripeEvent: "evt_1",
+func conversion(customer string, n int, at time.Time) records.Conversion {
+	return records.Conversion{
+		Key: fmt.Sprintf("%s/%d", customer, n), Kind: records.MoveReactivation, Customer: customer, FromPlan: "free", ToPlan: "pro", StripeEvent: "evt_1",
 		Amount: 2000, Currency: "usd", Feature: "api", LimitReachedAt: ptr(day(1)), MailedAt: ptr(day(2)), ConvertedAt: at,
 	}
 }
@@ -174,13 +176,13 @@ func endedContext(t *testing.T, s store.Store) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for name, call := range map[string]func() error{
-		"WriteUsage":         func() error { return s.WriteUsage(ctx, []events.Window{window("a", "api", day(1), 1, 1)}) },
+		"WriteUsage":         func() error { return s.WriteUsage(ctx, []records.Window{window("a", "api", day(1), 1, 1)}) },
 		"Usage":              func() error { _, err := s.Usage(ctx, "a"); return err },
 		"UsageAfter":         func() error { _, err := s.UsageAfter(ctx, "", 1); return err },
-		"AllUsage":           func() error { return s.AllUsage(ctx, func(events.Window) error { return nil }) },
-		"WriteCustomers":     func() error { return s.WriteCustomers(ctx, []events.Customer{{ID: "a"}}) },
+		"AllUsage":           func() error { return s.AllUsage(ctx, func(records.Window) error { return nil }) },
+		"WriteCustomers":     func() error { return s.WriteCustomers(ctx, []records.Customer{{ID: "a"}}) },
 		"Customer":           func() error { _, _, err := s.Customer(ctx, "a"); return err },
-		"WriteSubscriptions": func() error { return s.WriteSubscriptions(ctx, []events.Subscription{{Customer: "a"}}) },
+		"WriteSubscriptions": func() error { return s.WriteSubscriptions(ctx, []records.Subscription{{Customer: "a"}}) },
 		"InsertNotification": func() error { _, err := s.InsertNotification(ctx, notification("a", 1, day(1))); return err },
 		"UpdateNotification": func() error { return s.UpdateNotification(ctx, notification("a", 1, day(1))) },
 		"DueNotifications":   func() error { _, err := s.DueNotifications(ctx, day(1), 1); return err },

@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/store"
 )
 
@@ -18,34 +19,34 @@ func usageComesBack(t *testing.T, s store.Store) {
 	ctx, want := t.Context(), fullWindows(t)
 	must(t, s.WriteUsage(ctx, want))
 	must(t, s.WriteUsage(ctx, nil))
-	same(t, "usage of acme", got[[]events.Window](t)(s.Usage(ctx, "acme")), want)
-	same(t, "usage of nobody", got[[]events.Window](t)(s.Usage(ctx, "nobody")), nil)
+	same(t, "usage of acme", got[[]records.Window](t)(s.Usage(ctx, "acme")), want)
+	same(t, "usage of nobody", got[[]records.Window](t)(s.Usage(ctx, "nobody")), nil)
 
 	want[0].Seq++
 	want[0].Used = events.Count(18)
 	must(t, s.WriteUsage(ctx, want[:1]))
-	same(t, "usage after a change", got[[]events.Window](t)(s.Usage(ctx, "acme")), want)
+	same(t, "usage after a change", got[[]records.Window](t)(s.Usage(ctx, "acme")), want)
 }
 
 func usageIsListed(t *testing.T, s store.Store) {
 	ctx := t.Context()
-	var all, current []events.Window
+	var all, current []records.Window
 	for _, customer := range []string{"a b", "a-b", "a", "a/b", "ab", "b"} { // "/" follows "-"
 		past, now := window(customer, "api", day(1), 1, 1), window(customer, "api", day(31), 1, 2)
 		past.Current = false
 		// Written in another order than that of the list.
-		all = append([]events.Window{now, past}, all...)
+		all = append([]records.Window{now, past}, all...)
 		current = append(current, now)
 	}
 	must(t, s.WriteUsage(ctx, all))
-	list := got[[]events.Window](t)
+	list := got[[]records.Window](t)
 	same(t, "all", list(s.UsageAfter(ctx, "", 0)), current)
 	same(t, "first page", list(s.UsageAfter(ctx, "", 4)), current[:4])
 	same(t, "second page", list(s.UsageAfter(ctx, current[3].ID(), 4)), current[4:])
 	same(t, "after the last", list(s.UsageAfter(ctx, current[5].ID(), 4)), nil)
 
 	seen := make(map[string]int)
-	must(t, s.AllUsage(ctx, func(w events.Window) error { seen[w.ID()]++; return nil }))
+	must(t, s.AllUsage(ctx, func(w records.Window) error { seen[w.ID()]++; return nil }))
 	if len(seen) != len(all) {
 		t.Errorf("AllUsage knows %d windows, want %d", len(seen), len(all))
 	}
@@ -58,13 +59,13 @@ func usageIsListed(t *testing.T, s store.Store) {
 
 func walkingUsageStops(t *testing.T, s store.Store) {
 	ctx, enough := t.Context(), errors.New("enough")
-	var all []events.Window
+	var all []records.Window
 	for i := range 30 {
 		all = append(all, window(fmt.Sprintf("c%03d", i), "api", day(1), 1, 1))
 	}
 	must(t, s.WriteUsage(ctx, all))
 	calls := 0
-	err := s.AllUsage(ctx, func(events.Window) error {
+	err := s.AllUsage(ctx, func(records.Window) error {
 		calls++
 		return enough
 	})
@@ -87,13 +88,13 @@ func usageNeverGoesBack(t *testing.T, s store.Store) {
 	rapid.Check(t, func(rt *rapid.T) {
 		round++
 		customer := fmt.Sprintf("c%d", round)
-		states := rapid.SliceOfN(rapid.Custom(func(rt *rapid.T) events.Window {
+		states := rapid.SliceOfN(rapid.Custom(func(rt *rapid.T) records.Window {
 			w := window(customer, rapid.SampledFrom([]string{"api", "reports"}).Draw(rt, "feature"), day(rapid.IntRange(1, 2).Draw(rt, "day")),
 				rapid.Uint64Range(1, 3).Draw(rt, "epoch"), rapid.Uint64Range(1, 3).Draw(rt, "seq"))
 			w.Events = rapid.Int64Range(0, 1000).Draw(rt, "events") // tells equal versions apart
 			return w
 		}), 1, 10).Draw(rt, "states")
-		want := make(map[string]events.Window)
+		want := make(map[string]records.Window)
 		for rest := states; len(rest) > 0; {
 			n := rapid.IntRange(1, len(rest)).Draw(rt, "batch")
 			if err := s.WriteUsage(ctx, rest[:n]); err != nil {
@@ -125,15 +126,15 @@ func usageNeverGoesBack(t *testing.T, s store.Store) {
 func batchMayRepeatAWindow(t *testing.T, s store.Store) {
 	ctx := t.Context()
 	newest := window("acme", "api", day(1), 2, 1)
-	must(t, s.WriteUsage(ctx, []events.Window{
+	must(t, s.WriteUsage(ctx, []records.Window{
 		window("acme", "api", day(1), 1, 9), newest, window("acme", "api", day(1), 1, 10), window("acme", "api", day(1), 2, 0),
 	}))
-	same(t, "usage", got[[]events.Window](t)(s.Usage(ctx, "acme")), []events.Window{newest})
+	same(t, "usage", got[[]records.Window](t)(s.Usage(ctx, "acme")), []records.Window{newest})
 }
 
 func batchMayBeLarge(t *testing.T, s store.Store) {
 	ctx := t.Context()
-	var all []events.Window
+	var all []records.Window
 	for i := range 130 {
 		all = append(all, window("acme", fmt.Sprintf("f%03d", i), day(1), 1, 5))
 	}
@@ -144,7 +145,7 @@ func batchMayBeLarge(t *testing.T, s store.Store) {
 	all[3].Seq, all[3].Used = 4, events.Count(99) // and one is too old
 	must(t, s.WriteUsage(ctx, all))
 	all[3] = window("acme", "f003", day(1), 1, 5)
-	same(t, "usage", got[[]events.Window](t)(s.Usage(ctx, "acme")), all)
+	same(t, "usage", got[[]records.Window](t)(s.Usage(ctx, "acme")), all)
 }
 
 func racingWindows(t *testing.T, s store.Store) {
@@ -157,7 +158,7 @@ func racingWindows(t *testing.T, s store.Store) {
 		wg.Go(func() {
 			for _, v := range versions[i*each : (i+1)*each] {
 				w := window("acme", "api", day(1), uint64(1+v/10), uint64(1+v%10))
-				if err := s.WriteUsage(ctx, []events.Window{w}); err != nil {
+				if err := s.WriteUsage(ctx, []records.Window{w}); err != nil {
 					t.Error(err)
 					return
 				}
@@ -166,5 +167,5 @@ func racingWindows(t *testing.T, s store.Store) {
 	}
 	wg.Wait()
 	want := window("acme", "api", day(1), writers*each/10, 10)
-	same(t, "usage", got[[]events.Window](t)(s.Usage(ctx, "acme")), []events.Window{want})
+	same(t, "usage", got[[]records.Window](t)(s.Usage(ctx, "acme")), []records.Window{want})
 }

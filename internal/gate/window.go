@@ -1,6 +1,4 @@
-// Package window is the arithmetic of usage windows: which window contains a
-// moment. Everything is a closed formula in UTC, without loops over periods.
-package window
+package gate
 
 import (
 	"fmt"
@@ -10,14 +8,14 @@ import (
 	"time"
 )
 
-// Kind is how windows follow one another.
-type Kind string
+// WindowKind is how windows follow one another.
+type WindowKind string
 
 // The kinds.
 const (
-	Anniversary Kind = "anniversary" // one after another from the customer's anchor
-	Rolling     Kind = "rolling"     // the last N days, in buckets of an hour
-	Calendar    Kind = "calendar"    // months or days of the calendar, UTC
+	Anniversary WindowKind = "anniversary" // one after another from the customer's anchor
+	Rolling     WindowKind = "rolling"     // the last N days, in buckets of an hour
+	Calendar    WindowKind = "calendar"    // months or days of the calendar, UTC
 )
 
 // BucketSize is the length of a rolling window's buckets.
@@ -25,40 +23,40 @@ const BucketSize = time.Hour
 
 const day = 24 * time.Hour
 
-// Spec is the period of a gate.
-type Spec struct {
-	Kind  Kind `json:"kind"`
-	Days  int  `json:"days,omitempty"`  // anniversary and rolling
-	Month bool `json:"month,omitempty"` // calendar: months, else days
+// WindowSpec is the period of a gate.
+type WindowSpec struct {
+	Kind  WindowKind `json:"kind"`
+	Days  int        `json:"days,omitempty"`  // anniversary and rolling
+	Month bool       `json:"month,omitempty"` // calendar: months, else days
 }
 
-// ParseSpec reads a period ("30d", "month", "day") and a kind ("" takes the
+// ParseWindow reads a period ("30d", "month", "day") and a kind ("" takes the
 // period's default: anniversary for Nd, calendar for month and day).
-func ParseSpec(period, kind string) (Spec, error) {
+func ParseWindow(period, kind string) (WindowSpec, error) {
 	switch period {
 	case "month", "day":
-		if kind != "" && Kind(kind) != Calendar {
-			return Spec{}, fmt.Errorf("a period of %q is of the calendar: leave `window` out, or give the period in days, such as 30d", period)
+		if kind != "" && WindowKind(kind) != Calendar {
+			return WindowSpec{}, fmt.Errorf("a period of %q is of the calendar: leave `window` out, or give the period in days, such as 30d", period)
 		}
-		return Spec{Kind: Calendar, Month: period == "month"}, nil
+		return WindowSpec{Kind: Calendar, Month: period == "month"}, nil
 	}
 	n, err := strconv.Atoi(strings.TrimSuffix(period, "d"))
 	if err != nil || period != strconv.Itoa(n)+"d" || n < 1 || n > 3660 {
-		return Spec{}, fmt.Errorf("period %q is none of: month, day, or a number of days from 1d to 3660d", period)
+		return WindowSpec{}, fmt.Errorf("period %q is none of: month, day, or a number of days from 1d to 3660d", period)
 	}
-	switch Kind(kind) {
+	switch WindowKind(kind) {
 	case "", Anniversary:
-		return Spec{Kind: Anniversary, Days: n}, nil
+		return WindowSpec{Kind: Anniversary, Days: n}, nil
 	case Rolling:
-		return Spec{Kind: Rolling, Days: n}, nil
+		return WindowSpec{Kind: Rolling, Days: n}, nil
 	case Calendar:
-		return Spec{}, fmt.Errorf("a calendar window needs the period month or day, not %q", period)
+		return WindowSpec{}, fmt.Errorf("a calendar window needs the period month or day, not %q", period)
 	}
-	return Spec{}, fmt.Errorf("window %q is none of: anniversary, rolling, calendar", kind)
+	return WindowSpec{}, fmt.Errorf("window %q is none of: anniversary, rolling, calendar", kind)
 }
 
 // Period is the spec's period as it is written: "30d", "month", "day".
-func (s Spec) Period() string {
+func (s WindowSpec) Period() string {
 	switch {
 	case s.Kind != Calendar:
 		return strconv.Itoa(s.Days) + "d"
@@ -70,7 +68,7 @@ func (s Spec) Period() string {
 
 // Length is the length of a window in days' windows; of a month, 30 days. For
 // a rolling window it is how far back usage counts.
-func (s Spec) Length() time.Duration {
+func (s WindowSpec) Length() time.Duration {
 	switch {
 	case s.Kind != Calendar:
 		return time.Duration(s.Days) * day
@@ -98,13 +96,13 @@ func (w Window) Contains(t time.Time) bool { return !t.Before(w.Start) && t.Befo
 // customer with these segments (sorted by From, the first since ever).
 // Windows of one customer tile time: they neither overlap nor leave gaps.
 // For a rolling spec it is the bucket that contains t.
-func (s Spec) At(segments []Segment, t time.Time) Window {
+func (s WindowSpec) At(segments []Segment, t time.Time) Window {
 	start, end := s.Span(segments, t.UnixMilli())
 	return Window{time.UnixMilli(start).UTC(), time.UnixMilli(end).UTC()}
 }
 
 // Span is At in Unix milliseconds, which windows begin and end at.
-func (s *Spec) Span(segments []Segment, t int64) (start, end int64) {
+func (s *WindowSpec) Span(segments []Segment, t int64) (start, end int64) {
 	i := len(segments) - 1
 	for i >= 0 && segments[i].From.UnixMilli() > t { // mostly the last one
 		i--
@@ -120,7 +118,7 @@ func (s *Spec) Span(segments []Segment, t int64) (start, end int64) {
 	return start, end
 }
 
-func (s *Spec) plain(anchor, t int64) (start, end int64) {
+func (s *WindowSpec) plain(anchor, t int64) (start, end int64) {
 	length := BucketSize.Milliseconds()
 	switch s.Kind {
 	case Calendar:
@@ -160,20 +158,20 @@ func Cut(segments []Segment, from, anchor time.Time) []Segment {
 	return segments
 }
 
-// First is the anchor that a customer's first event at t makes.
-func First(t time.Time) []Segment {
+// FirstSegment is the anchor that a customer's first event at t makes.
+func FirstSegment(t time.Time) []Segment {
 	return []Segment{{Anchor: t.UTC().Truncate(time.Second)}}
 }
 
 // FallsOut is when a bucket of a rolling window that starts at start stops to
 // count: when the last moment of its hour is older than the period, so that no
 // N days ever hold more than the limit.
-func (s Spec) FallsOut(start time.Time) time.Time {
+func (s WindowSpec) FallsOut(start time.Time) time.Time {
 	return start.UTC().Truncate(BucketSize).Add(BucketSize).Add(s.Length())
 }
 
 // Oldest is the start of the oldest bucket of a rolling window that counts at
 // now: of the first one that has not fallen out.
-func (s Spec) Oldest(now time.Time) time.Time {
+func (s WindowSpec) Oldest(now time.Time) time.Time {
 	return now.UTC().Add(-s.Length()).Truncate(BucketSize)
 }

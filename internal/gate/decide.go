@@ -1,4 +1,4 @@
-package plan
+package gate
 
 import (
 	"time"
@@ -17,10 +17,20 @@ type Usage struct {
 	AsOf       time.Time // zero: without usage, the decision is as of the moment it is made
 }
 
+// Override changes a customer's limit of one feature.
+type Override struct {
+	_      struct{}      `cbor:",toarray"`
+	Limit  *events.Value `json:"limit,omitempty"`  // replaces the plan's limit
+	Grant  *events.Value `json:"grant,omitempty"`  // adds to the limit of the window it was given in
+	Until  *time.Time    `json:"until,omitempty"`  // nil: for good
+	Reason string        `json:"reason,omitempty"` // shown by explain
+	At     *time.Time    `json:"at,omitempty"`     // when it was given; set on acceptance
+}
+
 // Decide is the decision about a customer on the named plan ("": the default
 // one). It is pure: equal arguments give equal decisions. The caller fills in
 // Position and the gate's switch (GateOff).
-func Decide(c *Catalog, g *Gate, customer, planName string, o *events.Override, u Usage, now time.Time) events.Decision {
+func Decide(c *Catalog, g *Gate, customer, planName string, o *Override, u Usage, now time.Time) events.Decision {
 	p := c.Plan(planName)
 	d := events.Decision{
 		Customer: customer, Feature: g.Feature, Plan: p.Name, Allowed: true,
@@ -71,7 +81,7 @@ func (g *Gate) block(d events.Decision, why events.Reason, now time.Time) events
 
 // effective is the limit in force for a customer, and whether an override made
 // it. A grant counts only in the window in which it was given.
-func effective(l Limit, o *events.Override, u Usage, now time.Time) (Limit, bool) {
+func effective(l Limit, o *Override, u Usage, now time.Time) (Limit, bool) {
 	if o == nil || o.Until != nil && !now.Before(*o.Until) {
 		return l, false
 	}
@@ -90,7 +100,7 @@ func effective(l Limit, o *events.Override, u Usage, now time.Time) (Limit, bool
 	return l, o.Limit != nil
 }
 
-func grantCounts(o *events.Override, u Usage) bool {
+func grantCounts(o *Override, u Usage) bool {
 	if o.At == nil || u.Start.IsZero() || u.End.IsZero() {
 		return true
 	}

@@ -1,4 +1,4 @@
-package plan
+package gate
 
 import (
 	"testing"
@@ -7,7 +7,6 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/window"
 )
 
 var start = time.Date(2026, 7, 1, 0, 0, 0, 0, time.UTC)
@@ -15,8 +14,8 @@ var start = time.Date(2026, 7, 1, 0, 0, 0, 0, time.UTC)
 func hours(n int) time.Time { return start.Add(time.Duration(n) * time.Hour) }
 
 func TestRollingTotal(t *testing.T) {
-	spec := window.Spec{Kind: window.Rolling, Days: 1}
-	buckets := []events.Bucket{{Start: hours(0), Used: events.Count(1)}, {Start: hours(1), Used: events.Count(20)}, {Start: hours(10), Used: events.Count(3)}}
+	spec := WindowSpec{Kind: Rolling, Days: 1}
+	buckets := []Bucket{{Start: hours(0), Used: events.Count(1)}, {Start: hours(1), Used: events.Count(20)}, {Start: hours(10), Used: events.Count(3)}}
 	for _, c := range []struct {
 		name     string
 		how      Aggregate
@@ -40,24 +39,24 @@ func TestRollingTotal(t *testing.T) {
 }
 
 // rolling draws buckets in order, with cuts within some hours.
-func rolling(t *rapid.T) (spec window.Spec, how Aggregate, buckets []events.Bucket, cut time.Time) {
-	spec = window.Spec{Kind: window.Rolling, Days: rapid.IntRange(1, 3).Draw(t, "days")}
+func rolling(t *rapid.T) (spec WindowSpec, how Aggregate, buckets []Bucket, cut time.Time) {
+	spec = WindowSpec{Kind: Rolling, Days: rapid.IntRange(1, 3).Draw(t, "days")}
 	how = rapid.SampledFrom([]Aggregate{Count, Sum, Max, Unique}).Draw(t, "how")
 	at := 0
 	for range rapid.IntRange(0, 12).Draw(t, "buckets") {
 		at += rapid.IntRange(1, 8).Draw(t, "gap")
-		b := events.Bucket{Start: hours(at), Used: events.Count(rapid.Int64Range(0, 9).Draw(t, "used"))}
+		b := Bucket{Start: hours(at), Used: events.Count(rapid.Int64Range(0, 9).Draw(t, "used"))}
 		buckets = append(buckets, b)
 		if rapid.IntRange(0, 3).Draw(t, "split") == 0 {
 			cut = hours(at).Add(20 * time.Minute)
-			buckets = append(buckets, events.Bucket{Start: cut, Used: events.Count(rapid.Int64Range(0, 9).Draw(t, "rest"))})
+			buckets = append(buckets, Bucket{Start: cut, Used: events.Count(rapid.Int64Range(0, 9).Draw(t, "rest"))})
 		}
 	}
 	return spec, how, buckets, cut
 }
 
 // naiveTotal asks every bucket whether it has fallen out.
-func naiveTotal(spec window.Spec, buckets []events.Bucket, how Aggregate, cut, now time.Time) events.Value {
+func naiveTotal(spec WindowSpec, buckets []Bucket, how Aggregate, cut, now time.Time) events.Value {
 	var n int64
 	for _, b := range buckets {
 		if hourEnd := b.Start.Truncate(time.Hour).Add(time.Hour); b.Start.Before(cut) || !hourEnd.Add(spec.Length()).After(now) {
@@ -101,9 +100,9 @@ func TestFallsBelowIsTheFirstMoment(t *testing.T) {
 }
 
 func TestRollingTotalStaysInRange(t *testing.T) {
-	spec := window.Spec{Kind: window.Rolling, Days: 1}
+	spec := WindowSpec{Kind: Rolling, Days: 1}
 	most := events.Count(1<<63 - 1)
-	buckets := []events.Bucket{{Start: hours(0), Used: most}, {Start: hours(1), Used: most}}
+	buckets := []Bucket{{Start: hours(0), Used: most}, {Start: hours(1), Used: most}}
 	if got := RollingTotal(spec, buckets, Sum, time.Time{}, hours(2)); got != most {
 		t.Errorf("%v, want %v", got, most)
 	}

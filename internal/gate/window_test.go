@@ -1,4 +1,4 @@
-package window
+package gate
 
 import (
 	"testing"
@@ -12,7 +12,7 @@ var (
 	last  = time.Date(9999, 12, 31, 23, 59, 59, 999_999_999, time.UTC)
 )
 
-func moment() *rapid.Generator[time.Time] {
+func anyMoment() *rapid.Generator[time.Time] {
 	any := rapid.Map(rapid.Int64Range(first.Unix(), last.Unix()), func(sec int64) time.Time { return time.Unix(sec, 0).UTC() })
 	near := rapid.Map(rapid.Int64Range(0, int64(400*day)), func(ns int64) time.Time {
 		return time.Date(2028, 1, 15, 0, 0, 0, 0, time.UTC).Add(time.Duration(ns)) // with a leap day
@@ -20,17 +20,17 @@ func moment() *rapid.Generator[time.Time] {
 	return rapid.OneOf(any, near, rapid.SampledFrom([]time.Time{first, last, time.Date(2028, 2, 29, 23, 59, 59, 999_999_999, time.UTC)}))
 }
 
-func spec() *rapid.Generator[Spec] {
+func spec() *rapid.Generator[WindowSpec] {
 	return rapid.OneOf(
-		rapid.Map(rapid.IntRange(1, 3660), func(n int) Spec { return Spec{Kind: Anniversary, Days: n} }),
-		rapid.SampledFrom([]Spec{{Kind: Calendar, Month: true}, {Kind: Calendar}, {Kind: Anniversary, Days: 30}, {Kind: Rolling, Days: 30}}),
+		rapid.Map(rapid.IntRange(1, 3660), func(n int) WindowSpec { return WindowSpec{Kind: Anniversary, Days: n} }),
+		rapid.SampledFrom([]WindowSpec{{Kind: Calendar, Month: true}, {Kind: Calendar}, {Kind: Anniversary, Days: 30}, {Kind: Rolling, Days: 30}}),
 	)
 }
 
 func cuts(t *rapid.T) []Segment {
-	segments := First(moment().Draw(t, "anchor"))
+	segments := FirstSegment(anyMoment().Draw(t, "anchor"))
 	for range rapid.IntRange(0, 5).Draw(t, "cuts") {
-		segments = Cut(segments, moment().Draw(t, "from"), moment().Draw(t, "anchor"))
+		segments = Cut(segments, anyMoment().Draw(t, "from"), anyMoment().Draw(t, "anchor"))
 	}
 	return segments
 }
@@ -39,7 +39,7 @@ func cuts(t *rapid.T) []Segment {
 // is that of all its moments, and the next one begins where it ends.
 func TestWindowsTileTime(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		s, segments, at := spec().Draw(t, "spec"), cuts(t), moment().Draw(t, "at")
+		s, segments, at := spec().Draw(t, "spec"), cuts(t), anyMoment().Draw(t, "at")
 		w := s.At(segments, at)
 		if !w.Contains(at) {
 			t.Fatalf("%v does not contain %v", w, at)
@@ -68,8 +68,8 @@ func TestWindowsTileTime(t *testing.T) {
 // TestWindowsHaveTheirLength, unless a cut shortens them.
 func TestWindowsHaveTheirLength(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		s, anchor, at := spec().Draw(t, "spec"), moment().Draw(t, "anchor"), moment().Draw(t, "at")
-		w := s.At(First(anchor), at)
+		s, anchor, at := spec().Draw(t, "spec"), anyMoment().Draw(t, "anchor"), anyMoment().Draw(t, "at")
+		w := s.At(FirstSegment(anchor), at)
 		want := w.Start.Add(s.Length())
 		switch {
 		case s.Kind == Rolling:
@@ -94,10 +94,10 @@ func TestAt(t *testing.T) {
 		}
 		return d
 	}
-	month, days, thirty := Spec{Kind: Calendar, Month: true}, Spec{Kind: Calendar}, Spec{Kind: Anniversary, Days: 30}
+	month, days, thirty := WindowSpec{Kind: Calendar, Month: true}, WindowSpec{Kind: Calendar}, WindowSpec{Kind: Anniversary, Days: 30}
 	anchor := "2026-01-31 10:30:00"
 	for _, c := range []struct {
-		spec               Spec
+		spec               WindowSpec
 		anchor, from       string // from: a cut there
 		at, start, wantEnd string
 	}{
@@ -112,9 +112,9 @@ func TestAt(t *testing.T) {
 		{thirty, anchor, "2026-02-10 00:00:00", "2026-02-09 23:59:59", "2026-01-31 10:30:00", "2026-02-10 00:00:00"},
 		{thirty, anchor, "2026-02-10 00:00:00", "2026-02-10 00:00:00", "2026-02-10 00:00:00", "2026-03-12 00:00:00"},
 		{month, anchor, "2026-02-10 00:00:00", "2026-02-10 00:00:00", "2026-02-10 00:00:00", "2026-03-01 00:00:00"},
-		{Spec{Kind: Rolling, Days: 30}, anchor, "2026-02-10 00:20:00", "2026-02-10 00:30:00", "2026-02-10 00:20:00", "2026-02-10 01:00:00"},
+		{WindowSpec{Kind: Rolling, Days: 30}, anchor, "2026-02-10 00:20:00", "2026-02-10 00:30:00", "2026-02-10 00:20:00", "2026-02-10 01:00:00"},
 	} {
-		segments := First(date(c.anchor))
+		segments := FirstSegment(date(c.anchor))
 		if c.from != "" {
 			segments = Cut(segments, date(c.from), date(c.from))
 		}
@@ -135,7 +135,7 @@ func TestCutKeepsSegmentsInOrder(t *testing.T) {
 		if !segments[0].From.IsZero() {
 			t.Fatal("no segment is since ever")
 		}
-		from, anchor := moment().Draw(t, "from"), moment().Draw(t, "anchor")
+		from, anchor := anyMoment().Draw(t, "from"), anyMoment().Draw(t, "anchor")
 		once := Cut(append([]Segment(nil), segments...), from, anchor)
 		twice := Cut(append([]Segment(nil), once...), from, anchor)
 		if len(once) != len(twice) {
@@ -148,8 +148,8 @@ func TestCutKeepsSegmentsInOrder(t *testing.T) {
 // buckets that have not fallen out, and those reach back an hour more at most.
 func TestNoPeriodHoldsMoreThanIsCounted(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		s := Spec{Kind: Rolling, Days: rapid.IntRange(1, 366).Draw(t, "days")}
-		segments, now := cuts(t), moment().Draw(t, "now")
+		s := WindowSpec{Kind: Rolling, Days: rapid.IntRange(1, 366).Draw(t, "days")}
+		segments, now := cuts(t), anyMoment().Draw(t, "now")
 		used := now.Add(-time.Duration(rapid.Int64Range(0, int64(s.Length()+2*BucketSize)).Draw(t, "ago")))
 		bucket := s.At(segments, used).Start
 		counts := s.FallsOut(bucket).After(now)
@@ -162,19 +162,19 @@ func TestNoPeriodHoldsMoreThanIsCounted(t *testing.T) {
 	})
 }
 
-func TestParseSpec(t *testing.T) {
+func TestParseWindow(t *testing.T) {
 	for _, c := range []struct {
 		period, kind string
-		want         Spec
+		want         WindowSpec
 		length       time.Duration
 	}{
-		{"30d", "", Spec{Kind: Anniversary, Days: 30}, 30 * day},
-		{"1d", "anniversary", Spec{Kind: Anniversary, Days: 1}, day},
-		{"3660d", "rolling", Spec{Kind: Rolling, Days: 3660}, 3660 * day},
-		{"month", "", Spec{Kind: Calendar, Month: true}, 30 * day},
-		{"day", "calendar", Spec{Kind: Calendar}, day},
+		{"30d", "", WindowSpec{Kind: Anniversary, Days: 30}, 30 * day},
+		{"1d", "anniversary", WindowSpec{Kind: Anniversary, Days: 1}, day},
+		{"3660d", "rolling", WindowSpec{Kind: Rolling, Days: 3660}, 3660 * day},
+		{"month", "", WindowSpec{Kind: Calendar, Month: true}, 30 * day},
+		{"day", "calendar", WindowSpec{Kind: Calendar}, day},
 	} {
-		got, err := ParseSpec(c.period, c.kind)
+		got, err := ParseWindow(c.period, c.kind)
 		if err != nil || got != c.want || got.Period() != c.period || got.Length() != c.length {
 			t.Errorf("%s %s: %+v, %v", c.period, c.kind, got, err)
 		}
@@ -182,7 +182,7 @@ func TestParseSpec(t *testing.T) {
 	for _, c := range [][2]string{{"", ""}, {"0d", ""}, {"-1d", ""}, {"+1d", ""}, {"01d", ""}, {"3661d", ""}, {"30", ""}, {"30D", ""}, {"1.5d", ""}, {" 30d", ""},
 		{"30dd", ""}, {"d", ""}, {"year", ""}, {"30d", "calendar"}, {"month", "rolling"}, {"day", "anniversary"}, {"30d", "sliding"}, {"1w", ""},
 		{"99999999999999999999d", ""}} {
-		if got, err := ParseSpec(c[0], c[1]); err == nil {
+		if got, err := ParseWindow(c[0], c[1]); err == nil {
 			t.Errorf("%q %q: %+v", c[0], c[1], got)
 		}
 	}

@@ -1,15 +1,11 @@
-// Package plan holds what a configuration says about plans and gates, and the
-// pure decision that follows from it.
-package plan
+package gate
 
 import (
-	"math"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/window"
 )
 
 // Catalog is the part of a configuration that windows and decisions depend on.
@@ -34,7 +30,7 @@ type Gate struct {
 	Method      string           `json:"method,omitempty"`
 	Meter       Meter            `json:"meter"`
 	Limits      map[string]Limit `json:"limits"` // by plan; see LimitOf for one that is not named
-	Window      window.Spec      `json:"window"`
+	Window      WindowSpec       `json:"window"`
 	WarnAt      []int            `json:"warn_at,omitempty"` // percent, ascending, 1 to 99
 	Shadow      bool             `json:"shadow,omitempty"`
 	EnforceFrom *time.Time       `json:"enforce_from,omitempty"`
@@ -178,60 +174,4 @@ func (l Limit) String() string {
 		return strconv.FormatInt(l.Value.Units, 10)
 	}
 	return l.Value.String()
-}
-
-// RollingTotal is the total of a rolling window's buckets (by start) at now:
-// those that have not fallen out, and do not begin before the last cut. Usage
-// that is dated a little ahead counts at once.
-func RollingTotal(spec window.Spec, buckets []events.Bucket, how Aggregate, cut, now time.Time) events.Value {
-	var total events.Value
-	from := later(cut, spec.Oldest(now))
-	for _, b := range slices.Backward(buckets) {
-		if b.Start.Before(from) {
-			break
-		}
-		total = how.Join(total, b.Used)
-	}
-	return total
-}
-
-// FallsBelow is the first moment after now at which a rolling window's total
-// will be below limit if nothing is added; zero when it is below already or
-// never will be.
-func FallsBelow(spec window.Spec, buckets []events.Bucket, how Aggregate, cut, now time.Time, limit events.Value) time.Time {
-	if limit.Sign() <= 0 {
-		return time.Time{}
-	}
-	var total events.Value
-	from := later(cut, spec.Oldest(now))
-	// Buckets fall out by start: the one that the newer ones do not reach the
-	// limit without takes the total below it.
-	for _, b := range slices.Backward(buckets) {
-		if b.Start.Before(from) {
-			break
-		}
-		if total = how.Join(total, b.Used); total.Cmp(limit) >= 0 {
-			return spec.FallsOut(b.Start)
-		}
-	}
-	return time.Time{}
-}
-
-// Join is the total of two buckets; it stays at the end of the range.
-func (a Aggregate) Join(x, y events.Value) events.Value {
-	if a == Max {
-		return x.Max(y)
-	}
-	sum, err := x.Add(y)
-	if err != nil {
-		return events.Value{Units: math.MaxInt64}
-	}
-	return sum
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }

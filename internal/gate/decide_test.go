@@ -1,4 +1,4 @@
-package plan
+package gate
 
 import (
 	"reflect"
@@ -8,13 +8,12 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/window"
 )
 
 func catalog() *Catalog {
 	return &Catalog{
 		Plans: []Plan{{Name: "free", Default: true}, {Name: "pro", Paid: true}, {Name: "lite"}},
-		Gates: []Gate{{Feature: "api", Meter: Meter{Event: "api", Aggregate: Count}, Window: window.Spec{Kind: window.Anniversary, Days: 30},
+		Gates: []Gate{{Feature: "api", Meter: Meter{Event: "api", Aggregate: Count}, Window: WindowSpec{Kind: Anniversary, Days: 30},
 			Message: "Upgrade.", UpgradeURL: "https://a.example/u",
 			Limits: map[string]Limit{"free": {Value: events.Count(100)}, "pro": {Unlimited: true}, "lite": {None: true}}}},
 	}
@@ -30,8 +29,6 @@ func moment(d time.Duration) *time.Time {
 	return &t
 }
 
-const day = 24 * time.Hour
-
 func TestDecide(t *testing.T) {
 	now := start.Add(10 * day)
 	type want struct {
@@ -44,7 +41,7 @@ func TestDecide(t *testing.T) {
 	for _, c := range []struct {
 		name, plan string
 		used       int64
-		override   *events.Override
+		override   *Override
 		change     func(*Gate)
 		want       want
 	}{
@@ -67,23 +64,23 @@ func TestDecide(t *testing.T) {
 		{"before it is enforced", "free", 100, nil, func(g *Gate) { g.EnforceFrom = moment(10*day + 1) },
 			want{allowed: true, wouldBlock: true, reason: events.Shadow, limit: "100", remaining: "0", unblocks: true, message: true}},
 		{"from then on", "free", 100, nil, func(g *Gate) { g.EnforceFrom = moment(10 * day) }, blocked},
-		{"an override lifts", "free", 150, &events.Override{Limit: value(200)}, nil, want{allowed: true, reason: events.Overridden, limit: "200", remaining: "50"}},
-		{"an override near its limit", "free", 190, &events.Override{Limit: value(200)}, nil, want{allowed: true, reason: events.Overridden, limit: "200", remaining: "10"}},
-		{"an override lowers", "pro", 5, &events.Override{Limit: value(5)}, nil, want{reason: events.LimitReached, limit: "5", remaining: "0", unblocks: true, message: true}},
-		{"an override opens", "lite", 5, &events.Override{Limit: value(6)}, nil, want{allowed: true, reason: events.Overridden, limit: "6", remaining: "1"}},
-		{"an override is over", "free", 100, &events.Override{Limit: value(200), Until: moment(10 * day)}, nil, blocked},
-		{"an override is not yet over", "free", 100, &events.Override{Limit: value(200), Until: moment(10*day + 1)}, nil,
+		{"an override lifts", "free", 150, &Override{Limit: value(200)}, nil, want{allowed: true, reason: events.Overridden, limit: "200", remaining: "50"}},
+		{"an override near its limit", "free", 190, &Override{Limit: value(200)}, nil, want{allowed: true, reason: events.Overridden, limit: "200", remaining: "10"}},
+		{"an override lowers", "pro", 5, &Override{Limit: value(5)}, nil, want{reason: events.LimitReached, limit: "5", remaining: "0", unblocks: true, message: true}},
+		{"an override opens", "lite", 5, &Override{Limit: value(6)}, nil, want{allowed: true, reason: events.Overridden, limit: "6", remaining: "1"}},
+		{"an override is over", "free", 100, &Override{Limit: value(200), Until: moment(10 * day)}, nil, blocked},
+		{"an override is not yet over", "free", 100, &Override{Limit: value(200), Until: moment(10*day + 1)}, nil,
 			want{allowed: true, reason: events.Overridden, limit: "200", remaining: "100"}},
-		{"a grant in its window", "free", 100, &events.Override{Grant: value(50), At: moment(0)}, nil, want{allowed: true, reason: events.Overridden, limit: "150", remaining: "50"}},
-		{"a grant of a former window", "free", 100, &events.Override{Grant: value(50), At: moment(-1)}, nil, blocked},
-		{"a grant of a later window", "free", 100, &events.Override{Grant: value(50), At: moment(30 * day)}, nil, blocked},
-		{"a grant opens", "lite", 10, &events.Override{Grant: value(50), At: moment(0)}, nil, want{allowed: true, reason: events.Overridden, limit: "50", remaining: "40"}},
-		{"a grant adds to an override", "free", 100, &events.Override{Limit: value(100), Grant: value(50), At: moment(0)}, nil,
+		{"a grant in its window", "free", 100, &Override{Grant: value(50), At: moment(0)}, nil, want{allowed: true, reason: events.Overridden, limit: "150", remaining: "50"}},
+		{"a grant of a former window", "free", 100, &Override{Grant: value(50), At: moment(-1)}, nil, blocked},
+		{"a grant of a later window", "free", 100, &Override{Grant: value(50), At: moment(30 * day)}, nil, blocked},
+		{"a grant opens", "lite", 10, &Override{Grant: value(50), At: moment(0)}, nil, want{allowed: true, reason: events.Overridden, limit: "50", remaining: "40"}},
+		{"a grant adds to an override", "free", 100, &Override{Limit: value(100), Grant: value(50), At: moment(0)}, nil,
 			want{allowed: true, reason: events.Overridden, limit: "150", remaining: "50"}},
-		{"a grant on no limit", "pro", 100, &events.Override{Grant: value(50), At: moment(0)}, nil, want{allowed: true, reason: events.Unlimited, limit: "unlimited", remaining: "unlimited"}},
-		{"a grant beyond every number", "free", 100, &events.Override{Grant: value(1<<63 - 1), At: moment(0)}, nil,
+		{"a grant on no limit", "pro", 100, &Override{Grant: value(50), At: moment(0)}, nil, want{allowed: true, reason: events.Unlimited, limit: "unlimited", remaining: "unlimited"}},
+		{"a grant beyond every number", "free", 100, &Override{Grant: value(1<<63 - 1), At: moment(0)}, nil,
 			want{allowed: true, reason: events.Overridden, limit: "unlimited", remaining: "unlimited"}},
-		{"an override that says nothing", "free", 100, &events.Override{Reason: "?"}, nil, blocked},
+		{"an override that says nothing", "free", 100, &Override{Reason: "?"}, nil, blocked},
 	} {
 		cat := catalog()
 		g, _ := cat.Gate("api")
@@ -105,7 +102,7 @@ func TestDecide(t *testing.T) {
 
 func TestACustomerWithoutUsageHasNoWindow(t *testing.T) {
 	cat := catalog()
-	d := Decide(cat, &cat.Gates[0], "acme", "", &events.Override{Grant: value(5), At: moment(0)}, Usage{}, start)
+	d := Decide(cat, &cat.Gates[0], "acme", "", &Override{Grant: value(5), At: moment(0)}, Usage{}, start)
 	if !d.AsOf.Equal(start) {
 		t.Errorf("as of %s, want the moment of deciding", d.AsOf)
 	}
@@ -124,10 +121,10 @@ func TestDecisionsKeepTheirPromises(t *testing.T) {
 		if rapid.Bool().Draw(t, "later") {
 			g.EnforceFrom = moment(day)
 		}
-		var o *events.Override
+		var o *Override
 		if rapid.Bool().Draw(t, "override") {
 			l, gr := amount.Draw(t, "own"), amount.Draw(t, "grant")
-			o = rapid.SampledFrom([]*events.Override{{Limit: &l}, {Grant: &gr}, {Limit: &l, Until: moment(day)}, {Grant: &gr, At: moment(-day)}}).Draw(t, "o")
+			o = rapid.SampledFrom([]*Override{{Limit: &l}, {Grant: &gr}, {Limit: &l, Until: moment(day)}, {Grant: &gr, At: moment(-day)}}).Draw(t, "o")
 		}
 		u := Usage{Start: start, End: start.Add(30 * day), UnblocksAt: start.Add(30 * day), Used: amount.Draw(t, "used")}
 		now := start.Add(time.Duration(rapid.Int64Range(0, int64(2*day)).Draw(t, "now")))

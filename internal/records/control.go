@@ -1,18 +1,21 @@
-package events
+package records
 
 import (
 	"encoding/json"
 	"time"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/gate"
 )
 
 // The types of control events, published to usage.p.<p>.~control as CloudEvents
 // JSON. Their source is ControlSource and their id is derived from what caused
 // them, so that a repetition counts once.
 const (
-	ControlConfig   = ControlPrefix + "config"   // data: the catalog of plans and gates
-	ControlPlan     = ControlPrefix + "plan"     // data: PlanControl
-	ControlAnchor   = ControlPrefix + "anchor"   // data: AnchorControl
-	ControlOverride = ControlPrefix + "override" // data: OverrideControl
+	ControlConfig   = events.ControlPrefix + "config"   // data: the catalog of plans and gates
+	ControlPlan     = events.ControlPrefix + "plan"     // data: PlanControl
+	ControlAnchor   = events.ControlPrefix + "anchor"   // data: AnchorControl
+	ControlOverride = events.ControlPrefix + "override" // data: OverrideControl
 )
 
 // ControlSource is the source of control events.
@@ -37,9 +40,9 @@ type AnchorControl struct {
 
 // OverrideControl sets, or with nil removes, a customer's override.
 type OverrideControl struct {
-	Feature  string    `json:"feature"`
-	Override *Override `json:"override"`
-	Position uint64    `json:"position,omitempty"` // as in PlanControl
+	Feature  string         `json:"feature"`
+	Override *gate.Override `json:"override"`
+	Position uint64         `json:"position,omitempty"` // as in PlanControl
 }
 
 // Control is the JSON of a control event.
@@ -48,6 +51,6 @@ func Control(typ, customer, id string, data any) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := Event{ID: id, Source: ControlSource, Type: typ, Subject: customer, Data: b}
+	e := events.Event{ID: id, Source: ControlSource, Type: typ, Subject: customer, Data: b}
 	return e.AppendJSON(nil), nil
 }

@@ -1,25 +1,30 @@
-package events
+package records
 
-import "time"
+import (
+	"time"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/gate"
+)
 
 // Window is a document of the collection usage: one customer's use of one
 // feature in one window.
 type Window struct {
-	Customer  string    `json:"customer"`
-	Feature   string    `json:"feature"`
-	Plan      string    `json:"plan"`
-	Start     time.Time `json:"window_start"` // rolling: zero (one document)
-	End       time.Time `json:"window_end"`
-	Current   bool      `json:"current"`
-	Used      Value     `json:"used"`
-	Limit     NullValue `json:"limit"`
-	Events    int64     `json:"events"`
-	FirstAt   time.Time `json:"first_at"`
-	LastAt    time.Time `json:"last_at"`
-	Partition int       `json:"partition"`
-	Epoch     uint64    `json:"epoch"` // of the aggregator that wrote it
-	Seq       uint64    `json:"seq"`   // sequence in USAGE of its last change
-	Buckets   []Bucket  `json:"buckets,omitempty"`
+	Customer  string           `json:"customer"`
+	Feature   string           `json:"feature"`
+	Plan      string           `json:"plan"`
+	Start     time.Time        `json:"window_start"` // rolling: zero (one document)
+	End       time.Time        `json:"window_end"`
+	Current   bool             `json:"current"`
+	Used      events.Value     `json:"used"`
+	Limit     events.NullValue `json:"limit"`
+	Events    int64            `json:"events"`
+	FirstAt   time.Time        `json:"first_at"`
+	LastAt    time.Time        `json:"last_at"`
+	Partition int              `json:"partition"`
+	Epoch     uint64           `json:"epoch"` // of the aggregator that wrote it
+	Seq       uint64           `json:"seq"`   // sequence in USAGE of its last change
+	Buckets   []gate.Bucket    `json:"buckets,omitempty"`
 }
 
 // ID is <customer>/<feature>/<window start, RFC 3339>; a rolling window, which
@@ -36,18 +41,18 @@ func (w *Window) ID() string {
 
 // Customer is a document of the collection customers.
 type Customer struct {
-	ID             string              `json:"customer"`
-	Email          string              `json:"email,omitempty"`        // the app's
-	StripeEmail    string              `json:"stripe_email,omitempty"` // used when the app gave none
-	Locale         string              `json:"locale,omitempty"`
-	StripeCustomer string              `json:"stripe_customer,omitempty"`
-	Plan           string              `json:"plan"`               // in force
-	PinnedPlan     string              `json:"pinned,omitempty"`   // set by the operator
-	Anchor         *time.Time          `json:"anchor,omitempty"`   // explicit
-	Overrides      map[string]Override `json:"overrides"`          // by feature
-	Suppressed     string              `json:"suppressed"`         // why no mail may go out, or ""
-	Position       uint64              `json:"position,omitempty"` // sequence in ACCOUNT of its last change
-	UpdatedAt      time.Time           `json:"updated_at"`
+	ID             string                   `json:"customer"`
+	Email          string                   `json:"email,omitempty"`        // the app's
+	StripeEmail    string                   `json:"stripe_email,omitempty"` // used when the app gave none
+	Locale         string                   `json:"locale,omitempty"`
+	StripeCustomer string                   `json:"stripe_customer,omitempty"`
+	Plan           string                   `json:"plan"`               // in force
+	PinnedPlan     string                   `json:"pinned,omitempty"`   // set by the operator
+	Anchor         *time.Time               `json:"anchor,omitempty"`   // explicit
+	Overrides      map[string]gate.Override `json:"overrides"`          // by feature
+	Suppressed     string                   `json:"suppressed"`         // why no mail may go out, or ""
+	Position       uint64                   `json:"position,omitempty"` // sequence in ACCOUNT of its last change
+	UpdatedAt      time.Time                `json:"updated_at"`
 }
 
 // Address is where mail to the customer goes, or "".
@@ -112,28 +117,28 @@ const (
 // Notification is a document of the collection notifications: one crossing of
 // one threshold, and the mail about it.
 type Notification struct {
-	Key         string     `json:"key"` // its _id and the mail's idempotency key
-	Customer    string     `json:"customer"`
-	Feature     string     `json:"feature"`
-	Kind        LimitKind  `json:"kind"`
-	Percent     int        `json:"percent"`
-	Plan        string     `json:"plan"`
-	Limit       Value      `json:"limit"`
-	WindowStart time.Time  `json:"window_start"`
-	WindowEnd   time.Time  `json:"window_end"`
-	ReachedAt   time.Time  `json:"reached_at"`
-	State       MailState  `json:"state"`
-	To          string     `json:"to"`
-	Subject     string     `json:"subject"`
-	Body        []byte     `json:"body,omitempty"` // the exact request bytes, until sent + 30 days
-	Attempts    int        `json:"attempts"`
-	FirstTryAt  *time.Time `json:"first_try_at"` // that may have gone out: the idempotency key's life counts from here
-	NextAt      *time.Time `json:"next_at"`
-	ProviderID  string     `json:"provider_id"`
-	Error       string     `json:"error"`
-	SentAt      *time.Time `json:"sent_at"`
-	DeliveredAt *time.Time `json:"delivered_at"`
-	ClickedAt   *time.Time `json:"clicked_at"`
+	Key         string       `json:"key"` // its _id and the mail's idempotency key
+	Customer    string       `json:"customer"`
+	Feature     string       `json:"feature"`
+	Kind        LimitKind    `json:"kind"`
+	Percent     int          `json:"percent"`
+	Plan        string       `json:"plan"`
+	Limit       events.Value `json:"limit"`
+	WindowStart time.Time    `json:"window_start"`
+	WindowEnd   time.Time    `json:"window_end"`
+	ReachedAt   time.Time    `json:"reached_at"`
+	State       MailState    `json:"state"`
+	To          string       `json:"to"`
+	Subject     string       `json:"subject"`
+	Body        []byte       `json:"body,omitempty"` // the exact request bytes, until sent + 30 days
+	Attempts    int          `json:"attempts"`
+	FirstTryAt  *time.Time   `json:"first_try_at"` // that may have gone out: the idempotency key's life counts from here
+	NextAt      *time.Time   `json:"next_at"`
+	ProviderID  string       `json:"provider_id"`
+	Error       string       `json:"error"`
+	SentAt      *time.Time   `json:"sent_at"`
+	DeliveredAt *time.Time   `json:"delivered_at"`
+	ClickedAt   *time.Time   `json:"clicked_at"`
 }
 
 // Mailed says whether the mail is known to have gone out to the recipient.

@@ -1,66 +1,55 @@
-package events
+// Package records holds what Tidegate's roles write for each other: the records
+// of its streams, and the documents of its stores. What apps say and are told is
+// in package events.
+package records
 
 import (
 	"encoding/json"
 	"time"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/gate"
 )
 
 // WindowTotal is what the aggregator tells the enforcer of one window. A
 // newer one of the same window has a greater (Generation, Position).
 type WindowTotal struct {
-	_          struct{}  `cbor:",toarray"`
-	Customer   string    // raw id
-	Feature    string    // gate
-	Generation uint64    // grows when windows are rebuilt by a replay
-	Position   uint64    // sequence in USAGE of the message that made it
-	Index      int       // which change of that message
-	Start      time.Time // window, inclusive; rolling: start of its first bucket
-	End        time.Time // exclusive; rolling: zero
-	Used       Value     // total; rolling: zero, see Buckets
-	Buckets    []Bucket  // rolling only, by start
-	StoredAt   time.Time // of that message
-	Silent     bool      // made by an import or a new configuration: no mail for what it blocks
-	Cut        time.Time // the newest cut that the aggregator knew of when it told this; zero: none
-}
-
-// Bucket is an hour (or the rest of one after a cut) of a rolling window.
-type Bucket struct {
-	_     struct{}  `cbor:",toarray" bson:"-"`
-	Start time.Time `json:"start" bson:"start"`
-	Used  Value     `json:"used" bson:"used"`
-}
-
-// Override changes a customer's limit of one feature.
-type Override struct {
-	_      struct{}   `cbor:",toarray"`
-	Limit  *Value     `json:"limit,omitempty"`  // replaces the plan's limit
-	Grant  *Value     `json:"grant,omitempty"`  // adds to the limit of the window it was given in
-	Until  *time.Time `json:"until,omitempty"`  // nil: for good
-	Reason string     `json:"reason,omitempty"` // shown by explain
-	At     *time.Time `json:"at,omitempty"`     // when it was given; set on acceptance
+	_          struct{}      `cbor:",toarray"`
+	Customer   string        // raw id
+	Feature    string        // gate
+	Generation uint64        // grows when windows are rebuilt by a replay
+	Position   uint64        // sequence in USAGE of the message that made it
+	Index      int           // which change of that message
+	Start      time.Time     // window, inclusive; rolling: start of its first bucket
+	End        time.Time     // exclusive; rolling: zero
+	Used       events.Value  // total; rolling: zero, see Buckets
+	Buckets    []gate.Bucket // rolling only, by start
+	StoredAt   time.Time     // of that message
+	Silent     bool          // made by an import or a new configuration: no mail for what it blocks
+	Cut        time.Time     // the newest cut that the aggregator knew of when it told this; zero: none
 }
 
 // Account is one change of what is known of a customer: an intent from the
 // edge, or what the subscription fold found. Absent fields stay as they are.
 // It is stored as JSON in ACCOUNT; its time is the time it was stored.
 type Account struct {
-	Customer       string               `json:"customer,omitempty"`
-	Email          *string              `json:"email,omitempty"`
-	EmailSource    string               `json:"email_source,omitempty"` // "" the app (wins), or "stripe"
-	Locale         *string              `json:"locale,omitempty"`
-	StripeCustomer *string              `json:"stripe_customer,omitempty"`
-	Anchor         *time.Time           `json:"anchor,omitempty"`
-	Plan           *PlanPin             `json:"plan,omitempty"`
-	Overrides      map[string]*Override `json:"overrides,omitempty"` // null removes one
-	Suppress       *string              `json:"suppress,omitempty"`  // why no mail may go out; "" lifts it
-	Erase          bool                 `json:"erase,omitempty"`     // personal data only; counts stay
-	Subscription   *PlanState           `json:"subscription,omitempty"`
-	Payment        *Payment             `json:"payment,omitempty"`
-	Refund         *Refund              `json:"refund,omitempty"`
-	Click          *Click               `json:"click,omitempty"`
-	Mail           *MailReport          `json:"mail,omitempty"`
-	Move           *Move                `json:"move,omitempty"`
-	Gate           *GateSwitch          `json:"gate,omitempty"` // only on partition 0, without a customer
+	Customer       string                    `json:"customer,omitempty"`
+	Email          *string                   `json:"email,omitempty"`
+	EmailSource    string                    `json:"email_source,omitempty"` // "" the app (wins), or "stripe"
+	Locale         *string                   `json:"locale,omitempty"`
+	StripeCustomer *string                   `json:"stripe_customer,omitempty"`
+	Anchor         *time.Time                `json:"anchor,omitempty"`
+	Plan           *PlanPin                  `json:"plan,omitempty"`
+	Overrides      map[string]*gate.Override `json:"overrides,omitempty"` // null removes one
+	Suppress       *string                   `json:"suppress,omitempty"`  // why no mail may go out; "" lifts it
+	Erase          bool                      `json:"erase,omitempty"`     // personal data only; counts stay
+	Subscription   *PlanState                `json:"subscription,omitempty"`
+	Payment        *Payment                  `json:"payment,omitempty"`
+	Refund         *Refund                   `json:"refund,omitempty"`
+	Click          *Click                    `json:"click,omitempty"`
+	Mail           *MailReport               `json:"mail,omitempty"`
+	Move           *Move                     `json:"move,omitempty"`
+	Gate           *GateSwitch               `json:"gate,omitempty"` // only on partition 0, without a customer
 }
 
 // PlanPin is a plan set by the operator; an empty one gives the choice back to
@@ -176,19 +165,19 @@ const (
 // Limit is a record of the stream LIMITS (JSON). Its identity is (Customer,
 // Feature, WindowStart, Kind, Percent): repeats say the same thing.
 type Limit struct {
-	Kind        LimitKind  `json:"kind"`
-	Customer    string     `json:"customer"`
-	Feature     string     `json:"feature"`
-	Plan        string     `json:"plan"`
-	Limit       Value      `json:"limit"`
-	Used        Value      `json:"used"`
-	Percent     int        `json:"percent"` // of the limit; 100 for reached
-	WindowStart time.Time  `json:"window_start"`
-	WindowEnd   time.Time  `json:"window_end"`
-	UnblocksAt  *time.Time `json:"unblocks_at,omitempty"`
-	At          time.Time  `json:"at"` // when the usage that caused it was stored
-	Silent      bool       `json:"silent,omitempty"`
-	Shadow      bool       `json:"shadow,omitempty"`
+	Kind        LimitKind    `json:"kind"`
+	Customer    string       `json:"customer"`
+	Feature     string       `json:"feature"`
+	Plan        string       `json:"plan"`
+	Limit       events.Value `json:"limit"`
+	Used        events.Value `json:"used"`
+	Percent     int          `json:"percent"` // of the limit; 100 for reached
+	WindowStart time.Time    `json:"window_start"`
+	WindowEnd   time.Time    `json:"window_end"`
+	UnblocksAt  *time.Time   `json:"unblocks_at,omitempty"`
+	At          time.Time    `json:"at"` // when the usage that caused it was stored
+	Silent      bool         `json:"silent,omitempty"`
+	Shadow      bool         `json:"shadow,omitempty"`
 }
 
 // Dead is a record of the stream DEAD (JSON): what could not be processed.
@@ -204,8 +193,8 @@ type Dead struct {
 // MarshalJSON keeps d small enough for a message: JSON makes the body a third
 // longer, and a letter that can't be sent would stop its partition.
 func (d Dead) MarshalJSON() ([]byte, error) {
-	if len(d.Body) > MaxBatchBytes {
-		d.Body, d.Truncated = d.Body[:MaxBatchBytes], true
+	if len(d.Body) > events.MaxBatchBytes {
+		d.Body, d.Truncated = d.Body[:events.MaxBatchBytes], true
 	}
 	type plain Dead
 	return json.Marshal(plain(d))
