@@ -21,7 +21,7 @@ import (
 )
 
 // The repository as seen from here.
-const repository = "../../"
+const repository = "../../../"
 
 // Marks of a shell block of the README, in the HTML comment before it.
 const (
