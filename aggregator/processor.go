@@ -17,14 +17,12 @@ import (
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/fingerprint"
 	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/questions"
 	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
 	"github.com/tidegate-io/tidegate/internal/wire"
 	"github.com/tidegate-io/tidegate/internal/writeback"
 )
-
-// Role names the aggregator in leases, logs and query subjects.
-const Role = "aggregator"
 
 // Store is where window documents are written.
 type Store interface {
@@ -45,7 +43,7 @@ type Options struct {
 
 // Spec is what an aggregator's partition reads.
 func Spec(n events.Names, partition int) stream.Spec {
-	return stream.Spec{Role: Role, Partition: partition, Inputs: []stream.Input{
+	return stream.Spec{Role: stream.RoleAggregator, Partition: partition, Inputs: []stream.Input{
 		{Stream: events.StreamUsage, Filter: n.Usage(partition, "*")},
 	}}
 }
@@ -159,6 +157,8 @@ func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 	p.docs.writer.Eager = true // rounds leave time enough
 	go p.docs.writer.Run(ctx)
 	p.rewriteDocuments()
+	stream.Answer(o, questions.UsageOf, p.usageOf)
+	stream.Answer(o, questions.Resend, p.resend)
 	return nil
 }
 
@@ -271,34 +271,21 @@ func (p *Processor) announce(now time.Time) error {
 	return p.o.Publish(&nats.Msg{Subject: p.o.Names.Usage(p.o.Partition, events.ControlToken), Data: b})
 }
 
-// Query implements stream.Processor.
-func (p *Processor) Query(request []byte) ([]byte, error) {
-	var q struct {
-		Customer string `json:"customer"`
-		Resend   bool   `json:"resend"`
-	}
-	if err := json.Unmarshal(request, &q); err != nil {
-		return nil, fmt.Errorf("query: %w", err)
-	}
-	if q.Resend {
-		return []byte("{}"), p.resend()
-	}
-	answer := struct {
-		Windows []records.Window `json:"windows"`
-		AsOf    time.Time        `json:"as_of"`
-	}{Windows: []records.Window{}, AsOf: p.f.storedAt}
-	if c := p.f.customers.find(q.Customer); c != nil {
+// usageOf answers questions.UsageOf.
+func (p *Processor) usageOf(customer string) (questions.Usage, error) {
+	answer := questions.Usage{Windows: []records.Window{}, AsOf: p.f.storedAt}
+	if c := p.f.customers.find(customer); c != nil {
 		for _, u := range c.sortedWindows(nil) {
 			w := p.document(c, u, p.opt.Now())
 			w.Buckets = nil
 			answer.Windows = append(answer.Windows, w)
 		}
 	}
-	return json.Marshal(answer)
+	return answer, nil
 }
 
-// resend tells the enforcer every window that is still open: it has missed some.
-func (p *Processor) resend() error {
+// resend answers questions.Resend.
+func (p *Processor) resend(stream.None) (none stream.None, err error) {
 	for c := range p.f.customers.all {
 		for u := range c.windows {
 			if !u.closed && (u.end == 0 || u.end > p.f.storedAt.UnixMilli()) {
@@ -307,5 +294,5 @@ func (p *Processor) resend() error {
 			}
 		}
 	}
-	return p.Flush()
+	return none, p.Flush()
 }

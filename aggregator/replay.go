@@ -91,7 +91,7 @@ func (r *Replay) committed(ctx context.Context, partition int, enough func(*Proc
 // live is the state as of the last commit.
 func (r *Replay) live(ctx context.Context, partition int) (*Processor, []stream.Position, error) {
 	live := New(Options{Partitions: r.Partitions, Horizon: r.Horizon}, partition)
-	positions, err := stream.ReadLog(ctx, r.JS, r.Names, Role, partition, live)
+	positions, err := stream.ReadLog(ctx, r.JS, r.Names, stream.RoleAggregator, partition, live)
 	return live, positions, err
 }
 

@@ -26,7 +26,7 @@ const (
 
 // Spec is the partition that the notifier runs as: one for all customers.
 func Spec(n events.Names) stream.Spec {
-	return stream.Spec{Role: Role, Inputs: []stream.Input{
+	return stream.Spec{Role: stream.RoleNotifier, Inputs: []stream.Input{
 		inputLimits:  {Stream: events.StreamLimits, Filter: n.Subject("limits.*")},
 		inputAccount: {Stream: events.StreamAccount, Filter: n.Subject("account.*")},
 	}}
@@ -66,6 +66,7 @@ type Processor struct {
 func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 	p.ctx, p.o, p.log = ctx, o, o.Log
 	close(p.started)
+	stream.Answer(o, StatusQuestion, func(stream.None) (Status, error) { return p.seen(), nil })
 	go func() {
 		defer close(p.stopped)
 		p.sendAll(ctx)
@@ -202,6 +203,9 @@ func (p *Processor) tidy(key string, now time.Time) error {
 	return nil
 }
 
+// StatusQuestion asks the notifier how sending stands.
+var StatusQuestion = stream.Question[stream.None, Status]{Role: stream.RoleNotifier, Kind: "status"}
+
 // Status says how sending stands.
 type Status struct {
 	PausedUntil *time.Time `json:"paused_until,omitempty"` // the provider refuses all mail
@@ -223,9 +227,6 @@ func (p *Processor) Status() (s Status, ok bool) {
 	}
 	return p.seen(), true
 }
-
-// Query implements stream.Processor: it gives the Status as JSON.
-func (p *Processor) Query([]byte) ([]byte, error) { return json.Marshal(p.seen()) }
 
 // seen is the status now, or while the store is asked, which may be away, the
 // last one that was seen.

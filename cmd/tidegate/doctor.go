@@ -17,6 +17,7 @@ import (
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/config"
 	"github.com/tidegate-io/tidegate/internal/store/mongo"
+	"github.com/tidegate-io/tidegate/internal/stream"
 	stripeapi "github.com/tidegate-io/tidegate/internal/stripe/api"
 	"github.com/tidegate-io/tidegate/internal/stripe/refetch"
 )
@@ -199,8 +200,8 @@ func (c *doctorCmd) refetch(e *env, ctx context.Context) (string, string) {
 		return stateOK, "the key is accepted"
 	}
 	defer l.close()
-	var s refetch.Status
-	if err := query(ctx, l.nc, l.names.Query(refetch.Role, 0), []byte("{}"), &s); err != nil {
+	s, err := refetch.StatusQuestion.Ask(ctx, l.asker(), 0, stream.None{})
+	if err != nil {
 		return stateWarning, "the key is accepted, but no process with the role enforcer has it: set STRIPE_SECRET_KEY there, too"
 	}
 	if s.Error != "" {

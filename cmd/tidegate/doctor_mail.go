@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/internal/config"
+	"github.com/tidegate-io/tidegate/internal/stream"
 	"github.com/tidegate-io/tidegate/notifier"
 )
 
@@ -111,9 +111,8 @@ func (c *doctorCmd) mailStatus(e *env, ctx context.Context) (s notifier.Status, 
 		return s, errors.New("NATS is not reachable")
 	}
 	defer l.close()
-	reply, err := l.nc.RequestWithContext(ctx, l.names.Query(notifier.Role, 0), nil)
-	if err != nil {
+	if s, err = notifier.StatusQuestion.Ask(ctx, l.asker(), 0, stream.None{}); err != nil {
 		return s, errors.New("nobody runs the notifier, which knows whether mails go out")
 	}
-	return s, json.Unmarshal(reply.Data, &s)
+	return s, nil
 }

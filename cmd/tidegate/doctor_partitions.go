@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/internal/stream"
-	"github.com/tidegate-io/tidegate/notifier"
 )
 
 // owners says who owns what, and names partitions that nobody owns.
@@ -27,7 +26,7 @@ func (c *doctorCmd) owners(e *env, ctx context.Context) (string, string) {
 		return stateFailed, err.Error()
 	case len(missing) == 0:
 		return stateOK, ownership(owners)
-	case missing[0].role == notifier.Role: // it is the last one
+	case missing[0].role == stream.RoleNotifier: // it is the last one
 		return stateWarning, "mails and conversions wait, " + nobodyOwns(missing) + "; " + ownership(owners)
 	}
 	return stateFailed, nobodyOwns(missing)

@@ -16,6 +16,7 @@ import (
 	"github.com/tidegate-io/tidegate/client"
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/config"
+	"github.com/tidegate-io/tidegate/internal/questions"
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
@@ -219,11 +220,10 @@ func readBack(js jetstream.JetStream, n int) error {
 // waitCommitted returns once every partition has committed all that is stored.
 func waitCommitted(b *testing.B, a *app) {
 	b.Helper()
+	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
+	defer cancel()
 	for p := range a.partitions {
-		fresh := nats.NewMsg(a.names.Query(roleAggregator, p))
-		fresh.Header.Set(stream.FreshHeader, "1")
-		fresh.Data = []byte("{}")
-		if _, err := a.nc.RequestMsg(fresh, time.Minute); err != nil { // waits for the fold alone
+		if _, err := questions.UsageOf.Ask(ctx, a.asker(), p, ""); err != nil { // waits for the fold alone
 			b.Fatal(err)
 		}
 		in := stream.Input{Stream: events.StreamUsage, Filter: a.names.Usage(p, "*")}

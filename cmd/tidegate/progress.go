@@ -17,8 +17,6 @@ import (
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/ingest"
 	"github.com/tidegate-io/tidegate/internal/stream"
-	"github.com/tidegate-io/tidegate/internal/stripe/fold"
-	"github.com/tidegate-io/tidegate/notifier"
 )
 
 // owned is a partition that some process must own.
@@ -29,14 +27,25 @@ type owned struct {
 
 func (o owned) String() string { return fmt.Sprintf("%s.%d", o.role, o.partition) }
 
+// ownedRole is a role with its number of partitions.
+type ownedRole struct {
+	name       string
+	partitions int
+}
+
+// ownedRoles returns the roles whose partitions an installation owns.
+func ownedRoles(partitions int) []ownedRole {
+	return []ownedRole{{stream.RoleAggregator, partitions}, {stream.RoleEnforcer, partitions}, {stream.RoleBilling, 1}, {stream.RoleNotifier, 1}}
+}
+
 // everyPartition is what an installation consists of.
 func everyPartition(partitions int) (all []owned) {
-	for _, role := range []string{roleAggregator, roleEnforcer} {
-		for p := range partitions {
-			all = append(all, owned{role, p})
+	for _, role := range ownedRoles(partitions) {
+		for p := range role.partitions {
+			all = append(all, owned{role.name, p})
 		}
 	}
-	return append(all, owned{fold.Role, 0}, owned{notifier.Role, 0})
+	return all
 }
 
 // unowned are those without a lease. One is taken over two seconds after its
@@ -60,7 +69,7 @@ func nobodyOwns(missing []owned) string {
 	for _, o := range missing {
 		names = append(names, o.String())
 		role := o.role
-		if role == fold.Role {
+		if role == stream.RoleBilling {
 			role = roleEnforcer
 		}
 		if !slices.Contains(roles, role) {
@@ -86,7 +95,7 @@ func (a *app) owners(ctx context.Context) error {
 // documentsOf are a partition's documents that wait. The notifier stores a
 // document before it goes on, so what waits is what it has not handled.
 func documentsOf(p *stream.Progress) *stream.Documents {
-	if p.Role == notifier.Role {
+	if p.Role == stream.RoleNotifier {
 		return &stream.Documents{Collection: "notifications", Waiting: int(p.Pending), Oldest: p.Lag}
 	}
 	return p.Documents
@@ -115,18 +124,20 @@ func (a *app) writeProgress(w io.Writer) {
 func askEveryone(ctx context.Context, nc *nats.Conn, n events.Names, partitions int) (answers []stream.Progress, silent []string) {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	all := everyPartition(partitions)
-	got, errs := make([]stream.Progress, len(all)), make([]error, len(all))
+	asker, roles := stream.Asker{NC: nc, Names: n}, ownedRoles(partitions)
+	got := make([][]stream.Answered[stream.Progress], len(roles))
 	var wg sync.WaitGroup
-	for i, o := range all {
-		wg.Go(func() { got[i], errs[i] = stream.AskProgress(ctx, nc, n, o.role, o.partition) })
+	for i, role := range roles {
+		wg.Go(func() { got[i] = stream.ProgressOf(role.name).AskAll(ctx, asker, role.partitions, stream.None{}) })
 	}
 	wg.Wait()
-	for i, o := range all {
-		if errs[i] != nil {
-			silent = append(silent, o.String())
-		} else {
-			answers = append(answers, got[i])
+	for i, role := range roles {
+		for _, a := range got[i] {
+			if a.Err != nil {
+				silent = append(silent, owned{role.name, a.Partition}.String())
+			} else {
+				answers = append(answers, a.Answer)
+			}
 		}
 	}
 	return answers, silent

@@ -90,7 +90,7 @@ func (a *app) publicURL(c *config.Config) string {
 
 // startBilling runs the subscription fold, one for all partitions.
 func (a *app) startBilling(ctx context.Context) {
-	spec := stream.Spec{Role: fold.Role, Inputs: []stream.Input{fold.Input(a.names)}}
+	spec := stream.Spec{Role: stream.RoleBilling, Inputs: []stream.Input{fold.Input(a.names)}}
 	a.supervisor.Go(ctx, spec, func() stream.Processor {
 		cfg := a.config.Load()
 		p := fold.NewProcessor(billingConfig(cfg), a.partitions, a.store)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tidegate-io/tidegate/ingest"
 	"github.com/tidegate-io/tidegate/internal/config"
+	"github.com/tidegate-io/tidegate/internal/stream"
 	"github.com/tidegate-io/tidegate/internal/stripe/fold"
 )
 
@@ -51,9 +52,9 @@ type settings struct {
 // The roles.
 const (
 	roleIngest     = "ingest"
-	roleAggregator = "aggregator"
-	roleEnforcer   = "enforcer"
-	roleNotifier   = "notifier"
+	roleAggregator = stream.RoleAggregator
+	roleEnforcer   = stream.RoleEnforcer
+	roleNotifier   = stream.RoleNotifier
 )
 
 var allRoles = []string{roleIngest, roleAggregator, roleEnforcer, roleNotifier}

@@ -86,6 +86,8 @@ func (f *natsFlags) connect(e *env) (*streams, error) {
 	return l, nil
 }
 
+func (l *streams) asker() stream.Asker { return stream.Asker{NC: l.nc, Names: l.names} }
+
 type selection struct {
 	natsFlags
 	Customer string `help:"Only this customer."`

@@ -18,7 +18,8 @@ type Owner struct {
 	Log       *slog.Logger
 	Inputs    []InputState // as the partition was taken over, by input
 
-	out *outbox
+	out     *outbox
+	answers map[string]answerer // by kind of question; complete once Start has returned
 }
 
 // InputState is where reading an input begins.

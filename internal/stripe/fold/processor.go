@@ -18,11 +18,8 @@ import (
 	"github.com/tidegate-io/tidegate/internal/writeback"
 )
 
-// Role is the name under which the fold holds its lease; it has one partition.
-const Role = "billing"
-
 // Processor runs the fold: BILLING in, ACCOUNT and subscription documents out.
-// It implements stream.Processor.
+// It implements stream.Processor, as the one partition of stream.RoleBilling.
 type Processor struct {
 	cfg        atomic.Pointer[Config]
 	partitions int
@@ -97,6 +94,7 @@ func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 	if len(o.Inputs) > 0 { // records without effect move the position without a commit
 		p.state.facts.Seq = max(p.state.facts.Seq, o.Inputs[0].Position)
 	}
+	p.answer(o)
 	p.start(ctx, o.Names, o.Log, o)
 	return nil
 }
