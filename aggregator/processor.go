@@ -6,13 +6,11 @@ package aggregator
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/fingerprint"
@@ -58,11 +56,10 @@ type Processor struct {
 
 	emits      []emission
 	totals     []records.WindowTotal // to be told before them
-	dead       []records.Dead
-	dirty      numbers             // customers that changed since the last commit
-	unchunked  []fingerprint.Entry // in no run of SEEN yet
-	logged     int                 // so many of them the log has
-	store      seenStore           // SEEN
+	dirty      numbers               // customers that changed since the last commit
+	unchunked  []fingerprint.Entry   // in no run of SEEN yet
+	logged     int                   // so many of them the log has
+	store      seenStore             // SEEN
 	archive    *fingerprint.Archive
 	merged     chan merged // buffered: a merge has ended
 	merging    bool
@@ -100,7 +97,9 @@ func New(opt Options, partition int) *Processor {
 	p.f = folder{state: newState(), partition: partition, partitions: opt.Partitions, horizon: opt.Horizon,
 		touched: p.touched,
 		tell:    func(c *customer, u *usage) { p.totals = append(p.totals, p.total(c, u)) },
-		reject:  func(d records.Dead) { p.dead = append(p.dead, d) },
+		reject: func(m *stream.Message, index int, raw []byte, why error) error {
+			return p.o.Reject(m, index, raw, why)
+		},
 		counted: func(e fingerprint.Entry) { p.unchunked = append(p.unchunked, e) },
 		older:   func(fp uint64, oldest uint32) (bool, error) { return p.archive.Has(p.owned, fp, oldest) },
 	}
@@ -173,7 +172,7 @@ func (p *Processor) Expect(ms []stream.Message) { p.f.expect(ms) }
 // Handle implements stream.Processor.
 func (p *Processor) Handle(m *stream.Message) error {
 	if err := p.f.fold(m); err != nil {
-		return fmt.Errorf("fingerprints: %w", err)
+		return err
 	}
 	// It may have been a configuration, of a former owner or by now an old one.
 	p.recheck = p.recheck || strings.HasSuffix(m.Subject, "."+events.ControlToken)
@@ -185,18 +184,6 @@ const maxTotals = 400 << 10
 
 // Flush implements stream.Processor.
 func (p *Processor) Flush() error {
-	for _, d := range p.dead {
-		b, err := json.Marshal(d)
-		if err != nil {
-			return err
-		}
-		m := nats.NewMsg(p.o.Names.Dead(p.o.Partition))
-		m.Data = b
-		if err := p.o.Publish(m, jetstream.WithMsgID(d.Origin)); err != nil {
-			return err
-		}
-	}
-	p.dead = p.dead[:0]
 	totals, size := p.totals, 0
 	p.totals = nil
 	for _, e := range p.emits {

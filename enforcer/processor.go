@@ -41,9 +41,8 @@ type Options struct {
 const (
 	inputWindows = iota
 	inputAccount
+	inputs // how many there are
 )
-
-var inputNames = [...]string{inputWindows: events.StreamWindows, inputAccount: events.StreamAccount}
 
 // Spec is what an enforcer's partition reads.
 func Spec(n events.Names, partition int) stream.Spec {
@@ -162,7 +161,7 @@ func (p *Processor) Handle(m *stream.Message) error {
 	}
 	totals, err := wire.ParseTotals(m.Data)
 	if err != nil {
-		return p.reject(m, err)
+		return stream.Reject(err)
 	}
 	now := p.opt.Now()
 	for i := range totals {

@@ -120,7 +120,7 @@ var allowed = map[string][]string{
 	"internal/config":      {"events", "internal/gate", "go.yaml.in/yaml/v3"},
 
 	// The plumbing, and what runs on it.
-	"internal/stream":    {"events", nats, "github.com/nats-io/nuid"},
+	"internal/stream":    {"events", "internal/records", nats, "github.com/nats-io/nuid"},
 	"internal/questions": {"events", "internal/records", "internal/stream"},
 	"internal/stripe/fold": {"events", "internal/records", "internal/stream", "internal/writeback", nats,
 		"github.com/fxamacker/cbor/v2", "github.com/stripe/stripe-go/v76/webhook"},
@@ -134,7 +134,7 @@ var allowed = map[string][]string{
 	"aggregator": {"events", "internal/gate", "internal/questions", "internal/records", "internal/stream", "internal/fingerprint", "internal/wire", "internal/writeback", nats,
 		"github.com/cespare/xxhash/v2"},
 	"enforcer": {"events", "internal/gate", "internal/questions", "internal/records", "internal/stream", "internal/wire", "internal/writeback", nats},
-	"notifier": {"events", "internal/gate", "internal/records", "internal/stream", "internal/link", "internal/wire", nats,
+	"notifier": {"events", "internal/gate", "internal/records", "internal/stream", "internal/link", "internal/wire",
 		"github.com/resend/resend-go/v2", "github.com/wneessen/go-mail", "golang.org/x/time/rate"},
 
 	// The stores: the vocabulary and their driver.

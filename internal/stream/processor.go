@@ -33,8 +33,8 @@ type Processor interface {
 	// the processor says which questions it answers: see Answer.
 	Start(ctx context.Context, o *Owner) error
 	// Handle processes one message. It must not block on anything but o. An
-	// error stops the partition; what cannot be processed is the
-	// processor's to publish to the dead letters.
+	// error of Reject makes the message a dead letter; any other stops the
+	// partition.
 	Handle(m *Message) error
 	// Flush publishes what the messages since the last Flush gave rise to. It
 	// follows every run of Handle and every Tick without delay.

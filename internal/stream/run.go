@@ -133,7 +133,7 @@ func (r *run) open(ctx, work context.Context, cancel context.CancelCauseFunc) er
 	copy(r.pos, log.Positions())
 	r.handled = make([]atomic.Uint64, len(r.Inputs))
 	r.out = newOutbox(work, r.JS, func(err error) { cancel(err) })
-	r.owner = &Owner{Names: r.Names, Partition: r.Partition, Epoch: log.Epoch(), JS: r.JS, out: r.out,
+	r.owner = &Owner{Names: r.Names, Partition: r.Partition, Epoch: log.Epoch(), JS: r.JS, inputs: r.Inputs, out: r.out,
 		Log: r.Env.Log.With("role", r.Role, "partition", r.Partition, "epoch", log.Epoch())}
 	for i, in := range r.Inputs {
 		rd, state, err := startReader(ctx, r.Env, in, i, &r.pos[i], r.inbox)
@@ -204,7 +204,11 @@ func (r *run) handle(work context.Context) error {
 		if m.Seq <= r.pos[m.Input].Seq {
 			continue // an ordered consumer that began again
 		}
-		if err := r.proc.Handle(m); err != nil {
+		err := r.proc.Handle(m)
+		if bad := (rejected{}); errors.As(err, &bad) {
+			err = r.owner.Reject(m, 0, m.Data, bad.error)
+		}
+		if err != nil {
 			return fmt.Errorf("%s/%d: %w", r.Inputs[m.Input].Stream, m.Seq, err)
 		}
 		r.pos[m.Input].Seq = m.Seq

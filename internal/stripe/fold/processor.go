@@ -3,7 +3,6 @@ package fold
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"log/slog"
 	"strings"
 	"sync/atomic"
@@ -134,9 +133,7 @@ func (p *Processor) Handle(m *stream.Message) error {
 		return p.say(p.state.Apply(rec))
 	}
 	p.log.Warn("billing record is unreadable", "seq", m.Seq, "error", err)
-	return p.enqueue(p.names.Dead(0), records.Dead{
-		Origin: fmt.Sprintf("%s/%d/0", events.StreamBilling, m.Seq), Reason: err.Error(), At: m.Time, Body: m.Data,
-	})
+	return stream.Reject(err)
 }
 
 // say queues what changes have to be told.

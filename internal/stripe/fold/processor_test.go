@@ -131,7 +131,7 @@ func ask[Req, Resp any](t *testing.T, p *plant, q stream.Question[Req, Resp], re
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	a, err := q.Ask(ctx, stream.Asker{NC: p.env.NC, Names: p.names}, 0, req)
+	a, err := q.Ask(ctx, stream.Asker{NC: p.env.NC, Names: p.names, Patience: 10 * time.Second}, 0, req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,6 +206,33 @@ func TestProcessorBuriesGarbageAndGoesOn(t *testing.T) {
 	}
 	if a := ask(t, p, SubscriptionQuestion, "nobody"); a.Subscription != nil {
 		t.Errorf("nobody: %+v", a)
+	}
+}
+
+// TestACrashLeavesOneDeadLetter: the next owner reads a record again that the
+// last one rejected and did not commit.
+func TestACrashLeavesOneDeadLetter(t *testing.T) {
+	t.Parallel()
+	p := newPlant(t)
+	p.put(t, KindStripe, []byte("not json"))
+	env := p.env
+	env.CommitEvery = time.Hour
+	lost, end := make(chan struct{}), make(chan error, 1)
+	spec := stream.Spec{Role: stream.RoleBilling, Inputs: []stream.Input{Input(p.names)}}
+	go func() {
+		end <- stream.Run(t.Context(), env, spec, NewProcessor(testConfig(), testPartitions, newShelf()), lost, func() {})
+	}()
+	await(t, p.dead)
+	close(lost)
+	if err := <-end; !errors.Is(err, stream.ErrLost) {
+		t.Fatal(err)
+	}
+	stop := p.run(t, newShelf())
+	ask(t, p, SubscriptionQuestion, "acme")
+	stop() // commits
+	s, err := p.env.JS.Stream(t.Context(), p.names.Stream(events.StreamDead))
+	if err != nil || s.CachedInfo().State.Msgs != 1 {
+		t.Fatalf("%d dead letters of 1 record, %v", s.CachedInfo().State.Msgs, err)
 	}
 }
 
