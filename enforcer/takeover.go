@@ -101,7 +101,7 @@ const patience = 10 * time.Second
 // decide before all of it is read would put what the former owner has already
 // decided back for a moment.
 type backlog struct {
-	handled, until [len(inputNames)]uint64
+	handled, until [inputs]uint64
 	deadline       time.Time
 	read           bool
 }
