@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/gate"
 )
 
 // Check says whether a customer may use a feature now. It reads local memory
@@ -98,19 +99,19 @@ func (c *Client) examined(v *view, h uint64, customer, feature string) events.De
 	return c.judged(g, &d, v.gates.plan, customer, c.cache.tallies.find(h, customer, feature))
 }
 
-func (c *Client) judged(g *gate, d *events.Decision, plan, customer string, t *counter) events.Decision {
+func (c *Client) judged(g *gateInfo, d *events.Decision, plan, customer string, t *counter) events.Decision {
 	now := c.now()
-	used, counted := events.Value{}, false
-	if t != nil {
-		used, counted = t.bound().estimate(g, now)
+	var known gate.Known
+	if t != nil && g.counted {
+		known.Used.Value, known.Used.Valid = t.bound().estimate(g, now)
 	}
-	return judge(g, d, plan, customer, used, counted, now)
+	return gate.Later(&g.Gate, plan, customer, d, known, now)
 }
 
 // undecided is the answer of the fail policy.
 func (c *Client) undecided(v *view, customer, feature string) events.Decision {
 	if c.disabled {
-		return events.Decision{Customer: customer, Feature: feature, Allowed: true, Reason: events.NoDecision}
+		return gate.Undecided(customer, feature, true)
 	}
 	closed := c.closedAll || c.closed[feature]
 	if v != nil {
@@ -118,83 +119,5 @@ func (c *Client) undecided(v *view, customer, feature string) events.Decision {
 			closed = closed || g.FailClosed
 		}
 	}
-	return events.Decision{Customer: customer, Feature: feature, Allowed: !closed, Reason: events.NoDecision}
-}
-
-// judge is the decision of gate g about a customer at now: d is the newest
-// decision, or nil for one of the default plan; used is a lower bound of the
-// usage, if counted.
-func judge(g *gate, d *events.Decision, plan, customer string, used events.Value, counted bool, now time.Time) events.Decision {
-	var j events.Decision
-	if d != nil {
-		j = renewed(g, d, now)
-	} else {
-		j = events.Decision{Customer: customer, Feature: g.Feature, Plan: plan, Allowed: true, Reason: events.WithinLimit, Limit: g.limit(nil), UpgradeURL: g.UpgradeURL}
-		switch {
-		case !g.InPlan:
-			j.Allowed, j.Reason = false, events.NotInPlan
-			j.Remaining = events.Some(events.Value{})
-		case !j.Limit.Valid:
-			j.Reason = events.Unlimited
-		}
-	}
-	if j.Limit.Valid && j.Reason != events.NotInPlan {
-		if counted && (!j.Used.Valid || used.Cmp(j.Used.Value) > 0) {
-			j.Used = events.Some(used)
-		}
-		if j.Used.Valid {
-			j.Remaining = events.Some(j.Limit.Sub(j.Used.Value).Max(events.Value{}))
-		}
-		over := j.Limit.Sign() <= 0 || counted && used.Cmp(j.Limit.Value) >= 0
-		if j.Allowed && !j.WouldBlock && over {
-			j.Allowed, j.Reason = false, events.LimitReached
-			j.Remaining = events.Some(events.Value{})
-			if d != nil && !g.rolling && j.Limit.Sign() > 0 {
-				j.UnblocksAt = j.WindowEnd
-			}
-		}
-	}
-	return enforced(g, j, now)
-}
-
-// renewed is decision d as it stands at now: a block ends by itself, and a
-// window that is over says nothing of the next one.
-func renewed(g *gate, d *events.Decision, now time.Time) events.Decision {
-	j := *d
-	// A decision of before that moment can't know of it.
-	if j.WouldBlock && !g.Shadow && g.EnforceFrom != nil && j.DecidedAt.Before(*g.EnforceFrom) && !now.Before(*g.EnforceFrom) {
-		j.WouldBlock, j.Allowed, j.Reason = false, false, events.LimitReached
-	}
-	if (!j.Allowed || j.WouldBlock) && j.UnblocksAt != nil && !now.Before(*j.UnblocksAt) {
-		j.Allowed, j.WouldBlock, j.Reason, j.UnblocksAt, j.Message = true, false, events.WithinLimit, nil, ""
-		j.Used, j.Remaining = events.NullValue{}, events.NullValue{}
-	}
-	if j.WindowEnd != nil && !now.Before(*j.WindowEnd) && j.Allowed && !j.WouldBlock {
-		j.WindowStart, j.WindowEnd = nil, nil
-		j.Used, j.Remaining = events.NullValue{}, events.NullValue{}
-		if j.Reason == events.NearLimit {
-			j.Reason = events.WithinLimit
-		}
-	}
-	return j
-}
-
-// enforced puts the gate's switches over a decision, and the message under it.
-func enforced(g *gate, j events.Decision, now time.Time) events.Decision {
-	switch {
-	case g.Off:
-		j.Allowed, j.WouldBlock, j.Reason, j.UnblocksAt, j.Message = true, false, events.GateOff, nil, ""
-		return j
-	case j.Allowed && !j.WouldBlock:
-		return j
-	case g.Shadow || g.EnforceFrom != nil && now.Before(*g.EnforceFrom):
-		j.Allowed, j.WouldBlock, j.Reason = true, true, events.Shadow
-	}
-	if j.Message == "" {
-		j.Message = g.Message
-	}
-	if j.UpgradeURL == "" {
-		j.UpgradeURL = g.UpgradeURL
-	}
-	return j
+	return gate.Undecided(customer, feature, !closed)
 }

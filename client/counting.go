@@ -36,7 +36,7 @@ func (t *tallies) find(h uint64, customer, feature string) *counter {
 }
 
 // count adds w to the customer's count of a gate, beside the newest decision.
-func (c *cache) count(g *gate, customer string, w events.Value, now time.Time) {
+func (c *cache) count(g *gateInfo, customer string, w events.Value, now time.Time) {
 	h := c.hasher.hash(customer, g.Feature)
 	s := c.tallies.shard(h)
 	s.mu.Lock()

@@ -43,7 +43,7 @@ func tidegate(ctx context.Context) (url string, stop func()) {
 	check(err)
 	gates, err := json.Marshal(events.Gates{Partitions: 4, DefaultPlan: "free", Gates: []events.Gate{{
 		Feature: "api", Event: "api", Aggregate: "count", InPlan: true, Limit: events.Some(events.Count(2)), Period: "month", Window: "calendar",
-		Endpoint: "/api/*", Method: "POST", Message: "You've reached your free tier limit. Upgrade to continue.",
+		Triggers: []events.Trigger{{Endpoint: "/api/*", Method: "POST"}}, Message: "You've reached your free tier limit. Upgrade to continue.",
 	}}})
 	check(err)
 	_, err = kv.Put(ctx, events.GatesKey, gates)

@@ -1,11 +1,13 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/gate"
 )
 
 // GateOption changes how Gate and Middleware treat requests.
@@ -66,7 +68,7 @@ func (c *Client) Middleware(customerOf func(*http.Request) string, opts ...GateO
 				Blocked(w, c.undecided(nil, "", ""))
 				return
 			case v != nil:
-				if found := v.gates.match(r.Method, r.URL.Path); found != nil {
+				if found := v.gates.match(r); found != nil {
 					g.serve(w, r, next, found.Feature)
 					return
 				}
@@ -96,9 +98,8 @@ func (g *gating) serve(w http.ResponseWriter, r *http.Request, next http.Handler
 			next.ServeHTTP(w, r)
 			return
 		}
-		p := problem{Type: typeNobody, Title: "Who is asking?", Status: http.StatusUnauthorized, Feature: feature,
-			Detail: "This feature is metered, and the request names no customer."}
-		p.write(w)
+		answer := gate.NoCustomer(feature)
+		write(w, &answer)
 		return
 	}
 	if d := g.c.Check(customer, feature); !d.Allowed {
@@ -126,7 +127,7 @@ var ended = func() context.Context {
 // used records what a request used, without waiting: its answer is out.
 func (g *gating) used(r *http.Request, customer, feature string) {
 	u := g.usage(r)
-	u.Customer, u.Event = or(u.Customer, customer), or(u.Event, g.c.eventOf(feature))
+	u.Customer, u.Event = cmp.Or(u.Customer, customer), cmp.Or(u.Event, g.c.eventOf(feature))
 	if err := g.c.Record(ended, u); err != nil && !errors.Is(err, ErrClosed) {
 		g.c.report("a use was not recorded", err)
 	}

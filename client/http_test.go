@@ -120,9 +120,9 @@ func TestGateOptions(t *testing.T) {
 func TestMiddleware(t *testing.T) {
 	t.Parallel()
 	get := apiGate(0)
-	get.Feature, get.Endpoint, get.Method = "reads", "/api/reports/*", "GET"
+	get.Feature, get.Triggers = "reads", []events.Trigger{{Endpoint: "/api/reports/*", Method: "GET"}}
 	exact := apiGate(0)
-	exact.Feature, exact.Endpoint, exact.Method = "export", "/api/export", ""
+	exact.Feature, exact.Triggers = "export", []events.Trigger{{Endpoint: "/api/export"}}
 	c, m := inMemory(t, nil, apiGate(100), get, exact)
 	h := c.Middleware(customerOf)(answer(200))
 	for _, tt := range []struct {
@@ -130,7 +130,7 @@ func TestMiddleware(t *testing.T) {
 		want         int
 	}{
 		{"POST", "/api/x", 200}, {"GET", "/api/x", 200}, {"GET", "/", 200}, {"GET", "/api/export", 402}, {"POST", "/api/export", 402},
-		{"GET", "/api/reports/1", 402}, {"POST", "/api/reports/1", 200}, {"GET", "/other/../api//reports/1", 402}, {"GET", "/api/reports", 200},
+		{"GET", "/api/reports/1", 402}, {"POST", "/api/reports/1", 200}, {"GET", "/other/../api//reports/1", 402}, {"GET", "/api/reports", 402},
 		{"GET", "/api/exports", 200}, {"GET", "/api/reports/", 402},
 	} {
 		if w := ask(h, tt.method, "http://x"+tt.path, "bob"); w.Code != tt.want {

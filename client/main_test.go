@@ -175,7 +175,7 @@ func arrival(t testing.TB, c *Client, customer string, ok func(events.Decision) 
 
 func apiGate(limit int64) events.Gate {
 	return events.Gate{Feature: "api", Event: "api", Aggregate: "count", InPlan: true, Limit: events.Some(events.Count(limit)),
-		Period: "30d", Window: "anniversary", Endpoint: "/api/*", Method: "POST", Message: "Upgrade to continue.", UpgradeURL: "https://acme.example/pricing"}
+		Period: "30d", Window: "anniversary", Triggers: []events.Trigger{{Endpoint: "/api/*", Method: "POST"}}, Message: "Upgrade to continue.", UpgradeURL: "https://acme.example/pricing"}
 }
 
 func blocked(customer string, until time.Time) events.Decision {

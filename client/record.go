@@ -100,7 +100,7 @@ func (c *Client) enqueue(lanes []lane, h *held) {
 // that contains now, as far as this process can tell.
 const timeSlack = time.Minute
 
-func (c *Client) countDown(g *gate, e *events.Event) {
+func (c *Client) countDown(g *gateInfo, e *events.Event) {
 	now := c.now()
 	if !e.Time.IsZero() {
 		if off := now.Sub(e.Time).Abs(); off > timeSlack {

@@ -58,7 +58,7 @@ type book struct {
 const clockSlack = int64(5 * time.Second)
 
 // newTally begins to count at now, beside decision d or without one.
-func newTally(g *gate, d *events.Decision, now time.Time) tally {
+func newTally(g *gateInfo, d *events.Decision, now time.Time) tally {
 	at := now.UnixNano()
 	t := tally{book: book{since: at, mark: at, last: at}}
 	t.start, t.end = g.span(d, now)
@@ -69,7 +69,7 @@ func newTally(g *gate, d *events.Decision, now time.Time) tally {
 }
 
 // covers says whether d speaks of the window of t.
-func (t tally) covers(g *gate, d *events.Decision) bool {
+func (t tally) covers(g *gateInfo, d *events.Decision) bool {
 	return g.rolling || d.WindowStart == nil || t.start == 0 || d.WindowStart.UnixNano() >= t.start
 }
 
@@ -84,7 +84,7 @@ func (t tally) recorded(w events.Value, now time.Time) tally {
 }
 
 // observed takes in a newer decision, which arrives at now.
-func (t tally) observed(g *gate, d *events.Decision, now time.Time) tally {
+func (t tally) observed(g *gateInfo, d *events.Decision, now time.Time) tally {
 	if t.over(now) {
 		last := t.last
 		t = newTally(g, d, now)
@@ -111,7 +111,7 @@ func (t tally) observed(g *gate, d *events.Decision, now time.Time) tally {
 }
 
 // adopt takes in what a decision of this window says.
-func (t tally) adopt(g *gate, d *events.Decision) tally {
+func (t tally) adopt(g *gateInfo, d *events.Decision) tally {
 	if !d.Used.Valid {
 		return t
 	}
@@ -140,7 +140,7 @@ func (t tally) lowered(used events.Value) tally {
 }
 
 // estimate is the lower bound at now; ok is false when there is none.
-func (t bound) estimate(g *gate, now time.Time) (used events.Value, ok bool) {
+func (t bound) estimate(g *gateInfo, now time.Time) (used events.Value, ok bool) {
 	switch {
 	case t.over(now):
 		return events.Value{}, false

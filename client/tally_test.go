@@ -7,15 +7,17 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/gate"
 )
 
 // world is a customer's usage as the servers count it, and what some processes
 // believe. A record reaches the servers in order, a decision the processes.
 type world struct {
 	t       *rapid.T
-	g       *gate
+	g       *gateInfo
 	now     time.Time
 	start   time.Time
+	length  time.Duration      // of the window
 	used    events.Value       // all that was recorded in this window
 	counted events.Value       // what the servers have counted of it
 	way     []events.Value     // recorded, not yet counted
@@ -34,23 +36,25 @@ type process struct {
 const testSettle = 15 * time.Second
 
 func (w *world) decide() {
-	end := w.start.Add(w.g.period)
-	d := &events.Decision{Allowed: w.counted.Cmp(w.g.Limit.Value) < 0, Limit: w.g.Limit, Used: events.Some(w.counted), DecidedAt: w.now, Position: int64(len(w.sent))}
+	end := w.start.Add(w.length)
+	d := &events.Decision{Reason: events.WithinLimit, Allowed: w.counted.Cmp(w.g.Limit.Value) < 0, Limit: w.g.Limit, Used: events.Some(w.counted), DecidedAt: w.now, Position: int64(len(w.sent))}
 	if !w.g.rolling {
 		d.WindowStart, d.WindowEnd = &w.start, &end
 	}
-	if !d.Allowed && !w.g.rolling {
-		d.UnblocksAt = &end
+	if !d.Allowed {
+		if d.Reason = events.LimitReached; !w.g.rolling {
+			d.UnblocksAt = &end
+		}
 	}
 	w.sent = append(w.sent, d)
 }
 
 func (p *process) check(w *world) bool {
-	used, counted := events.Value{}, false
+	var known gate.Known
 	if p.tally != nil {
-		used, counted = p.tally.estimate(w.g, w.now)
+		known.Used.Value, known.Used.Valid = p.tally.estimate(w.g, w.now)
 	}
-	return judge(w.g, p.d, "free", "bob", used, counted, w.now).Allowed
+	return gate.Later(&w.g.Gate, "free", "bob", p.d, known, w.now).Allowed
 }
 
 func (p *process) record(w *world, v events.Value) {
@@ -90,8 +94,12 @@ func newWorld(t *rapid.T, kinds ...string) *world {
 	g := apiGate(rapid.Int64Range(1, 12).Draw(t, "limit"))
 	g.Window = rapid.SampledFrom(kinds).Draw(t, "window")
 	g.Aggregate = rapid.SampledFrom([]string{"count", "sum"}).Draw(t, "aggregate")
-	w := &world{t: t, g: newGate(g), now: time.Date(2026, 3, 1, 10, 20, 0, 0, time.UTC)}
-	w.start = w.now.Truncate(time.Second)
+	w := &world{t: t, now: time.Date(2026, 3, 1, 10, 20, 0, 0, time.UTC)}
+	w.start, w.length = w.now.Truncate(time.Second), 30*24*time.Hour
+	if g.Window == "calendar" {
+		g.Period, w.start, w.length = "month", w.now.Truncate(24*time.Hour), 31*24*time.Hour
+	}
+	w.g = newGateInfo(g)
 	return w
 }
 
@@ -137,10 +145,6 @@ func TestCountDown(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld(t, "anniversary", "calendar", "rolling")
-		if w.g.Window == "calendar" {
-			w.g.Period, w.start = "month", time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
-			w.g.period = 31 * 24 * time.Hour
-		}
 		for range rapid.IntRange(1, 3).Draw(t, "processes") {
 			w.procs = append(w.procs, &process{})
 		}
@@ -211,7 +215,7 @@ func TestTallyAcrossWindows(t *testing.T) {
 	t.Parallel()
 	start := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 	end := start.Add(30 * 24 * time.Hour)
-	g := newGate(apiGate(10))
+	g := newGateInfo(apiGate(10))
 	d := &events.Decision{Limit: g.Limit, Used: events.Some(events.Count(7)), WindowStart: &start, WindowEnd: &end, DecidedAt: start}
 	now := end.Add(-time.Second)
 	tally := newTally(g, d, now).recorded(events.Count(2), now)
@@ -253,7 +257,7 @@ func TestRollingDecisionsCountForTheirHour(t *testing.T) {
 	t.Parallel()
 	one := apiGate(10)
 	one.Window = "rolling"
-	g := newGate(one)
+	g := newGateInfo(one)
 	now := time.Date(2026, 3, 1, 10, 50, 0, 0, time.UTC)
 	d := &events.Decision{Allowed: true, Limit: g.Limit, Used: events.Some(events.Count(8)), DecidedAt: now}
 	tally := newTally(g, d, now).recorded(events.Count(2), now)
@@ -268,7 +272,7 @@ func TestRollingDecisionsCountForTheirHour(t *testing.T) {
 func TestSettledWaitsForTheServers(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC)
-	g := newGate(apiGate(10))
+	g := newGateInfo(apiGate(10))
 	full := newTally(g, nil, now).recorded(events.Count(10), now)
 	steps := []struct {
 		after     time.Duration

@@ -132,7 +132,7 @@ const maxValues = 8
 
 // filled is the event's data with its value, under "value" and under the names
 // that the gates read. A property of the same name stays.
-func filled(data []byte, literal string, gates []*gate) []byte {
+func filled(data []byte, literal string, gates []*gateInfo) []byte {
 	if literal == "" {
 		return data
 	}
@@ -169,7 +169,7 @@ func withMember(data []byte, name, literal string) []byte {
 
 // amount is how much an event adds to a gate's total; ok is false when this
 // process can't tell.
-func (g *gate) amount(e *events.Event) (w events.Value, ok bool) {
+func (g *gateInfo) amount(e *events.Event) (w events.Value, ok bool) {
 	if !g.sum {
 		return events.Count(1), true
 	}

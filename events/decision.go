@@ -55,16 +55,25 @@ type Gate struct {
 	Event       string     `json:"event"`     // the type of the usage events that it meters
 	Aggregate   string     `json:"aggregate"` // count, sum, max or unique
 	ValueKey    string     `json:"value,omitempty"`
-	Endpoint    string     `json:"endpoint,omitempty"` // trigger: path, a final * stands for the rest
-	Method      string     `json:"method,omitempty"`   // trigger: empty means any
-	Limit       NullValue  `json:"limit"`              // of the default plan; null: unlimited
-	InPlan      bool       `json:"in_plan"`            // whether the default plan includes the feature
-	Period      string     `json:"period"`             // such as 30d, month, day
-	Window      string     `json:"window"`             // anniversary, rolling or calendar
-	Shadow      bool       `json:"shadow,omitempty"`   // decides, blocks nobody
+	Triggers    []Trigger  `json:"triggers,omitempty"`
+	Limit       NullValue  `json:"limit"`            // of the default plan; null: unlimited
+	Near        int        `json:"near,omitempty"`   // percent of a limit from which the reason is near_limit; 0: not known
+	InPlan      bool       `json:"in_plan"`          // whether the default plan includes the feature
+	Period      string     `json:"period"`           // such as 30d, month, day
+	Window      string     `json:"window"`           // anniversary, rolling or calendar
+	Shadow      bool       `json:"shadow,omitempty"` // decides, blocks nobody
 	EnforceFrom *time.Time `json:"enforce_from,omitempty"`
 	Off         bool       `json:"off,omitempty"` // the emergency switch: allow all
 	FailClosed  bool       `json:"fail_closed,omitempty"`
 	Message     string     `json:"message,omitempty"`
 	UpgradeURL  string     `json:"upgrade_url,omitempty"`
+}
+
+// Trigger says which requests are uses of a gate's feature.
+type Trigger struct {
+	// Endpoint is a path: {name} and * stand for one segment, * at the end for the
+	// rest.
+	Endpoint   string `json:"endpoint"`
+	Method     string `json:"method,omitempty"`      // upper-case; empty: any
+	IgnoreCase bool   `json:"ignore_case,omitempty"` // of the path
 }

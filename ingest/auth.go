@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
-	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -31,15 +29,16 @@ func (s *Server) auth(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	method, target := original(r)
-	catalog := s.Catalog()
-	g := triggered(&catalog, method, target)
+	g := s.triggered(method, target)
 	if g == nil {
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	}
 	customer := r.Header.Get("X-Customer-Id")
 	if customer == "" {
-		return &problem{Status: http.StatusUnauthorized, Detail: "the request names no customer: the gateway must set X-Customer-Id"}
+		answer := gate.NoCustomer(g.Feature)
+		answer.Detail += " The gateway must set X-Customer-Id."
+		return &problem{Status: answer.Status, Document: answer}
 	}
 	if err := validCustomer(customer); err != nil {
 		return err
@@ -74,10 +73,10 @@ func behind(r *http.Request) string {
 // different ways: behind /v1/auth (Envoy), or in headers (nginx, Traefik).
 func original(r *http.Request) (method, target string) {
 	if behind(r) != "" {
-		return r.Method, cleanTarget(strings.TrimPrefix(r.URL.EscapedPath(), "/v1/auth"))
+		return r.Method, strings.TrimPrefix(r.URL.EscapedPath(), "/v1/auth")
 	}
 	return firstHeader(r, r.Method, "X-Forwarded-Method", "X-Original-Method"),
-		cleanTarget(firstHeader(r, "/", "X-Forwarded-Uri", "X-Original-Uri", "X-Original-Url"))
+		firstHeader(r, "/", "X-Forwarded-Uri", "X-Original-Uri", "X-Original-Url")
 }
 
 func firstHeader(r *http.Request, otherwise string, names ...string) string {
@@ -89,61 +88,23 @@ func firstHeader(r *http.Request, otherwise string, names ...string) string {
 	return otherwise
 }
 
-// cleanTarget makes one path of the ways to write it, so that none of them
-// passes by a gate.
-func cleanTarget(raw string) string {
-	if i := strings.Index(raw, "://"); i >= 0 {
-		raw = raw[i+3:]
-		if j := strings.IndexAny(raw, "/?#"); j >= 0 {
-			raw = raw[j:]
-		} else {
-			raw = "/"
-		}
-	}
-	if i := strings.IndexAny(raw, "?#"); i >= 0 {
-		raw = raw[:i]
-	}
-	if plain, err := url.PathUnescape(raw); err == nil {
-		raw = plain
-	}
-	clean := path.Clean("/" + raw)
-	if strings.HasSuffix(raw, "/") && clean != "/" {
-		clean += "/"
-	}
-	return clean
+// routes are the triggers of a catalog.
+type routes struct {
+	of *gate.Catalog
+	gate.Routes
 }
 
-// triggered is the gate whose trigger a request fits best, or nil: a whole
-// path before a prefix, a longer one before a shorter one, a method before any.
-func triggered(c *gate.Catalog, method, target string) *gate.Gate {
-	var best *gate.Gate
-	for i := range c.Gates {
-		if g := &c.Gates[i]; triggers(g, method, target) && (best == nil || weight(g) > weight(best)) {
-			best = g
-		}
+// triggered is the gate whose trigger a request meets, or nil.
+func (s *Server) triggered(method, target string) *gate.Gate {
+	c, known := s.Catalog(), s.routes.Load()
+	if known == nil || known.of != c {
+		known = &routes{of: c, Routes: *gate.NewRoutes(c.Announced())}
+		s.routes.Store(known)
 	}
-	return best
-}
-
-func weight(g *gate.Gate) int {
-	w := 4 * len(g.Endpoint)
-	if !strings.HasSuffix(g.Endpoint, "*") {
-		w += 1 << 20
+	if i, ok := known.Match(method, gate.Spellings(target)...); ok {
+		return &c.Gates[i]
 	}
-	if g.Method != "" {
-		w++
-	}
-	return w
-}
-
-func triggers(g *gate.Gate, method, target string) bool {
-	if g.Endpoint == "" || g.Method != "" && g.Method != "*" && !strings.EqualFold(g.Method, method) {
-		return false
-	}
-	if prefix, open := strings.CutSuffix(g.Endpoint, "*"); open {
-		return strings.HasPrefix(target, prefix)
-	}
-	return strings.TrimSuffix(target, "/") == strings.TrimSuffix(g.Endpoint, "/")
+	return nil
 }
 
 // denied is the answer to a blocked request. nginx passes only headers on, so
@@ -154,26 +115,13 @@ func denied(w http.ResponseWriter, d *events.Decision, as403 bool) error {
 	h.Set("X-Tidegate-Reason", string(d.Reason))
 	h.Set("X-Tidegate-Message", headerText(d.Message))
 	h.Set("X-Tidegate-Upgrade-Url", headerText(d.UpgradeURL))
-	p := &problem{
-		Status: http.StatusPaymentRequired, Type: "urn:tidegate:" + strings.ReplaceAll(string(d.Reason), "_", "-"), Title: "Limit reached", Detail: d.Message,
-		More: map[string]any{
-			"feature": d.Feature, "reason": d.Reason, "limit": d.Limit, "used": d.Used,
-			"unblocks_at": d.UnblocksAt, "upgrade_url": d.UpgradeURL,
-		},
-	}
-	switch d.Reason {
-	case events.NotInPlan:
-		p.Status, p.Title = http.StatusForbidden, "Not in your plan"
-	case events.NoDecision: // the gate fails closed: nothing that paying would help
-		p.Status, p.Title, p.Retry = http.StatusServiceUnavailable, "Not known yet", 1
-	}
-	if p.Detail == "" {
-		p.Detail = p.Title
-	}
+	answer := gate.Blocked(d)
+	p := &problem{Status: answer.Status, Retry: answer.RetryAfter, Document: answer}
 	if as403 { // the whole answer, for a gateway that passes no body on
 		h.Set("X-Tidegate-Status", strconv.Itoa(p.Status))
 		h.Set("X-Tidegate-Problem", asciiJSON(p.body()))
-		p.Status = http.StatusForbidden
+		answer.Status = http.StatusForbidden
+		p.Status, p.Document = answer.Status, answer
 	}
 	if d.UnblocksAt != nil {
 		h.Set("X-Tidegate-Unblocks-At", d.UnblocksAt.UTC().Format(time.RFC3339))

@@ -9,7 +9,6 @@ import (
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/gate"
-	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // subjectOf reads the parameters that name a customer and a gate.
@@ -22,12 +21,12 @@ func (s *Server) subjectOf(r *http.Request) (customer string, g *gate.Gate, c *g
 	if err := validCustomer(customer); err != nil {
 		return "", nil, nil, err
 	}
-	catalog := s.Catalog()
-	g, ok := catalog.Gate(feature)
+	c = s.Catalog()
+	g, ok := c.Gate(feature)
 	if !ok {
 		return "", nil, nil, unknownFeature(feature)
 	}
-	return customer, g, &catalog, nil
+	return customer, g, c, nil
 }
 
 func validCustomer(id string) error {
@@ -42,17 +41,35 @@ func unknownFeature(feature string) error {
 }
 
 func (s *Server) check(w http.ResponseWriter, r *http.Request) error {
-	customer, g, _, err := s.subjectOf(r)
+	customer, g, c, err := s.subjectOf(r)
 	if err != nil {
 		return err
 	}
 	d := s.Decisions.Check(customer, g.Feature)
 	u, err := s.usage(r.Context(), customer)
-	if err != nil { // the cache's word stands, which is what apps go by
+	if err != nil { // the cache's decision stands: apps go by it
 		s.Log.Warn("usage could not be read", slog.Any("error", err))
 		return writeJSON(w, http.StatusOK, dated(d, s.Now()))
 	}
-	return writeJSON(w, http.StatusOK, dated(refine(g, d, u, s.Now()), s.Now()))
+	return writeJSON(w, http.StatusOK, s.later(c, g, d, u, s.Now()))
+}
+
+// later is what decision d means at now, given the usage that the owner or the
+// documents know. It blocks what the cache allows only because the block is
+// still on its way.
+func (s *Server) later(c *gate.Catalog, g *gate.Gate, d events.Decision, u usageOf, now time.Time) events.Decision {
+	public := c.Public(g, s.off(g.Feature))
+	return dated(gate.Later(&public, c.Default().Name, d.Customer, &d, u.known(g, now), now), now)
+}
+
+// known is what u knows of the window of g that contains now.
+func (u *usageOf) known(g *gate.Gate, now time.Time) gate.Known {
+	w, open := current(u.Windows, g.Feature, now)
+	k := gate.Known{Used: events.Some(w.Used), Exact: u.exact, AsOf: u.AsOf}
+	if open {
+		k.Start, k.End = span(g, &w, now)
+	}
+	return k
 }
 
 // dated gives a decision that nobody has put, which an absent key stands for,
@@ -63,74 +80,6 @@ func dated(d events.Decision, now time.Time) events.Decision {
 	}
 	if d.AsOf.IsZero() {
 		d.AsOf = now.UTC()
-	}
-	return d
-}
-
-// refine fills a cached decision with the usage that is known better, and
-// blocks what the cache allows only because the block is still on its way. It
-// never allows what the cache blocks. Usage that is not exact, read from
-// documents, cannot take back what the cache counted in the same window.
-func refine(g *gate.Gate, d events.Decision, u usageOf, now time.Time) events.Decision {
-	w, open := current(u.Windows, g.Feature, now)
-	if !u.exact && d.Used.Valid && d.Used.Cmp(w.Used) > 0 && sameWindow(&d, &w, open, now) {
-		return d
-	}
-	d.Used = events.Some(w.Used)
-	if u.AsOf.After(d.AsOf) {
-		d.AsOf = u.AsOf.UTC()
-	}
-	if open {
-		d.WindowStart, d.WindowEnd = span(g, &w, now)
-	} else if d.WindowEnd != nil && !now.Before(*d.WindowEnd) {
-		d.WindowStart, d.WindowEnd = nil, nil
-	}
-	if !d.Limit.Valid {
-		return d
-	}
-	d.Remaining = events.Some(d.Limit.Sub(w.Used).Max(events.Value{}))
-	switch d.Reason {
-	case events.WithinLimit, events.NearLimit, events.Overridden:
-	default:
-		return d
-	}
-	switch {
-	case !d.Allowed:
-	case w.Used.Cmp(d.Limit.Value) >= 0:
-		return reached(g, d, now)
-	case d.Reason == events.Overridden:
-	case w.Used.Sign() > 0 && w.Used.Cmp(g.Near(d.Limit.Value)) >= 0:
-		d.Reason = events.NearLimit
-	default:
-		d.Reason = events.WithinLimit
-	}
-	return d
-}
-
-// sameWindow says whether a decision speaks of the window w, or of the one
-// that runs now when no document has been written of it yet.
-func sameWindow(d *events.Decision, w *records.Window, open bool, now time.Time) bool {
-	if d.WindowStart == nil || d.WindowEnd == nil {
-		return d.WindowEnd == nil
-	}
-	if open && !w.Start.IsZero() {
-		return d.WindowStart.Equal(w.Start)
-	}
-	return now.Before(*d.WindowEnd)
-}
-
-func reached(g *gate.Gate, d events.Decision, now time.Time) events.Decision {
-	d.Message = g.Message
-	if d.UpgradeURL == "" {
-		d.UpgradeURL = g.UpgradeURL
-	}
-	if g.Shadow || g.EnforceFrom != nil && now.Before(*g.EnforceFrom) {
-		d.Reason, d.WouldBlock = events.Shadow, true
-		return d
-	}
-	d.Allowed, d.Reason = false, events.LimitReached
-	if d.Limit.Sign() > 0 {
-		d.UnblocksAt = d.WindowEnd
 	}
 	return d
 }

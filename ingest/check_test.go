@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"reflect"
-	"strings"
 	"testing"
 	"time"
 
@@ -18,8 +17,9 @@ func running(used int64) records.Window {
 		Start: testNow.Add(-24 * time.Hour), End: testNow.Add(24 * time.Hour), LastAt: testNow.Add(-time.Minute)}
 }
 
-func TestRefine(t *testing.T) {
+func TestLaterWithUsage(t *testing.T) {
 	t.Parallel()
+	b := newBench(t)
 	allowed := events.Decision{Customer: "acme", Feature: "api", Allowed: true, Reason: events.WithinLimit, Limit: events.Some(events.Count(100))}
 	near := allowed
 	near.Reason, near.Used = events.NearLimit, events.Some(events.Count(90))
@@ -51,7 +51,7 @@ func TestRefine(t *testing.T) {
 		{"unlimited", unlimited, running(1000), false, nil, true, events.Unlimited, 1000, -1},
 		{"the cache's block stands", blocked("acme", "api"), running(40), false, nil, false, events.LimitReached, 40, 60},
 		{"a new window", near, past, false, nil, true, events.WithinLimit, 0, 100},
-		{"documents lag behind the cache", near, running(50), true, nil, true, events.NearLimit, 90, -1},
+		{"documents lag behind the cache", near, running(50), true, nil, true, events.NearLimit, 90, 10},
 		{"documents know more", near, running(95), true, nil, true, events.NearLimit, 95, 5},
 	} {
 		catalog := testCatalog()
@@ -59,7 +59,9 @@ func TestRefine(t *testing.T) {
 		if c.gate != nil {
 			c.gate(g)
 		}
-		d := refine(g, c.cached, usageOf{Windows: []records.Window{c.window}, exact: !c.inexact}, testNow)
+		u := usageOf{Windows: []records.Window{c.window}, exact: !c.inexact}
+		b.cache.gates.Gates = []events.Gate{{Feature: "api", Off: c.reason == events.GateOff}}
+		d := b.srv.later(&catalog, g, c.cached, u, testNow)
 		if d.Allowed != c.allowed || d.Reason != c.reason || d.Used != events.Some(events.Count(c.used)) {
 			t.Errorf("%s: %+v", c.name, d)
 		}
@@ -71,27 +73,6 @@ func TestRefine(t *testing.T) {
 		}
 		if !d.Allowed && (d.Message == "" || d.UnblocksAt == nil || d.UpgradeURL == "") {
 			t.Errorf("%s: an incomplete block %+v", c.name, d)
-		}
-	}
-}
-
-func TestBestTrigger(t *testing.T) {
-	t.Parallel()
-	c := gate.Catalog{Gates: []gate.Gate{
-		{Feature: "all", Endpoint: "/api/*"}, {Feature: "reports", Endpoint: "/api/reports/*"},
-		{Feature: "post", Endpoint: "/api/reports/*", Method: "POST"}, {Feature: "one", Endpoint: "/api/reports/1"}, {Feature: "none"},
-	}}
-	for request, want := range map[string]string{
-		"GET /api/x": "all", "GET /api/reports/2": "reports", "POST /api/reports/2": "post", "POST /api/reports/1": "one", "GET /api/reports/1/": "one",
-		"GET /api/reports": "all", "GET /other": "", "GET /api/": "all", "GET /api": "",
-	} {
-		method, target, _ := strings.Cut(request, " ")
-		got := ""
-		if g := triggered(&c, method, cleanTarget(target)); g != nil {
-			got = g.Feature
-		}
-		if got != want {
-			t.Errorf("%s: %q, want %q", request, got, want)
 		}
 	}
 }
@@ -142,11 +123,9 @@ func TestCheckAndViewAreAsOfTheSame(t *testing.T) {
 func TestCheckAndViewOfARollingWindow(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, func(o *Options) {
-		o.Catalog = func() gate.Catalog {
-			c := testCatalog()
-			c.Gates[0].Window.Kind = gate.Rolling
-			return c
-		}
+		c := testCatalog()
+		c.Gates[0].Window.Kind = gate.Rolling
+		o.Catalog = func() *gate.Catalog { return &c }
 	})
 	start, long := testNow.AddDate(0, 0, -30), testNow.AddDate(0, 0, -31)
 	b.owner("aggregator", func(string) any {

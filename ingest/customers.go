@@ -34,7 +34,7 @@ func (s *Server) putCustomer(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	catalog := s.Catalog()
-	a, err := in.account(id, &catalog, s.Now())
+	a, err := in.account(id, catalog, s.Now())
 	if err != nil {
 		return err
 	}
@@ -117,7 +117,7 @@ func (s *Server) readCustomers(r *http.Request, body []byte, f form) ([]*records
 		}
 		var a *records.Account
 		if err == nil {
-			a, err = in.account(in.ID, &catalog, now)
+			a, err = in.account(in.ID, catalog, now)
 		}
 		if err != nil {
 			rejected = append(rejected, rejection{Index: seen - 1, ID: in.ID, Error: err.Error()})

@@ -25,11 +25,7 @@ func (s *Server) currentGates() events.Gates {
 		return g
 	}
 	c := s.Catalog()
-	g := events.Gates{Partitions: s.Partitions, DefaultPlan: c.Default().Name, Gates: []events.Gate{}}
-	for i := range c.Gates {
-		g.Gates = append(g.Gates, c.Public(&c.Gates[i], false))
-	}
-	return g
+	return events.Gates{Partitions: s.Partitions, DefaultPlan: c.Default().Name, Gates: c.Announced()}
 }
 
 func (s *Server) putGate(w http.ResponseWriter, r *http.Request) error {

@@ -85,7 +85,7 @@ func testCatalog() gate.Catalog {
 	return gate.Catalog{
 		Plans: []gate.Plan{{Name: "free", Default: true}, {Name: "pro", Paid: true}},
 		Gates: []gate.Gate{
-			{Feature: "api", Endpoint: "/api/features/*", Method: "POST", Meter: gate.Meter{Event: "api", Aggregate: gate.Count},
+			{Feature: "api", Triggers: []events.Trigger{{Endpoint: "/api/features/*", Method: "POST"}}, Meter: gate.Meter{Event: "api", Aggregate: gate.Count},
 				Limits: limits, Window: month, Message: "Upgrade to continue.", UpgradeURL: "https://acme.example/pricing"},
 			{Feature: "tokens", Meter: gate.Meter{Event: "tokens", Aggregate: gate.Sum, Value: "tokens"}, Limits: limits, Window: month},
 		},
@@ -99,13 +99,13 @@ func newBench(t testing.TB, change ...func(*Options)) *bench {
 	js, err := stream.JetStream(b.nc)
 	ok(t, err)
 	b.js = js
-	names := events.Names{}
+	names, catalog := events.Names{}, testCatalog()
 	_, err = stream.Ensure(t.Context(), js, stream.Layout{Names: names, Partitions: partitions})
 	ok(t, err)
 	b.store, err = kv.Open(t.Context(), js, names, 1)
 	ok(t, err)
 	o := Options{
-		JS: js, NC: b.nc, Names: names, Partitions: partitions, Horizon: 32 * 24 * time.Hour, Catalog: testCatalog,
+		JS: js, NC: b.nc, Names: names, Partitions: partitions, Horizon: 32 * 24 * time.Hour, Catalog: func() *gate.Catalog { return &catalog },
 		Decisions: b.cache, Store: b.store, Now: func() time.Time { return testNow }, Log: slog.New(slog.DiscardHandler),
 		UpgradeURL: func() string { return "https://acme.example/pricing" },
 	}

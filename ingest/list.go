@@ -109,7 +109,7 @@ func (s *Server) listCustomers(w http.ResponseWriter, r *http.Request) error {
 type lister struct {
 	s *Server
 	filter
-	catalog gate.Catalog
+	catalog *gate.Catalog
 	now     time.Time
 	found   []view
 	budget  int
@@ -220,7 +220,7 @@ func (l *lister) show(c *records.Customer, windows []records.Window) {
 			st.Decisions = append(st.Decisions, d)
 		}
 	}
-	v := l.s.compose(&l.catalog, c.ID, st, usageOf{Windows: windows})
+	v := l.s.compose(l.catalog, c.ID, st, usageOf{Windows: windows})
 	if l.near > 0 && !slices.ContainsFunc(v.Usage, l.isNear) {
 		return
 	}

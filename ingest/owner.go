@@ -131,14 +131,15 @@ func isCurrent(w *records.Window, now time.Time) bool {
 	return w.Start.IsZero() || !now.Before(w.Start) && now.Before(w.End)
 }
 
-// span is when a window runs, as decisions tell it. A rolling one has no end,
-// and begins later all the time; its document is dated by when it was written.
-func span(g *gate.Gate, w *records.Window, now time.Time) (start, end *time.Time) {
+// span returns the start and end of a window as decisions show them; zero where
+// there is none. A rolling window has no end and begins later all the time; its
+// document is dated by when it was written.
+func span(g *gate.Gate, w *records.Window, now time.Time) (start, end time.Time) {
 	switch {
 	case !w.Start.IsZero():
-		return pointer(w.Start), pointer(w.End)
+		return w.Start, w.End
 	case w.End.IsZero() || g.Window.Kind != gate.Rolling: // none, or of a former configuration
-		return nil, nil
+		return time.Time{}, time.Time{}
 	}
-	return pointer(now.Add(-g.Window.Length()).Truncate(time.Millisecond)), nil
+	return now.Add(-g.Window.Length()).Truncate(time.Millisecond), time.Time{}
 }

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,14 +12,14 @@ import (
 // problem is an answer in the form of RFC 9457, and an error of handlers.
 type problem struct {
 	Status int
-	Type   string // "": about:blank
-	Title  string // "": the status' own name
 	Detail string
 	Retry  int            // seconds; 0: no Retry-After
 	More   map[string]any // further members
+
+	Document any // the whole document in place of Detail and More
 }
 
-func (p *problem) Error() string { return p.Detail }
+func (p *problem) Error() string { return cmp.Or(p.Detail, http.StatusText(p.Status)) }
 
 func badRequest(format string, args ...any) *problem {
 	return &problem{Status: http.StatusBadRequest, Detail: fmt.Sprintf(format, args...)}
@@ -30,15 +31,13 @@ func unavailable(detail string) *problem {
 }
 
 func (p *problem) body() []byte {
+	if p.Document != nil {
+		b, _ := json.Marshal(p.Document) // cannot fail: plain members
+		return b
+	}
 	body := map[string]any{"type": "about:blank", "title": http.StatusText(p.Status), "status": p.Status, "detail": p.Detail}
 	for k, v := range p.More {
 		body[k] = v
-	}
-	if p.Type != "" {
-		body["type"] = p.Type
-	}
-	if p.Title != "" {
-		body["title"] = p.Title
 	}
 	b, _ := json.Marshal(body) // cannot fail: plain members
 	return b

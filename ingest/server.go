@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -72,8 +73,8 @@ type Options struct {
 	NC         *nats.Conn
 	Names      events.Names
 	Partitions int
-	Horizon    time.Duration // older usage is refused
-	Catalog    func() gate.Catalog
+	Horizon    time.Duration        // older usage is refused
+	Catalog    func() *gate.Catalog // must not be changed
 	Decisions  Decisions
 	Store      Store
 	Keys       Keys // none: everyone may do everything
@@ -111,6 +112,7 @@ type Server struct {
 	refusals  sparing       // of webhooks
 	busy      sparing       // 503
 	patience  time.Duration // for a webhook's body
+	routes    atomic.Pointer[routes]
 	closed    chan struct{}
 	close     func()
 }

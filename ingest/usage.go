@@ -72,7 +72,7 @@ func (s *Server) postEvents(w http.ResponseWriter, r *http.Request) error {
 	s.counters.seconds.UpdateDuration(start)
 	in.receipt.Accepted = len(in.good)
 	catalog := s.Catalog()
-	in.receipt.Unmetered = unmetered(&catalog, in.good)
+	in.receipt.Unmetered = unmetered(catalog, in.good)
 	return writeJSON(w, http.StatusAccepted, &in.receipt)
 }
 

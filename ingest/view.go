@@ -58,8 +58,7 @@ func (s *Server) view(ctx context.Context, id string) (view, bool, error) {
 	if err != nil {
 		return view{}, false, err
 	}
-	c := s.Catalog()
-	return s.compose(&c, id, st, u), st.Known || len(u.Windows) > 0, nil
+	return s.compose(s.Catalog(), id, st, u), st.Known || len(u.Windows) > 0, nil
 }
 
 // about asks both owners at a time.
@@ -98,18 +97,14 @@ func (s *Server) compose(c *gate.Catalog, id string, st standing, u usageOf) vie
 		g := &c.Gates[i]
 		w, open := current(u.Windows, g.Feature, now)
 		at := slices.IndexFunc(v.Decisions, func(d events.Decision) bool { return d.Feature == g.Feature })
-		if at >= 0 {
-			v.Decisions[at] = dated(refine(g, v.Decisions[at], u, now), now)
-		} else {
+		if at < 0 {
 			at = len(v.Decisions)
 			v.Decisions = append(v.Decisions, decide(c, g, id, planName, st.Customer.Overrides, w, u.AsOf, now))
 		}
-		if s.off(g.Feature) {
-			v.Decisions[at] = allowedByOff(v.Decisions[at])
-		}
+		v.Decisions[at] = s.later(c, g, v.Decisions[at], u, now)
 		if open {
 			start, end := span(g, &w, now)
-			v.Usage = append(v.Usage, usageView{g.Feature, start, end, w.Used, v.Decisions[at].Limit})
+			v.Usage = append(v.Usage, usageView{g.Feature, pointer(start), pointer(end), w.Used, v.Decisions[at].Limit})
 		}
 	}
 	slices.SortFunc(v.Decisions, func(a, b events.Decision) int { return strings.Compare(a.Feature, b.Feature) })
@@ -126,9 +121,7 @@ func decide(c *gate.Catalog, g *gate.Gate, id, planName string, overrides map[st
 	if w.Start.IsZero() { // rolling, or none: when it falls below the limit is not known here
 		usage.End, usage.UnblocksAt = time.Time{}, time.Time{}
 	}
-	d := gate.Decide(c, g, id, planName, o, usage, now)
-	d.WindowStart, d.WindowEnd = span(g, &w, now)
-	return d
+	return gate.Decide(c, g, id, planName, o, usage, now)
 }
 
 // off says whether a gate is switched off. Only the owner of one partition
@@ -137,12 +130,6 @@ func (s *Server) off(feature string) bool {
 	gates, _ := s.Decisions.Gates()
 	i := slices.IndexFunc(gates.Gates, func(g events.Gate) bool { return g.Feature == feature })
 	return i >= 0 && gates.Gates[i].Off
-}
-
-// allowedByOff is what apps make of d while the gate is off.
-func allowedByOff(d events.Decision) events.Decision {
-	d.Allowed, d.WouldBlock, d.Reason, d.UnblocksAt, d.Message = true, false, events.GateOff, nil, ""
-	return d
 }
 
 func (s *Server) explain(w http.ResponseWriter, r *http.Request) error {
@@ -163,8 +150,8 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) error {
 	windows := slices.DeleteFunc(slices.Clone(u.Windows), func(w records.Window) bool { return w.Feature != g.Feature })
 	answer := map[string]any{
 		"customer": customer, "feature": g.Feature,
-		"decision": dated(refine(g, s.Decisions.Check(customer, g.Feature), u, s.Now()), s.Now()), // what apps are told
-		"owner":    nil,                                                                           // what the partition's owner says
+		"decision": s.later(c, g, s.Decisions.Check(customer, g.Feature), u, s.Now()), // what apps are told
+		"owner":    nil,                                                               // what the partition's owner says
 		"plan":     v.Plan, "pinned": st.Customer.PinnedPlan, "plan_limit": g.LimitOf(v.Plan).String(),
 		"override": nil, "overrides": v.Overrides, "anchor": v.Anchor, "windows": windows,
 		"exact": u.exact, "as_of": u.AsOf, "gate": g, "subscription": nil,

@@ -188,7 +188,7 @@ func TestInitFromWhatAnAppHas(t *testing.T) {
 			t.Fatalf("%v: exit %d: %s%s", args, code, stdout, stderr)
 		}
 		c, err := config.Load("tidegate.yaml", os.LookupEnv)
-		if err != nil || len(c.Gates) != 1 || c.Gates[0].Endpoint != "/api/features/*" || c.Gates[0].Method != "POST" {
+		if err != nil || len(c.Gates) != 1 || !slices.Equal(c.Gates[0].Triggers, []events.Trigger{{Endpoint: "/api/features/*", Method: "POST"}}) {
 			t.Errorf("%v: gates %+v: %v", args, c, err)
 		}
 	}

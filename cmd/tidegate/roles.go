@@ -14,7 +14,6 @@ import (
 	"github.com/tidegate-io/tidegate/ingest"
 	"github.com/tidegate-io/tidegate/internal/config"
 	"github.com/tidegate-io/tidegate/internal/funnel"
-	"github.com/tidegate-io/tidegate/internal/gate"
 	"github.com/tidegate-io/tidegate/internal/link"
 	"github.com/tidegate-io/tidegate/internal/stream"
 	"github.com/tidegate-io/tidegate/internal/stripe/fold"
@@ -155,7 +154,7 @@ func (a *app) startIngest() error {
 	}
 	srv := ingest.New(ingest.Options{
 		JS: a.js, NC: a.nc, Names: a.names, Partitions: a.partitions, Horizon: a.config.Load().Retention.Horizon,
-		Catalog: func() gate.Catalog { return *a.catalog.Load() }, Decisions: cache, Store: a.store,
+		Catalog: a.catalog.Load, Decisions: cache, Store: a.store,
 		Keys: a.set.Keys, Now: a.now, Log: a.log, Metrics: a.metrics,
 		Verify: a.verifyStripe(), LinkSecret: a.set.Secret, Upgrade: upgradePage, UpgradeURL: func() string { return a.config.Load().Upgrade.URL },
 		Funnel: funnel.Answer,

@@ -97,13 +97,13 @@ func TestFull(t *testing.T) {
 	limits := map[string]gate.Limit{"free": {Value: events.Count(250)}, "enterprise": {Value: events.Count(1_000_000)}, "paid": {Unlimited: true}}
 	wantGates := []Gate{
 		{Opinion: "Enforce usage limits,\npolitely.\n", EmailFrom: &EmailFrom{Database: "app", Collection: "users", Key: "_id", Field: "contact.email"}, Gate: gate.Gate{
-			Feature: "api", Endpoint: "/api/features/*", Method: "POST", Meter: gate.Meter{Event: "call", Aggregate: gate.Count},
+			Feature: "api", Triggers: []events.Trigger{{Endpoint: "/api/features/*", Method: "POST"}}, Meter: gate.Meter{Event: "call", Aggregate: gate.Count},
 			Limits: limits, Window: gate.WindowSpec{Kind: gate.Rolling, Days: 30}, WarnAt: []int{50, 90},
 			Shadow: true, EnforceFrom: &enforce, FailClosed: true, Message: "That was $1: {code}", Template: "prompt-2", Warnings: true}},
 		{Gate: gate.Gate{Feature: "tokens", Meter: gate.Meter{Event: "tokens", Aggregate: gate.Sum, Value: "usage.total"},
 			Limits: map[string]gate.Limit{"free": {Value: events.Value{Nanos: 250_000_000}}, "enterprise": {Unlimited: true}},
 			Window: gate.WindowSpec{Kind: gate.Calendar, Month: true}, Message: DefaultMessage, Template: DefaultTemplate}},
-		{Gate: gate.Gate{Feature: "größe · 1", Endpoint: "/", Meter: gate.Meter{Event: "seats", Aggregate: gate.Unique, Value: "user", Cap: 20},
+		{Gate: gate.Gate{Feature: "größe · 1", Triggers: []events.Trigger{{Endpoint: "/"}}, Meter: gate.Meter{Event: "seats", Aggregate: gate.Unique, Value: "user", Cap: 20},
 			Limits: map[string]gate.Limit{"free": {Value: events.Count(20)}, "enterprise": {None: true}, "pro": {Value: events.Count(10)}},
 			Window: gate.WindowSpec{Kind: gate.Calendar}, Message: DefaultMessage}},
 		{Gate: gate.Gate{Feature: "aliased", Meter: gate.Meter{Event: "aliased", Aggregate: gate.Count},
@@ -140,7 +140,7 @@ func TestExample(t *testing.T) {
 	want := gate.Catalog{
 		Plans: []gate.Plan{{Name: "free", Default: true}, {Name: "paid", Paid: true}},
 		Gates: []gate.Gate{{
-			Feature: "api", Endpoint: "/api/features/*", Method: "POST", Meter: gate.Meter{Event: "api", Aggregate: gate.Count},
+			Feature: "api", Triggers: []events.Trigger{{Endpoint: "/api/features/*", Method: "POST"}}, Meter: gate.Meter{Event: "api", Aggregate: gate.Count},
 			Limits: map[string]gate.Limit{"free": {Value: events.Count(100)}, "paid": {Unlimited: true}},
 			Window: gate.WindowSpec{Kind: gate.Anniversary, Days: 30}, Template: "upgrade_prompt",
 			Message: "You've reached your free tier limit. Upgrade to continue.", UpgradeURL: "https://acme.example/pricing",
@@ -168,7 +168,7 @@ func TestCatalogPlans(t *testing.T) {
 // The digest goes into commits and control events: it must not change between
 // releases without need.
 func TestDigest(t *testing.T) {
-	const want = "e1ad569ef1adb2d18dd6032fc8b59b21"
+	const want = "d7de618e990761512bd5c22ef4daef3b"
 	if got := Example().Digest(); got != want {
 		t.Errorf("the example's digest is %s, want %s", got, want)
 	}

@@ -4,7 +4,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/gate"
@@ -49,7 +48,7 @@ func readGate(o object, plans []Plan) (Gate, field) {
 	}
 	g.Feature, _ = feature.name("the name of a feature", maxName)
 	g.Opinion, _ = o.get("opinion").text("text")
-	trigger(&g, o.get("trigger"))
+	triggers(&g, o.get("trigger"))
 	g.Meter = meter(o.get("meter").object("gates[].meter"), g.Feature)
 	period := condition(&g, o.get("condition"), plans)
 	action(&g, o.get("action").object("gates[].action"))
@@ -61,42 +60,6 @@ func readGate(o object, plans []Plan) (Gate, field) {
 	g.EnforceFrom = o.get("enforce_from").moment()
 	g.EmailFrom = emailFrom(o.get("email_from"))
 	return g, period
-}
-
-var methods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"}
-
-func trigger(g *Gate, f field) {
-	o := f.object("gates[].trigger")
-	if !f.given() || f.null() {
-		return
-	}
-	o.get("type").oneOf("api")
-	endpoint, method := o.get("endpoint"), o.get("method")
-	if !endpoint.given() {
-		endpoint.fail("is missing: give the path of the gated requests, such as /api/features/*")
-	}
-	if v, ok := endpoint.name("a path such as /api/features/*", 1024); ok {
-		switch {
-		case !strings.HasPrefix(v, "/"):
-			endpoint.fail("%s must start with /: give the path alone, without host", quote(v))
-		case strings.Contains(strings.TrimSuffix(v, "*"), "*"):
-			endpoint.fail("%s has a * before its end: only the last character can be *, which stands for the rest of the path", quote(v))
-		case strings.ContainsAny(v, "?#") || strings.ContainsFunc(v, unicode.IsSpace):
-			endpoint.fail("%s must be a path without ?, # or spaces", quote(v))
-		default:
-			g.Endpoint = v
-		}
-	}
-	v, ok := method.text("an HTTP method")
-	switch {
-	case !ok:
-	case slices.Contains(methods, v):
-		g.Method = v
-	case slices.Contains(methods, strings.ToUpper(v)):
-		method.fail("%s must be upper-case: %s", quote(v), strings.ToUpper(v))
-	default:
-		method.fail("%s is none of %s; leave it out for any method", quote(v), strings.Join(methods, ", "))
-	}
 }
 
 // maxUniqueCap bounds the memory of one customer's window.

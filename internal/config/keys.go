@@ -19,7 +19,7 @@ var keys = map[string][]string{
 	"plans.*":                       {"default", "any_subscription", "stripe"},
 	"plans.*.stripe":                {"lookup_keys", "products", "prices"},
 	"gates[]":                       {"feature", "opinion", "trigger", "meter", "condition", "action", "recovery", "fail", "enforce_from", "email_from"},
-	"gates[].trigger":               {"type", "endpoint", "method"},
+	"gates[].trigger":               {"type", "endpoint", "method", "ignore_case"},
 	"gates[].meter":                 {"event", "aggregate", "value", "cap"},
 	"gates[].condition":             {"type", "limit", "period", "window", "warn_at"},
 	"gates[].action":                {"type", "message", "upgrade_prompt"},

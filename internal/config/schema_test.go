@@ -126,7 +126,7 @@ func TestSchemaHasTheDecodersKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, want := map[string][]string{}, map[string][]string{}
-	collectKeys(t, schema, "", got)
+	collectKeys(t, schema["$defs"].(map[string]any), schema, "", got)
 	for shape, names := range keys {
 		want[shape] = slices.Sorted(slices.Values(names))
 	}
@@ -135,13 +135,20 @@ func TestSchemaHasTheDecodersKeys(t *testing.T) {
 	}
 }
 
-func collectKeys(t *testing.T, schema map[string]any, shape string, into map[string][]string) {
+func collectKeys(t *testing.T, defs, schema map[string]any, shape string, into map[string][]string) {
 	t.Helper()
-	if items, ok := schema["items"].(map[string]any); ok {
-		collectKeys(t, items, shape+"[]", into)
+	if name, ok := schema["$ref"].(string); ok {
+		schema = defs[strings.TrimPrefix(name, "#/$defs/")].(map[string]any)
+	}
+	choices, _ := schema["anyOf"].([]any)
+	for _, c := range choices {
+		collectKeys(t, defs, c.(map[string]any), shape, into)
+	}
+	if items, ok := schema["items"].(map[string]any); ok && items["$ref"] == nil { // a list of what also stands alone
+		collectKeys(t, defs, items, shape+"[]", into)
 	}
 	if values, ok := schema["additionalProperties"].(map[string]any); ok {
-		collectKeys(t, values, shape+".*", into)
+		collectKeys(t, defs, values, shape+".*", into)
 	}
 	properties, ok := schema["properties"].(map[string]any)
 	if !ok {
@@ -156,7 +163,7 @@ func collectKeys(t *testing.T, schema map[string]any, shape string, into map[str
 		if property["description"] == nil {
 			t.Errorf("%q in %q has no description", name, shape)
 		}
-		collectKeys(t, property, strings.TrimPrefix(shape+"."+name, "."), into)
+		collectKeys(t, defs, property, strings.TrimPrefix(shape+"."+name, "."), into)
 	}
 	slices.Sort(into[shape])
 }

@@ -26,8 +26,7 @@ type Plan struct {
 // Gate limits a feature.
 type Gate struct {
 	Feature     string           `json:"feature"`
-	Endpoint    string           `json:"endpoint,omitempty"` // trigger: path, a final * is the rest
-	Method      string           `json:"method,omitempty"`
+	Triggers    []events.Trigger `json:"triggers,omitempty"`
 	Meter       Meter            `json:"meter"`
 	Limits      map[string]Limit `json:"limits"` // by plan; see LimitOf for one that is not named
 	Window      WindowSpec       `json:"window"`
@@ -152,7 +151,7 @@ func (c *Catalog) Public(g *Gate, off bool) events.Gate {
 	l := g.LimitOf(c.Default().Name)
 	p := events.Gate{
 		Feature: g.Feature, Event: g.Meter.Event, Aggregate: string(g.Meter.Aggregate), ValueKey: g.Meter.Value,
-		Endpoint: g.Endpoint, Method: g.Method,
+		Triggers: g.Triggers, Near: g.warnLevels()[0],
 		InPlan: !l.None, Period: g.Window.Period(), Window: string(g.Window.Kind),
 		Shadow: g.Shadow, EnforceFrom: g.EnforceFrom, Off: off, FailClosed: g.FailClosed,
 		Message: g.Message, UpgradeURL: g.UpgradeURL,
@@ -161,6 +160,15 @@ func (c *Catalog) Public(g *Gate, off bool) events.Gate {
 		p.Limit = events.Some(l.Value)
 	}
 	return p
+}
+
+// Announced returns the gates as apps see them, with all switches on.
+func (c *Catalog) Announced() []events.Gate {
+	gates := make([]events.Gate, len(c.Gates))
+	for i := range c.Gates {
+		gates[i] = c.Public(&c.Gates[i], false)
+	}
+	return gates
 }
 
 // String is the limit as it is configured: "100", "unlimited" or "none".

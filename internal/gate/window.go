@@ -175,3 +175,26 @@ func (s WindowSpec) FallsOut(start time.Time) time.Time {
 func (s WindowSpec) Oldest(now time.Time) time.Time {
 	return now.UTC().Add(-s.Length()).Truncate(BucketSize)
 }
+
+// Running is the window that contains now, in Unix nanoseconds, of a customer
+// whose newest known window is [from, to); either may be nil. Where the window is
+// not known, start is 0, and end is when usage from now on may begin to fall out
+// of it.
+func (s *WindowSpec) Running(from, to *time.Time, now time.Time) (start, end int64) {
+	switch {
+	case s.Length() <= 0: // not understood: it is over at once
+		return 0, now.UnixNano()
+	case s.Kind == Rolling:
+		return 0, now.Add(s.Length()).UnixNano()
+	case from != nil && to != nil && now.Before(*to):
+		return from.UnixNano(), to.UnixNano()
+	case s.Kind == Anniversary && (from == nil || to == nil):
+		return 0, now.Add(s.Length()).UnixNano()
+	}
+	var anchor int64
+	if s.Kind == Anniversary { // windows follow one another
+		anchor = to.UnixMilli()
+	}
+	start, end = s.plain(anchor, now.UnixMilli())
+	return start * int64(time.Millisecond), end * int64(time.Millisecond)
+}

@@ -39,7 +39,7 @@ func testdata(t testing.TB, name string) []byte {
 func triggers(c *config.Config) []string {
 	var out []string
 	for _, g := range c.Gates {
-		out = append(out, g.Feature+" "+g.Method+" "+g.Endpoint)
+		out = append(out, g.Feature+" "+g.Triggers[0].Method+" "+g.Triggers[0].Endpoint)
 	}
 	return out
 }

@@ -147,7 +147,7 @@ var allowed = map[string][]string{
 	"internal/store/kv":    {"events", "internal/records", nats},
 
 	// What apps import.
-	"client":                 {"events", "client/internal/memory", nats},
+	"client":                 {"events", "internal/gate", "client/internal/memory", nats},
 	"client/internal/memory": {"events"},
 	"client/clienttest":      {"events", "client", "client/internal/memory"},
 

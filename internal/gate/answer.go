@@ -1,0 +1,62 @@
+package gate
+
+import (
+	"cmp"
+	"net/http"
+	"time"
+
+	"github.com/tidegate-io/tidegate/events"
+)
+
+// The types of the answers to visitors who may not pass.
+const (
+	TypeLimitReached = "urn:tidegate:limit-reached" // 402: the limit of the plan is reached
+	TypeNotInPlan    = "urn:tidegate:not-in-plan"   // 403: the plan does not include the feature
+	TypeNoDecision   = "urn:tidegate:no-decision"   // 503: usage is not known yet, and the gate fails closed
+	TypeBlocked      = "urn:tidegate:blocked"       // 403: for a reason that this version does not know
+	TypeNoCustomer   = "urn:tidegate:no-customer"   // 401: the request names no customer
+)
+
+// Answer is what a visitor who may not pass is answered: a problem document of
+// RFC 9457, sent as application/problem+json with Cache-Control: no-store.
+type Answer struct {
+	Type       string           `json:"type"`
+	Title      string           `json:"title"`
+	Status     int              `json:"status"`
+	Detail     string           `json:"detail"`
+	Feature    string           `json:"feature"`
+	Limit      events.NullValue `json:"limit"`
+	Used       events.NullValue `json:"used"`
+	UnblocksAt *time.Time       `json:"unblocks_at"`
+	UpgradeURL string           `json:"upgrade_url"`
+
+	RetryAfter int `json:"-"` // seconds, for the header Retry-After; 0: none
+}
+
+// Blocked returns the answer to a request whose customer d blocks.
+func Blocked(d *events.Decision) Answer {
+	a := Answer{Feature: d.Feature, Limit: d.Limit, Used: d.Used, UnblocksAt: d.UnblocksAt, UpgradeURL: d.UpgradeURL}
+	switch d.Reason {
+	case events.LimitReached:
+		a.Type, a.Status, a.Title = TypeLimitReached, http.StatusPaymentRequired, "Limit reached"
+		a.Detail = "The limit of your plan is reached."
+	case events.NotInPlan:
+		a.Type, a.Status, a.Title = TypeNotInPlan, http.StatusForbidden, "Not in your plan"
+		a.Detail = "Your plan does not include this feature."
+	case events.NoDecision: // nothing that paying would help
+		a.Type, a.Status, a.Title = TypeNoDecision, http.StatusServiceUnavailable, "Usage cannot be checked now"
+		a.Detail, a.RetryAfter = "Try again in a moment.", 1
+	default:
+		a.Type, a.Status, a.Title = TypeBlocked, http.StatusForbidden, "Blocked"
+		a.Detail = "This feature is blocked."
+	}
+	a.Detail = cmp.Or(d.Message, a.Detail)
+	return a
+}
+
+// NoCustomer returns the answer to a request for a gated feature that names no
+// customer.
+func NoCustomer(feature string) Answer {
+	return Answer{Type: TypeNoCustomer, Status: http.StatusUnauthorized, Title: "No customer", Feature: feature,
+		Detail: "This feature is metered, and the request names no customer."}
+}
