@@ -12,6 +12,7 @@ go 1.25.0
 require (
 	github.com/nats-io/nats.go v1.53.1
 	github.com/tidegate-io/tidegate/events v0.0.0
+	github.com/tidegate-io/tidegate/internal/gate v0.0.0
 )
 
 require (
