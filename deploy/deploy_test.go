@@ -108,6 +108,18 @@ func TestGoVersion(t *testing.T) {
 	}
 }
 
+// The image is the server that the tests run.
+func TestNATSVersion(t *testing.T) {
+	mod := regexp.MustCompile(`(?m)^\s+github\.com/nats-io/nats-server/v2 v(\S+)$`).FindStringSubmatch(read(t, "../go.mod"))
+	image := regexp.MustCompile(`(?m)^\s+image: nats:(\S+)-alpine`).FindStringSubmatch(read(t, "compose.yaml"))
+	if mod == nil || image == nil || mod[1] != image[1] {
+		t.Fatalf("go.mod says %q, compose.yaml %q", mod, image)
+	}
+	if docs := read(t, "../docs/operations.md"); !strings.Contains(docs, mod[1]+" is recommended") {
+		t.Errorf("docs/operations.md recommends another server than %s", mod[1])
+	}
+}
+
 // compose is what is checked of a compose file.
 type compose struct {
 	Services map[string]struct {

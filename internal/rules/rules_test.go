@@ -121,7 +121,7 @@ var allowed = map[string][]string{
 	"internal/fingerprint": {"github.com/cespare/xxhash/v2", "github.com/FastFilter/xorfilter"},
 	"internal/wire":        {"internal/records", "github.com/fxamacker/cbor/v2"},
 	"internal/writeback":   {},
-	"internal/propose":     {"internal/config", "go.yaml.in/yaml/v3"},
+	"internal/propose":     {"internal/config", "internal/gate", "go.yaml.in/yaml/v3"},
 	"internal/config":      {"events", "internal/gate", "go.yaml.in/yaml/v3"},
 
 	// The plumbing, and what runs on it.
