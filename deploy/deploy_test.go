@@ -32,9 +32,13 @@ func read(t *testing.T, name string) string {
 // variables are the environment variables that the program reads.
 func variables(t *testing.T) map[string]bool {
 	t.Helper()
-	sources, err := filepath.Glob("../cmd/tidegate/*.go")
-	if err != nil {
-		t.Fatal(err)
+	var sources []string
+	for _, dir := range []string{"app", "cli", "history"} {
+		list, err := filepath.Glob("../internal/" + dir + "/*.go")
+		if err != nil {
+			t.Fatal(err)
+		}
+		sources = append(sources, list...)
 	}
 	name := regexp.MustCompile(`"((?:NATS|MONGODB|STRIPE|RESEND|TIDEGATE)_[A-Z_]+)"`)
 	found := map[string]bool{}

@@ -123,6 +123,10 @@ var allowed = map[string][]string{
 	"internal/writeback":   {},
 	"internal/propose":     {"internal/config", "internal/gate", "go.yaml.in/yaml/v3"},
 	"internal/config":      {"events", "internal/gate", "go.yaml.in/yaml/v3"},
+	"internal/environ":     {},
+	"internal/misuse":      {},
+	"internal/buildinfo":   {},
+	"internal/history":     {"events", "internal/environ", "internal/misuse", "internal/store/mongo"},
 
 	// The plumbing, and what runs on it.
 	"internal/stream": {"events", nats, "github.com/nats-io/nuid"},
@@ -152,13 +156,19 @@ var allowed = map[string][]string{
 	"client/clienttest":      {"events", "client", "client/internal/memory"},
 
 	// Helpers of tests.
-	"internal/test/testnats":        {nats, "github.com/nats-io/nats-server/v2"},
-	"internal/test/testbuild":       {},
+	"internal/test/wait":            {},
+	"internal/test/freeport":        {},
+	"internal/test/sample":          {},
+	"internal/test/testnats":        {"internal/test/freeport", nats, "github.com/nats-io/nats-server/v2"},
+	"internal/test/testbuild":       {"github.com/gofrs/flock"},
+	"internal/test/testprocess":     {"internal/test/testbuild", "internal/test/wait", nats, "go.uber.org/goleak"},
+	"internal/test/e2e":             {},
+	"internal/test/bench":           {},
 	"internal/test/testmongo":       {"internal/test/testbuild"},
 	"internal/test/testmongo/serve": {"internal/test/testmongo"},
 	"internal/test/teststripe":      {"internal/test/testbuild"},
 	"internal/test/storetest":       {"events", "internal/gate", "internal/records", "internal/store", "pgregory.net/rapid"},
-	"internal/test/chaos":           {"events", "client", "internal/records", "internal/stream", "internal/store/kv", nats, "go.mongodb.org/mongo-driver"},
+	"internal/test/chaos":           {"events", "client", "internal/test/freeport", "internal/test/testbuild", "internal/records", "internal/stream", "internal/store/kv", nats, "go.mongodb.org/mongo-driver"},
 	"internal/test/benchtable":      {},
 	"internal/test/vectors":         {"events", "internal/gate"},
 	"internal/modules":              {},
@@ -168,9 +178,9 @@ var allowed = map[string][]string{
 
 const nats = "github.com/nats-io/nats.go"
 
-// free are the packages that may import everything.
+// free reports whether a package may import everything.
 func free(dir string) bool {
-	return strings.HasPrefix(dir, "cmd/") || strings.HasPrefix(dir, "examples/")
+	return dir == "internal/app" || dir == "internal/cli" || strings.HasPrefix(dir, "cmd/") || strings.HasPrefix(dir, "examples/")
 }
 
 func TestImports(t *testing.T) {
