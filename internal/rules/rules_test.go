@@ -35,16 +35,17 @@ type file struct {
 	imports []string // paths
 }
 
-// files parses every Go file of the module, whatever its build tags.
+// files parses every Go file of the workspace, whatever its build tags.
 func files(t *testing.T) map[string][]file {
 	t.Helper()
 	packages := map[string][]file{}
+	modules := workspace(t).modules()
 	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
 		if d.IsDir() {
-			return skip(p, d.Name())
+			return skip(modules, p, d.Name())
 		}
 		if filepath.Ext(p) != ".go" {
 			return nil
@@ -65,15 +66,19 @@ func files(t *testing.T) map[string][]file {
 	return packages
 }
 
-// skip leaves out what is not part of the module.
-func skip(dir, name string) error {
+// skip leaves out what is not part of a module of the workspace.
+func skip(modules []string, dir, name string) error {
 	if dir == root {
 		return nil
 	}
 	if name == "testdata" || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_") {
 		return filepath.SkipDir
 	}
-	if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+	rel, err := filepath.Rel(root, dir)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil && !slices.Contains(modules, filepath.ToSlash(rel)) {
 		return filepath.SkipDir
 	}
 	return nil
@@ -167,6 +172,7 @@ var allowed = map[string][]string{
 	"internal/test/chaos":           {"events", "client", "internal/test/freeport", "internal/test/testbuild", "internal/questions", "internal/records", "internal/stream", "internal/store/kv", nats, "go.mongodb.org/mongo-driver"},
 	"internal/test/benchtable":      {},
 	"internal/test/vectors":         {"events", "internal/gate"},
+	"internal/modules":              {},
 	"internal/rules":                {},
 	"deploy":                        {},
 }
