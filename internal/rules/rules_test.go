@@ -159,6 +159,7 @@ var allowed = map[string][]string{
 	"internal/test/testprocess":     {"internal/test/testbuild", "internal/test/wait", nats, "go.uber.org/goleak"},
 	"internal/test/e2e":             {},
 	"internal/test/bench":           {},
+	"internal/test/vectors":         {"events", "internal/gate"},
 	"internal/test/testmongo":       {"internal/test/testbuild"},
 	"internal/test/testmongo/serve": {"internal/test/testmongo"},
 	"internal/test/teststripe":      {"internal/test/testbuild"},
