@@ -172,7 +172,6 @@ var allowed = map[string][]string{
 	"internal/test/storetest":       {"events", "internal/gate", "internal/records", "internal/store", "pgregory.net/rapid"},
 	"internal/test/chaos":           {"events", "client", "internal/test/freeport", "internal/test/testbuild", "internal/questions", "internal/records", "internal/stream", "internal/store/kv", nats, "go.mongodb.org/mongo-driver"},
 	"internal/test/benchtable":      {},
-	"internal/test/vectors":         {"events", "internal/gate"},
 	"internal/modules":              {},
 	"internal/rules":                {},
 	"deploy":                        {},
