@@ -1,13 +1,13 @@
 package refetch
 
 import (
-	"encoding/json"
 	"errors"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/tidegate-io/tidegate/internal/stream"
 	"github.com/tidegate-io/tidegate/internal/stripe/api"
 	"github.com/tidegate-io/tidegate/internal/stripe/fold"
 )
@@ -123,19 +123,21 @@ func (p *Processor) endLook() {
 	p.log.Debug("events at stripe were compared", "events", l.seen, "since", l.since)
 }
 
-// Query implements stream.Processor: any question is answered with Status.
-func (p *Processor) Query([]byte) ([]byte, error) {
-	s := Status{Pending: p.jobs.len(), Reconciled: p.state.Reconciled, Reconciling: p.look != nil}
-	if err := errors.Join(p.fetching.err, p.looking.err); err != nil {
-		s.Error = err.Error()
-	}
-	return json.Marshal(s)
-}
+// StatusQuestion asks how fetching from Stripe goes.
+var StatusQuestion = stream.Question[stream.None, Status]{Role: stream.RoleStripe, Kind: "status", Fresh: true}
 
-// Status is the answer to a Query.
+// Status is the answer to StatusQuestion.
 type Status struct {
 	Pending     int       `json:"pending"`             // objects to ask for
 	Reconciled  time.Time `json:"reconciled,omitzero"` // up to here all of Stripe's events are in BILLING
 	Reconciling bool      `json:"reconciling"`         // further ones are being looked at
 	Error       string    `json:"error,omitempty"`     // why nothing goes on
+}
+
+func (p *Processor) status(stream.None) (Status, error) {
+	s := Status{Pending: p.jobs.len(), Reconciled: p.state.Reconciled, Reconciling: p.look != nil}
+	if err := errors.Join(p.fetching.err, p.looking.err); err != nil {
+		s.Error = err.Error()
+	}
+	return s, nil
 }

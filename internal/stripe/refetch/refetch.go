@@ -24,9 +24,6 @@ import (
 	"github.com/tidegate-io/tidegate/internal/stripe/fold"
 )
 
-// Role is the name under which the lease is held.
-const Role = "stripe"
-
 // Stripe is what is asked; *api.Client is one. Both methods are called
 // concurrently, and return when ctx is done.
 type Stripe interface {
@@ -136,6 +133,7 @@ func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 	for ref, w := range p.state.Pending {
 		p.jobs.put(ref, &job{due: now, last: now}, now.Sub(w.Created) < recent)
 	}
+	stream.Answer(o, StatusQuestion, p.status)
 	context.AfterFunc(ctx, func() { p.figures.pending.Set(0) }) // somebody else's from then on
 	return nil
 }
