@@ -214,10 +214,10 @@ func paths(page string) (found []string) {
 		if strings.HasPrefix(strings.TrimSpace(line), "```") {
 			fenced = !fenced
 		}
-		for _, m := range dotPath.FindAllStringSubmatch(line, -1) {
-			found = append(found, strings.TrimRight(m[1], "./"))
-		}
 		if fenced {
+			for _, m := range dotPath.FindAllStringSubmatch(line, -1) {
+				found = append(found, strings.TrimRight(m[1], "./"))
+			}
 			continue
 		}
 		for _, code := range inlineCode.FindAllStringSubmatch(line, -1) {
