@@ -24,7 +24,7 @@ func (p *Processor) takeFence(ctx context.Context) error {
 	}
 	key, value := events.FenceKey(p.o.Partition), []byte(strconv.FormatUint(p.o.Epoch, 10))
 	for {
-		e, err := stream.Ask(ctx, func(ctx context.Context) (jetstream.KeyValueEntry, error) { return kv.Get(ctx, key) })
+		e, err := stream.Retry(ctx, func(ctx context.Context) (jetstream.KeyValueEntry, error) { return kv.Get(ctx, key) })
 		switch {
 		case errors.Is(err, jetstream.ErrKeyNotFound):
 			p.fence, err = kv.Create(ctx, key, value)

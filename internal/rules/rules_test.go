@@ -148,7 +148,7 @@ var allowed = map[string][]string{
 	"client/clienttest":      {"events", "client", "client/internal/memory"},
 
 	// Helpers of tests.
-	"internal/test/testnats":        {nats, "github.com/nats-io/nats-server/v2"},
+	"internal/test/testnats":        {nats, "github.com/nats-io/nats-server/v2", "go.uber.org/goleak"},
 	"internal/test/testbuild":       {},
 	"internal/test/testmongo":       {"internal/test/testbuild"},
 	"internal/test/testmongo/serve": {"internal/test/testmongo"},
