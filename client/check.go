@@ -22,7 +22,7 @@ func (c *Client) Check(customer, feature string) (d events.Decision) {
 	}
 	h := c.cache.hasher.hash(customer, feature)
 	s := v.first(h)
-	if s == nil || !knownTimes {
+	if s == nil {
 		return c.examined(v, h, customer, feature)
 	}
 	turn, look, rest := s.turn.Load(), s.look.Load(), s.rest.Load()
@@ -58,16 +58,16 @@ func (c *Client) Check(customer, feature string) (d events.Decision) {
 	}
 	more := s.more.Load()
 	if rest&hasStart != 0 {
-		d.WindowStart = more.time(0)
+		d.WindowStart = &more.times[0]
 	}
 	if rest&hasEnd != 0 {
-		d.WindowEnd = more.time(1)
+		d.WindowEnd = &more.times[1]
 	}
 	if rest&hasUnblocks != 0 {
-		d.UnblocksAt = more.time(2)
+		d.UnblocksAt = &more.times[2]
 	}
-	moment(s.decided.Load()).put(&d.DecidedAt)
-	moment(s.asOf.Load()).put(&d.AsOf)
+	d.DecidedAt = moment(s.decided.Load()).time()
+	d.AsOf = moment(s.asOf.Load()).time()
 	d.Position = s.position.Load()
 	if s.turn.Load() != turn {
 		return c.examined(v, h, customer, feature)

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 func TestChecksAndRecords(t *testing.T) {
@@ -17,7 +18,7 @@ func TestChecksAndRecords(t *testing.T) {
 	for _, ns := range []string{"", "acme"} {
 		s := newSite(t, ns, apiGate(3))
 		s.decide(blocked("bob", time.Now().Add(time.Hour)))
-		if _, err := s.kv.Put(t.Context(), events.FenceKey(1), []byte("owner")); err != nil {
+		if _, err := s.kv.Put(t.Context(), records.FenceKey(1), []byte("owner")); err != nil {
 			t.Fatal(err)
 		}
 		c := s.synced(Namespace(ns), Source("test"))

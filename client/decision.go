@@ -3,7 +3,6 @@ package client
 import (
 	"math"
 	"time"
-	"unsafe"
 
 	"github.com/tidegate-io/tidegate/events"
 )
@@ -53,46 +52,11 @@ func (m moment) time() time.Time {
 	return time.Unix(int64(m>>30), int64(m&(1<<30-1))).UTC()
 }
 
-// put sets t, which is zero, to m, if knownTimes.
-func (m moment) put(t *time.Time) {
-	if m != 0 {
-		one := (*utc)(unsafe.Pointer(t))
-		one.nanos, one.seconds = uint64(m&(1<<30-1)), int64(m>>30)+untilUnix
-	}
-}
-
-// utc is what a time.Time is inside, if it is in UTC and has no monotonic clock.
-// To set one so takes two stores instead of two calls, without which a check would
-// take twice as long.
-type utc struct {
-	nanos   uint64
-	seconds int64 // from the year 1
-	local   *time.Location
-}
-
-// knownTimes says whether it is so with this version of Go.
-var knownTimes = func() bool {
-	if unsafe.Sizeof(utc{}) != unsafe.Sizeof(time.Time{}) {
-		return false
-	}
-	at := time.Unix(1_800_000_000, 987_654_321).UTC()
-	inside := (*utc)(unsafe.Pointer(&at))
-	return *inside == utc{987_654_321, 1_800_000_000 + untilUnix, nil}
-}()
-
-const untilUnix = 62135596800 // seconds
-
 // more is what of a decision stands apart. It does not change.
 type more struct {
 	customer string
 	times    [3]time.Time // start and end of the window, end of the block
 	odd      *odd
-}
-
-// time is &m.times[i], for which the compiler would read m to see whether it is
-// nil: a third of what a check costs, for a time that its caller hardly reads.
-func (m *more) time(i int) *time.Time {
-	return (*time.Time)(unsafe.Add(unsafe.Pointer(m), unsafe.Offsetof(m.times)+uintptr(i)*unsafe.Sizeof(m.times[0])))
 }
 
 // odd holds what the numbers of a record can't: fractions, and times that are
@@ -122,7 +86,7 @@ type look struct {
 }
 
 func newShared(l look, gate *gateSlot) *shared {
-	return &shared{look: l, gate: gate, plain: l.allowed && !l.wouldBlock && (!l.limit.Valid || l.limit.Sign() > 0)}
+	return &shared{look: l, gate: gate, plain: l.allowed && !l.wouldBlock && l.reason != events.GateOff && (!l.limit.Valid || l.limit.Sign() > 0)}
 }
 
 func lookOf(d *events.Decision) look {
@@ -189,13 +153,13 @@ func fillIn(d *events.Decision, rest int64, used events.Value, m *more) {
 		d.Remaining = events.Some(d.Limit.Sub(used).Max(events.Value{}))
 	}
 	if rest&hasStart != 0 {
-		d.WindowStart = m.time(0)
+		d.WindowStart = &m.times[0]
 	}
 	if rest&hasEnd != 0 {
-		d.WindowEnd = m.time(1)
+		d.WindowEnd = &m.times[1]
 	}
 	if rest&hasUnblocks != 0 {
-		d.UnblocksAt = m.time(2)
+		d.UnblocksAt = &m.times[2]
 	}
 }
 

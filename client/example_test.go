@@ -2,57 +2,38 @@ package client_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"log"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidegate-io/tidegate/client"
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/app"
 )
 
-// tidegate starts a NATS server with what an installation has, and one gate:
-// feature api, free 2 a month. In production `tidegate serve` makes all this.
-func tidegate(ctx context.Context) (url string, stop func()) {
-	dir, err := os.MkdirTemp("", "tidegate-example")
+// configuration has one gate: feature api, free 2 a month.
+const configuration = `
+plans: {free: {default: true}}
+gates:
+  - feature: api
+    trigger: {endpoint: /api/*, method: POST}
+    condition: {limit: {free: 2}, period: month}
+    action: {type: block, message: No more.}
+`
+
+// tidegate starts a Tidegate in this process and connects to it. In production an
+// app connects to the NATS servers that `tidegate serve` works on.
+func tidegate(ctx context.Context) (nc *nats.Conn, stop func()) {
+	t, err := app.Dev(ctx, configuration)
 	check(err)
-	srv, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: dir, NoLog: true, NoSigs: true})
+	nc, err = nats.Connect(t.NATS(), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true))
 	check(err)
-	srv.Start()
-	if !srv.ReadyForConnections(10 * time.Second) {
-		log.Fatal("the server did not start")
-	}
-	nc, err := nats.Connect(srv.ClientURL())
-	check(err)
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	check(err)
-	_, err = js.CreateStream(ctx, jetstream.StreamConfig{Name: "USAGE", Subjects: []string{"usage.in.*", "usage.p.*.*"}})
-	check(err)
-	_, err = js.CreateStream(ctx, jetstream.StreamConfig{Name: "ACCOUNT", Subjects: []string{"account.*"}})
-	check(err)
-	kv, err := js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: "decisions"})
-	check(err)
-	gates, err := json.Marshal(events.Gates{Partitions: 4, DefaultPlan: "free", Gates: []events.Gate{{
-		Feature: "api", Event: "api", Aggregate: "count", InPlan: true, Limit: events.Some(events.Count(2)), Period: "month", Window: "calendar",
-		Triggers: []events.Trigger{{Endpoint: "/api/*", Method: "POST"}}, Message: "You've reached your free tier limit. Upgrade to continue.",
-	}}})
-	check(err)
-	_, err = kv.Put(ctx, events.GatesKey, gates)
-	check(err)
-	return srv.ClientURL(), func() {
-		srv.Shutdown()
-		srv.WaitForShutdown()
-		check(os.RemoveAll(dir))
-	}
+	return nc, func() { nc.Close(); t.Stop(ctx) }
 }
 
 func check(err error) {
@@ -64,12 +45,9 @@ func check(err error) {
 // Check before a use, record after it.
 func Example() {
 	ctx := context.Background()
-	url, stop := tidegate(ctx)
+	nc, stop := tidegate(ctx)
 	defer stop()
 
-	nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true))
-	check(err)
-	defer nc.Close()
 	c, err := client.New(nc, client.Source("billing-api"))
 	check(err)
 	<-c.Synced() // an app need not wait: until then the fail policy answers
@@ -92,11 +70,8 @@ func Example() {
 // Gate checks before a handler and records after it.
 func ExampleClient_Gate() {
 	ctx := context.Background()
-	url, stop := tidegate(ctx)
+	nc, stop := tidegate(ctx)
 	defer stop()
-	nc, err := nats.Connect(url, nats.MaxReconnects(-1))
-	check(err)
-	defer nc.Close()
 	c, err := client.New(nc)
 	check(err)
 	defer func() { check(c.Close(ctx)) }()
@@ -124,11 +99,8 @@ func ExampleClient_Gate() {
 // repeated, and counts once.
 func ExampleClient_RecordAck() {
 	ctx := context.Background()
-	url, stop := tidegate(ctx)
+	nc, stop := tidegate(ctx)
 	defer stop()
-	nc, err := nats.Connect(url, nats.MaxReconnects(-1))
-	check(err)
-	defer nc.Close()
 	c, err := client.New(nc, client.Source("orders"))
 	check(err)
 	defer func() { check(c.Close(ctx)) }()
@@ -141,11 +113,8 @@ func ExampleClient_RecordAck() {
 // Middleware finds each request's gate by the triggers in the configuration.
 func ExampleClient_Middleware() {
 	ctx := context.Background()
-	url, stop := tidegate(ctx)
+	nc, stop := tidegate(ctx)
 	defer stop()
-	nc, err := nats.Connect(url, nats.MaxReconnects(-1))
-	check(err)
-	defer nc.Close()
 	c, err := client.New(nc)
 	check(err)
 	defer func() { check(c.Close(ctx)) }()
@@ -174,34 +143,25 @@ func ExampleClient_Middleware() {
 // Watch tells of a customer's decisions, here of the block that ends a job.
 func ExampleClient_Watch() {
 	ctx := context.Background()
-	url, stop := tidegate(ctx)
+	nc, stop := tidegate(ctx)
 	defer stop()
-	nc, err := nats.Connect(url, nats.MaxReconnects(-1))
-	check(err)
-	defer nc.Close()
 	c, err := client.New(nc)
 	check(err)
 	defer func() { check(c.Close(ctx)) }()
 	<-c.Synced()
 
-	blocked := make(chan events.Decision, 1)
-	end := c.Watch("acme", func(d events.Decision) { blocked <- d })
+	decisions := make(chan events.Decision, 10)
+	end := c.Watch("acme", func(d events.Decision) { decisions <- d })
 	defer end()
 
-	decide(ctx, nc, events.Decision{Customer: "acme", Feature: "api", Reason: events.LimitReached, Message: "No more."})
-	d := <-blocked
-	fmt.Println(d.Feature, d.Allowed, d.Message, c.Ready(), c.Age() < time.Minute)
-	// Output: api false No more. true true
-}
-
-// decide stands for Tidegate's enforcer.
-func decide(ctx context.Context, nc *nats.Conn, d events.Decision) {
-	js, err := jetstream.New(nc)
-	check(err)
-	kv, err := js.KeyValue(ctx, "decisions")
-	check(err)
-	b, err := json.Marshal(d)
-	check(err)
-	_, err = kv.Put(ctx, events.DecisionKey(d.Customer, d.Feature), b)
-	check(err)
+	for range 2 { // as many as are free
+		check(c.Record(ctx, client.Usage{Customer: "acme", Event: "api"}))
+	}
+	for d := range decisions {
+		if !d.Allowed {
+			fmt.Println(d.Feature, d.Reason, d.Message, c.Ready(), c.Age() < time.Minute)
+			break
+		}
+	}
+	// Output: api limit_reached No more. true true
 }

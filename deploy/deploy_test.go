@@ -32,9 +32,13 @@ func read(t *testing.T, name string) string {
 // variables are the environment variables that the program reads.
 func variables(t *testing.T) map[string]bool {
 	t.Helper()
-	sources, err := filepath.Glob("../cmd/tidegate/*.go")
-	if err != nil {
-		t.Fatal(err)
+	var sources []string
+	for _, dir := range []string{"app", "cli", "history"} {
+		list, err := filepath.Glob("../internal/" + dir + "/*.go")
+		if err != nil {
+			t.Fatal(err)
+		}
+		sources = append(sources, list...)
 	}
 	name := regexp.MustCompile(`"((?:NATS|MONGODB|STRIPE|RESEND|TIDEGATE)_[A-Z_]+)"`)
 	found := map[string]bool{}
@@ -105,6 +109,18 @@ func TestGoVersion(t *testing.T) {
 	}
 	if readme := read(t, "../README.md"); mod != nil && !strings.Contains(readme, "Go "+minor.FindString(mod[1])) {
 		t.Error("the README names another version of Go than go.mod")
+	}
+}
+
+// The image is the server that the tests run.
+func TestNATSVersion(t *testing.T) {
+	mod := regexp.MustCompile(`(?m)^\s+github\.com/nats-io/nats-server/v2 v(\S+)$`).FindStringSubmatch(read(t, "../go.mod"))
+	image := regexp.MustCompile(`(?m)^\s+image: nats:(\S+)-alpine`).FindStringSubmatch(read(t, "compose.yaml"))
+	if mod == nil || image == nil || mod[1] != image[1] {
+		t.Fatalf("go.mod says %q, compose.yaml %q", mod, image)
+	}
+	if docs := read(t, "../docs/operations.md"); !strings.Contains(docs, mod[1]+" is recommended") {
+		t.Errorf("docs/operations.md recommends another server than %s", mod[1])
 	}
 }
 

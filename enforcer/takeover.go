@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
@@ -22,7 +23,7 @@ func (p *Processor) takeFence(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("decisions: %w", err)
 	}
-	key, value := events.FenceKey(p.o.Partition), []byte(strconv.FormatUint(p.o.Epoch, 10))
+	key, value := records.FenceKey(p.o.Partition), []byte(strconv.FormatUint(p.o.Epoch, 10))
 	for {
 		e, err := stream.Retry(ctx, func(ctx context.Context) (jetstream.KeyValueEntry, error) { return kv.Get(ctx, key) })
 		switch {

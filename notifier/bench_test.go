@@ -22,8 +22,6 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // noon is when the tests begin; the sample window opened a day before.
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-func ptr[T any](v T) *T { return &v }
-
 // table is a bucket of decisions.
 type table struct {
 	mu   sync.Mutex
@@ -178,7 +176,7 @@ func (b *bench) account(a records.Account) *stream.Message {
 	return b.handle(inputAccount, a)
 }
 
-func (b *bench) address() { b.t.Helper(); b.account(records.Account{Email: ptr("ada@acme.example")}) }
+func (b *bench) address() { b.t.Helper(); b.account(records.Account{Email: new("ada@acme.example")}) }
 
 // reached is what the enforcer says when acme has used all of feature.
 func (b *bench) reached(feature string) records.Limit {

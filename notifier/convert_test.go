@@ -21,9 +21,9 @@ func crossing(key, feature string, at time.Time) records.Notification {
 func TestAttribute(t *testing.T) {
 	paid := noon
 	mailedBefore := crossing("b", "exports", paid.Add(-time.Hour))
-	mailedBefore.State, mailedBefore.SentAt, mailedBefore.ClickedAt = records.MailDelivered, ptr(paid.Add(-50*time.Minute)), ptr(paid.Add(-time.Minute))
+	mailedBefore.State, mailedBefore.SentAt, mailedBefore.ClickedAt = records.MailDelivered, new(paid.Add(-50*time.Minute)), new(paid.Add(-time.Minute))
 	mailedAfter := mailedBefore
-	mailedAfter.SentAt, mailedAfter.ClickedAt = ptr(paid.Add(time.Minute)), ptr(paid.Add(time.Hour))
+	mailedAfter.SentAt, mailedAfter.ClickedAt = new(paid.Add(time.Minute)), new(paid.Add(time.Hour))
 	tried := mailedBefore
 	tried.State, tried.SentAt = records.MailPending, nil
 	warning := crossing("w", "tokens", paid.Add(-time.Minute))

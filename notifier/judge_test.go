@@ -42,8 +42,8 @@ func TestJudge(t *testing.T) {
 		"suppressed":                {blockedNow, func(s *situation) { s.customer.Suppressed = "complained" }, actCancel, "complained"},
 		"window over":               {blockedNow, func(s *situation) { s.now = s.n.WindowEnd }, actCancel, "window is over"},
 		"window without an end":     {blockedNow, func(s *situation) { s.n.WindowEnd, s.now = time.Time{}, noon.AddDate(1, 0, 0) }, actSend, ""},
-		"block has ended by itself": {blockedNow, func(s *situation) { s.decision.UnblocksAt = ptr(s.now) }, actCancel, "no longer blocked"},
-		"block will end by itself":  {blockedNow, func(s *situation) { s.decision.UnblocksAt = ptr(s.now.Add(1)) }, actSend, ""},
+		"block has ended by itself": {blockedNow, func(s *situation) { s.decision.UnblocksAt = new(s.now) }, actCancel, "no longer blocked"},
+		"block will end by itself":  {blockedNow, func(s *situation) { s.decision.UnblocksAt = new(s.now.Add(1)) }, actSend, ""},
 		"allowed":                   {blockedNow, func(s *situation) { s.decision.Allowed = true }, actCancel, "no longer blocked"},
 		"allowed before":            {blockedNow, func(s *situation) { s.decision.Allowed = true; s.n.ReachedAt = s.now }, actBehind, ""},
 		"allowed before, for long":  {blockedNow, func(s *situation) { s.decision.Allowed = true; s.n.ReachedAt = s.now; s.patient = false }, actCancel, "no longer blocked"},
@@ -65,14 +65,14 @@ func TestJudge(t *testing.T) {
 		"in quiet hours":            {blockedNow, func(s *situation) { s.quiet = night() }, actLater, ""},
 		"cooling down until then":   {blockedNow, func(s *situation) { s.quiet, s.lastMail = evening(), s.now.Add(-time.Hour) }, actLater, ""},
 		"quiet hours elsewhere":     {blockedNow, func(s *situation) { s.quiet = evening() }, actSend, ""},
-		"tried before quiet hours":  {blockedNow, func(s *situation) { s.quiet, s.n.Body, s.n.FirstTryAt = night(), []byte("{}"), ptr(s.now) }, actLater, ""},
+		"tried before quiet hours":  {blockedNow, func(s *situation) { s.quiet, s.n.Body, s.n.FirstTryAt = night(), []byte("{}"), new(s.now) }, actLater, ""},
 		"key would die meanwhile": {blockedNow, func(s *situation) {
-			s.quiet, s.n.Body, s.n.FirstTryAt = night(), []byte("{}"), ptr(s.now.Add(-23*time.Hour))
+			s.quiet, s.n.Body, s.n.FirstTryAt = night(), []byte("{}"), new(s.now.Add(-23*time.Hour))
 		}, actSend, ""},
-		"tried, key lives":    {blockedNow, func(s *situation) { s.n.FirstTryAt = ptr(s.now.Add(-keyLife + 1)) }, actSend, ""},
-		"tried, key has died": {blockedNow, func(s *situation) { s.n.FirstTryAt = ptr(s.now.Add(-keyLife)) }, actFail, "the answer was lost"},
+		"tried, key lives":    {blockedNow, func(s *situation) { s.n.FirstTryAt = new(s.now.Add(-keyLife + 1)) }, actSend, ""},
+		"tried, key has died": {blockedNow, func(s *situation) { s.n.FirstTryAt = new(s.now.Add(-keyLife)) }, actFail, "the answer was lost"},
 		"tried, key died, suppressed": {blockedNow, func(s *situation) {
-			s.n.FirstTryAt, s.customer.Suppressed = ptr(s.now.Add(-keyLife)), "bounced"
+			s.n.FirstTryAt, s.customer.Suppressed = new(s.now.Add(-keyLife)), "bounced"
 		}, actCancel, "bounced"},
 		"warned":                      {warned, func(*situation) {}, actSend, ""},
 		"warned, then blocked":        {warned, func(s *situation) { s.decision.Allowed = false }, actCancel, "limit was reached"},
@@ -116,7 +116,7 @@ func TestJudgeNeverSendsWrongly(t *testing.T) {
 		s.decision.Allowed = rapid.Bool().Draw(t, "allowed")
 		s.now = noon.Add(time.Duration(rapid.Int64Range(0, 31*24).Draw(t, "hours")) * time.Hour)
 		if rapid.Bool().Draw(t, "tried") {
-			s.n.FirstTryAt = ptr(noon.Add(time.Duration(rapid.Int64Range(0, 31*24).Draw(t, "first")) * time.Hour))
+			s.n.FirstTryAt = new(noon.Add(time.Duration(rapid.Int64Range(0, 31*24).Draw(t, "first")) * time.Hour))
 			s.n.Body = []byte("{}")
 		}
 		if rapid.Bool().Draw(t, "quiet hours") {

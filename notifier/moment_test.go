@@ -19,7 +19,7 @@ func TestCancelledAtTheMomentOfSending(t *testing.T) {
 		"paid, before the decision follows": {func(b *bench) {
 			b.account(records.Account{Subscription: &records.PlanState{Plan: "pro", Paid: true, Position: 3}})
 		}, "upgraded to pro"},
-		"unsubscribed": {func(b *bench) { b.account(records.Account{Suppress: ptr("unsubscribed")}) }, "suppressed: unsubscribed"},
+		"unsubscribed": {func(b *bench) { b.account(records.Account{Suppress: new("unsubscribed")}) }, "suppressed: unsubscribed"},
 		"unblocked": {func(b *bench) {
 			l := b.reached("api")
 			l.Kind, l.At = records.LimitKindUnblocked, b.clock().Add(time.Second)
@@ -128,7 +128,7 @@ func TestUnsubscribedWhileItIsSent(t *testing.T) {
 			arrived, resume := b.resend.hold()
 			key := b.reach("api")
 			<-arrived
-			b.account(records.Account{Suppress: ptr("unsubscribed")})
+			b.account(records.Account{Suppress: new("unsubscribed")})
 			if n := b.notification(key); n.State != records.MailUncertain {
 				t.Errorf("state %s", n.State)
 			}

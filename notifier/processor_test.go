@@ -77,7 +77,7 @@ func TestWaitsForAnAddress(t *testing.T) {
 		}
 		b.advance(time.Hour)
 		b.allow("exports")
-		b.account(records.Account{Email: ptr("stripe@acme.example"), EmailSource: "stripe"})
+		b.account(records.Account{Email: new("stripe@acme.example"), EmailSource: "stripe"})
 		if n := b.untilState(api, records.MailSent); n.To != "stripe@acme.example" {
 			t.Errorf("to %s", n.To)
 		}
@@ -88,12 +88,12 @@ func TestWaitsForAnAddress(t *testing.T) {
 func TestTheAppsAddressWins(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	b.account(records.Account{Email: ptr("app@acme.example")})
-	b.account(records.Account{Email: ptr("stripe@acme.example"), EmailSource: "stripe"})
+	b.account(records.Account{Email: new("app@acme.example")})
+	b.account(records.Account{Email: new("stripe@acme.example"), EmailSource: "stripe"})
 	if n := b.untilState(b.reach("api"), records.MailSent); n.To != "app@acme.example" {
 		t.Errorf("to %s", n.To)
 	}
-	b.account(records.Account{Email: ptr("")})
+	b.account(records.Account{Email: new("")})
 	if n := b.untilState(b.reach("exports"), records.MailSent); n.To != "stripe@acme.example" {
 		t.Errorf("to %s", n.To)
 	}
@@ -218,12 +218,12 @@ func (b *bench) waiting(customer string) []string {
 func TestUselessAddress(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	b.account(records.Account{Email: ptr("ada at acme")})
+	b.account(records.Account{Email: new("ada at acme")})
 	key := b.reach("api")
 	if n := b.notification(key); n.State != records.MailWaiting {
 		t.Errorf("state %s", n.State)
 	}
-	b.account(records.Account{Email: ptr("stripe@acme.example"), EmailSource: "stripe"})
+	b.account(records.Account{Email: new("stripe@acme.example"), EmailSource: "stripe"})
 	b.untilState(key, records.MailSent)
 }
 
@@ -231,14 +231,14 @@ func TestSuppressed(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	waiting := b.reach("api")
-	b.account(records.Account{Suppress: ptr("bounced")})
+	b.account(records.Account{Suppress: new("bounced")})
 	later := b.reach("exports")
 	for _, key := range []string{waiting, later} {
 		if n := b.notification(key); n.State != records.MailCancelled || n.Error != "suppressed: bounced" {
 			t.Errorf("document %+v", n)
 		}
 	}
-	b.account(records.Account{Suppress: ptr("")})
+	b.account(records.Account{Suppress: new("")})
 	b.address()
 	b.quiet()
 	if requests, _ := b.resend.counts(); requests != 0 {
@@ -249,10 +249,10 @@ func TestSuppressed(t *testing.T) {
 func TestErase(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	b.account(records.Account{Email: ptr("ada@acme.example"), Locale: ptr("de")})
+	b.account(records.Account{Email: new("ada@acme.example"), Locale: new("de")})
 	sent := b.reach("api")
 	b.untilState(sent, records.MailSent)
-	b.account(records.Account{Email: ptr("")})
+	b.account(records.Account{Email: new("")})
 	waiting := b.reach("exports")
 	b.account(records.Account{Erase: true})
 	if n := b.notification(sent); n.State != records.MailSent || n.To != "" || n.Subject != "" || n.Body != nil {
@@ -393,7 +393,7 @@ func TestTidy(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	waiting := b.reach("exports")
-	b.account(records.Account{Customer: "other", Email: ptr("bob@acme.example")})
+	b.account(records.Account{Customer: "other", Email: new("bob@acme.example")})
 	b.advance(24 * time.Hour)
 	b.decisions.put(events.Decision{Customer: "other", Feature: "api", AsOf: b.clock()})
 	l := b.reached("api")

@@ -87,7 +87,7 @@ func TestCrashBetweenSendAndMark(t *testing.T) {
 		t.Fatalf("%d requests while the first may be under way", requests)
 	}
 	// What the mail would say has changed: the bytes must not.
-	b.account(records.Account{Email: ptr("bob@acme.example"), Locale: ptr("de")})
+	b.account(records.Account{Email: new("bob@acme.example"), Locale: new("de")})
 	b.advance(10 * time.Minute)
 	n = b.untilState(key, records.MailSent)
 	requests, mails := b.resend.counts()

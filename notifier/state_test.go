@@ -83,9 +83,9 @@ func step(t *rapid.T, b *bench) {
 		l.Kind = records.LimitKindUnblocked
 		b.handle(inputLimits, l)
 	case 3:
-		b.account(records.Account{Customer: who, Email: ptr(rapid.SampledFrom([]string{"", "x@acme.example"}).Draw(t, "email"))})
+		b.account(records.Account{Customer: who, Email: new(rapid.SampledFrom([]string{"", "x@acme.example"}).Draw(t, "email"))})
 	case 4:
-		b.account(records.Account{Customer: who, Suppress: ptr(rapid.SampledFrom([]string{"", "bounced"}).Draw(t, "why")), Plan: &records.PlanPin{Name: "pro"}})
+		b.account(records.Account{Customer: who, Suppress: new(rapid.SampledFrom([]string{"", "bounced"}).Draw(t, "why")), Plan: &records.PlanPin{Name: "pro"}})
 	case 5:
 		pay := *payment(b.clock())
 		pay.Void = rapid.Bool().Draw(t, "void")

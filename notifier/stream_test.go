@@ -60,7 +60,7 @@ func TestOnStreams(t *testing.T) {
 	b.untilState(key, records.MailWaiting)
 	stop()
 
-	publish(names.Account(1), records.Account{Customer: "acme", Email: ptr("ada@acme.example")})
+	publish(names.Account(1), records.Account{Customer: "acme", Email: new("ada@acme.example")})
 	stop = own(t, env, b)
 	defer func() { stop() }()
 	b.untilState(key, records.MailSent)

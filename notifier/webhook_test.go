@@ -112,7 +112,7 @@ func TestRepeatedReport(t *testing.T) {
 	b.untilState(key, records.MailSent)
 	bounced := event("email.bounced", key, `,"bounce":{"type":"Permanent","message":"no such user"}`)
 	answered(t, b.hook(), signed(bounced, time.Now()))
-	b.account(records.Account{Suppress: ptr("")})
+	b.account(records.Account{Suppress: new("")})
 	status := answered(t, b.hook(), signed(bounced, time.Now()))
 	if why := b.p.known("acme").Suppressed; why != "" || status != http.StatusNoContent {
 		t.Errorf("suppressed %q, %d", why, status)

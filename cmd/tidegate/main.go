@@ -6,141 +6,21 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	_ "time/tzdata" // quiet hours have a time zone, and images often no list of them
 
-	"github.com/alecthomas/kong"
-
-	"github.com/tidegate-io/tidegate/internal/config"
+	"github.com/tidegate-io/tidegate/internal/buildinfo"
+	"github.com/tidegate-io/tidegate/internal/cli"
 )
 
-// Exit codes.
-const (
-	exitOK      = 0
-	exitFailed  = 1
-	exitUsage   = 2
-	exitBlocked = 3
-)
-
-// version is set by the linker.
-var version = "dev"
-
-// cli is every command; a command's Run method does it.
-type cli struct {
-	Config  string           `help:"Configuration file." default:"tidegate.yaml" env:"TIDEGATE_CONFIG" placeholder:"FILE"`
-	Output  string           `help:"How results are printed: table or json." enum:"table,json" default:"table"`
-	Version kong.VersionFlag `help:"Print the version."`
-
-	Dev struct {
-		Run       devCmd       `cmd:"" default:"withargs" help:"Run everything in this process: NATS, store, all roles, HTTP and web page."`
-		Upgrade   upgradeCmd   `cmd:"" help:"Send the running dev the signed webhooks of a real upgrade."`
-		Downgrade downgradeCmd `cmd:"" help:"Send the running dev the signed webhook of a cancelled subscription."`
-	} `cmd:"" help:"Run everything in one process, for trying out and for development."`
-	Serve  serveCmd  `cmd:"" help:"Run roles in production, on NATS and MongoDB."`
-	Init   initCmd   `cmd:"" help:"Write a commented tidegate.yaml."`
-	Conf   confCmd   `cmd:"" name:"config" help:"Work with configurations."`
-	Send   sendCmd   `cmd:"" help:"Publish usage events and wait for their acknowledgement."`
-	Check  checkCmd  `cmd:"" help:"Print a decision; exit 0 if allowed, 3 if blocked."`
-	Usage  usageCmd  `cmd:"" help:"Print a customer's windows, limits and decisions."`
-	Top    topCmd    `cmd:"" help:"Print the customers nearest to their limit."`
-	Funnel funnelCmd `cmd:"" help:"Print how many reached a limit, were mailed, clicked and converted."`
-	Gate   struct {
-		Off gateOffCmd `cmd:"" help:"Allow everybody, whatever their usage."`
-		On  gateOnCmd  `cmd:"" help:"Enforce the gate again."`
-	} `cmd:"" help:"Emergency switch of a gate."`
-	Import  importCmd  `cmd:"" help:"Backfill history: events of any age, or customers."`
-	Replay  replayCmd  `cmd:"" help:"Derive windows from the stored stream anew and print them; changes nothing."`
-	Verify  verifyCmd  `cmd:"" help:"Compare the live windows with what the stored stream gives."`
-	Explain explainCmd `cmd:"" help:"Print why a decision is what it is."`
-	Dead    deadCmd    `cmd:"" help:"Print the events that could not be counted, with the reasons."`
-	Mail    struct {
-		Preview previewCmd `cmd:"" help:"Write each mail with sample data, as HTML and text."`
-	} `cmd:"" help:"Work with mails."`
-	Stripe stripeCmd `cmd:"" help:"Compare with Stripe, and set its webhooks up."`
-	Doctor doctorCmd `cmd:"" help:"Check NATS, MongoDB, Stripe, Resend and the configuration."`
-}
-
-// usageError is a wrong call: exit 2.
-type usageError struct{ error }
-
-// blockedError says that a decision was a block: exit 3.
-type blockedError struct{}
-
-func (blockedError) Error() string { return "blocked" }
-
-// env is what commands use of the world.
-type env struct {
-	*cli
-	ctx    context.Context
-	stdin  io.Reader
-	stdout io.Writer
-	stderr io.Writer
-}
+// What the linker may set. What is empty is read from the binary itself.
+var version, commit string
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	code := cli.Main(ctx, os.Args[1:], cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, buildinfo.Read(version, commit))
 	stop()
 	os.Exit(code)
 }
-
-// run is main with its world as arguments; it returns the exit code.
-func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
-	var c cli
-	exited := -1
-	parser, err := kong.New(&c,
-		kong.Name("tidegate"),
-		kong.Description("Tidegate gates freemium features: usage in, decisions out, upgrade mails, conversions."),
-		kong.Vars{"version": version}, kong.Writers(stdout, stderr), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.Exit(func(code int) { exited = code; panic(exitSignal{}) }))
-	if err != nil {
-		_, _ = fmt.Fprintln(stderr, "tidegate:", err)
-		return exitFailed
-	}
-	defer func() { // kong exits in the middle of parsing for --help and --version
-		if r := recover(); r != nil {
-			if _, ok := r.(exitSignal); !ok {
-				panic(r)
-			}
-			code = exited
-		}
-	}()
-	if len(args) == 0 || args[0] == "help" {
-		args = append(args[min(1, len(args)):], "--help")
-	}
-	k, err := parser.Parse(args)
-	if err != nil {
-		_, _ = fmt.Fprintf(stderr, "tidegate: %s: see `tidegate help`\n", oneLine(err))
-		return exitUsage
-	}
-	return exitCode(k.Run(&env{cli: &c, ctx: ctx, stdin: stdin, stdout: stdout, stderr: stderr}), stderr)
-}
-
-type exitSignal struct{}
-
-func exitCode(err error, stderr io.Writer) int {
-	var wrong usageError
-	var problems *config.Errors
-	switch {
-	case err == nil:
-		return exitOK
-	case errors.As(err, new(blockedError)):
-		return exitBlocked
-	case errors.As(err, &problems): // a line each, as a compiler does
-		_, _ = fmt.Fprintln(stderr, err)
-		return exitFailed
-	}
-	_, _ = fmt.Fprintln(stderr, "tidegate:", oneLine(err))
-	if errors.As(err, &wrong) {
-		return exitUsage
-	}
-	return exitFailed
-}
-
-func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }

@@ -54,13 +54,13 @@ func Funnel(from, to time.Time, by string, notifications []records.Notification,
 	}
 	for i := range notifications {
 		n := &notifications[i]
-		if n.Kind == records.LimitKindReached && within(n.ReachedAt, from, to) {
+		if n.Kind == records.LimitKindReached && records.Within(n.ReachedAt, from, to) {
 			at(key(by, n.Plan, n.Feature, n.ReachedAt)).notification(n)
 		}
 	}
 	for i := range conversions {
 		c := &conversions[i]
-		if c.Kind == records.MoveConversion && c.LimitReachedAt != nil && within(c.ConvertedAt, from, to) {
+		if c.Kind == records.MoveConversion && c.LimitReachedAt != nil && records.Within(c.ConvertedAt, from, to) {
 			at(key(by, c.FromPlan, c.Feature, c.ConvertedAt)).conversion(c)
 		}
 	}
@@ -79,10 +79,6 @@ func Answer(from, to time.Time, by string, notifications []records.Notification,
 		return rows[0]
 	}
 	return rows
-}
-
-func within(t, from, to time.Time) bool {
-	return !t.Before(from) && (to.IsZero() || t.Before(to))
 }
 
 func key(by, plan, feature string, at time.Time) string {

@@ -13,8 +13,6 @@ import (
 
 func day(n int) time.Time { return time.Date(2026, 1, n, 12, 0, 0, 0, time.UTC) }
 
-func ptr[T any](v T) *T { return &v }
-
 func reached(customer, feature, plan string, at time.Time, state records.MailState) records.Notification {
 	return records.Notification{Customer: customer, Feature: feature, Plan: plan, Kind: records.LimitKindReached, ReachedAt: at, State: state}
 }
@@ -52,7 +50,7 @@ func TestNobody(t *testing.T) {
 
 func TestSteps(t *testing.T) {
 	delivered := reached("b", "api", "free", day(3), records.MailDelivered)
-	delivered.DeliveredAt, delivered.ClickedAt = ptr(day(3)), ptr(day(4))
+	delivered.DeliveredAt, delivered.ClickedAt = new(day(3)), new(day(4))
 	warning := reached("d", "api", "free", day(3), records.MailSent)
 	warning.Kind = records.LimitKindThreshold
 	n := []records.Notification{

@@ -4,99 +4,42 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
 
-// node is a value of a TypeScript literal: an object (fields), a list (items) or
-// a scalar (text). A nil node is one that is not there.
-type node struct {
-	line   int
-	text   string
-	quoted bool
-	fields map[string]*node // by key in snake_case
-	order  []string
-	items  []*node
-}
-
-// take returns the first of the fields that is there, and removes it, so that
-// what remains in the end has not been understood.
-func (n *node) take(names ...string) *node {
-	for _, name := range names {
-		if n == nil {
-			return nil
-		}
-		if f := n.fields[name]; f != nil {
-			delete(n.fields, name)
-			n.order = slices.DeleteFunc(n.order, func(s string) bool { return s == name })
-			return f
-		}
-	}
-	return nil
-}
-
-func (n *node) keys() []string {
-	if n == nil {
-		return nil
-	}
-	return n.order
-}
-
-func (n *node) string() string {
-	if n == nil || n.text == "null" && !n.quoted {
-		return ""
-	}
-	return n.text
-}
-
-func (n *node) limit() string {
-	switch strings.ToLower(n.text) {
-	case "infinity", "number.positive_infinity", "unlimited", "number.max_safe_integer", "null", "-1":
-		return "unlimited"
-	}
-	return strings.ReplaceAll(n.text, "_", "")
-}
-
-var number = regexp.MustCompile(`^\d+(\.\d+)?$`)
-
-func (n *node) mustBeLimit() error {
-	if l := n.limit(); n.fields != nil || n.items != nil || l != "unlimited" && l != "none" && !number.MatchString(l) {
-		return fmt.Errorf("line %d: a limit is a number or Infinity, not %q", n.line, n.text)
-	}
-	return nil
-}
-
-var loopCall = regexp.MustCompile(`\bdefineLoop\s*(<[^<>()]*>)?\s*\(\s*`)
-
-// parseLoops reads the argument of every defineLoop call.
-func parseLoops(src string) (loops []*node, notes []string, err error) {
-	p := &literal{src: src}
-	for _, at := range loopCall.FindAllStringIndex(src, -1) {
-		if line := src[strings.LastIndexByte(src[:at[0]], '\n')+1 : at[0]]; strings.Contains(line, "//") {
-			continue
-		}
-		p.pos = at[1]
-		n, err := p.value(0)
-		if err != nil {
-			return nil, nil, err
-		}
-		if n.fields == nil {
-			return nil, nil, fmt.Errorf("line %d: defineLoop needs an object, {…}, written out here", n.line)
-		}
-		loops = append(loops, n)
-	}
-	return loops, p.notes, nil
-}
-
-// literal reads object literals of TypeScript: comments, any kind of quotes,
-// trailing commas, `as const`.
+// literal reads values of TypeScript: objects, lists, numbers and strings with
+// comments, any kind of quotes, trailing commas, `as const` and the like. The
+// names of constants in the same file stand for their values. Nothing is run:
+// any other expression becomes a computed node.
 type literal struct {
-	src   string
-	pos   int
-	notes []string
+	src    string
+	pos    int
+	lines  []int          // where each line begins
+	consts map[string]int // name → where its value begins
+	nodes  int            // read so far
+	notes  []remark
 }
 
-func (p *literal) line() int { return 1 + strings.Count(p.src[:min(p.pos, len(p.src))], "\n") }
+func newLiteral(src string) *literal {
+	p := &literal{src: src, lines: []int{0}, consts: map[string]int{}}
+	for i := range len(src) {
+		if src[i] == '\n' {
+			p.lines = append(p.lines, i+1)
+		}
+	}
+	p.findConstants()
+	return p
+}
+
+func (p *literal) line() int {
+	i, found := slices.BinarySearch(p.lines, p.pos)
+	if found {
+		i++
+	}
+	return i
+}
 
 func (p *literal) fail(format string, args ...any) error {
 	return fmt.Errorf("line %d: %s", p.line(), fmt.Sprintf(format, args...))
@@ -104,12 +47,21 @@ func (p *literal) fail(format string, args ...any) error {
 
 var blank = regexp.MustCompile(`^(\s+|//[^\n]*|/\*(?s:.*?)\*/)+`)
 
+// rest skips blanks and comments and returns what follows.
 func (p *literal) rest() string {
-	p.pos += len(blank.FindString(p.src[p.pos:]))
+	p.pos += blanks(p.src[p.pos:])
 	return p.src[p.pos:]
 }
 
-// next is the next byte that is not blank, 0 at the end.
+// blanks returns the length of the blanks and comments that s begins with.
+func blanks(s string) int {
+	if s == "" || strings.IndexByte(" \t\r\n\f/", s[0]) < 0 {
+		return 0
+	}
+	return len(blank.FindString(s))
+}
+
+// next returns the next byte that is not blank, 0 at the end.
 func (p *literal) next() byte {
 	if rest := p.rest(); rest != "" {
 		return rest[0]
@@ -117,159 +69,223 @@ func (p *literal) next() byte {
 	return 0
 }
 
-const maxDepth = 32
-
-var (
-	word = regexp.MustCompile(`^-?[A-Za-z0-9_$][A-Za-z0-9_$.]*`)
-	cast = regexp.MustCompile(`^(as|satisfies)\s+[A-Za-z_$][\w$.<>\[\]]*`)
+// Bounds of what is read, for constants can name each other.
+const (
+	maxDepth = 32
+	maxNodes = 20_000
 )
 
-func (p *literal) value(depth int) (*node, error) {
-	if depth > maxDepth {
-		return nil, p.fail("objects are nested too deeply")
+var (
+	word     = regexp.MustCompile(`^[A-Za-z_$][\w$]*(\.[A-Za-z_$][\w$]*)*`)
+	numeral  = regexp.MustCompile(`^[+-]?(0[xXoObB][0-9a-fA-F_]+|(\d[\d_]*(\.[\d_]*)?|\.\d[\d_]*)([eE][+-]?\d+)?)n?`)
+	infinity = regexp.MustCompile(`^[+-]?(Infinity|Number\.(POSITIVE_INFINITY|MAX_SAFE_INTEGER))\b`)
+	// operators continue an expression after a value.
+	operators = "+-*/%|&?<>=.!([`^"
+)
+
+// value reads a value. end is the byte that closes what the value stands in, 0
+// for a statement.
+func (p *literal) value(depth int, end byte) (*node, error) {
+	p.next()
+	start := p.pos
+	if p.nodes++; depth > maxDepth || p.nodes > maxNodes {
+		return nil, p.fail("objects are nested too deeply, or are too many")
 	}
+	n, err := p.operand(depth, end)
+	for err == nil && n != nil {
+		p.casts()
+		if c := p.next(); c == 0 || !strings.ContainsRune(operators, rune(c)) {
+			break
+		}
+		n, err = p.joined(n, depth, end)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if n == nil {
+		p.pos = start
+		return p.computed(end), nil
+	}
+	return n, nil
+}
+
+// joined reads `+` and a further text. It returns nil for any other operator.
+func (p *literal) joined(n *node, depth int, end byte) (*node, error) {
+	if p.next() == '!' && !strings.HasPrefix(p.rest(), "!=") {
+		p.pos++ // the assertion that a value is not null
+		return n, nil
+	}
+	if p.next() != '+' || !n.scalar() {
+		return nil, nil
+	}
+	p.pos++
+	p.next()
+	m, err := p.operand(depth, end)
+	if err != nil || !m.scalar() || !n.quoted && !m.quoted {
+		return nil, err
+	}
+	both := *n
+	both.text, both.quoted = n.text+m.text, true
+	return &both, nil
+}
+
+// operand reads a value without what operators add to it. It returns nil for an
+// expression that is not evaluated.
+func (p *literal) operand(depth int, end byte) (*node, error) {
 	c := p.next()
-	n := &node{line: p.line()}
-	var err error
+	n := &node{pos: p.pos, line: p.line()}
 	switch c {
 	case '{':
-		err = p.object(n, depth)
+		return n, p.object(n, depth)
 	case '[':
-		err = p.list(n, depth)
+		return n, p.list(n, depth)
 	case '\'', '"', '`':
-		n.quoted = true
-		n.text, err = p.text(c)
-	default:
-		if n.text = word.FindString(p.rest()); n.text == "" {
-			return nil, p.fail("a value is expected here")
-		}
-		p.pos += len(n.text)
-		if known := n.limit(); known == "unlimited" || number.MatchString(known) || n.text == "true" || n.text == "false" {
-			break
-		}
-		if n.text == "undefined" {
-			n.text = "null"
-			break
-		}
-		return nil, p.fail("%s is not a value: nothing is run, so write the value itself", n.text)
-	}
-	if err == nil {
-		p.pos += len(cast.FindString(p.rest()))
-	}
-	return n, err
-}
-
-func (p *literal) object(n *node, depth int) error {
-	n.fields = map[string]*node{}
-	for p.pos++; p.next() != '}'; {
-		var key string
-		var err error
-		if c := p.next(); c == '\'' || c == '"' {
-			key, err = p.text(c)
-		} else {
-			key = word.FindString(p.rest())
-			p.pos += len(key)
-		}
-		if err != nil {
-			return err
-		}
-		if key == "" || p.next() != ':' {
-			return p.fail("`key: value` is expected here, or a comma or } is missing before it")
+		return p.text(c, end, depth)
+	case '(':
+		p.pos++
+		v, err := p.value(depth+1, ')')
+		if err != nil || p.next() != ')' {
+			return nil, nil // the parameters of a function
 		}
 		p.pos++
-		v, err := p.value(depth + 1)
-		if err != nil {
-			return err
-		}
-		if key = snake(key); n.fields[key] == nil {
-			n.order = append(n.order, key)
-		}
-		n.fields[key] = v
-		if err := p.comma('}'); err != nil {
-			return err
+		return v, nil
+	case 0, ',', '}', ']', ')', ':', ';':
+		return nil, p.fail("a value is expected here")
+	}
+	for _, scalar := range []*regexp.Regexp{infinity, numeral} {
+		if n.text = scalar.FindString(p.rest()); n.text != "" {
+			p.pos += len(n.text)
+			n.text = plainNumber(n.text)
+			return n, nil
 		}
 	}
-	p.pos++
-	return nil
+	return p.named(n, depth)
 }
 
-func (p *literal) list(n *node, depth int) error {
-	n.items = []*node{}
-	for p.pos++; p.next() != ']'; {
-		v, err := p.value(depth + 1)
-		if err != nil {
-			return err
-		}
-		n.items = append(n.items, v)
-		if err := p.comma(']'); err != nil {
-			return err
-		}
+// plainNumber writes a numeral in decimal digits.
+func plainNumber(s string) string {
+	if s = strings.TrimPrefix(s, "+"); strings.Contains(s, "I") { // infinity, by any of its names
+		return s
 	}
-	p.pos++
-	return nil
+	s = strings.TrimSuffix(strings.ReplaceAll(s, "_", ""), "n")
+	if i, err := strconv.ParseInt(s, 0, 64); err == nil && len(s) > 1 && s[0] == '0' {
+		return strconv.FormatInt(i, 10)
+	}
+	if f, err := strconv.ParseFloat(s, 64); err == nil && strings.ContainsAny(s, ".eE") && f < 1e18 {
+		return strconv.FormatFloat(f, 'f', -1, 64)
+	}
+	return s
 }
 
-func (p *literal) comma(end byte) error {
-	switch p.next() {
-	case ',':
+var (
+	definer = regexp.MustCompile(`^(\w+\.)?(define|create)[A-Z]\w*$|^Object\.freeze$`)
+	open    = regexp.MustCompile(`^(<[^()]*>)?\s*\(`)
+)
+
+// named reads a word: true, null, the name of a constant, or a call such as
+// defineStep({…}), which stands for its argument.
+func (p *literal) named(n *node, depth int) (*node, error) {
+	n.text = word.FindString(p.rest())
+	p.pos += len(n.text)
+	switch n.text {
+	case "true", "false", "null":
+		return n, nil
+	case "undefined":
+		n.text = "null"
+		return n, nil
+	}
+	if opened := open.FindString(p.rest()); opened != "" && definer.MatchString(n.text) {
+		p.pos += len(opened)
+		v, err := p.value(depth+1, ')')
+		if err == nil && p.next() == ',' {
+			p.pos++
+		}
+		if err != nil || p.next() != ')' {
+			return nil, nil // a call with other arguments
+		}
 		p.pos++
-	case end:
-	case 0:
-		return p.fail("the file ends before its %c", end)
-	default:
-		return p.fail("a comma or %c is expected before %q", end, firstRune(p.rest()))
+		return v, nil
 	}
-	return nil
+	return p.constant(n.text, depth), nil
+}
+
+// constant returns the value of a constant, or of a part such as LIMITS.free,
+// and nil if the file does not give it.
+func (p *literal) constant(name string, depth int) *node {
+	parts := strings.Split(name, ".")
+	at, known := p.consts[parts[0]]
+	if !known {
+		return nil
+	}
+	defer func(pos int) { p.pos = pos }(p.pos)
+	p.pos = at
+	n, err := p.value(depth+1, 0)
+	if err != nil || n.computed {
+		return nil
+	}
+	for _, part := range parts[1:] {
+		if n = n.fields[snake(part)]; n == nil || n.computed {
+			return nil
+		}
+	}
+	return n
+}
+
+var castWord = regexp.MustCompile(`^(as|satisfies)\s`)
+
+// casts skips `as const`, `satisfies Loop<A, B>` and the like.
+func (p *literal) casts() {
+	for castWord.MatchString(p.rest()) {
+		p.pos += len(castWord.FindString(p.rest()))
+		p.next()
+		for depth := 0; p.pos < len(p.src); p.pos++ {
+			c := p.src[p.pos]
+			if depth == 0 && (strings.IndexByte(",)}];\n=", c) >= 0 || strings.HasPrefix(p.src[p.pos:], "//") ||
+				c == ' ' && castWord.MatchString(p.src[p.pos+1:])) {
+				break
+			}
+			switch c {
+			case '<', '(', '[', '{':
+				depth++
+			case '>', ')', ']', '}':
+				depth--
+			}
+		}
+	}
+}
+
+// computed skips an expression up to the comma or bracket behind it.
+func (p *literal) computed(end byte) *node {
+	n := &node{pos: p.pos, line: p.line(), computed: true}
+	for depth := 0; p.pos < len(p.src); {
+		c := p.src[p.pos]
+		switch {
+		case p.blankOrString():
+			continue
+		case strings.IndexByte("([{", c) >= 0:
+			depth++
+		case depth == 0 && (strings.IndexByte(",;)]}", c) >= 0 || end == 0 && c == '\n'):
+			n.text = clip(p.src[n.pos:p.pos])
+			return n
+		case strings.IndexByte(")]}", c) >= 0:
+			depth--
+		}
+		p.pos++
+	}
+	n.text = clip(p.src[n.pos:])
+	return n
+}
+
+// clip returns source as a message shows it.
+func clip(s string) string {
+	s = strings.Join(strings.Fields(s), " ")
+	if runes := []rune(s); len(runes) > 40 {
+		return string(runes[:39]) + "…"
+	}
+	return s
 }
 
 func firstRune(s string) string {
 	_, n := utf8.DecodeRuneInString(s)
 	return s[:n]
 }
-
-// ends is what may follow a string: its quote is the closing one then.
-var ends = regexp.MustCompile(`^[ \t]*([,:})\]\r\n]|//|/\*|as |satisfies |$)`)
-
-// text reads a string. A quote that nothing fitting follows is taken for a part
-// of it: an apostrophe that its author forgot to escape.
-func (p *literal) text(quote byte) (string, error) {
-	var b strings.Builder
-	line, forgotten := p.line(), false
-	for p.pos++; p.pos < len(p.src); p.pos++ {
-		switch c := p.src[p.pos]; {
-		case c == '\\' && p.pos+1 < len(p.src):
-			p.pos++
-			b.WriteString(unescape(p.src[p.pos]))
-		case c == '\n' && quote != '`':
-			return "", fmt.Errorf("line %d: the string is not closed with %c in its line", line, quote)
-		case c == '$' && quote == '`' && strings.HasPrefix(p.src[p.pos:], "${"):
-			return "", fmt.Errorf("line %d: the string computes something (${…}): write it out", line)
-		case c == quote && (quote == '`' || ends.MatchString(p.src[p.pos+1:])):
-			p.pos++
-			if forgotten {
-				p.notes = append(p.notes, fmt.Sprintf("line %d: a %c inside of the string is not escaped, TypeScript would refuse it; read as %q", line, quote, b.String()))
-			}
-			return b.String(), nil
-		default:
-			forgotten = forgotten || c == quote
-			b.WriteByte(c)
-		}
-	}
-	return "", fmt.Errorf("line %d: the string is not closed with %c", line, quote)
-}
-
-func unescape(c byte) string {
-	switch c {
-	case 'n':
-		return "\n"
-	case 't':
-		return "\t"
-	case '\n':
-		return ""
-	}
-	return string(c)
-}
-
-var hump = regexp.MustCompile(`([a-z0-9])([A-Z])`)
-
-func snake(s string) string { return strings.ToLower(hump.ReplaceAllString(s, "${1}_$2")) }

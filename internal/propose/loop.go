@@ -8,139 +8,197 @@ import (
 	"strings"
 )
 
+// maxSource bounds a file with growth loops.
+const maxSource = 1 << 20
+
 // Loop reads the growth loops of a TypeScript file, defineLoop({…}), and
-// proposes their gates. Values must stand there themselves: nothing is run.
+// proposes a gate for each of their steps, or for the loop itself where the
+// trigger and the condition stand in it. Nothing is run, so values must be
+// written out in the file. The notes name each part that is left out.
 func Loop(source []byte) (*Proposal, error) {
-	objects, notes, err := parseLoops(string(source))
+	if len(source) > maxSource {
+		return nil, fmt.Errorf("the file is larger than %d MiB", maxSource>>20)
+	}
+	found, err := parseLoops(string(source))
 	if err != nil {
 		return nil, err
 	}
-	if len(objects) == 0 {
-		return nil, errors.New("there is no defineLoop({…}) in this file")
-	}
-	p := &Proposal{Notes: notes}
-	for _, o := range objects {
-		g, err := p.loop(o)
-		if err != nil {
+	r := &reader{notes: found.notes}
+	for _, o := range found.objects {
+		if err := r.loop(o); err != nil {
 			return nil, err
 		}
-		if slices.ContainsFunc(p.Gates, func(other Gate) bool { return other.Feature == g.Feature }) {
-			return nil, fmt.Errorf("line %d: two loops limit %q: give each a `feature`", o.line, g.Feature)
-		}
-		p.Gates = append(p.Gates, g)
 	}
-	if !slices.ContainsFunc(p.Plans, func(plan Plan) bool { return plan.Default }) && len(p.Plans) > 0 {
-		p.Plans[0].Default = true
-		p.note(objects[0].line, "no plan is called free: %s is taken for the default one", p.Plans[0].Name)
+	for _, o := range found.configs {
+		r.leftOver("", o)
 	}
-	if len(p.Plans) == 0 {
-		p.Plans = freemium
+	if len(r.drafts) == 0 {
+		return nil, errors.New("nothing here has a limit to enforce: " + strings.Join(notes(r.notes), "; "))
 	}
-	p.complete()
+	r.choosePlans()
+	r.chooseNames()
+	p := &Proposal{Plans: r.plans, Notes: notes(r.notes)}
+	for _, d := range r.drafts {
+		p.Gates = append(p.Gates, d.Gate)
+	}
 	return p, nil
 }
 
-// complete gives every gate a limit for every plan, for an unnamed one of the
-// default plan would be an error.
-func (p *Proposal) complete() {
-	for i := range p.Gates {
-		g := &p.Gates[i]
-		for _, plan := range p.Plans {
-			if len(g.Limits) > 0 && !slices.ContainsFunc(g.Limits, func(l Limit) bool { return l.Plan == plan.Name }) {
-				g.Limits = append(g.Limits, Limit{plan.Name, "unlimited"})
-			}
+// reader turns loops into gates.
+type reader struct {
+	plans  []Plan
+	drafts []*draft
+	notes  []remark
+}
+
+// draft is a gate that has no name yet.
+type draft struct {
+	Gate
+	line    int
+	feature string // the name that the source gives the feature
+	own     string // the step's name
+	kind    string // the trigger's type
+	loop    string // the loop's name
+}
+
+func (r *reader) note(line int, format string, args ...any) {
+	r.notes = append(r.notes, remark{line, fmt.Sprintf(format, args...)})
+}
+
+// leftOver notes the fields that nothing was made of.
+func (r *reader) leftOver(path string, o *node) {
+	r.spreads(path, o)
+	for _, key := range o.keys() {
+		if !strings.HasPrefix(key, "...") {
+			r.note(o.fields[key].line, "`%s` has no counterpart here and is left out", path+key)
 		}
 	}
 }
 
-func (p *Proposal) note(line int, format string, args ...any) {
-	p.Notes = append(p.Notes, fmt.Sprintf("line %d: ", line)+fmt.Sprintf(format, args...))
-}
-
-func (p *Proposal) loop(o *node) (Gate, error) {
-	var g Gate
-	trigger, condition, action := o.take("trigger"), o.take("condition"), o.take("action")
-	if condition == nil {
-		return g, fmt.Errorf("line %d: the loop has no `condition`, so there is no limit to enforce", o.line)
-	}
-	id := cmp.Or(o.take("feature").string(), o.take("event").string())
-	g.Opinion = cmp.Or(o.take("opinion").string(), o.take("description").string())
-	if name := cmp.Or(o.take("name").string(), o.take("id").string()); name != "" {
-		g.Comments = []string{name}
-	}
-	g.Endpoint, g.Method = trigger.take("endpoint", "path", "route").string(), strings.ToUpper(trigger.take("method").string())
-	kind := trigger.take("type").string()
-	if kind != "" && kind != "api" {
-		p.note(trigger.line, "a trigger of type %s is none of Tidegate's: usage is counted by the event", kind)
-	}
-	g.Feature = noLetter.ReplaceAllString(cmp.Or(id, kind, strings.Trim(groupOf(route{path: g.Endpoint}).name, "_")), "_")
-	if err := p.condition(&g, condition); err != nil {
-		return g, err
-	}
-	p.action(&g, action)
-	recovery := o.take("recovery")
-	if n := recovery.take("retries"); n != nil && n.text != "0" {
-		p.note(n.line, "retries %s becomes 0: blocking is never retried or delayed, and mail has its own retries", n.text)
-	}
-	for _, rest := range []*node{trigger, condition, action, recovery, o} {
-		for _, key := range rest.keys() {
-			p.note(rest.fields[key].line, "`%s` has no counterpart here and is left out", key)
+// spreads notes each ...other whose fields the file does not show.
+func (r *reader) spreads(path string, o *node) {
+	for _, key := range o.keys() {
+		if strings.HasPrefix(key, "...") {
+			r.note(o.fields[key].line, "`%s` is not written out in this file and is left out", path+key)
 		}
 	}
-	return g, nil
 }
 
-var periods = map[string]string{"monthly": "month", "daily": "day", "30": "30d", "30days": "30d", "1month": "month", "1d": "day", "24h": "day"}
+// text takes a field that must be text, and notes one that is not.
+func (r *reader) text(o *node, names ...string) string {
+	f := o.take(names...)
+	if f != nil && !f.scalar() {
+		r.note(f.line, "`%s` is %s, not a text that is written out, and is left out", names[0], f.shown())
+	}
+	return f.string()
+}
 
-func (p *Proposal) condition(g *Gate, o *node) error {
-	if kind := o.take("type"); kind != nil && kind.text != "usage" {
-		return fmt.Errorf("line %d: a condition of type %q can't be enforced, only usage", kind.line, kind.text)
-	}
-	period := strings.ToLower(strings.ReplaceAll(o.take("period", "window_length").string(), " ", ""))
-	g.Period, g.Window = cmp.Or(periods[period], period), o.take("window").string()
-	limit := o.take("limit", "limits")
-	switch {
-	case limit == nil:
-		return fmt.Errorf("line %d: the condition has no `limit`", o.line)
-	case limit.fields == nil:
-		p.plan("free")
-		p.plan("paid")
-		g.Limits = []Limit{{"free", limit.limit()}, {"paid", "unlimited"}}
-		return limit.mustBeLimit()
-	}
-	for _, name := range slices.Clone(limit.keys()) {
-		l := limit.fields[name]
-		if err := l.mustBeLimit(); err != nil {
+// about is what a loop says of all its steps.
+type about struct {
+	name, kind, opinion string
+	trigger             *node
+}
+
+func (r *reader) loop(o *node) error {
+	steps, alone := o.take("steps", "gates"), o.has("condition", "conditions")
+	a := about{opinion: r.text(o, "opinion", "description")}
+	name, id := r.text(o, "name", "title"), r.text(o, "id", "key")
+	a.name, a.kind = cmp.Or(name, id), r.text(o, "type")
+	if alone || steps == nil {
+		if err := r.gate(o, a, "the loop"); err != nil {
 			return err
 		}
-		p.plan(name)
-		g.Limits = append(g.Limits, Limit{name, l.limit()})
+	} else {
+		a.trigger = o.take("trigger")
+		r.recovery(o)
+		r.leftOver("", o)
+	}
+	if steps != nil && steps.computed {
+		r.note(steps.line, "the steps, %s, are not written out in this file and are left out", steps.text)
+		return nil
+	}
+	list := entries(steps)
+	if steps != nil && len(list) == 0 {
+		r.note(steps.line, "the loop has no steps, so there is no limit to enforce")
+	}
+	for i, s := range list {
+		if err := r.step(s, a, i+1); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-func (p *Proposal) plan(name string) {
-	if !slices.ContainsFunc(p.Plans, func(plan Plan) bool { return plan.Name == name }) {
-		p.Plans = append(p.Plans, Plan{Name: name, Default: name == "free"})
+func (r *reader) step(s *node, a about, number int) error {
+	if s.fields == nil {
+		r.note(s.line, "step %d is %s, not an object that is written out, and is left out", number, s.shown())
+		return nil
 	}
+	if !s.has("trigger", "triggers") && a.trigger != nil {
+		s.set("trigger", a.trigger.clone())
+	}
+	return r.gate(s, a, fmt.Sprintf("step %d", number))
 }
 
-func (p *Proposal) action(g *Gate, o *node) {
-	if kind := o.take("type").string(); kind == "shadow" {
-		g.Shadow = true
-	} else if kind != "" && kind != "block" {
-		p.note(o.line, "an action of type %s is taken for block", kind)
+// gate reads a step, or a loop that is one, and notes if it is no gate.
+func (r *reader) gate(o *node, a about, what string) error {
+	d := &draft{line: o.line, loop: a.name}
+	if what != "the loop" {
+		id, name := r.text(o, "id", "key"), r.text(o, "name", "title", "label")
+		d.own = cmp.Or(id, name)
+		d.Comments = append(d.Comments, name)
+		what = strings.TrimSpace(what + " " + bracketed(d.own))
 	}
-	g.Message = o.take("message").string()
-	prompt := o.take("upgrade_prompt", "prompt")
-	if prompt == nil {
+	conditions, actions := o.take("condition", "conditions").list(), o.take("action", "actions").list()
+	if len(conditions) == 0 {
+		r.note(o.line, "%s has no `condition`, so there is no limit to enforce%s", what, onlyMails(actions))
+		r.spreads("", o)
+		return nil
+	}
+	d.Opinion = cmp.Or(r.text(o, "opinion", "description"), a.opinion)
+	if a.name == "" {
+		a.name, a.kind = a.kind, ""
+	}
+	d.Comments = slices.DeleteFunc(append([]string{strings.TrimSpace(a.name + " " + bracketed(a.kind))}, d.Comments...),
+		func(s string) bool { return s == "" })
+	d.feature, d.Event = r.text(o, "feature"), r.text(o, "event")
+	r.trigger(d, o.take("trigger", "triggers").list())
+	if enforced, err := r.conditions(d, conditions, what); err != nil || !enforced {
+		return err
+	}
+	r.actions(d, actions)
+	r.recovery(o)
+	r.leftOver("", o)
+	r.drafts = append(r.drafts, d)
+	return nil
+}
+
+// bracketed returns a name as it follows another.
+func bracketed(s string) string {
+	if s == "" {
+		return ""
+	}
+	return "(" + s + ")"
+}
+
+// onlyMails says of a step without a condition what it does instead.
+func onlyMails(actions []*node) string {
+	for _, a := range actions {
+		if kind := cmp.Or(a.string(), a.clone().take("type").string()); mails[kind] {
+			return ": it only sends a mail, which Tidegate does when a limit is reached, and is left out"
+		}
+	}
+	return ", and it is left out"
+}
+
+func (r *reader) recovery(o *node) {
+	recovery := o.take("recovery")
+	if recovery != nil && recovery.fields == nil {
+		r.note(recovery.line, "`recovery` is %s, not an object, and is left out", recovery.shown())
 		return
 	}
-	g.Template = noLetter.ReplaceAllString(cmp.Or(prompt.take("template").string(), "upgrade_prompt"), "_")
-	if kind := prompt.take("type").string(); kind != "" && kind != "email" {
-		p.note(prompt.line, "an upgrade prompt of type %s becomes a mail", kind)
+	if n := recovery.take("retries"); n != nil && n.text != "0" {
+		r.note(n.line, "retries %s becomes 0: blocking is never retried or delayed, and mail has its own retries", n.text)
 	}
-	if provider := prompt.take("provider").string(); provider != "" && provider != "resend" {
-		p.note(prompt.line, "mail goes through Resend, not %s", provider)
-	}
+	r.leftOver("recovery.", recovery)
 }

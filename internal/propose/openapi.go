@@ -153,7 +153,8 @@ func groupOf(r route) group {
 }
 
 func (g group) gate(routes []route, shared bool, taken map[string]bool) Gate {
-	out := Gate{Feature: g.name, Method: g.method, Endpoint: g.prefix + "/*", Template: "upgrade_prompt"}
+	out := Gate{Feature: g.name, Template: "upgrade_prompt"}
+	t := Trigger{Endpoint: g.prefix + "/*", Method: g.method}
 	if shared && g.method != "POST" {
 		out.Feature += "_" + strings.ToLower(g.method)
 	}
@@ -163,12 +164,13 @@ func (g group) gate(routes []route, shared bool, taken map[string]bool) Gate {
 	taken[out.Feature] = true
 	for _, r := range routes {
 		if strings.TrimSuffix(r.path, "/") == g.prefix {
-			out.Endpoint = g.prefix + "*" // the part itself and what is below
+			t.Endpoint = g.prefix + "*" // the part itself and what is below
 		}
 		out.Comments = append(out.Comments, strings.TrimSpace(r.method+" "+r.path+"  "+r.summary))
 	}
 	if only := routes[0].path; len(routes) == 1 && !strings.Contains(only, "{") {
-		out.Endpoint = only
+		t.Endpoint = only
 	}
+	out.Triggers = []Trigger{t}
 	return out
 }

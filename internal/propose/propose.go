@@ -29,13 +29,17 @@ type Plan struct {
 // Gate is a gate of the proposal. What is empty is left to the defaults.
 type Gate struct {
 	Feature, Opinion  string
-	Endpoint, Method  string
+	Event             string // what is counted, if it is not called as the feature
+	Triggers          []Trigger
 	Limits            []Limit // in the order of the plans; empty: 100 for the default one
 	Period, Window    string
 	Shadow            bool
 	Message, Template string
 	Comments          []string // above the gate
 }
+
+// Trigger is what requests use the feature. No method is any.
+type Trigger struct{ Endpoint, Method string }
 
 // Limit is a plan's limit: a number, unlimited or none.
 type Limit struct{ Plan, Value string }
@@ -78,6 +82,15 @@ func (p Plan) line() string {
 	return scalar(p.Name) + ": {}     # say what its customers pay: stripe: {lookup_keys: [" + comment(p.Name) + "_monthly]}"
 }
 
+// String returns the trigger as a configuration has it.
+func (t Trigger) String() string {
+	method := ""
+	if t.Method != "" {
+		method = ", method: " + t.Method
+	}
+	return "{type: api, endpoint: " + scalar(t.Endpoint) + method + "}"
+}
+
 func (g *Gate) write(b *strings.Builder) {
 	for _, c := range g.Comments {
 		b.WriteString("  # " + comment(c) + "\n")
@@ -87,12 +100,18 @@ func (g *Gate) write(b *strings.Builder) {
 	if g.Opinion != "" {
 		line("    opinion: %s", scalar(g.Opinion))
 	}
-	if g.Endpoint != "" {
-		method := ""
-		if g.Method != "" {
-			method = ", method: " + g.Method
+	switch len(g.Triggers) {
+	case 0:
+	case 1:
+		line("    trigger: %s", g.Triggers[0])
+	default:
+		line("    trigger:")
+		for _, t := range g.Triggers {
+			line("      - %s", t)
 		}
-		line("    trigger: {type: api, endpoint: %s%s}", scalar(g.Endpoint), method)
+	}
+	if g.Event != "" {
+		line("    meter: {event: %s}", scalar(g.Event))
 	}
 	line("    condition:\n      type: usage")
 	if len(g.Limits) == 0 {

@@ -93,7 +93,7 @@ func TestLoopGivesTheSameGate(t *testing.T) {
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("gate\n%+v, want that of the example\n%+v", got, want)
 	}
-	if len(p.Notes) != 3 || !strings.HasPrefix(p.Notes[0], "line 20: a ' inside") || !strings.Contains(p.Notes[2], "`fallback`") {
+	if len(p.Notes) != 3 || !strings.HasPrefix(p.Notes[0], "line 20: a ' inside") || !strings.Contains(p.Notes[2], "`recovery.fallback`") {
 		t.Errorf("notes %q", p.Notes)
 	}
 }
@@ -119,21 +119,28 @@ func TestLoopReads(t *testing.T) {
 
 func TestLoopRefusals(t *testing.T) {
 	for source, want := range map[string]string{
-		"export default {}":                                 "no defineLoop",
-		"defineLoop(loop)":                                  "line 1: loop is not a value",
-		"\ndefineLoop({trigger: {}})":                       "line 2: the loop has no `condition`",
-		"defineLoop({condition: {period: '30d'}})":          "no `limit`",
-		"defineLoop({condition: {limit: LIMIT}})":           "LIMIT is not a value",
-		"defineLoop({condition: {limit: {free: 'many'}}})":  `not "many"`,
-		"defineLoop({condition: {type: 'time', limit: 1}})": `type "time"`,
-		"defineLoop({a: 'never closed\n})":                  "line 1: the string is not closed",
-		"defineLoop({a: `${b}`})":                           "computes something",
-		"defineLoop({a: 1 b: 2})":                           `before "b"`,
-		"defineLoop({a: 1":                                  "ends before its }",
-		"defineLoop({...rest})":                             "`key: value` is expected",
-		"// defineLoop({})":                                 "no defineLoop",
-		"defineLoop({feature: 'a', condition: {limit: 1}}); defineLoop({feature: 'a', condition: {limit: 2}})": "two loops",
-		"defineLoop({feature: 'a', condition: {limit: 1, period: '5 fortnights'}})":                            "no valid configuration",
+		"export default {}":                                          "no defineLoop",
+		"defineLoop(loop)":                                           "line 1: loop is not a value",
+		"\ndefineLoop({trigger: {}})":                                "line 2: the loop has no `condition`",
+		"defineLoop({condition: {period: '30d'}})":                   "no `limit`",
+		"defineLoop({condition: {limit: LIMIT}})":                    "LIMIT is not a value",
+		"defineLoop({condition: {limit: {free: 'many'}}})":           `not "many"`,
+		"defineLoop({condition: {type: 'time', limit: 1}})":          `type "time"`,
+		"defineLoop({a: 'never closed\n})":                           "line 1: the string is not closed",
+		"defineLoop({a: 1 b: 2})":                                    `before "b"`,
+		"defineLoop({a: 1":                                           "ends before its }",
+		"defineLoop({...rest})":                                      "`...rest` is not written out",
+		"defineLoop({steps: []})":                                    "no steps",
+		"defineLoop({steps: STEPS})":                                 "the steps, STEPS, are not written out",
+		"import {defineLoop} from 'x'\nfunction defineLoop(loop) {}": "no defineLoop",
+		"/* defineLoop({}) */ 'defineLoop({})'":                      "no defineLoop",
+		"defineLoop({condition: {limit: {}}})":                       "no `limit`",
+		"defineLoop({condition: {limit: 60 * 60}})":                  "60 * 60 is not a value",
+		"defineLoop({condition: {limit: 1, period: DAY}})":           "DAY is not a value",
+		"defineLoop({condition: {limit: -5}})":                       `not "-5"`,
+		"const a = {x: b, y: b}\nconst b = {x: a, y: a}\ndefineLoop({condition: {limit: a}})": "a is not a value",
+		"// defineLoop({})": "no defineLoop",
+		"defineLoop({feature: 'a', condition: {limit: 1, period: '5 fortnights'}})": "no valid configuration",
 	} {
 		p, err := Loop([]byte(source))
 		if err == nil {
@@ -155,8 +162,13 @@ func TestTextsSurvive(t *testing.T) {
 }
 
 func FuzzLoop(f *testing.F) {
-	f.Add(string(testdata(f, "skene.config.ts")))
+	for _, name := range []string{"skene.config.ts", "published.config.ts"} {
+		f.Add(string(testdata(f, name)))
+	}
 	f.Add("defineLoop({a: ['x', {b: -1}], condition: {limit: 3, period: 'day'}, feature: \"q\"})")
+	f.Add("const A = {b: 1e3}, C = `${A.b} ${C}`\nexport default defineConfig({loops: {x: {steps: [[{trigger: 'PUT /a/:b/**', condition: {limit: A}}]]}}})")
+	f.Add("export default {steps: [{condition: {limit: [{plan: 'p', limit: 0x10}], period: {days: 3}}, action: ['email', f()], get a() {}, ...b}]} as const")
+	f.Add("module.exports = { condition: {limit: 1n}, trigger: [{path: ['/a', b]}], action: {message: 'a\\u{1F600}\\ud83d\\ude00' + \"'s\", upgradePrompt: true}}")
 	f.Fuzz(func(t *testing.T, source string) { valid(Loop([]byte(source))) })
 }
 

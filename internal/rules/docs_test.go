@@ -43,6 +43,9 @@ func TestDocsNameEveryReason(t *testing.T) {
 
 func TestDocsNameEveryMetric(t *testing.T) {
 	named(t, "docs/operations.md", "ingest/wrap.go", "`(tidegate_[a-z_]+)", 7)
+	for _, source := range []string{"build", "billing", "mail", "progress"} {
+		named(t, "docs/operations.md", "internal/app/"+source+".go", `"(tidegate_[a-z_]+)`, 1)
+	}
 }
 
 func TestDocsNameEveryStream(t *testing.T) {

@@ -35,16 +35,17 @@ type file struct {
 	imports []string // paths
 }
 
-// files parses every Go file of the module, whatever its build tags.
+// files parses every Go file of the workspace, whatever its build tags.
 func files(t *testing.T) map[string][]file {
 	t.Helper()
 	packages := map[string][]file{}
+	modules := workspace(t).modules()
 	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
 		if d.IsDir() {
-			return skip(p, d.Name())
+			return skip(modules, p, d.Name())
 		}
 		if filepath.Ext(p) != ".go" {
 			return nil
@@ -65,15 +66,19 @@ func files(t *testing.T) map[string][]file {
 	return packages
 }
 
-// skip leaves out what is not part of the module.
-func skip(dir, name string) error {
+// skip leaves out what is not part of a module of the workspace.
+func skip(modules []string, dir, name string) error {
 	if dir == root {
 		return nil
 	}
 	if name == "testdata" || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_") {
 		return filepath.SkipDir
 	}
-	if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+	rel, err := filepath.Rel(root, dir)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil && !slices.Contains(modules, filepath.ToSlash(rel)) {
 		return filepath.SkipDir
 	}
 	return nil
@@ -116,8 +121,12 @@ var allowed = map[string][]string{
 	"internal/fingerprint": {"github.com/cespare/xxhash/v2", "github.com/FastFilter/xorfilter"},
 	"internal/wire":        {"internal/records", "github.com/fxamacker/cbor/v2"},
 	"internal/writeback":   {},
-	"internal/propose":     {"internal/config", "go.yaml.in/yaml/v3"},
+	"internal/propose":     {"internal/config", "internal/gate", "go.yaml.in/yaml/v3"},
 	"internal/config":      {"events", "internal/gate", "go.yaml.in/yaml/v3"},
+	"internal/environ":     {},
+	"internal/misuse":      {},
+	"internal/buildinfo":   {},
+	"internal/history":     {"events", "internal/environ", "internal/misuse", "internal/store/mongo"},
 
 	// The plumbing, and what runs on it.
 	"internal/stream":    {"events", "internal/records", nats, "github.com/nats-io/nuid"},
@@ -148,23 +157,31 @@ var allowed = map[string][]string{
 	"client/clienttest":      {"events", "client", "client/internal/memory"},
 
 	// Helpers of tests.
-	"internal/test/testnats":        {nats, "github.com/nats-io/nats-server/v2", "go.uber.org/goleak"},
-	"internal/test/testbuild":       {},
+	"internal/test/wait":            {},
+	"internal/test/freeport":        {},
+	"internal/test/sample":          {},
+	"internal/test/testnats":        {"internal/test/freeport", nats, "github.com/nats-io/nats-server/v2", "go.uber.org/goleak"},
+	"internal/test/testbuild":       {"github.com/gofrs/flock"},
+	"internal/test/testprocess":     {"internal/test/testbuild", "internal/test/wait", nats, "go.uber.org/goleak"},
+	"internal/test/e2e":             {},
+	"internal/test/bench":           {},
 	"internal/test/testmongo":       {"internal/test/testbuild"},
 	"internal/test/testmongo/serve": {"internal/test/testmongo"},
 	"internal/test/teststripe":      {"internal/test/testbuild"},
 	"internal/test/storetest":       {"events", "internal/gate", "internal/records", "internal/store", "pgregory.net/rapid"},
-	"internal/test/chaos":           {"events", "client", "internal/questions", "internal/records", "internal/stream", "internal/store/kv", nats, "go.mongodb.org/mongo-driver"},
+	"internal/test/chaos":           {"events", "client", "internal/test/freeport", "internal/test/testbuild", "internal/questions", "internal/records", "internal/stream", "internal/store/kv", nats, "go.mongodb.org/mongo-driver"},
 	"internal/test/benchtable":      {},
+	"internal/test/vectors":         {"events", "internal/gate"},
+	"internal/modules":              {},
 	"internal/rules":                {},
 	"deploy":                        {},
 }
 
 const nats = "github.com/nats-io/nats.go"
 
-// free are the packages that may import everything.
+// free reports whether a package may import everything.
 func free(dir string) bool {
-	return strings.HasPrefix(dir, "cmd/") || strings.HasPrefix(dir, "examples/")
+	return dir == "internal/app" || dir == "internal/cli" || strings.HasPrefix(dir, "cmd/") || strings.HasPrefix(dir, "examples/")
 }
 
 func TestImports(t *testing.T) {

@@ -27,7 +27,7 @@ func (s *Store) DeleteConversion(ctx context.Context, key string) error {
 // Conversions implements store.Store.
 func (s *Store) Conversions(ctx context.Context, from, to time.Time) ([]records.Conversion, error) {
 	all, err := documents[records.Conversion](ctx, s.conversions, "doc.*")
-	all = slices.DeleteFunc(all, func(c records.Conversion) bool { return !within(c.ConvertedAt, from, to) })
+	all = slices.DeleteFunc(all, func(c records.Conversion) bool { return !records.Within(c.ConvertedAt, from, to) })
 	sortConversions(all)
 	return all, err
 }

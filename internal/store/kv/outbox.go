@@ -20,7 +20,6 @@ func ofKey(customer, key string) string {
 }
 func dueKey(key string) string                  { return "due." + events.Token(key) }
 func tokenOf(key string) (docKey string)        { return "doc." + key[strings.LastIndexByte(key, '.')+1:] }
-func within(t, from, to time.Time) bool         { return !t.Before(from) && (to.IsZero() || t.Before(to)) }
 func isDue(next *time.Time, now time.Time) bool { return next == nil || !next.After(now) }
 
 // indexed says whether the mail becomes due by itself.
@@ -140,7 +139,7 @@ func (s *Store) NotificationsOf(ctx context.Context, customer string) ([]records
 // NotificationsBetween implements store.Store.
 func (s *Store) NotificationsBetween(ctx context.Context, from, to time.Time) ([]records.Notification, error) {
 	all, err := documents[records.Notification](ctx, s.notifications, "doc.*")
-	all = slices.DeleteFunc(all, func(n records.Notification) bool { return !within(n.ReachedAt, from, to) })
+	all = slices.DeleteFunc(all, func(n records.Notification) bool { return !records.Within(n.ReachedAt, from, to) })
 	for i := range all {
 		all[i].Body = nil
 	}

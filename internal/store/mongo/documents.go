@@ -38,8 +38,8 @@ type bucketDoc struct {
 func newUsageDoc(w *records.Window) usageDoc {
 	d := usageDoc{
 		ID: w.ID(), Customer: w.Customer, Feature: w.Feature, Plan: w.Plan,
-		WindowStart: date(w.Start), WindowEnd: date(w.End), Current: w.Current,
-		Used: amount(w.Used), Limit: optionally(w.Limit), Events: w.Events, FirstAt: date(w.FirstAt), LastAt: date(w.LastAt),
+		WindowStart: records.Moment(w.Start), WindowEnd: records.Moment(w.End), Current: w.Current,
+		Used: amount(w.Used), Limit: optionally(w.Limit), Events: w.Events, FirstAt: records.Moment(w.FirstAt), LastAt: records.Moment(w.LastAt),
 		Partition: w.Partition, Epoch: int64(w.Epoch), Seq: int64(w.Seq),
 	}
 	for _, b := range w.Buckets {
@@ -89,7 +89,7 @@ func newCustomerDoc(c *records.Customer) customerDoc {
 	d := customerDoc{
 		ID: c.ID, Customer: c.ID, Email: c.Email, StripeEmail: c.StripeEmail, Locale: c.Locale, StripeCustomer: c.StripeCustomer,
 		Plan: c.Plan, Pinned: c.PinnedPlan, Anchor: c.Anchor, Overrides: make(map[string]overrideDoc, len(c.Overrides)),
-		Suppressed: c.Suppressed, Position: int64(c.Position), UpdatedAt: date(c.UpdatedAt),
+		Suppressed: c.Suppressed, Position: int64(c.Position), UpdatedAt: records.Moment(c.UpdatedAt),
 	}
 	for feature, o := range c.Overrides {
 		d.Overrides[fieldEscape.Replace(feature)] = overrideDoc{
@@ -160,7 +160,7 @@ func newSubscriptionDoc(s *records.Subscription) subscriptionDoc {
 		})
 	}
 	for _, h := range s.History {
-		d.History = append(d.History, changeDoc{Plan: h.Plan, Status: h.Status, Event: h.Event, At: date(h.At)})
+		d.History = append(d.History, changeDoc{Plan: h.Plan, Status: h.Status, Event: h.Event, At: records.Moment(h.At)})
 	}
 	return d
 }

@@ -36,8 +36,8 @@ type notificationDoc struct {
 func newNotificationDoc(n *records.Notification) notificationDoc {
 	return notificationDoc{
 		ID: n.Key, Key: n.Key, Customer: n.Customer, Feature: n.Feature, Kind: string(n.Kind), Percent: n.Percent,
-		Plan: n.Plan, Limit: amount(n.Limit), WindowStart: date(n.WindowStart), WindowEnd: date(n.WindowEnd),
-		ReachedAt: date(n.ReachedAt), State: string(n.State), To: n.To, Subject: n.Subject, Body: n.Body,
+		Plan: n.Plan, Limit: amount(n.Limit), WindowStart: records.Moment(n.WindowStart), WindowEnd: records.Moment(n.WindowEnd),
+		ReachedAt: records.Moment(n.ReachedAt), State: string(n.State), To: n.To, Subject: n.Subject, Body: n.Body,
 		Attempts: n.Attempts, FirstTryAt: n.FirstTryAt, NextAt: n.NextAt, ProviderID: n.ProviderID, Error: n.Error,
 		SentAt: n.SentAt, DeliveredAt: n.DeliveredAt, ClickedAt: n.ClickedAt,
 	}
@@ -74,7 +74,7 @@ func newConversionDoc(c *records.Conversion) conversionDoc {
 	return conversionDoc{
 		ID: c.Key, Key: c.Key, Kind: string(c.Kind), Customer: c.Customer, FromPlan: c.FromPlan, ToPlan: c.ToPlan, StripeEvent: c.StripeEvent,
 		Amount: c.Amount, Currency: c.Currency, Feature: c.Feature, LimitReachedAt: c.LimitReachedAt,
-		MailedAt: c.MailedAt, ClickedAt: c.ClickedAt, ConvertedAt: date(c.ConvertedAt),
+		MailedAt: c.MailedAt, ClickedAt: c.ClickedAt, ConvertedAt: records.Moment(c.ConvertedAt),
 	}
 }
 

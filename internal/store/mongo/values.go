@@ -95,14 +95,6 @@ func (o *optional) UnmarshalBSONValue(t bsontype.Type, data []byte) error {
 	return o.amount.UnmarshalBSONValue(t, data)
 }
 
-// date is null for the zero time: a rolling window has no start.
-func date(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	return &t
-}
-
 func when(t *time.Time) time.Time {
 	if t == nil {
 		return time.Time{}

@@ -82,9 +82,9 @@ func (s *State) fillDocument(d *records.Subscription, line []standing, lives []l
 	if last.paid {
 		d.Plan = last.plan
 	}
-	d.CurrentPeriodEnd = moment(last.version.PeriodEnd)
-	d.CancelAt = moment(last.version.end())
-	d.GraceUntil = moment(last.grace)
+	d.CurrentPeriodEnd = records.Moment(last.version.PeriodEnd)
+	d.CancelAt = records.Moment(last.version.end())
+	d.GraceUntil = records.Moment(last.grace)
 	for i := range lives {
 		l := &lives[i]
 		g := l.at(now)
@@ -93,7 +93,7 @@ func (s *State) fillDocument(d *records.Subscription, line []standing, lives []l
 		}
 		sub := records.StripeSubscription{
 			ID: l.id, Status: g.status, Prices: []string{}, Plan: plans.best(g.version.Items, &s.facts.Prices),
-			CurrentPeriodEnd: moment(g.version.PeriodEnd), CancelAt: moment(g.version.end()),
+			CurrentPeriodEnd: records.Moment(g.version.PeriodEnd), CancelAt: records.Moment(g.version.end()),
 		}
 		for _, it := range g.version.Items {
 			sub.Prices = append(sub.Prices, it.Price)
@@ -161,11 +161,4 @@ func (s *State) unknown(lives []life, now time.Time) []string {
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
-}
-
-func moment(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	return &t
 }

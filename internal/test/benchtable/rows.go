@@ -38,13 +38,13 @@ var suites = []suite{
 	{pkg: "./ingest", bench: "^BenchmarkHTTP100$", time: "2s", rows: []row{
 		{"HTTP ingest, 100 JSON events a request", "HTTP100 events/s", "", target{least: 250_000}},
 	}},
-	{pkg: "./cmd/tidegate", bench: "^BenchmarkEngine$", time: "1x", rows: []row{
+	{pkg: "./internal/test/bench", bench: "^BenchmarkEngine$", time: "1x", rows: []row{
 		{"packed events → stream → committed windows, 100,000 customers; raw: publish and read back", "Engine/tidegate events/s", "Engine/raw events/s", target{least: 1e6, share: 0.5}},
 	}},
-	{pkg: "./cmd/tidegate", bench: "^BenchmarkStored$", time: "1x", rows: []row{
+	{pkg: "./internal/test/bench", bench: "^BenchmarkStored$", time: "1x", rows: []row{
 		{"one event a message, aggregator alone on a stored stream; raw: a bare ordered consumer", "Stored events/s", "Stored raw-events/s", target{share: 0.7}},
 	}},
-	{pkg: "./cmd/tidegate", bench: "^BenchmarkBlockLatency$", time: "1x", rows: []row{
+	{pkg: "./internal/test/bench", bench: "^BenchmarkBlockLatency$", time: "1x", rows: []row{
 		{"use → block in another process, 1,000/s, p50", "BlockLatency/tidegate/1000_per_s p50-ms", "BlockLatency/raw/1000_per_s p50-ms", target{most: 2, times: 2}},
 		{"the same, p99", "BlockLatency/tidegate/1000_per_s p99-ms", "BlockLatency/raw/1000_per_s p99-ms", target{most: 10, times: 2}},
 		{"use → block in another process, 10,000/s, p50", "BlockLatency/tidegate/10000_per_s p50-ms", "BlockLatency/raw/10000_per_s p50-ms", target{most: 2, times: 2}},
@@ -64,16 +64,16 @@ var suites = []suite{
 		{"memory of a fingerprint", "Fingerprints/new memory-B/event", "", target{most: 2}},
 		{"SEEN of a fingerprint", "Fingerprints/new SEEN-B/event", "", target{most: 12}},
 	}},
-	{pkg: "./cmd/tidegate", bench: "^BenchmarkHotCustomer$", time: "1x", rows: []row{
+	{pkg: "./internal/test/bench", bench: "^BenchmarkHotCustomer$", time: "1x", rows: []row{
 		{"use → block at one partition, 10,000/s, half of it of one customer, p50; raw: of many", "HotCustomer/hot p50-ms", "HotCustomer/even p50-ms", target{times: 2}},
 		{"the same, p99", "HotCustomer/hot p99-ms", "HotCustomer/even p99-ms", target{times: 2}},
 	}},
-	{pkg: "./cmd/tidegate", bench: "^BenchmarkIdle$", time: "1x", once: true, rows: []row{
+	{pkg: "./internal/test/bench", bench: "^BenchmarkIdle$", time: "1x", once: true, rows: []row{
 		{"`dev` when nothing happens", "Idle/dev dev-%core", "", target{most: 2}},
 		{"`serve` with 32 partitions when nothing happens", "Idle/serve serve-%core", "", target{most: 2}},
 		{"the NATS server beside it", "Idle/serve nats-%core", "", target{}},
 	}},
-	{pkg: "./cmd/tidegate", bench: "^BenchmarkRequest$", time: "1x", rows: []row{
+	{pkg: "./internal/test/bench", bench: "^BenchmarkRequest$", time: "1x", rows: []row{
 		{"check and use in a request, 5,000/s, p50; raw: INCR and EXPIRE of Redis", "Request/tidegate p50-µs", "Request/redis p50-µs", target{}},
 		{"the same, p99", "Request/tidegate p99-µs", "Request/redis p99-µs", target{}},
 		{"processor time of it in the app", "Request/tidegate app-µs/request", "Request/redis app-µs/request", target{}},

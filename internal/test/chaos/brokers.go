@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/tidegate-io/tidegate/internal/test/freeport"
 )
 
 // broker is a NATS server of the run.
@@ -23,7 +25,7 @@ func newBrokers(dir, program string, n int) ([]*broker, error) {
 	for _, list := range [][]int{clients, routes, monitors} {
 		for i := range list {
 			var err error
-			if list[i], err = freePort(); err != nil {
+			if list[i], err = freeport.Take(); err != nil {
 				return nil, err
 			}
 		}

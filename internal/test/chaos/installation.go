@@ -19,6 +19,8 @@ import (
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/questions"
 	"github.com/tidegate-io/tidegate/internal/records"
+	"github.com/tidegate-io/tidegate/internal/test/freeport"
+	"github.com/tidegate-io/tidegate/internal/test/testbuild"
 )
 
 // Database is a server that speaks MongoDB's protocol and can be killed.
@@ -131,7 +133,7 @@ func (in *installation) close() {
 func (in *installation) onClose(f func()) { in.closers = append(in.closers, f) }
 
 func (in *installation) startBrokers(ctx context.Context) error {
-	program, err := build(in.Dir, "nats-server", "github.com/nats-io/nats-server/v2")
+	program, err := testbuild.Command(in.Dir, "nats-server", "github.com/nats-io/nats-server/v2")
 	if err != nil {
 		return err
 	}
@@ -174,7 +176,7 @@ func (in *installation) startGateways(ctx context.Context) error {
 		flags = []string{"-race"}
 	}
 	var err error
-	if in.tidegate, err = build(in.Dir, "tidegate", "github.com/tidegate-io/tidegate/cmd/tidegate", flags...); err != nil {
+	if in.tidegate, err = testbuild.Command(in.Dir, "tidegate", "github.com/tidegate-io/tidegate/cmd/tidegate", flags...); err != nil {
 		return err
 	}
 	if err := os.WriteFile(in.config, []byte(configuration), 0o600); err != nil {
@@ -204,7 +206,7 @@ func (in *installation) newGateway(i int) (*gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	port, err := freePort()
+	port, err := freeport.Take()
 	if err != nil {
 		return nil, err
 	}

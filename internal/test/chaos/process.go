@@ -4,12 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sync"
 	"syscall"
 	"time"
 )
@@ -98,45 +95,6 @@ func (p *process) close() {
 		p.kill()
 	}
 	_ = p.log.Close()
-}
-
-// ports gives out free ports that the system does not give to others
-// meanwhile: a server that is started again must find its own free.
-var ports struct {
-	sync.Mutex
-	given map[int]bool
-}
-
-func freePort() (int, error) {
-	ports.Lock()
-	defer ports.Unlock()
-	for range 1000 {
-		port := 20000 + rand.IntN(12000) // below those of outgoing connections
-		if ports.given[port] {
-			continue
-		}
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err != nil {
-			continue
-		}
-		_ = l.Close()
-		if ports.given == nil {
-			ports.given = map[int]bool{}
-		}
-		ports.given[port] = true
-		return port, nil
-	}
-	return 0, errors.New("no port is free")
-}
-
-// build builds a command of this module or of one that it requires.
-func build(dir, name, pkg string, flags ...string) (string, error) {
-	path := filepath.Join(dir, name)
-	cmd := exec.Command("go", append(append([]string{"build"}, flags...), "-o", path, pkg)...)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build %s: %w\n%s", pkg, err, out)
-	}
-	return path, nil
 }
 
 // lastLines are the end of a file.

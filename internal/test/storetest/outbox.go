@@ -73,8 +73,8 @@ func notificationsAreReplaced(t *testing.T, s store.Store) {
 	}
 	got[bool](t)(s.InsertNotification(ctx, n))
 	n.State, n.Body, n.Attempts, n.ProviderID = records.MailDelivered, nil, 3, "re_1"
-	n.Error, n.To, n.FirstTryAt, n.NextAt = "slow", "", ptr(day(1)), ptr(day(2))
-	n.SentAt, n.DeliveredAt, n.ClickedAt = ptr(day(2)), ptr(day(3)), ptr(day(4))
+	n.Error, n.To, n.FirstTryAt, n.NextAt = "slow", "", new(day(1)), new(day(2))
+	n.SentAt, n.DeliveredAt, n.ClickedAt = new(day(2)), new(day(3)), new(day(4))
 	for range 2 { // repeats change nothing
 		must(t, s.UpdateNotification(ctx, n))
 		found, ok, err := s.Notification(ctx, n.Key)
@@ -95,15 +95,15 @@ func dueNotifications(t *testing.T, s store.Store) {
 		next    *time.Time
 	}{
 		{records.MailPending, 3, nil},
-		{records.MailPending, 1, ptr(now)},
-		{records.MailPending, 2, ptr(now.Add(-time.Hour))},
-		{records.MailPending, 1, ptr(now.Add(time.Millisecond))}, // not yet
+		{records.MailPending, 1, new(now)},
+		{records.MailPending, 2, new(now.Add(-time.Hour))},
+		{records.MailPending, 1, new(now.Add(time.Millisecond))},
 		{records.MailWaiting, 1, nil},
-		{records.MailSent, 1, ptr(now)},
+		{records.MailSent, 1, new(now)},
 		{records.MailParked, 1, nil},
-		{records.MailPending, 2, nil},      // of the same moment as another: by key
-		{records.MailWaiting, 4, ptr(now)}, // to be looked at again
-		{records.MailWaiting, 4, ptr(now.Add(time.Hour))},
+		{records.MailPending, 2, nil}, // of the same moment as another: by key
+		{records.MailWaiting, 4, new(now)},
+		{records.MailWaiting, 4, new(now.Add(time.Hour))},
 	} {
 		n := notification("acme", i, day(c.reached))
 		n.State, n.NextAt = c.state, c.next
@@ -130,13 +130,13 @@ func dueNotifications(t *testing.T, s store.Store) {
 		must(t, s.UpdateNotification(ctx, all[i]))
 	}
 	update(1, records.MailSent, nil)
-	update(2, records.MailPending, ptr(now.Add(time.Hour)))
+	update(2, records.MailPending, new(now.Add(time.Hour)))
 	update(4, records.MailPending, nil)
 	check("after changes", now, 0, 4, 7, 0, 8)
 	update(2, records.MailPending, nil)
 	update(4, records.MailCancelled, nil)
 	update(8, records.MailWaiting, nil)
-	update(9, records.MailWaiting, ptr(now))
+	update(9, records.MailWaiting, new(now))
 	check("after more changes", now, 0, 2, 7, 0, 9)
 }
 
@@ -168,7 +168,7 @@ func notificationsAreFound(t *testing.T, s store.Store) {
 func conversions(t *testing.T, s store.Store) {
 	ctx, list := t.Context(), got[[]records.Conversion](t)
 	all := []records.Conversion{conversion("b", 1, day(1)), conversion("a", 2, day(2)), conversion("a", 1, day(3)), conversion("b", 2, day(3))}
-	all[1].LimitReachedAt, all[1].MailedAt, all[1].ClickedAt = nil, nil, ptr(day(1))
+	all[1].LimitReachedAt, all[1].MailedAt, all[1].ClickedAt = nil, nil, new(day(1))
 	for _, c := range slices.Backward(all) {
 		must(t, s.WriteConversion(ctx, c))
 	}
@@ -179,7 +179,7 @@ func conversions(t *testing.T, s store.Store) {
 		same(t, "to", list(s.Conversions(ctx, time.Time{}, day(3))), all[:2])
 		same(t, "a's", list(s.ConversionsOf(ctx, "a")), all[1:3])
 		same(t, "nobody's", list(s.ConversionsOf(ctx, "nobody")), nil)
-		all[2].ClickedAt, all[2].Amount = ptr(day(3)), 4000 // the second round finds it replaced
+		all[2].ClickedAt, all[2].Amount = new(day(3)), 4000 // the second round finds it replaced
 		must(t, s.WriteConversion(ctx, all[2]))
 	}
 	for range 2 { // repeats change nothing

@@ -59,8 +59,6 @@ func RunRacing(t *testing.T, open func(t testing.TB) store.Store) {
 // day is a moment of the tests: midnight of a day in January 2026, UTC.
 func day(n int) time.Time { return time.Date(2026, 1, n, 0, 0, 0, 0, time.UTC) }
 
-func ptr[T any](v T) *T { return &v }
-
 func value(t testing.TB, s string) events.Value {
 	t.Helper()
 	v, err := events.ParseValue(s)
@@ -131,11 +129,11 @@ func fullWindows(t testing.TB) []records.Window {
 func fullCustomer(t testing.TB, id string) records.Customer {
 	return records.Customer{
 		ID: id, Email: "ada@acme.example", StripeEmail: "pay@acme.example", Locale: "de-CH", StripeCustomer: "cus_1",
-		Plan: "free", PinnedPlan: "pro", Anchor: ptr(day(5)),
+		Plan: "free", PinnedPlan: "pro", Anchor: new(day(5)),
 		Overrides: map[string]gate.Override{
-			"api":            {Limit: ptr(events.Count(500)), Until: ptr(day(9)), Reason: "a friend", At: ptr(day(6))},
-			"reports.export": {Grant: ptr(value(t, "2.5"))},
-			"$100%":          {Limit: ptr(events.Count(1))},
+			"api":            {Limit: new(events.Count(500)), Until: new(day(9)), Reason: "a friend", At: new(day(6))},
+			"reports.export": {Grant: new(value(t, "2.5"))},
+			"$100%":          {Limit: new(events.Count(1))},
 		},
 		Suppressed: "bounced", Position: 7, UpdatedAt: day(6).Add(time.Millisecond),
 	}
@@ -145,10 +143,10 @@ func fullSubscription(customer string) records.Subscription {
 	return records.Subscription{
 		Customer: customer, Plan: "pro", Status: "active", StripeCustomer: "cus_1",
 		Subscriptions: []records.StripeSubscription{
-			{ID: "sub_1", Status: "active", Prices: []string{"price_1", "price_2"}, Plan: "pro", CurrentPeriodEnd: ptr(day(30))},
-			{ID: "sub_2", Status: "canceled", Prices: []string{"price_3"}, CancelAt: ptr(day(2))},
+			{ID: "sub_1", Status: "active", Prices: []string{"price_1", "price_2"}, Plan: "pro", CurrentPeriodEnd: new(day(30))},
+			{ID: "sub_2", Status: "canceled", Prices: []string{"price_3"}, CancelAt: new(day(2))},
 		},
-		CurrentPeriodEnd: ptr(day(30)), CancelAt: ptr(day(29)), GraceUntil: ptr(day(31)),
+		CurrentPeriodEnd: new(day(30)), CancelAt: new(day(29)), GraceUntil: new(day(31)),
 		History: []records.PlanChange{
 			{Plan: "free", Status: "", Event: "evt_1", At: day(1)}, {Plan: "pro", Status: "active", Event: "evt_2", At: day(2)},
 		},
@@ -167,7 +165,7 @@ func notification(customer string, n int, reached time.Time) records.Notificatio
 func conversion(customer string, n int, at time.Time) records.Conversion {
 	return records.Conversion{
 		Key: fmt.Sprintf("%s/%d", customer, n), Kind: records.MoveReactivation, Customer: customer, FromPlan: "free", ToPlan: "pro", StripeEvent: "evt_1",
-		Amount: 2000, Currency: "usd", Feature: "api", LimitReachedAt: ptr(day(1)), MailedAt: ptr(day(2)), ConvertedAt: at,
+		Amount: 2000, Currency: "usd", Feature: "api", LimitReachedAt: new(day(1)), MailedAt: new(day(2)), ConvertedAt: at,
 	}
 }
 

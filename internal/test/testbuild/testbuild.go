@@ -12,6 +12,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+
+	"github.com/gofrs/flock"
 )
 
 // Program is the path of the program that `go build` makes with args in a
@@ -40,11 +42,11 @@ func Program(module string, args ...string) (string, error) {
 	}
 	// The packages of one `go test` run at once, and a build takes a minute:
 	// one builds, the others wait.
-	unlock, err := lock(bin + ".lock")
-	if err != nil {
+	lock := flock.New(bin + ".lock")
+	if err := lock.Lock(); err != nil {
 		return "", err
 	}
-	defer unlock()
+	defer func() { _ = lock.Unlock() }()
 	if _, err := os.Stat(bin); err == nil {
 		return bin, nil
 	}

@@ -70,35 +70,6 @@ func TestSourceThatIsMissing(t *testing.T) {
 	}
 }
 
-func TestLockExcludes(t *testing.T) {
-	t.Parallel()
-	path := filepath.Join(t.TempDir(), "lock")
-	var wg sync.WaitGroup
-	inside := make(chan struct{}, 1)
-	for range 4 {
-		wg.Go(func() {
-			for range 20 {
-				unlock, err := lock(path)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				select {
-				case inside <- struct{}{}:
-					<-inside
-				default:
-					t.Error("two hold the lock")
-				}
-				unlock()
-			}
-		})
-	}
-	wg.Wait()
-	if _, err := os.Stat(path); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestBuildTellsWhatFailed(t *testing.T) {
 	t.Parallel()
 	bin := filepath.Join(t.TempDir(), "bin")

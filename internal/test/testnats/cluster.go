@@ -2,12 +2,13 @@ package testnats
 
 import (
 	"fmt"
-	"net"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+
+	"github.com/tidegate-io/tidegate/internal/test/freeport"
 )
 
 // Cluster is three servers with JetStream in one process.
@@ -102,12 +103,11 @@ func (c *Cluster) Connect(t testing.TB) *nats.Conn {
 
 func freePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freeport.Take()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
+	return port
 }
 
 // NodeOf is the node that nc is connected to.

@@ -1,0 +1,105 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/stream"
+)
+
+func (a *App) connect(ctx context.Context) error {
+	opts := []nats.Option{
+		nats.Name("tidegate"), nats.MaxReconnects(-1), nats.ReconnectWait(250 * time.Millisecond), nats.RetryOnFailedConnect(true),
+		// A machine that loses its power closes no connection: 6 s of silence, not the library's 6 minutes.
+		nats.PingInterval(2 * time.Second), nats.MaxPingsOutstanding(2), nats.Timeout(2 * time.Second),
+		nats.ErrorHandler(func(_ *nats.Conn, s *nats.Subscription, err error) {
+			subject := ""
+			if s != nil {
+				subject = s.Subject
+			}
+			a.log.Warn("nats_error", "subject", subject, "error", err) // denied permissions show up only here
+		}),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				a.log.Warn("nats_disconnected", "error", err)
+			}
+		}),
+		nats.ReconnectHandler(func(*nats.Conn) { a.log.Info("nats_reconnected") }),
+	}
+	if a.set.NATSCreds != "" {
+		opts = append(opts, nats.UserCredentials(a.set.NATSCreds))
+	}
+	nc, err := nats.Connect(a.set.NATS, opts...)
+	if err != nil {
+		return fmt.Errorf("NATS_URL: %w", err)
+	}
+	a.nc = nc
+	if !nc.IsConnected() {
+		why := nc.LastError()
+		if why == nil {
+			why = errors.New("no answer yet")
+		}
+		a.log.Warn("waiting", "for", "NATS", "error", why)
+	}
+	a.onStop("nats", func(context.Context) error { nc.Close(); return nil })
+	if a.js, err = stream.JetStream(nc); err != nil {
+		return err
+	}
+	cfg := a.config.Load()
+	layout := stream.Layout{Names: a.names, Partitions: cfg.Partitions, Replicas: a.set.Replicas,
+		UsageAge: cfg.Retention.Usage, Horizon: cfg.Retention.Horizon, UsageBytes: a.set.UsageBytes}
+	if layout.Partitions == 0 && a.embedded {
+		layout.Partitions = a.devPartitions(ctx)
+	}
+	return a.patiently(ctx, "NATS JetStream", func(ctx context.Context) error {
+		if a.partitions, err = stream.Ensure(ctx, a.js, layout); err == nil {
+			a.decisions, err = a.js.KeyValue(ctx, a.names.Bucket(events.BucketDecisions))
+		}
+		return err
+	}, stream.ErrPartitions)
+}
+
+// devPartitions is 4 for new data, else what the data was made with.
+func (a *App) devPartitions(ctx context.Context) int {
+	if _, err := a.js.Stream(ctx, a.names.Stream(events.StreamUsage)); err == nil {
+		return 0
+	}
+	return 4
+}
+
+// patiently tries until f works, ctx is done, or the error is one that waiting
+// does not mend.
+func (a *App) patiently(ctx context.Context, what string, f func(context.Context) error, final ...error) error {
+	slow := time.AfterFunc(time.Second, func() { a.log.Warn("waiting", "for", what) }) // a try may take longer
+	defer slow.Stop()
+	for told := false; ; told = true {
+		try, cancel := context.WithTimeout(ctx, 10*time.Second)
+		err := f(try)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		for _, e := range final {
+			if errors.Is(err, e) {
+				return err
+			}
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		if !told {
+			slow.Stop()
+			a.log.Warn("waiting", "for", what, "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+}

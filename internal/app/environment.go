@@ -1,0 +1,85 @@
+package app
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+
+	"github.com/tidegate-io/tidegate/ingest"
+	"github.com/tidegate-io/tidegate/internal/environ"
+	"github.com/tidegate-io/tidegate/internal/misuse"
+	"github.com/tidegate-io/tidegate/internal/stripe/fold"
+)
+
+// FromEnvironment fills in what only the environment says, and refuses roles that
+// do not exist and an API that strangers could use.
+func (s *Settings) FromEnvironment() error {
+	var stripe, resend, keys, secret string
+	for name, to := range map[string]*string{
+		"NATS_CREDS": &s.NATSCreds, "MONGODB_URI": &s.MongoURI, "MONGODB_DATABASE": &s.MongoDatabase, "APP_MONGODB_URI": &s.AppMongoURI,
+		"STRIPE_WEBHOOK_SECRET": &stripe, "STRIPE_SECRET_KEY": &s.StripeKey, "STRIPE_API_BASE": &s.StripeBase,
+		"RESEND_API_KEY": &s.ResendKey, "RESEND_BASE_URL": &s.ResendBase, "RESEND_WEBHOOK_SECRET": &resend,
+		"TIDEGATE_API_KEYS": &keys, "TIDEGATE_SECRET": &secret,
+	} {
+		v, err := environ.Lookup(name)
+		if err != nil {
+			return err
+		}
+		if v != "" {
+			*to = v
+		}
+	}
+	s.StripeSecrets, s.ResendSecrets = environ.List(stripe), environ.List(resend)
+	s.Secret = []byte(secret)
+	var err error
+	if s.StripeMode, err = stripeMode(); err != nil {
+		return err
+	}
+	if s.Keys, err = ingest.ParseKeys(keys); err != nil {
+		return fmt.Errorf("TIDEGATE_API_KEYS: %w", err)
+	}
+	for _, r := range s.Roles {
+		if !slices.Contains(AllRoles(), r) {
+			return misuse.Errorf("--roles: %q is none of %s", r, strings.Join(AllRoles(), ", "))
+		}
+	}
+	return s.checkExposure()
+}
+
+// stripeMode is the mode that STRIPE_MODE or the key says.
+func stripeMode() (fold.Mode, error) {
+	key, err := environ.Lookup("STRIPE_SECRET_KEY")
+	if err != nil {
+		return "", err
+	}
+	said, err := environ.Lookup("STRIPE_MODE")
+	if err != nil {
+		return "", err
+	}
+	mode, ofKey := fold.Mode(said), fold.ModeOfKey(key)
+	switch {
+	case mode == "":
+		return ofKey, nil
+	case mode != fold.ModeLive && mode != fold.ModeTest:
+		return "", fmt.Errorf("STRIPE_MODE: %q is neither live nor test", said)
+	case ofKey != "" && ofKey != mode:
+		return "", fmt.Errorf("STRIPE_MODE is %s, but STRIPE_SECRET_KEY is a key of %s mode: set the key of the same mode", mode, ofKey)
+	}
+	return mode, nil
+}
+
+// checkExposure refuses an API that strangers could use.
+func (s *Settings) checkExposure() error {
+	if !s.has(RoleIngest) || !s.Keys.Empty() {
+		return nil
+	}
+	host, _, err := net.SplitHostPort(s.HTTP)
+	if err != nil {
+		return misuse.Errorf("--http %q is not HOST:PORT: %w", s.HTTP, err)
+	}
+	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
+		return nil
+	}
+	return fmt.Errorf("--http %s can be reached from outside, but there are no API keys: set TIDEGATE_API_KEYS, or listen on 127.0.0.1", s.HTTP)
+}

@@ -1,0 +1,34 @@
+package app
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/tidegate-io/tidegate/internal/config"
+)
+
+// followConfig applies the edits of the configuration file. It reports a wrong
+// one and keeps the configuration before it.
+func (a *App) followConfig(ctx context.Context) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		config.Watch(ctx, a.set.Config, os.LookupEnv, a.config.Load(), time.Second, func(c *config.Config, err error) {
+			if err == nil {
+				err = a.check(c)
+			}
+			switch {
+			case err != nil:
+				a.log.Warn("configuration_ignored", "error", err)
+			case c.Namespace != a.names.Namespace || c.Partitions != 0 && c.Partitions != a.partitions:
+				a.log.Warn("configuration_ignored", "error", "namespace and partitions cannot be changed while Tidegate runs")
+			default:
+				a.setConfig(c)
+				a.log.Info("configuration_taken_over")
+			}
+		})
+	}()
+	a.onStop("configuration", func(context.Context) error { cancel(); <-done; return nil })
+}

@@ -1,0 +1,115 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/tidegate-io/tidegate/internal/environ"
+)
+
+// api talks to a running Tidegate over HTTP.
+type api struct {
+	base string
+	key  string
+}
+
+// connect finds the running Tidegate: TIDEGATE_URL and TIDEGATE_API_KEY.
+func connectAPI() (api, error) {
+	key, err := environ.Lookup("TIDEGATE_API_KEY")
+	base := os.Getenv("TIDEGATE_URL")
+	if base == "" {
+		base = "http://127.0.0.1:8080"
+	}
+	return api{base: strings.TrimSuffix(base, "/"), key: key}, err
+}
+
+// do sends a request and decodes the answer into out, unless that is nil. An
+// error of the API becomes an error with its detail.
+func (a api) do(ctx context.Context, method, path string, contentType string, body []byte, out any) error {
+	req, err := http.NewRequestWithContext(ctx, method, a.base+path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	if contentType != "" {
+		req.Header.Set("Content-Type", contentType)
+	}
+	if a.key != "" {
+		req.Header.Set("Authorization", "Bearer "+a.key)
+	}
+	resp, err := (&http.Client{Timeout: time.Minute}).Do(req)
+	if err != nil {
+		var u *url.Error
+		if errors.As(err, &u) {
+			err = u.Err
+		}
+		return fmt.Errorf("no answer from %s: %w: start Tidegate (`tidegate dev`), or set TIDEGATE_URL", a.base, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode >= 300 {
+		return apiError(resp, b)
+	}
+	if out == nil {
+		return nil
+	}
+	if raw, ok := out.(*json.RawMessage); ok {
+		*raw = bytes.TrimSpace(b)
+		return nil
+	}
+	return json.Unmarshal(b, out)
+}
+
+// statusError is an answer that is not a success.
+type statusError struct {
+	status int
+	after  string // Retry-After
+	text   string
+	// Of a batch without anything good: what is wrong with each.
+	rejected []rejected
+}
+
+// rejected is what an answer says of a part of a batch that was not taken.
+type rejected struct {
+	Index int
+	Error string
+}
+
+func (e *statusError) Error() string { return e.text }
+
+func apiError(resp *http.Response, body []byte) error {
+	var p struct {
+		Title, Detail string
+		Rejected      []rejected
+	}
+	_ = json.Unmarshal(body, &p) // an answer that is no problem document is shown as it is
+	text := p.Detail
+	switch {
+	case text == "" && p.Title != "":
+		text = p.Title
+	case text == "":
+		text = fmt.Sprintf("%s: %.200s", resp.Status, body)
+	}
+	if resp.StatusCode == http.StatusUnauthorized {
+		text += ": set TIDEGATE_API_KEY"
+	}
+	return &statusError{status: resp.StatusCode, after: resp.Header.Get("Retry-After"), text: text, rejected: p.Rejected}
+}
+
+func (a api) get(ctx context.Context, path string, q url.Values, out any) error {
+	if len(q) > 0 {
+		path += "?" + q.Encode()
+	}
+	return a.do(ctx, http.MethodGet, path, "", nil, out)
+}

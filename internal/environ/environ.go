@@ -1,0 +1,36 @@
+// Package environ reads settings from the environment.
+package environ
+
+import (
+	"fmt"
+	"os"
+	"strings"
+)
+
+// Lookup returns the value of a variable, else the content of the file that its
+// name with _FILE points to, else "". An error says which file cannot be read.
+func Lookup(name string) (string, error) {
+	if v := os.Getenv(name); v != "" {
+		return v, nil
+	}
+	path := os.Getenv(name + "_FILE")
+	if path == "" {
+		return "", nil
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("%s_FILE: %w", name, err)
+	}
+	return strings.TrimSpace(string(b)), nil
+}
+
+// List splits a value at its commas, and leaves empty parts out: there are two
+// secrets while one is being rotated.
+func List(value string) (list []string) {
+	for v := range strings.SplitSeq(value, ",") {
+		if v = strings.TrimSpace(v); v != "" {
+			list = append(list, v)
+		}
+	}
+	return list
+}

@@ -1,0 +1,37 @@
+package environ
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestLookup(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, []byte(" from a file\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if v, err := Lookup("TIDEGATE_X"); v != "" || err != nil {
+		t.Errorf("not set: %q, %v", v, err)
+	}
+	t.Setenv("TIDEGATE_X_FILE", file)
+	if v, err := Lookup("TIDEGATE_X"); v != "from a file" || err != nil {
+		t.Errorf("in a file: %q, %v", v, err)
+	}
+	t.Setenv("TIDEGATE_X", "set")
+	if v, err := Lookup("TIDEGATE_X"); v != "set" || err != nil {
+		t.Errorf("set, too: %q, %v", v, err)
+	}
+	t.Setenv("TIDEGATE_Y_FILE", file+".none")
+	if _, err := Lookup("TIDEGATE_Y"); err == nil || !strings.HasPrefix(err.Error(), "TIDEGATE_Y_FILE: ") {
+		t.Errorf("no such file: %v", err)
+	}
+}
+
+func TestList(t *testing.T) {
+	if got := List(" a,, b ,"); !slices.Equal(got, []string{"a", "b"}) {
+		t.Errorf("%q", got)
+	}
+}

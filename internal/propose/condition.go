@@ -1,0 +1,158 @@
+package propose
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// usage are the names of conditions that are a limit of use.
+var usage = map[string]bool{"": true, "usage": true, "usage_limit": true, "limit": true, "quota": true, "count": true}
+
+// conditions reads the limit of a gate. It returns false if there is none to
+// enforce. A gate has one limit, so any further ones are noted.
+func (r *reader) conditions(d *draft, list []*node, what string) (enforced bool, err error) {
+	for _, o := range list {
+		switch kind := o.clone().take("type").string(); {
+		case o.fields == nil:
+			r.note(o.line, "the condition of %s is %s, not an object that is written out, so there is no limit to enforce", what, o.shown())
+		case !usage[snake(kind)]:
+			r.note(o.line, "a condition of type %q can't be enforced, only usage: %s", kind, orLeftOut(what, enforced))
+		case enforced:
+			r.note(o.line, "a gate has one limit: the further condition of %s is left out", what)
+		default:
+			if err := r.condition(d, o); err != nil {
+				return false, err
+			}
+			enforced = true
+		}
+	}
+	return enforced, nil
+}
+
+func orLeftOut(what string, enforced bool) string {
+	if enforced {
+		return "it is left out"
+	}
+	return what + " is left out"
+}
+
+func (r *reader) condition(d *draft, o *node) error {
+	o.take("type")
+	d.feature = cmp.Or(d.feature, r.text(o, "feature", "resource"))
+	d.Event = cmp.Or(d.Event, r.text(o, "event", "metric", "meter"))
+	if err := r.window(d, o); err != nil {
+		return err
+	}
+	limit := o.take("limit", "limits", "quota", "max", "threshold")
+	if limit == nil {
+		return fmt.Errorf("line %d: the condition has no `limit`", o.line)
+	}
+	if err := r.limits(d, limit); err != nil {
+		return err
+	}
+	r.leftOver("condition.", o)
+	return nil
+}
+
+// limits reads a limit for all who don't pay, or one for each plan: {free: 100}
+// or [{plan: 'free', limit: 100}].
+func (r *reader) limits(d *draft, limit *node) error {
+	switch {
+	case limit.items != nil:
+		for _, item := range limit.list() {
+			name, l := item.take("plan", "tier", "name", "id"), item.take("limit", "value", "max", "amount")
+			if name.string() == "" || l == nil {
+				return fmt.Errorf("line %d: each item of the limits needs a plan and a limit, such as {plan: 'free', limit: 100}", item.line)
+			}
+			if err := r.planLimit(d, snake(name.string()), l); err != nil {
+				return err
+			}
+			r.leftOver("limit.", item)
+		}
+		if len(d.Limits) == 0 {
+			return fmt.Errorf("line %d: the condition has no `limit`", limit.line)
+		}
+		return nil
+	case limit.fields == nil:
+		r.plan("free")
+		r.plan("paid")
+		d.Limits = []Limit{{"free", limit.limit()}, {"paid", "unlimited"}}
+		return limit.mustBeLimit()
+	case len(limit.order) == 0:
+		return fmt.Errorf("line %d: the condition has no `limit`", limit.line)
+	}
+	for _, name := range limit.keys() {
+		if err := r.planLimit(d, name, limit.fields[name]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *reader) planLimit(d *draft, name string, l *node) error {
+	if err := l.mustBeLimit(); err != nil {
+		return err
+	}
+	r.plan(name)
+	d.Limits = slices.DeleteFunc(d.Limits, func(other Limit) bool { return other.Plan == name })
+	d.Limits = append(d.Limits, Limit{name, l.limit()})
+	return nil
+}
+
+func (r *reader) plan(name string) {
+	if !slices.ContainsFunc(r.plans, func(plan Plan) bool { return plan.Name == name }) {
+		r.plans = append(r.plans, Plan{Name: name, Default: name == "free"})
+	}
+}
+
+// choosePlans makes a plan the default, and gives every gate a limit for every
+// plan: config.Parse refuses a gate without one for a plan that nobody pays for.
+func (r *reader) choosePlans() {
+	if !slices.ContainsFunc(r.plans, func(plan Plan) bool { return plan.Default }) {
+		r.plans[0].Default = true
+		r.note(r.drafts[0].line, "no plan is called free: %s is taken for the default one", r.plans[0].Name)
+	}
+	for _, d := range r.drafts {
+		for _, plan := range r.plans {
+			if !slices.ContainsFunc(d.Limits, func(l Limit) bool { return l.Plan == plan.Name }) {
+				d.Limits = append(d.Limits, Limit{plan.Name, "unlimited"})
+				r.note(d.line, "no limit is given for the plan %s: it becomes unlimited", plan.Name)
+			}
+		}
+	}
+}
+
+var periods = map[string]string{
+	"monthly": "month", "permonth": "month", "1month": "month", "calendar_month": "month",
+	"daily": "day", "perday": "day", "1d": "day", "1day": "day", "24h": "day",
+	"30": "30d", "30days": "30d", "p30d": "30d",
+	"week": "7d", "weekly": "7d", "1week": "7d", "year": "365d", "yearly": "365d", "annual": "365d", "1year": "365d",
+}
+
+// window reads how long usage counts.
+func (r *reader) window(d *draft, o *node) error {
+	period := o.take("period", "window_length", "per", "interval", "reset")
+	if period != nil && period.fields != nil && period.has("days") {
+		days := period.take("days")
+		r.leftOver("period.", period)
+		period = &node{line: days.line, text: days.text + "d", computed: days.computed}
+	}
+	d.Window = r.text(o, "window")
+	if period == nil && d.Window != "" && !slices.Contains([]string{"anniversary", "rolling", "calendar"}, d.Window) {
+		period, d.Window = &node{line: o.line, text: d.Window}, ""
+	}
+	switch {
+	case period == nil:
+		r.note(o.line, "no `period` is given: 30d is taken")
+		return nil
+	case period.computed:
+		return period.notRun()
+	case !period.scalar():
+		return fmt.Errorf("line %d: a period is a text such as '30d', not %s", period.line, period.shown())
+	}
+	text := strings.ToLower(strings.ReplaceAll(period.text, " ", ""))
+	d.Period = cmp.Or(periods[text], strings.Replace(text, "days", "d", 1))
+	return nil
+}

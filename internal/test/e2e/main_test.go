@@ -1,0 +1,9 @@
+package e2e
+
+import (
+	"testing"
+
+	"github.com/tidegate-io/tidegate/internal/test/testprocess"
+)
+
+func TestMain(m *testing.M) { testprocess.Main(m) }

@@ -1,0 +1,5 @@
+//go:build race
+
+package testprocess
+
+func init() { raceFlags = []string{"-race"} }
