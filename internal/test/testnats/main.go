@@ -22,3 +22,15 @@ func Main(m *testing.M) {
 	}
 	goleak.VerifyTestMain(m)
 }
+
+// RapidChecks sets how often rapid checks the properties of the package, unless
+// -rapid.checks says it: fewer times when each check starts a server. A package
+// calls it in its TestMain.
+func RapidChecks(n int) {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "rapid.checks" })
+	if !given {
+		_ = flag.Set("rapid.checks", strconv.Itoa(n)) // a number is always taken
+	}
+}
