@@ -33,7 +33,7 @@ type process struct {
 	tally *tally
 }
 
-const testSettle = 15 * time.Second
+const testConfirm = 15 * time.Second
 
 func (w *world) decide() {
 	end := w.start.Add(w.length)
@@ -161,7 +161,7 @@ func TestCountDown(t *testing.T) {
 }
 
 // Whatever lowers the usage, when all has been counted, has arrived and has had
-// the time to settle, a customer within the limit is not blocked, and one at
+// the time to within, a customer within the limit is not blocked, and one at
 // the limit is.
 func TestCountDownCatchesUp(t *testing.T) {
 	t.Parallel()
@@ -198,9 +198,9 @@ func TestCountDownCatchesUp(t *testing.T) {
 				p.arrive(w)
 			}
 			for range 12 {
-				w.now = w.now.Add(testSettle / 2)
+				w.now = w.now.Add(testConfirm / 2)
 				if p.tally != nil {
-					next := p.tally.settled(w.g.limit(p.d), w.now.UnixNano(), 1, testSettle, func(int64) bool { return true })
+					next := p.tally.confirmed(w.g.limit(p.d), w.now.UnixNano(), 1, testConfirm, func(int64) bool { return true })
 					p.tally = &next
 				}
 			}
@@ -289,7 +289,7 @@ func TestSettledWaitsForTheServers(t *testing.T) {
 		{time.Hour + 50e9, true, 0, 0},
 	}
 	for i, s := range steps {
-		full = full.settled(g.Limit, now.Add(s.after).UnixNano(), now.Add(s.current).UnixNano(), testSettle, func(int64) bool { return s.delivered })
+		full = full.confirmed(g.Limit, now.Add(s.after).UnixNano(), now.Add(s.current).UnixNano(), testConfirm, func(int64) bool { return s.delivered })
 		if full.used.Units != s.want {
 			t.Fatalf("step %d: used is %s, want %d", i, full.used, s.want)
 		}

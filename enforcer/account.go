@@ -23,7 +23,7 @@ func (p *Processor) account(m *stream.Message) error {
 		err = events.ValidateCustomer(a.Customer)
 	}
 	if err != nil {
-		return p.reject(m, err)
+		return stream.Reject(err)
 	}
 	if a.Gate != nil {
 		p.gatesOff[a.Gate.Feature] = a.Gate.Off
@@ -146,12 +146,4 @@ func (p *Processor) control(m *stream.Message, typ, customer, what string, data 
 		return err
 	}
 	return p.o.Publish(&nats.Msg{Subject: p.o.Names.Usage(p.o.Partition, events.ControlToken), Data: b})
-}
-
-func (p *Processor) reject(m *stream.Message, why error) error {
-	b, err := json.Marshal(records.Dead{Origin: fmt.Sprintf("%s/%d/0", inputNames[m.Input], m.Seq), Reason: why.Error(), At: m.Time, Body: m.Data})
-	if err != nil {
-		return err
-	}
-	return p.o.Publish(&nats.Msg{Subject: p.o.Names.Dead(p.o.Partition), Data: b})
 }

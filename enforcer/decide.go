@@ -140,7 +140,7 @@ func (p *Processor) putDecision(key string, value []byte, h nats.Header) error {
 	bucket := p.o.Names.Bucket(events.BucketDecisions)
 	prefix := "$KV." + bucket + "."
 	return p.o.PublishFenced(&nats.Msg{Subject: prefix + key, Data: value, Header: h},
-		stream.Fence{Stream: "KV_" + bucket, Subject: prefix + events.FenceKey(p.o.Partition), Seq: p.fence})
+		stream.Fence{Stream: "KV_" + bucket, Subject: prefix + records.FenceKey(p.o.Partition), Seq: p.fence})
 }
 
 // nextPosition numbers decisions: by epoch, so that no owner repeats what a

@@ -13,6 +13,7 @@ import (
 	"github.com/tidegate-io/tidegate/internal/gate"
 	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
+	"github.com/tidegate-io/tidegate/internal/test/testnats"
 )
 
 func TestLimitReachedBlocksAndIsReportedOnce(t *testing.T) {
@@ -266,5 +267,42 @@ func TestARemovedGateWithdrawsItsDecisions(t *testing.T) {
 		if e != nil && e.Operation() == jetstream.KeyValueDelete {
 			return
 		}
+	}
+}
+
+// TestACrashLeavesOneDeadLetter: the next owner reads a record again that the
+// last one rejected and did not commit.
+func TestACrashLeavesOneDeadLetter(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	letters, err := b.env.NC.SubscribeSync("dead.0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.publish(t, "windows.0", []byte("x"))
+	b.publish(t, "account.0", []byte(`{}`))
+	b.env.CommitEvery = time.Hour
+	js := testnats.NewFaulty(b.env.JS, 1<<30)
+	_, end, err := b.try(t, js)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := letters.NextMsg(10 * time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	js.Crash()
+	if err := <-end; !errors.Is(err, stream.ErrLost) {
+		t.Fatal(err)
+	}
+	stop, _ := b.run(t)
+	b.fresh(t, "acme")
+	if err := stop(); err != nil { // commits
+		t.Fatal(err)
+	}
+	s, err := b.env.JS.Stream(t.Context(), events.StreamDead)
+	if err != nil || s.CachedInfo().State.Msgs != 2 {
+		t.Fatalf("%d dead letters of 2 records, %v", s.CachedInfo().State.Msgs, err)
 	}
 }

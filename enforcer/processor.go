@@ -5,22 +5,18 @@ package enforcer
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/questions"
 	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
 	"github.com/tidegate-io/tidegate/internal/wire"
 	"github.com/tidegate-io/tidegate/internal/writeback"
 )
-
-// Role names the enforcer in leases, logs and query subjects.
-const Role = "enforcer"
 
 // Store is where the documents of customers are written.
 type Store interface {
@@ -45,13 +41,12 @@ type Options struct {
 const (
 	inputWindows = iota
 	inputAccount
+	inputs // how many there are
 )
-
-var inputNames = [...]string{inputWindows: events.StreamWindows, inputAccount: events.StreamAccount}
 
 // Spec is what an enforcer's partition reads.
 func Spec(n events.Names, partition int) stream.Spec {
-	return stream.Spec{Role: Role, Partition: partition, Inputs: []stream.Input{
+	return stream.Spec{Role: stream.RoleEnforcer, Partition: partition, Inputs: []stream.Input{
 		inputWindows: {Stream: events.StreamWindows, Filter: n.Windows(partition)},
 		inputAccount: {Stream: events.StreamAccount, Filter: n.Account(partition)},
 	}}
@@ -133,6 +128,7 @@ func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 		o.Log.Info("windows_have_a_gap_asking_for_all")
 		go p.askForAll(ctx)
 	}
+	stream.Answer(o, questions.StandingOf, p.standingOf)
 	return p.publishGates()
 }
 
@@ -142,13 +138,11 @@ func (p *Processor) Documents() stream.Documents {
 	return stream.Documents{Collection: "customers", Waiting: l.Waiting, Oldest: l.Oldest}
 }
 
-// askForAll has the aggregator tell all open windows again.
+// askForAll has the aggregator emit all open windows again.
 func (p *Processor) askForAll(ctx context.Context) {
+	asker := stream.Asker{NC: p.o.JS.Conn(), Names: p.o.Names}
 	for ctx.Err() == nil {
-		try, cancel := context.WithTimeout(ctx, 5*time.Second)
-		_, err := p.o.JS.Conn().RequestWithContext(try, p.o.Names.Query("aggregator", p.o.Partition), []byte(`{"resend":true}`))
-		cancel()
-		if err == nil {
+		if _, err := questions.Resend.Ask(ctx, asker, p.o.Partition, stream.None{}); err == nil {
 			return
 		}
 		select {
@@ -167,7 +161,7 @@ func (p *Processor) Handle(m *stream.Message) error {
 	}
 	totals, err := wire.ParseTotals(m.Data)
 	if err != nil {
-		return p.reject(m, err)
+		return stream.Reject(err)
 	}
 	now := p.opt.Now()
 	for i := range totals {
@@ -285,24 +279,14 @@ func (p *Processor) Snapshot() ([]byte, error) {
 	return wire.Marshal(&r)
 }
 
-// Query implements stream.Processor.
-func (p *Processor) Query(request []byte) ([]byte, error) {
-	var q struct {
-		Customer string `json:"customer"`
-	}
-	if err := json.Unmarshal(request, &q); err != nil {
-		return nil, fmt.Errorf("query: %w", err)
-	}
-	c := p.customers[q.Customer]
+// standingOf answers questions.StandingOf.
+func (p *Processor) standingOf(id string) (questions.Standing, error) {
+	c := p.customers[id]
 	known := c != nil
 	if c == nil {
-		c = &customer{doc: records.Customer{ID: q.Customer}, features: map[string]*entitlement{}}
+		c = &customer{doc: records.Customer{ID: id}, features: map[string]*entitlement{}}
 	}
-	answer := struct {
-		Known     bool              `json:"known"` // by usage or by an account record
-		Customer  records.Customer  `json:"customer"`
-		Decisions []events.Decision `json:"decisions"`
-	}{Known: known, Customer: c.doc, Decisions: []events.Decision{}}
+	answer := questions.Standing{Known: known, Customer: c.doc, Decisions: []events.Decision{}}
 	answer.Customer.Plan = p.catalog.Plan(c.planName()).Name
 	now := p.opt.Now()
 	for i := range p.catalog.Gates {
@@ -322,5 +306,5 @@ func (p *Processor) Query(request []byte) ([]byte, error) {
 		}
 		answer.Decisions = append(answer.Decisions, d)
 	}
-	return json.Marshal(&answer)
+	return answer, nil
 }

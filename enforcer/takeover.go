@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
@@ -22,7 +23,7 @@ func (p *Processor) takeFence(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("decisions: %w", err)
 	}
-	key, value := events.FenceKey(p.o.Partition), []byte(strconv.FormatUint(p.o.Epoch, 10))
+	key, value := records.FenceKey(p.o.Partition), []byte(strconv.FormatUint(p.o.Epoch, 10))
 	for {
 		e, err := stream.Ask(ctx, func(ctx context.Context) (jetstream.KeyValueEntry, error) { return kv.Get(ctx, key) })
 		switch {
@@ -101,7 +102,7 @@ const patience = 10 * time.Second
 // decide before all of it is read would put what the former owner has already
 // decided back for a moment.
 type backlog struct {
-	handled, until [len(inputNames)]uint64
+	handled, until [inputs]uint64
 	deadline       time.Time
 	read           bool
 }

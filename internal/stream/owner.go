@@ -18,13 +18,17 @@ type Owner struct {
 	Log       *slog.Logger
 	Inputs    []InputState // as the partition was taken over, by input
 
-	out *outbox
+	inputs  []Input
+	letters letters
+	out     *outbox
+	answers map[string]answerer // by kind of question; complete once Start has returned
 }
 
 // InputState is where reading an input begins.
 type InputState struct {
 	Position uint64 // committed: reading begins after it
 	First    uint64 // first sequence that the stream still has
+	Last     uint64 // last sequence that the stream had
 }
 
 // Gap says whether the stream has dropped messages that were never processed.

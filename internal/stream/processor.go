@@ -29,11 +29,12 @@ type Processor interface {
 	// Apply adds a commit that was made after the snapshot.
 	Apply(commit []byte) error
 	// Start is called once the partition is owned. What the processor
-	// publishes through o is acknowledged before the next commit counts.
+	// publishes through o is acknowledged before the next commit counts. Here
+	// the processor says which questions it answers: see Answer.
 	Start(ctx context.Context, o *Owner) error
 	// Handle processes one message. It must not block on anything but o. An
-	// error stops the partition; what cannot be processed is the
-	// processor's to publish to the dead letters.
+	// error of Reject makes the message a dead letter; any other stops the
+	// partition.
 	Handle(m *Message) error
 	// Flush publishes what the messages since the last Flush gave rise to. It
 	// follows every run of Handle and every Tick without delay.
@@ -46,8 +47,6 @@ type Processor interface {
 	Commit() ([]byte, error)
 	// Snapshot returns the whole state for Restore.
 	Snapshot() ([]byte, error)
-	// Query answers a request to the partition's owner (Names.Query).
-	Query(request []byte) ([]byte, error)
 }
 
 // Ahead is how many messages an Expecter is told of at most. More would push

@@ -3,15 +3,11 @@ package stream
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-
-	"github.com/tidegate-io/tidegate/events"
 )
 
 // Progress is how far the owner of a partition has come.
@@ -39,11 +35,18 @@ type Documenter interface {
 	Documents() Documents
 }
 
-// ProgressHeader in a query asks for the owner's Progress, as JSON. It is
-// answered also while the processor waits for something.
-const ProgressHeader = "Progress"
+// None is the request of a question that needs none.
+type None struct{}
+
+// ProgressOf asks how far the owner of a role's partition has come. It is
+// answered also while the Processor waits for something.
+func ProgressOf(role string) Question[None, Progress] {
+	return Question[None, Progress]{Role: role, Kind: "progress"}
+}
 
 func (r *run) progress(ctx context.Context) Progress {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
 	p := Progress{Role: r.Role, Partition: r.Partition, Holder: r.Holder, Epoch: r.log.Epoch()}
 	for i, rd := range r.readers {
 		pending, at := rd.behind(ctx, r.handled[i].Load())
@@ -81,26 +84,6 @@ func (r *reader) behind(ctx context.Context, seq uint64) (n uint64, oldest time.
 	info := cons.CachedInfo()
 	_ = r.stream.DeleteConsumer(ctx, info.Name) // else it goes by itself
 	return info.NumPending, first.Time
-}
-
-// report answers a query for the progress.
-func (r *run) report(work context.Context, m *nats.Msg) {
-	ctx, cancel := context.WithTimeout(work, 2*time.Second)
-	defer cancel()
-	if b, err := json.Marshal(r.progress(ctx)); err == nil {
-		_ = m.Respond(b)
-	}
-}
-
-// AskProgress asks the owner of a partition, whichever process that is.
-func AskProgress(ctx context.Context, nc *nats.Conn, n events.Names, role string, partition int) (p Progress, err error) {
-	m := nats.NewMsg(n.Query(role, partition))
-	m.Header.Set(ProgressHeader, "1")
-	reply, err := nc.RequestMsgWithContext(ctx, m)
-	if err != nil {
-		return p, err
-	}
-	return p, json.Unmarshal(reply.Data, &p)
 }
 
 // Progress is that of every partition that this process owns, by role and

@@ -80,7 +80,7 @@ func (b *bench) untilPending(t *testing.T, n uint64) (p Progress) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	for {
-		p, err := AskProgress(ctx, b.env.NC, b.env.Names, "tally", 0)
+		p, err := ProgressOf("tally").Ask(ctx, b.asker(), 0, None{})
 		if err != nil {
 			t.Fatalf("%v; last %+v, want %d", err, p, n)
 		}

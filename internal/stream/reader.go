@@ -88,7 +88,7 @@ func startReader(ctx context.Context, env Env, in Input, index int, pos *Positio
 		return nil, InputState{}, fmt.Errorf("stream %s: %w", name, err)
 	}
 	info := s.CachedInfo()
-	state := InputState{Position: pos.Seq, First: info.State.FirstSeq}
+	state := InputState{Position: pos.Seq, First: info.State.FirstSeq, Last: info.State.LastSeq}
 	if pos.Created.IsZero() {
 		pos.Created = info.Created
 	}

@@ -222,7 +222,14 @@ func Read(ctx context.Context, js jetstream.JetStream, n events.Names, in Input,
 	if newest = min(newest, last); newest == 0 || newest < s.CachedInfo().State.FirstSeq {
 		return nil
 	}
-	cons, err := js.OrderedConsumer(ctx, n.Stream(in.Stream), jetstream.OrderedConsumerConfig{FilterSubjects: []string{in.Filter}, MaxResetAttempts: resetAttempts})
+	return readUpTo(ctx, s, jetstream.OrderedConsumerConfig{FilterSubjects: []string{in.Filter}}, newest, f)
+}
+
+// readUpTo hands the messages of a consumer with sequences up to last to f, in
+// order. There must be a message at or after last.
+func readUpTo(ctx context.Context, s jetstream.Stream, cfg jetstream.OrderedConsumerConfig, last uint64, f func(*Message) error) error {
+	cfg.MaxResetAttempts = resetAttempts
+	cons, err := s.OrderedConsumer(ctx, cfg)
 	if err != nil {
 		return err
 	}
@@ -234,20 +241,20 @@ func Read(ctx context.Context, js jetstream.JetStream, n events.Names, in Input,
 	for {
 		msg, err := it.Next(jetstream.NextContext(ctx))
 		if err != nil {
-			return fmt.Errorf("reading %s: %w", in.Filter, err)
+			return fmt.Errorf("reading %s: %w", cfg.FilterSubjects, err)
 		}
 		md, err := msg.Metadata()
 		if err != nil {
 			return err
 		}
-		if md.Sequence.Stream > newest {
+		if md.Sequence.Stream > last {
 			return nil
 		}
 		m := Message{Subject: msg.Subject(), Header: msg.Headers(), Data: msg.Data(), Seq: md.Sequence.Stream, Time: md.Timestamp.UTC()}
 		if err := f(&m); err != nil {
 			return err
 		}
-		if md.Sequence.Stream == newest {
+		if md.Sequence.Stream == last {
 			return nil
 		}
 	}

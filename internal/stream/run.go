@@ -42,10 +42,6 @@ type Env struct {
 	LeaseTTL time.Duration
 }
 
-// FreshHeader in a query asks the owner to answer only after everything that
-// was stored in its inputs before.
-const FreshHeader = "Fresh"
-
 // run is one ownership of a partition.
 type run struct {
 	Env
@@ -59,20 +55,17 @@ type run struct {
 	spare   []Message
 	ending  atomic.Bool // the last commit is being made
 
-	queries  chan query
-	waiting  []query
-	snapshot chan snapshotDone
-	snapping bool
-	moved    bool // positions or state changed since the last commit
-	commitAt <-chan time.Time
-	tickAt   *time.Timer
-	onReady  func()
-	handled  []atomic.Uint64 // sequence of the last message handled, by input
-}
-
-type query struct {
-	msg  *nats.Msg
-	need []uint64 // positions to reach first
+	owner     *Owner
+	asking    *nats.Subscription // to the questions
+	questions chan asked
+	waiting   []asked
+	snapshot  chan snapshotDone
+	snapping  bool
+	moved     bool // positions or state changed since the last commit
+	commitAt  <-chan time.Time
+	tickAt    *time.Timer
+	onReady   func()
+	handled   []atomic.Uint64 // sequence of the last message handled, by input
 }
 
 type snapshotDone struct {
@@ -87,9 +80,13 @@ func Run(ctx context.Context, env Env, spec Spec, proc Processor, lost <-chan st
 	defer cancel(nil)
 	r := &run{
 		Env: env, Spec: spec, proc: proc, inbox: newInbox(), onReady: onReady,
-		queries: make(chan query, 64), snapshot: make(chan snapshotDone, 1), tickAt: time.NewTimer(time.Hour),
+		questions: make(chan asked, 64), snapshot: make(chan snapshotDone, 1), tickAt: time.NewTimer(time.Hour),
 	}
 	r.tickAt.Stop()
+	defer func() {
+		cancel(nil)
+		r.turnAllAway()
+	}()
 	go func() {
 		select {
 		case <-lost:
@@ -136,7 +133,7 @@ func (r *run) open(ctx, work context.Context, cancel context.CancelCauseFunc) er
 	copy(r.pos, log.Positions())
 	r.handled = make([]atomic.Uint64, len(r.Inputs))
 	r.out = newOutbox(work, r.JS, func(err error) { cancel(err) })
-	owner := &Owner{Names: r.Names, Partition: r.Partition, Epoch: log.Epoch(), JS: r.JS, out: r.out,
+	r.owner = &Owner{Names: r.Names, Partition: r.Partition, Epoch: log.Epoch(), JS: r.JS, inputs: r.Inputs, out: r.out,
 		Log: r.Env.Log.With("role", r.Role, "partition", r.Partition, "epoch", log.Epoch())}
 	for i, in := range r.Inputs {
 		rd, state, err := startReader(ctx, r.Env, in, i, &r.pos[i], r.inbox)
@@ -146,21 +143,20 @@ func (r *run) open(ctx, work context.Context, cancel context.CancelCauseFunc) er
 		r.handled[i].Store(r.pos[i].Seq)
 		r.readers = append(r.readers, rd)
 		r.out.serial = r.out.serial || rd.replicated
-		owner.Inputs = append(owner.Inputs, state)
+		r.owner.Inputs = append(r.owner.Inputs, state)
 	}
-	if err := r.proc.Start(work, owner); err != nil {
+	answer(r.owner, ProgressOf(r.Role), true, func(ctx context.Context, _ None) (Progress, error) { return r.progress(ctx), nil })
+	if err := r.proc.Start(work, r.owner); err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
-	sub, err := r.NC.Subscribe(r.Names.Query(r.Role, r.Partition), func(m *nats.Msg) { r.ask(work, m) })
-	if err != nil {
+	if r.asking, err = r.NC.Subscribe(r.Names.Query(r.Role, r.Partition)+".*", func(m *nats.Msg) { r.hear(work, m) }); err != nil {
 		return err
 	}
-	context.AfterFunc(work, func() { _ = sub.Unsubscribe() })
 	if r.Observe != nil {
 		r.Observe(r.Spec, r.progress)
 	}
 	r.onReady()
-	return r.afterWork()
+	return r.afterWork(work)
 }
 
 func (r *run) stopReading() {
@@ -182,12 +178,12 @@ func (r *run) loop(ctx, work context.Context) error {
 		case <-r.inbox.ready:
 			err = r.handle(work)
 		case <-r.tickAt.C:
-			err = r.afterWork()
+			err = r.afterWork(work)
 		case <-r.commitAt:
 			err = r.commit(work)
-		case q := <-r.queries:
+		case q := <-r.questions:
 			r.waiting = append(r.waiting, q)
-			r.answer()
+			r.answer(work)
 		case done := <-r.snapshot:
 			err = r.finishSnapshot(work, done)
 		}
@@ -208,7 +204,11 @@ func (r *run) handle(work context.Context) error {
 		if m.Seq <= r.pos[m.Input].Seq {
 			continue // an ordered consumer that began again
 		}
-		if err := r.proc.Handle(m); err != nil {
+		err := r.proc.Handle(m)
+		if bad := (rejected{}); errors.As(err, &bad) {
+			err = r.owner.Reject(m, 0, m.Data, bad.error)
+		}
+		if err != nil {
 			return fmt.Errorf("%s/%d: %w", r.Inputs[m.Input].Stream, m.Seq, err)
 		}
 		r.pos[m.Input].Seq = m.Seq
@@ -219,11 +219,11 @@ func (r *run) handle(work context.Context) error {
 	if err := r.proc.Flush(); err != nil {
 		return err
 	}
-	return r.afterWork()
+	return r.afterWork(work)
 }
 
 // afterWork lets the processor do what is due, and answers who waited.
-func (r *run) afterWork() error {
+func (r *run) afterWork(work context.Context) error {
 	next, err := r.proc.Tick(r.Now())
 	if err != nil {
 		return err
@@ -236,7 +236,7 @@ func (r *run) afterWork() error {
 		r.tickAt.Reset(max(next.Sub(r.Now()), time.Millisecond))
 	}
 	r.changed()
-	r.answer()
+	r.answer(work)
 	return nil
 }
 
@@ -312,61 +312,6 @@ func (r *run) finishSnapshot(work context.Context, done snapshotDone) error {
 		return nil
 	}
 	return r.log.FinishSnapshot(work, done.s)
-}
-
-// ask takes a request from the network to the loop.
-func (r *run) ask(work context.Context, m *nats.Msg) {
-	q := query{msg: m, need: make([]uint64, len(r.readers))}
-	if m.Header.Get(ProgressHeader) != "" {
-		go r.report(work, m)
-		return
-	}
-	enqueue := func() {
-		select {
-		case r.queries <- q:
-		case <-work.Done():
-		}
-	}
-	if m.Header.Get(FreshHeader) == "" {
-		enqueue()
-		return
-	}
-	go func() {
-		ctx, cancel := context.WithTimeout(work, 5*time.Second)
-		defer cancel()
-		for i, rd := range r.readers {
-			seq, err := rd.newest(ctx)
-			if err != nil {
-				return // the asker's time-out says it
-			}
-			q.need[i] = seq
-		}
-		enqueue()
-	}()
-}
-
-func (r *run) answer() {
-	kept := r.waiting[:0]
-	for _, q := range r.waiting {
-		reached := true
-		for i, need := range q.need {
-			reached = reached && r.pos[i].Seq >= need
-		}
-		if !reached {
-			kept = append(kept, q)
-			continue
-		}
-		reply, err := r.proc.Query(q.msg.Data)
-		if err != nil {
-			m := nats.NewMsg(q.msg.Reply)
-			m.Header.Set("Error", err.Error())
-			_ = q.msg.RespondMsg(m)
-			continue
-		}
-		_ = q.msg.Respond(reply)
-	}
-	clear(r.waiting[len(kept):])
-	r.waiting = kept
 }
 
 // IsStop says whether err only means that the partition goes on elsewhere.

@@ -4,12 +4,10 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"log/slog"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
@@ -35,16 +33,22 @@ func (c *tally) Restore(b []byte) error {
 	}
 	return nil
 }
-func (c *tally) Apply(b []byte) error                    { return c.Restore(b) }
-func (c *tally) Start(_ context.Context, o *Owner) error { c.o = o; return nil }
-func (c *tally) Handle(*Message) error                   { c.n++; c.handled <- c.n; return nil }
-func (c *tally) Flush() error                            { return nil }
-func (c *tally) Tick(time.Time) (time.Time, error)       { return time.Time{}, nil }
+func (c *tally) Apply(b []byte) error { return c.Restore(b) }
+func (c *tally) Start(_ context.Context, o *Owner) error {
+	c.o = o
+	Answer(o, countQuestion, func(None) (uint64, error) { return c.n, nil })
+	return nil
+}
+
+func (c *tally) Handle(*Message) error             { c.n++; c.handled <- c.n; return nil }
+func (c *tally) Flush() error                      { return nil }
+func (c *tally) Tick(time.Time) (time.Time, error) { return time.Time{}, nil }
 func (c *tally) Commit() ([]byte, error) {
 	return binary.BigEndian.AppendUint64(nil, c.n), nil
 }
-func (c *tally) Snapshot() ([]byte, error)    { return binary.BigEndian.AppendUint64(nil, c.n), nil }
-func (c *tally) Query([]byte) ([]byte, error) { return fmt.Append(nil, c.n), nil }
+func (c *tally) Snapshot() ([]byte, error) { return binary.BigEndian.AppendUint64(nil, c.n), nil }
+
+var countQuestion = Question[None, uint64]{Role: "tally", Kind: "count", Fresh: true}
 
 type bench struct {
 	srv *testnats.Server
@@ -64,6 +68,8 @@ func newBench(t *testing.T) *bench {
 	}
 	return &bench{s, Env{NC: nc, JS: js, Holder: "test", Log: slog.New(slog.DiscardHandler), Now: time.Now, CommitEvery: 10 * time.Millisecond}}
 }
+
+func (b *bench) asker() Asker { return Asker{NC: b.env.NC, Names: b.env.Names} }
 
 var accountInput = Spec{Role: "tally", Inputs: []Input{{Stream: events.StreamAccount, Filter: "account.0"}}}
 
@@ -248,14 +254,9 @@ func TestFreshQueryWaitsForWhatWasStored(t *testing.T) {
 	defer func() { _ = stop() }()
 	for i := 1; i <= 20; i++ {
 		b.publish(t, 5)
-		m := nats.NewMsg("query.tally.0")
-		m.Header.Set(FreshHeader, "1")
-		reply, err := b.env.NC.RequestMsg(m, 5*time.Second)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if want := fmt.Sprint(5 * i); string(reply.Data) != want {
-			t.Fatalf("answer %s, want %s", reply.Data, want)
+		n, err := countQuestion.Ask(t.Context(), b.asker(), 0, None{})
+		if err != nil || n != uint64(5*i) {
+			t.Fatalf("answer %d, %v, want %d", n, err, 5*i)
 		}
 	}
 }

@@ -3,7 +3,6 @@ package fold
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"log/slog"
 	"strings"
 	"sync/atomic"
@@ -18,11 +17,8 @@ import (
 	"github.com/tidegate-io/tidegate/internal/writeback"
 )
 
-// Role is the name under which the fold holds its lease; it has one partition.
-const Role = "billing"
-
 // Processor runs the fold: BILLING in, ACCOUNT and subscription documents out.
-// It implements stream.Processor.
+// It implements stream.Processor, as the one partition of stream.RoleBilling.
 type Processor struct {
 	cfg        atomic.Pointer[Config]
 	partitions int
@@ -97,6 +93,7 @@ func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 	if len(o.Inputs) > 0 { // records without effect move the position without a commit
 		p.state.facts.Seq = max(p.state.facts.Seq, o.Inputs[0].Position)
 	}
+	p.answer(o)
 	p.start(ctx, o.Names, o.Log, o)
 	return nil
 }
@@ -136,9 +133,7 @@ func (p *Processor) Handle(m *stream.Message) error {
 		return p.emit(p.state.Apply(rec))
 	}
 	p.log.Warn("billing record is unreadable", "seq", m.Seq, "error", err)
-	return p.enqueue(p.names.Dead(0), records.Dead{
-		Origin: fmt.Sprintf("%s/%d/0", events.StreamBilling, m.Seq), Reason: err.Error(), At: m.Time, Body: m.Data,
-	})
+	return stream.Reject(err)
 }
 
 // emit queues the changes for the store, the log and ACCOUNT.

@@ -1,10 +1,10 @@
 package fold
 
 import (
-	"encoding/json"
 	"time"
 
 	"github.com/tidegate-io/tidegate/internal/records"
+	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
 // Figures count what an operator should take care of.
@@ -66,54 +66,53 @@ func (s *State) Report(after string, limit int) Report {
 	return r
 }
 
-// Query is a request to the processor: for a customer, for a report, for how
-// objects differ from what is known, or for open subscriptions.
-type Query struct {
-	Customer string `json:"customer,omitempty"`
-	Report   bool   `json:"report,omitempty"`
-	After    string `json:"after,omitempty"`
-	Limit    int    `json:"limit,omitempty"`
+// The questions to the owner of the fold.
+var (
+	// SubscriptionQuestion asks what a customer pays for, by the customer's id.
+	SubscriptionQuestion = stream.Question[string, Paying]{Role: stream.RoleBilling, Kind: "subscription", Fresh: true}
+	// ReportQuestion asks what an operator should take care of, with a page of
+	// unmapped Stripe customers.
+	ReportQuestion = stream.Question[Page, Report]{Role: stream.RoleBilling, Kind: "report", Fresh: true}
+	// CompareQuestion asks how objects differ from the facts. The answer leaves out
+	// objects that do not differ.
+	CompareQuestion = stream.Question[[]Fetched, []Drift]{Role: stream.RoleBilling, Kind: "compare", Fresh: true}
+	// OpenQuestion asks for a page of the ids of open subscriptions. When the answer
+	// has Limit ids, there may be more after the last.
+	OpenQuestion = stream.Question[Page, []string]{Role: stream.RoleBilling, Kind: "open", Fresh: true}
+)
 
-	Compare []Fetched `json:"compare,omitempty"`
-	Open    bool      `json:"open,omitempty"`
+// Page is a part of a list that is ordered by id.
+type Page struct {
+	After string `json:"after,omitempty"` // "" is the beginning
+	Limit int    `json:"limit"`
 }
 
-// Answer is what a query gets; Error says why it got nothing.
-type Answer struct {
-	Subscription *records.Subscription `json:"subscription,omitempty"`
+// Paying is the answer to SubscriptionQuestion.
+type Paying struct {
+	Subscription *records.Subscription `json:"subscription,omitempty"` // nil: no fact is about the customer
 	Payments     []records.Payment     `json:"payments,omitempty"`
 	Refunds      []records.Refund      `json:"refunds,omitempty"`
-	Report       *Report               `json:"report,omitempty"`
-	Drifts       []Drift               `json:"drifts,omitempty"` // of the objects that differ
-	Open         []string              `json:"open,omitempty"`   // ids; when there are Limit, ask for those after the last
-	Error        string                `json:"error,omitempty"`
 }
 
-// Query implements stream.Processor: a Query gets an Answer.
-func (p *Processor) Query(request []byte) ([]byte, error) {
-	var q Query
-	var a Answer
-	err := json.Unmarshal(request, &q)
-	switch {
-	case err != nil:
-		a.Error = err.Error()
-	case q.Customer != "":
-		if doc, ok := p.state.Subscription(q.Customer); ok {
-			a.Subscription, a.Payments, a.Refunds = &doc, p.state.Payments(q.Customer), p.state.Refunds(q.Customer)
-		}
-	case q.Report:
-		r := p.state.Report(q.After, q.Limit)
-		a.Report = &r
-	case q.Open:
-		a.Open = p.state.Open(q.After, max(q.Limit, 1))
-	case len(q.Compare) > 0:
-		for i := range q.Compare {
-			if d, differs := p.state.Compare(&q.Compare[i]); differs {
-				a.Drifts = append(a.Drifts, d)
-			}
-		}
-	default:
-		a.Error = "ask for `customer`, `report`, `compare` or `open`"
+func (p *Processor) answer(o *stream.Owner) {
+	stream.Answer(o, SubscriptionQuestion, p.subscriptionOf)
+	stream.Answer(o, ReportQuestion, func(page Page) (Report, error) { return p.state.Report(page.After, page.Limit), nil })
+	stream.Answer(o, CompareQuestion, p.compare)
+	stream.Answer(o, OpenQuestion, func(page Page) ([]string, error) { return p.state.Open(page.After, max(page.Limit, 1)), nil })
+}
+
+func (p *Processor) subscriptionOf(customer string) (a Paying, _ error) {
+	if doc, ok := p.state.Subscription(customer); ok {
+		a = Paying{Subscription: &doc, Payments: p.state.Payments(customer), Refunds: p.state.Refunds(customer)}
 	}
-	return json.Marshal(a)
+	return a, nil
+}
+
+func (p *Processor) compare(objects []Fetched) (drifts []Drift, _ error) {
+	for i := range objects {
+		if d, differs := p.state.Compare(&objects[i]); differs {
+			drifts = append(drifts, d)
+		}
+	}
+	return drifts, nil
 }

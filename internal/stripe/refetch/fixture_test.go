@@ -2,7 +2,6 @@ package refetch
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -60,7 +59,7 @@ func newFixture(t testing.TB) *fixture {
 		Holder: "test", Log: slog.New(slog.DiscardHandler), Now: time.Now, CommitEvery: 5 * time.Millisecond}}
 	p.Price("price_pro", "pro_monthly", "prod_pro")
 	p.Price("price_any", "any_monthly", "prod_any")
-	p.own(fold.Role, fold.Input(names), func() stream.Processor { return fold.NewProcessor(foldConfig(), 2, nowhere{}) })
+	p.own(stream.RoleBilling, fold.Input(names), func() stream.Processor { return fold.NewProcessor(foldConfig(), 2, nowhere{}) })
 	return p
 }
 
@@ -82,7 +81,7 @@ func (p *fixture) ask() (stop func()) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	return p.own(Role, Input(p.env.Names), func() stream.Processor {
+	return p.own(stream.RoleStripe, Input(p.env.Names), func() stream.Processor {
 		return New(Options{Stripe: c, Now: time.Now, Delay: 20 * time.Millisecond, Metrics: p.metrics,
 			Reconcile: func() time.Duration { return time.Duration(p.every.Load()) }})
 	})
@@ -103,15 +102,22 @@ func (p *fixture) deliver(sent ...teststripe.Event) {
 }
 
 // query asks the owner of a role.
-func (p *fixture) query(role, question string, answer any) error {
-	m := nats.NewMsg(p.env.Names.Query(role, 0))
-	m.Data = []byte(question)
-	m.Header.Set(stream.FreshHeader, "1")
-	reply, err := p.env.NC.RequestMsg(m, 10*time.Second)
-	if err != nil {
-		return err
+func query[Req, Resp any](p *fixture, q stream.Question[Req, Resp], req Req) (Resp, error) {
+	ctx, cancel := context.WithTimeout(p.t.Context(), 10*time.Second)
+	defer cancel()
+	return q.Ask(ctx, stream.Asker{NC: p.env.NC, Names: p.env.Names}, 0, req)
+}
+
+// status asks how fetching goes.
+func (p *fixture) status() (Status, error) { return query(p, StatusQuestion, stream.None{}) }
+
+// subscription asks what a customer pays for.
+func (p *fixture) subscription(customer string) (sub records.Subscription, err error) {
+	a, err := query(p, fold.SubscriptionQuestion, customer)
+	if a.Subscription != nil {
+		sub = *a.Subscription
 	}
-	return json.Unmarshal(reply.Data, answer)
+	return sub, err
 }
 
 // eventually waits until f returns nil.
@@ -138,11 +144,11 @@ func (p *fixture) eventually(what string, f func() error) {
 func (p *fixture) shows(customer, plan, status string) {
 	p.t.Helper()
 	p.eventually(customer+" is "+plan, func() error {
-		var a struct{ Subscription records.Subscription }
-		if err := p.query(fold.Role, fmt.Sprintf(`{"customer":%q}`, customer), &a); err != nil {
+		s, err := p.subscription(customer)
+		if err != nil {
 			return err
 		}
-		if s := a.Subscription; s.Plan != plan || s.Status != status {
+		if s.Plan != plan || s.Status != status {
 			return fmt.Errorf("it is %s %s", s.Plan, s.Status)
 		}
 		return nil
@@ -153,8 +159,8 @@ func (p *fixture) shows(customer, plan, status string) {
 func (p *fixture) idle() {
 	p.t.Helper()
 	p.eventually("nothing is pending", func() error {
-		var s Status
-		if err := p.query(Role, "{}", &s); err != nil {
+		s, err := p.status()
+		if err != nil {
 			return err
 		}
 		if s.Pending > 0 || s.Reconciling {

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tidegate-io/tidegate/internal/stripe/fold"
 	"github.com/tidegate-io/tidegate/internal/test/teststripe"
 )
 
@@ -67,12 +66,12 @@ func TestWhateverArrives(t *testing.T) {
 	}
 	p.idle()
 	for c, sub := range subs {
-		var a fold.Answer
-		if err := p.query(fold.Role, fmt.Sprintf(`{"customer":%q}`, c), &a); err != nil {
+		got, err := p.subscription(c)
+		if err != nil {
 			t.Fatal(err)
 		}
-		if want := p.Get(sub)["status"]; a.Subscription.Status != want || len(a.Subscription.Subscriptions) != 1 {
-			t.Errorf("%s is %v, not %s", c, a.Subscription, want)
+		if want := p.Get(sub)["status"]; got.Status != want || len(got.Subscriptions) != 1 {
+			t.Errorf("%s is %v, not %s", c, got, want)
 		}
 	}
 	if r, err := p.sync(dry); err != nil || len(statuses(r)) > 0 {

@@ -52,7 +52,7 @@ func (s *Sync) finish(ctx context.Context) error {
 		err = state.Purge(ctx, jetstream.WithPurgeSubject(s.Names.Log(syncRole, 0)))
 	}
 	if err == nil {
-		_, err = s.ask(ctx, fold.Query{Open: true, Limit: 1})
+		_, err = ask(ctx, s, fold.OpenQuestion, fold.Page{Limit: 1}) // answered after all that was stored
 	}
 	return err
 }

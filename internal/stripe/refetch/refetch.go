@@ -26,9 +26,6 @@ import (
 	"github.com/tidegate-io/tidegate/internal/stripe/fold"
 )
 
-// Role is the name under which the lease is held.
-const Role = "stripe"
-
 // Stripe is the part of Stripe's API that a Processor needs; *api.Client
 // implements it. The methods must be safe for concurrent use and return when ctx
 // is done.
@@ -138,6 +135,7 @@ func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 	for ref, w := range p.state.Pending {
 		p.jobs.put(ref, &job{due: now, last: now}, now.Sub(w.Created) < recent)
 	}
+	stream.Answer(o, StatusQuestion, p.status)
 	context.AfterFunc(ctx, func() { p.figures.pending.Set(0) }) // from then on another owner counts
 	return nil
 }

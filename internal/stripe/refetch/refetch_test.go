@@ -14,7 +14,6 @@ import (
 	"github.com/tidegate-io/tidegate/internal/test/teststripe"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // ofOneSecond gives events the same time and removes their previous values, so
@@ -83,12 +82,12 @@ func replays(t *testing.T, p *fixture) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var live struct{ Subscription records.Subscription }
-	if err := p.query(fold.Role, `{"customer":"acme"}`, &live); err != nil {
+	live, err := p.subscription("acme")
+	if err != nil {
 		t.Fatal(err)
 	}
 	doc, _ := s.Subscription("acme")
-	a, _ := json.Marshal(live.Subscription)
+	a, _ := json.Marshal(live)
 	b, _ := json.Marshal(doc)
 	if !bytes.Equal(a, b) {
 		t.Errorf("live     %s\nreplayed %s", a, b)
@@ -165,8 +164,8 @@ func TestOutage(t *testing.T) {
 	p.shows("acme", "pro", "active")
 	p.Change(sub, teststripe.Object{"status": "unpaid"}) // without a webhook
 	p.eventually("the outage is known", func() error {
-		var s Status
-		if err := p.query(Role, "{}", &s); err != nil {
+		s, err := p.status()
+		if err != nil {
 			return err
 		}
 		if s.Pending == 0 || !strings.Contains(s.Error, "did not answer") {
@@ -227,7 +226,7 @@ func TestFirstStart(t *testing.T) {
 	now := time.Now
 	p.env.Now = func() time.Time { return now().Add(3 * firstScan) }
 	c := New(Options{Now: p.env.Now, Reconcile: func() time.Duration { return 0 }})
-	p.own(Role, Input(p.env.Names), func() stream.Processor { return c })
+	p.own(stream.RoleStripe, Input(p.env.Names), func() stream.Processor { return c })
 	p.shows("acme", "pro", "active")
 	p.idle()
 	if n := len(p.Requests("")); n != 0 {
@@ -259,8 +258,7 @@ func TestFreshChangesComeFirst(t *testing.T) {
 	sub, sent := p.Subscribe(p.Customer("", "tidegate_customer", "acme"), "price_pro")
 	p.deliver(sent...)
 	p.eventually("all are pending", func() error {
-		var s Status
-		if err := p.query(Role, "{}", &s); err != nil || s.Pending != 403 {
+		if s, err := p.status(); err != nil || s.Pending != 403 {
 			return fmt.Errorf("%+v, %w", s, err)
 		}
 		return nil

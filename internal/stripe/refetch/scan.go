@@ -1,13 +1,13 @@
 package refetch
 
 import (
-	"encoding/json"
 	"errors"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/tidegate-io/tidegate/internal/stream"
 	"github.com/tidegate-io/tidegate/internal/stripe/api"
 	"github.com/tidegate-io/tidegate/internal/stripe/fold"
 )
@@ -123,14 +123,8 @@ func (p *Processor) endScan() {
 	p.log.Debug("events at stripe were compared", "events", l.seen, "since", l.since)
 }
 
-// Query implements stream.Processor: any question is answered with Status.
-func (p *Processor) Query([]byte) ([]byte, error) {
-	s := Status{Pending: p.jobs.len(), Reconciled: p.state.Reconciled, Reconciling: p.scan != nil}
-	if err := errors.Join(p.fetching.err, p.scanning.err); err != nil {
-		s.Error = err.Error()
-	}
-	return json.Marshal(s)
-}
+// StatusQuestion asks how fetching from Stripe goes.
+var StatusQuestion = stream.Question[stream.None, Status]{Role: stream.RoleStripe, Kind: "status", Fresh: true}
 
 // Status says how fetching from Stripe goes.
 type Status struct {
@@ -138,4 +132,12 @@ type Status struct {
 	Reconciled  time.Time `json:"reconciled,omitzero"` // BILLING has all of Stripe's events up to this moment
 	Reconciling bool      `json:"reconciling"`         // whether a scan runs
 	Error       string    `json:"error,omitempty"`     // why fetching pauses
+}
+
+func (p *Processor) status(stream.None) (Status, error) {
+	s := Status{Pending: p.jobs.len(), Reconciled: p.state.Reconciled, Reconciling: p.scan != nil}
+	if err := errors.Join(p.fetching.err, p.scanning.err); err != nil {
+		s.Error = err.Error()
+	}
+	return s, nil
 }

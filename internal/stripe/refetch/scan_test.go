@@ -14,8 +14,8 @@ func (p *fixture) reconciled() {
 	p.t.Helper()
 	since := p.Now()
 	p.eventually("a look at the events", func() error {
-		var s Status
-		if err := p.query(Role, "{}", &s); err != nil {
+		s, err := p.status()
+		if err != nil {
 			return err
 		}
 		if s.Reconciled.Before(since) || s.Pending > 0 {
@@ -78,8 +78,8 @@ func TestScanContinues(t *testing.T) {
 	p.Fail(500)
 	stop := p.ask()
 	p.eventually("the look is done", func() error {
-		var s Status
-		if err := p.query(Role, "{}", &s); err != nil {
+		s, err := p.status()
+		if err != nil {
 			return err
 		}
 		if s.Reconciled.IsZero() {
@@ -134,8 +134,8 @@ func TestKeyThatMayNotSeeEvents(t *testing.T) {
 	p.Fail(403)
 	p.ask()
 	p.eventually("the refusal is known", func() error {
-		var s Status
-		if err := p.query(Role, "{}", &s); err != nil {
+		s, err := p.status()
+		if err != nil {
 			return err
 		}
 		if s.Error == "" {

@@ -150,7 +150,7 @@ func (s *Sync) take(ctx context.Context, objects []api.Object) error {
 }
 
 func (s *Sync) compare(ctx context.Context, some []fold.Fetched) error {
-	a, err := s.ask(ctx, fold.Query{Compare: some})
+	drifts, err := ask(ctx, s, fold.CompareQuestion, some)
 	if err != nil {
 		return err
 	}
@@ -158,12 +158,12 @@ func (s *Sync) compare(ctx context.Context, some []fold.Fetched) error {
 	for i := range some {
 		byID[some[i].ID] = &some[i]
 	}
-	s.report.Drifts = append(s.report.Drifts, a.Drifts...)
+	s.report.Drifts = append(s.report.Drifts, drifts...)
 	if s.DryRun {
 		return nil
 	}
-	for i := range a.Drifts {
-		body, err := json.Marshal(byID[a.Drifts[i].ID])
+	for i := range drifts {
+		body, err := json.Marshal(byID[drifts[i].ID])
 		if err != nil {
 			return err
 		}
@@ -181,11 +181,11 @@ func (s *Sync) compare(ctx context.Context, some []fold.Fetched) error {
 // list.
 func (s *Sync) checkOpen(ctx context.Context) error {
 	for after := ""; ; {
-		a, err := s.ask(ctx, fold.Query{Open: true, After: after, Limit: openPage})
+		open, err := ask(ctx, s, fold.OpenQuestion, fold.Page{After: after, Limit: openPage})
 		if err != nil {
 			return err
 		}
-		for _, id := range a.Open {
+		for _, id := range open {
 			if after = id; s.seen[id] {
 				continue
 			}
@@ -202,44 +202,22 @@ func (s *Sync) checkOpen(ctx context.Context) error {
 			}
 			s.step("subscriptions that are open here", 1)
 		}
-		if len(a.Open) < openPage {
+		if len(open) < openPage {
 			return nil
 		}
 	}
 }
 
-// ask puts a question to the fold, which answers after all that was stored
-// before.
-func (s *Sync) ask(ctx context.Context, q fold.Query) (a fold.Answer, err error) {
-	body, err := json.Marshal(q)
-	if err != nil {
-		return a, err
-	}
-	reply, err := s.request(ctx, body)
-	for try := 0; errors.Is(err, nats.ErrNoResponders) && try < 20; try++ { // between two owners
-		select {
-		case <-ctx.Done():
-			return a, ctx.Err()
-		case <-time.After(handover / 20):
-		}
-		reply, err = s.request(ctx, body)
-	}
-	if err != nil {
-		return a, fmt.Errorf("nobody runs the role enforcer, which keeps subscriptions: start it: %w", err)
-	}
-	if err = json.Unmarshal(reply.Data, &a); err == nil && a.Error != "" {
-		err = errors.New(a.Error)
-	}
-	return a, err
-}
-
-func (s *Sync) request(ctx context.Context, body []byte) (*nats.Msg, error) {
+// ask puts a question to the fold, and waits while that has no owner for a
+// moment.
+func ask[Req, Resp any](ctx context.Context, s *Sync, q stream.Question[Req, Resp], req Req) (Resp, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	m := nats.NewMsg(s.Names.Query(fold.Role, 0))
-	m.Header.Set(stream.FreshHeader, "1")
-	m.Data = body
-	return s.NC.RequestMsgWithContext(ctx, m)
+	answer, err := q.Ask(ctx, stream.Asker{NC: s.NC, Names: s.Names, Patience: handover}, 0, req)
+	if errors.Is(err, stream.ErrNotOwned) || errors.Is(err, stream.ErrNoAnswer) {
+		err = fmt.Errorf("nobody runs the role enforcer, which keeps subscriptions: start it: %w", err)
+	}
+	return answer, err
 }
 
 // retry calls f until it succeeds, fails for good, or has failed syncAttempts
