@@ -37,7 +37,7 @@ func TestDisputeWaitsForItsCharge(t *testing.T) {
 	s := folded(t, testConfig(), sh)
 	charge := fetchedRecord(t, 7, t0.Add(time.Minute), sh.charge(0))
 	if c := s.Apply(charge); len(c) != 0 || refundsOf(s, "acme") != "" {
-		t.Fatalf("nobody's dispute changed %+v", c)
+		t.Fatalf("an unmapped dispute changed %+v", c)
 	}
 	to := func(customer string, seq uint64) []Change {
 		return s.Apply(Record{Kind: KindMap, Seq: seq, Time: t0, Map: Mapping{Customer: customer, StripeCustomer: "cus_1"}})

@@ -238,7 +238,7 @@ func TestUnmappedIsKeptAndAppliedAtOnce(t *testing.T) {
 	sc := scenario{shops: []*shop{anonymous}}
 	s := New(testConfig())
 	if changes := fold(s, sc.records(), sc.end()); len(changes) != 0 {
-		t.Fatalf("nobody's events changed %+v", changes)
+		t.Fatalf("unmapped events changed %+v", changes)
 	}
 	if u := unmapped(s); len(u) != 1 || u[0].StripeCustomer != "cus_1" || u[0].Status != "active" || u[0].Email == "" {
 		t.Fatalf("unmapped: %+v", u)

@@ -208,14 +208,14 @@ func (s *Sync) checkOpen(ctx context.Context) error {
 	}
 }
 
-// ask puts a question to the fold, and waits while that has no owner for a
-// moment.
+// ask sends a question to the fold. It waits up to handover while the fold has no
+// owner.
 func ask[Req, Resp any](ctx context.Context, s *Sync, q stream.Question[Req, Resp], req Req) (Resp, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	answer, err := q.Ask(ctx, stream.Asker{NC: s.NC, Names: s.Names, Patience: handover}, 0, req)
 	if errors.Is(err, stream.ErrNotOwned) || errors.Is(err, stream.ErrNoAnswer) {
-		err = fmt.Errorf("nobody runs the role enforcer, which keeps subscriptions: start it: %w", err)
+		err = fmt.Errorf("no process runs the role enforcer, which keeps subscriptions: start it: %w", err)
 	}
 	return answer, err
 }
