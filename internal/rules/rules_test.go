@@ -160,7 +160,7 @@ var allowed = map[string][]string{
 	"internal/test/wait":            {},
 	"internal/test/freeport":        {},
 	"internal/test/sample":          {},
-	"internal/test/testnats":        {"internal/test/freeport", nats, "github.com/nats-io/nats-server/v2"},
+	"internal/test/testnats":        {"internal/test/freeport", nats, "github.com/nats-io/nats-server/v2", "go.uber.org/goleak"},
 	"internal/test/testbuild":       {"github.com/gofrs/flock"},
 	"internal/test/testprocess":     {"internal/test/testbuild", "internal/test/wait", nats, "go.uber.org/goleak"},
 	"internal/test/e2e":             {},
