@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/tidegate-io/tidegate/events"
 )
 
 func text(t *testing.T, name string) string {
@@ -57,13 +60,14 @@ func TestDocsNameEveryStream(t *testing.T) {
 }
 
 func TestDocsNameTheBoundsOfAnEvent(t *testing.T) {
-	doc, source := text(t, "docs/events.md"), text(t, "events/event.go")
-	for code, said := range map[string]string{
-		"MaxEventBytes    = 64 << 10": "64 KiB", "MaxCustomerBytes = 256": "1 to 256 bytes", "MaxIDBytes       = 512": "at most 512 bytes",
-		"MaxAhead         = 5 * time.Minute": "5 minutes ahead", "MaxBatchBytes    = 512 << 10": "512 KiB",
+	doc := text(t, "docs/events.md")
+	for _, said := range []string{
+		fmt.Sprintf("%d KiB", events.MaxEventBytes>>10), fmt.Sprintf("%d KiB", events.MaxBatchBytes>>10),
+		fmt.Sprintf("1 to %d bytes", events.MaxCustomerBytes), fmt.Sprintf("at most %d bytes", events.MaxIDBytes),
+		fmt.Sprintf("%d minutes ahead", int(events.MaxAhead.Minutes())),
 	} {
-		if !strings.Contains(source, code) || !strings.Contains(doc, said) {
-			t.Errorf("docs/events.md says %q, events/event.go %q: not both are so any more", said, code)
+		if !strings.Contains(doc, said) {
+			t.Errorf("docs/events.md does not say %q", said)
 		}
 	}
 }
