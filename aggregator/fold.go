@@ -35,7 +35,7 @@ type folder struct {
 	isImport   bool      // of the message
 	segmentBuf [1]gate.Segment
 
-	prefetched  [stream.Ahead]pendingEvent
+	prefetched  [stream.PrefetchMax]pendingEvent
 	cursor, end int   // prefetched[cursor:end] are not folded yet
 	sink        int64 // keeps the compiler from removing the loads of loadPlaces
 }

@@ -14,7 +14,7 @@ import (
 // An event needs its customer, the customer's first window, and the place of its
 // fingerprint. With many customers none of them is in the processor's cache, and
 // waiting for memory takes more than half of the time of an event. So loadPlaces
-// loads them in loops of their own, for up to stream.Ahead events at a time, and
+// loads them in loops of their own, for up to stream.PrefetchMax events at a time, and
 // the waits overlap. The fold then handles one event after another. The loads
 // give it addresses only, so they cannot change its result.
 
