@@ -13,10 +13,10 @@ import (
 
 var rollingMonth = gate.WindowSpec{Kind: gate.Rolling, Days: 30}
 
-// busy is a partition whose customer acme used the gate in each of the last
-// hours, 10 times an hour, and is at half its limit.
+// busyPartition returns a partition whose customer acme has used the gate 10 times
+// in each of the last hours. The limit is half of the number of uses.
 func busyPartition(t testing.TB, how gate.Aggregate, hours int) *Processor {
-	cat := oneGate(how, rollingMonth)
+	cat := catalogOfOneGate(how, rollingMonth)
 	cat.Gates[0].Limits["free"] = gate.Limit{Value: events.Count(int64(hours) * 5)}
 	cat.Gates[0].Limits["large"] = gate.Limit{Value: events.Count(1 << 40)}
 	p := offline(cat, func() time.Time { return epoch })
@@ -27,30 +27,31 @@ func busyPartition(t testing.TB, how gate.Aggregate, hours int) *Processor {
 		for i := range 10 {
 			es = append(es, event(fmt.Sprint("before", h, "-", i), "use", h*10+i, epoch.Add(time.Duration(h)*time.Hour)))
 		}
-		p.fold(t, epoch.Add(time.Duration(h)*time.Hour), es)
+		p.foldEvents(t, epoch.Add(time.Duration(h)*time.Hour), es)
 	}
 	return p
 }
 
-// fold folds a packed message, and flushes into nothing.
-func (p *Processor) fold(t testing.TB, now time.Time, es []events.Event) (told int) {
+// foldEvents folds a batch and returns the number of totals that a flush would emit.
+func (p *Processor) foldEvents(t testing.TB, now time.Time, es []events.Event) (emitted int) {
 	if err := p.Handle(&stream.Message{Subject: "usage.p.0.~batch", Data: batchOf(es), Seq: p.f.position + 1, Time: now}); err != nil {
 		t.Fatal(err)
 	}
 	for _, e := range p.emissions {
 		if e.u.emit {
-			told++
+			emitted++
 		}
 		e.u.emit = false
 	}
 	p.emissions = p.emissions[:0]
-	return told
+	return emitted
 }
 
-// TestABusyCustomerTakesNoMoreThanItsEvents: what is told and committed of a
-// customer who sends half of all events does not grow with them, nor with what
-// the window holds already.
-func TestABusyCustomerTakesNoMoreThanItsEvents(t *testing.T) {
+// TestCostOfBusyCustomerIsBounded checks that the totals and the commits of a
+// customer that sends half of all events grow neither with their number nor with
+// the number of buckets.
+func TestCostOfBusyCustomerIsBounded(t *testing.T) {
+	t.Parallel()
 	for _, how := range []gate.Aggregate{gate.Sum, gate.Max, gate.Unique} {
 		p := busyPartition(t, how, 720)
 		if _, err := p.Commit(); err != nil {
@@ -62,13 +63,13 @@ func TestABusyCustomerTakesNoMoreThanItsEvents(t *testing.T) {
 			for i := range 500 {
 				e := event(fmt.Sprint("now", round, "-", i), "use", i%10, now)
 				if i%2 == 0 {
-					e.Subject = benchCustomer(i)
+					e.Subject = customerName(i)
 				}
 				es = append(es, e)
 			}
-			told := p.fold(t, now, es)
-			if want := 1; round > 0 && told > want { // the others' windows were opened before
-				t.Errorf("%s: %d totals told of one window", how, told)
+			emitted := p.foldEvents(t, now, es)
+			if want := 1; round > 0 && emitted > want { // the others' windows were opened before
+				t.Errorf("%s: %d totals emitted for one window", how, emitted)
 			}
 			b, err := p.Commit()
 			if err != nil {
@@ -79,7 +80,7 @@ func TestABusyCustomerTakesNoMoreThanItsEvents(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, w := range r.Windows {
-				if len(w.Buckets) > 11 { // the current one, and those that values of a unique count came from
+				if len(w.Buckets) > 11 { // the current one, and those from which members have moved
 					t.Errorf("%s: %d buckets of %s committed", how, len(w.Buckets), w.Customer)
 				}
 			}
@@ -90,8 +91,8 @@ func TestABusyCustomerTakesNoMoreThanItsEvents(t *testing.T) {
 	}
 }
 
-// BenchmarkBusyCustomer is what events of one customer cost whose rolling
-// window holds one bucket or as many as it can.
+// BenchmarkBusyCustomer measures the events of a customer whose rolling window has
+// one bucket or all 720.
 func BenchmarkBusyCustomer(b *testing.B) {
 	for _, how := range []gate.Aggregate{gate.Sum, gate.Max, gate.Unique} {
 		for _, hours := range []int{1, 720} {
@@ -106,7 +107,7 @@ func BenchmarkBusyCustomer(b *testing.B) {
 					}
 					round++
 					b.StartTimer()
-					p.fold(b, now, es)
+					p.foldEvents(b, now, es)
 				}
 				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/500, "ns/event")
 			})

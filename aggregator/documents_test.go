@@ -15,7 +15,8 @@ import (
 	"github.com/tidegate-io/tidegate/internal/writeback"
 )
 
-// documented is an owner whose documents are written while messages are folded.
+// documentOwner is an owner without a server whose documents are written to store.
+// Its clock is now.
 type documentOwner struct {
 	*Processor
 	store *memoryStore
@@ -24,9 +25,9 @@ type documentOwner struct {
 	stop  func()
 }
 
-// takeOver is what Start does, without a server.
+// takeOver makes a new Processor from the log, as Start does.
 func (d *documentOwner) takeOver(rt failer, epoch uint64) {
-	p := offline(everyGate(), func() time.Time { return d.now })
+	p := offline(catalogOfAllKinds(), func() time.Time { return d.now })
 	if err := p.Restore(nil); err != nil {
 		rt.Fatal(err)
 	}
@@ -45,6 +46,7 @@ func (d *documentOwner) takeOver(rt failer, epoch uint64) {
 	d.Processor, d.stop = p, cancel
 }
 
+// commit appends a commit to the log.
 func (d *documentOwner) commit(rt failer) {
 	b, err := d.Commit()
 	if err != nil {
@@ -55,13 +57,14 @@ func (d *documentOwner) commit(rt failer) {
 	}
 }
 
+// wait calls tickDocuments and lets time pass.
 func (d *documentOwner) wait(t time.Duration) {
 	d.tickDocuments(d.now)
 	<-time.After(t)
 	d.now = d.now.Add(t)
 }
 
-// wrong says which document is not what the state says.
+// mismatch describes a document that differs from the state; "" if there is none.
 func (d *documentOwner) mismatch() string {
 	docs := d.store.all()
 	for c := range d.f.customers.all {
@@ -69,16 +72,16 @@ func (d *documentOwner) mismatch() string {
 			w := d.document(c, u, d.now)
 			got := docs[w.ID()]
 			switch {
-			case u.closed: // written long ago, and only here again because the log is read from its beginning
+			case u.closed: // written long ago; a takeover has restored it because the log has no snapshot
 			case got.Seq != w.Seq, got.Events != w.Events:
 				return fmt.Sprintf("%s: of %d, %d events; want %d, %d", w.ID(), got.Seq, got.Events, w.Seq, w.Events)
-			case u.feature.gate == nil || u.end == 0: // nothing tells when such documents are out of date
+			case u.feature.gate == nil || u.end == 0: // these documents may be out of date
 			case got.Current != w.Current || !got.End.Equal(w.End) || got.Used != w.Used || got.Plan != w.Plan:
 				return fmt.Sprintf("%+v, want %+v", got, w)
 			}
 		}
 	}
-	for id, got := range docs { // also those of windows that were forgotten
+	for id, got := range docs { // also those of removed windows
 		if !got.Start.IsZero() && got.Current && !d.now.Before(got.End) {
 			return fmt.Sprintf("%s: current, ended %s, now %s", id, got.End, d.now)
 		}
@@ -86,17 +89,18 @@ func (d *documentOwner) mismatch() string {
 	return ""
 }
 
-// step is a message and what happens around it.
+// step is a message, and events before and after it.
 type step struct {
 	message
-	away, commit, crash bool
-	lull                time.Duration
+	down, commit, crash bool
+	pause               time.Duration
 }
 
-// TestDocumentsFollowTheState, through outages of the store and through crashes:
-// once it is quiet, each window's document is what the state says, and says of
-// every window that has ended that it did.
-func TestDocumentsFollowTheState(t *testing.T) {
+// TestDocumentsMatchState checks, after outages of the store and crashes of the
+// owner, that each window's document equals the state and shows the end of each
+// window that has ended.
+func TestDocumentsMatchState(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		var steps []step
 		for _, m := range script(rt) {
@@ -111,6 +115,7 @@ func TestDocumentsFollowTheState(t *testing.T) {
 	})
 }
 
+// follow runs the steps and describes the difference between state and documents.
 func follow(t *testing.T, steps []step) (wrong string) {
 	d := &documentOwner{store: &memoryStore{docs: map[string]records.Window{}}, now: steps[0].at}
 	d.takeOver(t, 1)
@@ -118,19 +123,19 @@ func follow(t *testing.T, steps []step) (wrong string) {
 		s := steps[i]
 		d.now = s.at
 		d.store.mu.Lock()
-		d.store.away = s.away
+		d.store.down = s.down
 		d.store.mu.Unlock()
-		if err := d.Handle(&stream.Message{Subject: "usage.p.0." + s.last, Data: s.data, Seq: uint64(i) + 1, Time: s.at}); err != nil {
+		if err := d.Handle(&stream.Message{Subject: "usage.p.0." + s.token, Data: s.data, Seq: uint64(i) + 1, Time: s.at}); err != nil {
 			t.Fatal(err)
 		}
 		d.emissions, d.earlyTotals = nil, nil // flushed
-		d.wait(s.lull)
+		d.wait(s.pause)
 		if s.commit {
 			d.commit(t)
 		}
-		d.wait(s.lull)
+		d.wait(s.pause)
 		if s.crash {
-			steps[i].crash = false // once
+			steps[i].crash = false // the step is repeated
 			d.stop()
 			synctest.Wait()
 			d.takeOver(t, d.o.Epoch+1)
@@ -138,10 +143,10 @@ func follow(t *testing.T, steps []step) (wrong string) {
 		}
 	}
 	d.store.mu.Lock()
-	d.store.away = false
+	d.store.down = false
 	d.store.mu.Unlock()
 	d.commit(t)
-	d.now = d.now.Add(10 * day) // some windows have ended
+	d.now = d.now.Add(10 * day) // some windows end
 	for range 5 {
 		d.wait(5 * time.Second)
 	}

@@ -11,7 +11,8 @@ import (
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
-// ending is an owner whose windows of seven days end at `end`.
+// startBeforeEnd returns an owner at now, and the end of the windows of seven days
+// that begin at epoch.
 func startBeforeEnd(t *testing.T, now time.Time) (d *documentOwner, end time.Time) {
 	d = &documentOwner{store: &memoryStore{docs: map[string]records.Window{}}, now: now}
 	d.takeOver(t, 1)
@@ -26,8 +27,8 @@ func (d *documentOwner) handle(t *testing.T, at time.Time, es ...events.Event) {
 	d.emissions, d.earlyTotals = nil, nil // flushed
 }
 
-// quiet lets documents be written.
-func (d *documentOwner) letWrite(t *testing.T) {
+// writeAll commits and waits until all documents are written.
+func (d *documentOwner) writeAll(t *testing.T) {
 	for range 5 {
 		d.commit(t)
 		d.wait(2 * time.Second)
@@ -43,80 +44,85 @@ func (d *documentOwner) takeOverAt(t *testing.T, now time.Time) {
 
 func (d *documentOwner) wantEnded(t *testing.T) {
 	t.Helper()
-	d.letWrite(t)
+	d.writeAll(t)
 	if w := d.mismatch(); w != "" {
 		t.Error(w)
 	}
 	d.stop()
 }
 
-func (d *documentOwner) setAway(away bool) {
+func (d *documentOwner) setDown(away bool) {
 	d.store.mu.Lock()
 	defer d.store.mu.Unlock()
-	d.store.away = away
+	d.store.down = away
 }
 
-func TestADocumentSaysThatItsWindowEndedThoughTheClockIsSetBack(t *testing.T) {
+func TestDocumentShowsEndAfterClockWasSetBack(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d, end := startBeforeEnd(t, epoch)
-		d.setAway(true)
+		d.setDown(true)
 		d.handle(t, epoch, event("1", "use", 1, epoch))
-		d.letWrite(t)
+		d.writeAll(t)
 		d.now = end.Add(time.Minute)
-		d.wait(time.Second) // the end is found
+		d.wait(time.Second) // findEnded finds the end
 		d.now = end.Add(-time.Hour)
-		d.setAway(false)
-		d.letWrite(t)
+		d.setDown(false)
+		d.writeAll(t)
 		d.now = end.Add(2 * time.Hour)
 		d.wantEnded(t)
 	})
 }
 
-func TestADocumentSaysThatItsWindowEndedThoughAFormerOwnersClockRanAhead(t *testing.T) {
+func TestDocumentShowsEndAfterFormerOwnersClockWasAhead(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d, end := startBeforeEnd(t, epoch)
 		d.handle(t, epoch, event("1", "use", 1, epoch))
 		d.now = end.Add(time.Hour)
-		d.letWrite(t)
+		d.writeAll(t)
 		other := event("1", "use", 1, epoch)
 		other.Subject = "other"
-		d.handle(t, epoch, other) // so that the end is in a commit
-		d.letWrite(t)
+		d.handle(t, epoch, other) // the next commit contains the end
+		d.writeAll(t)
 		d.takeOverAt(t, end.Add(-time.Hour))
 		d.handle(t, end.Add(-time.Hour), event("2", "use", 1, epoch))
-		d.letWrite(t)
+		d.writeAll(t)
 		d.takeOverAt(t, end.Add(time.Minute))
 		d.wantEnded(t)
 	})
 }
 
-// TestADocumentSaysThatItsWindowHasBegun: the clock of its sender ran ahead.
-func TestADocumentSaysThatItsWindowHasBegun(t *testing.T) {
+// TestDocumentShowsBeginning folds an event whose sender's clock is ahead, so that
+// its window has not begun.
+func TestDocumentShowsBeginning(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d, end := startBeforeEnd(t, epoch)
 		d.handle(t, epoch, event("1", "use", 1, epoch))
-		d.letWrite(t)
+		d.writeAll(t)
 		d.now = end.Add(-time.Minute)
 		d.handle(t, d.now, event("2", "use", 1, end.Add(time.Second)))
-		d.letWrite(t)
+		d.writeAll(t)
 		d.now = end.Add(2 * time.Hour)
 		d.wantEnded(t)
 	})
 }
 
-// TestAWindowIsKeptUntilItsDocumentSaysThatItEnded: nobody ran for as long as
-// it took to close, and there are more windows than one part.
-func TestAWindowIsKeptUntilItsDocumentSaysThatItEnded(t *testing.T) {
+// TestClosedWindowIsKeptUntilDocumentShowsEnd takes over after so long a time that
+// the windows close at once. There are more of them than one hand-over contains.
+func TestClosedWindowIsKeptUntilDocumentShowsEnd(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d, _ := startBeforeEnd(t, epoch)
 		var es []events.Event
-		for i := range maxDocuments/8 + 100 { // of twelve windows each, eight end
+		for i := range maxDocuments/8 + 100 { // each has twelve windows, of which eight end
 			e := event("1", "use", 1, epoch)
 			e.Subject = fmt.Sprint("customer", i)
 			es = append(es, e)
 		}
 		d.handle(t, epoch, es...)
-		d.letWrite(t)
+		d.writeAll(t)
 		later := epoch.Add(200 * day)
 		d.takeOverAt(t, later)
 		d.wait(0) // the first tick

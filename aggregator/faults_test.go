@@ -15,8 +15,8 @@ import (
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
-// use publishes so many uses of api by acme, whose ids begin with prefix.
-func (b *testPartition) use(t testing.TB, prefix string, n int) {
+// publishUses publishes n uses of api by acme. Their ids begin with prefix.
+func (b *testPartition) publishUses(t testing.TB, prefix string, n int) {
 	t.Helper()
 	for i := range n {
 		e := events.Event{ID: fmt.Sprint(prefix, i), Type: "api", Subject: "acme"}
@@ -24,24 +24,26 @@ func (b *testPartition) use(t testing.TB, prefix string, n int) {
 	}
 }
 
-func TestAMessageOfAnySizeGoesToTheDeadLetters(t *testing.T) {
+func TestLargestMessageBecomesDeadLetter(t *testing.T) {
+	t.Parallel()
 	b := startPartition(t)
 	b.run(t, b.env.JS)
 	b.publish(t, "usage.in.acme", bytes.Repeat([]byte{'x'}, 1<<20-100))
-	b.use(t, "", 1)
-	if got := used(t, b.windows(t, "acme"), "api"); got != "1" {
+	b.publishUses(t, "", 1)
+	if got := currentUse(t, b.windows(t, "acme"), "api"); got != "1" {
 		t.Fatalf("used %s, want 1", got)
 	}
-	eventually(t, func() bool { return len(b.dead(t)) == 1 })
+	eventually(t, func() bool { return len(b.deadLetters(t)) == 1 })
 }
 
-// TestFingerprintsThatNothingNeedsMayBeGone: a partition that nobody used for
-// long has named chunks in SEEN that have expired since.
-func TestFingerprintsThatNothingNeedsMayBeGone(t *testing.T) {
+// TestExpiredFingerprintsMayBeMissing takes over a partition that had no events for
+// so long that its runs in SEEN have expired.
+func TestExpiredFingerprintsMayBeMissing(t *testing.T) {
+	t.Parallel()
 	b := startPartition(t)
 	b.sizes = fingerprint.Sizes{Chunk: 2, Page: 2, Fanout: 100}
 	stop, _ := b.run(t, b.env.JS)
-	b.use(t, "a", 5)
+	b.publishUses(t, "a", 5)
 	b.windows(t, "acme")
 	if err := stop(); err != nil {
 		t.Fatal(err)
@@ -51,7 +53,7 @@ func TestFingerprintsThatNothingNeedsMayBeGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	if i, err := seen.Info(t.Context()); err != nil || i.State.Msgs == 0 {
-		t.Fatalf("no chunk was written: %v", err)
+		t.Fatalf("no run was written: %v", err)
 	}
 	if err := seen.Purge(t.Context()); err != nil {
 		t.Fatal(err)
@@ -64,19 +66,20 @@ func TestFingerprintsThatNothingNeedsMayBeGone(t *testing.T) {
 		return stream.Run(ctx, b.env, Spec(b.env.Names, 0), New(opt, 0), nil, cancel)
 	}
 	if err := at(0); err == nil || !strings.Contains(err.Error(), "was it purged?") {
-		t.Errorf("chunks that count are gone: %v", err)
+		t.Errorf("runs within the horizon are gone: %v", err)
 	}
 	if err := at(40 * 24 * time.Hour); err != nil {
-		t.Errorf("chunks have expired: %v", err)
+		t.Errorf("runs have expired: %v", err)
 	}
 }
 
-// TestTheOwnersConfigurationWins: one that a former owner announced, and that
-// is folded only now, must not stay.
-func TestTheOwnersConfigurationWins(t *testing.T) {
+// TestOwnersConfigurationWins folds a configuration that a former owner announced.
+// The present owner must announce its own again.
+func TestOwnersConfigurationWins(t *testing.T) {
+	t.Parallel()
 	b := startPartition(t)
 	b.run(t, b.env.JS)
-	b.use(t, "", 1)
+	b.publishUses(t, "", 1)
 	b.windows(t, "acme")
 	other := catalog()
 	other.Gates[0].Limits = map[string]gate.Limit{"free": {Value: events.Count(77)}}

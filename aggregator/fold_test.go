@@ -14,14 +14,14 @@ import (
 	"github.com/tidegate-io/tidegate/internal/records"
 )
 
-// counted is an event that was counted, as a naive model remembers it.
+// countedEvent is an event that counts, as the naive model keeps it.
 type countedEvent struct {
 	at time.Time
 	n  int64
 }
 
-// naive is a total by the definition: of the events of the window that contains
-// now, or of the hours that ended at most the period ago.
+// naiveTotal computes a total by its definition: from the events in the window that
+// contains now, or, for a rolling window, in the hours that ended within the period.
 func naiveTotal(g *gate.Gate, anchor, now time.Time, es []countedEvent) int64 {
 	var n int64
 	members := map[int64]bool{}
@@ -48,10 +48,11 @@ func naiveTotal(g *gate.Gate, anchor, now time.Time, es []countedEvent) int64 {
 	return n + int64(len(members))
 }
 
-// TestTotalsAreThoseOfANaiveModel counts events of all ages, some twice, and
-// asks for every gate after each.
-func TestTotalsAreThoseOfANaiveModel(t *testing.T) {
-	cat := everyGate()
+// TestTotalsMatchNaiveModel folds events of all ages, some of them twice, and
+// compares the totals of all gates after each.
+func TestTotalsMatchNaiveModel(t *testing.T) {
+	t.Parallel()
+	cat := catalogOfAllKinds()
 	for i := range cat.Gates {
 		cat.Gates[i].Meter.Cap = 0
 	}
@@ -67,7 +68,7 @@ func TestTotalsAreThoseOfANaiveModel(t *testing.T) {
 			n := rapid.Int64Range(0, 5).Draw(rt, "n")
 			f.sendBatch(now, event(id, "use", int(n), at))
 			last, known := seen[id]
-			// Hours are what fingerprints know of time.
+			// Fingerprints keep the hour of an event, not its time.
 			again := known && last.Unix()/3600 >= now.Unix()/3600-int64(horizon/time.Hour)
 			if now.Sub(at) <= horizon && !again {
 				if anchor.IsZero() {
@@ -85,7 +86,7 @@ func TestTotalsAreThoseOfANaiveModel(t *testing.T) {
 	})
 }
 
-// current is acme's total in the window that contains now.
+// current returns acme's total in the window that contains now.
 func (f *testFolder) current(feature string) int64 {
 	c := f.customers.find("acme")
 	if c == nil {
@@ -99,8 +100,9 @@ func (f *testFolder) current(feature string) int64 {
 	return 0
 }
 
-func TestDuplicatesAreFoundForTheHorizon(t *testing.T) {
-	f := newTestFolder(t, oneGate(gate.Count, gate.WindowSpec{Kind: gate.Calendar}))
+func TestDuplicatesAreIgnoredWithinHorizon(t *testing.T) {
+	t.Parallel()
+	f := newTestFolder(t, catalogOfOneGate(gate.Count, gate.WindowSpec{Kind: gate.Calendar}))
 	f.catalog.Gates[0].Window = gate.WindowSpec{Kind: gate.Anniversary, Days: 3660}
 	f.setCatalog(f.catalog)
 	e := event("1", "use", 1, time.Time{})
@@ -131,22 +133,24 @@ func TestDuplicatesAreFoundForTheHorizon(t *testing.T) {
 	}
 }
 
-func TestALateEventCorrectsItsOwnWindow(t *testing.T) {
-	f := newTestFolder(t, oneGate(gate.Sum, gate.WindowSpec{Kind: gate.Anniversary, Days: 30}))
+func TestLateEventCountsInItsWindow(t *testing.T) {
+	t.Parallel()
+	f := newTestFolder(t, catalogOfOneGate(gate.Sum, gate.WindowSpec{Kind: gate.Anniversary, Days: 30}))
 	f.sendBatch(epoch, event("1", "use", 4, epoch))
 	now := epoch.Add(40 * day)
 	f.sendBatch(now, event("2", "use", 1, now))
 	f.emitted = nil
 	f.sendBatch(now, event("3", "use", 9, epoch.Add(20*day)))
-	f.wantEmitted() // a window that is over can block nobody
+	f.wantEmitted() // the window is over and cannot block
 	f.wantTotal("acme", "g", "1")
 	if old := f.customers.find("acme").sortedWindows(nil)[0]; old.used != events.Count(13) || old.start != epoch.UnixMilli() {
 		t.Errorf("the first window is %+v", old)
 	}
 }
 
-func TestAWindowClosesForGoodAHorizonAfterItsEnd(t *testing.T) {
-	f := newTestFolder(t, oneGate(gate.Sum, gate.WindowSpec{Kind: gate.Anniversary, Days: 30}))
+func TestWindowClosesAfterHorizon(t *testing.T) {
+	t.Parallel()
+	f := newTestFolder(t, catalogOfOneGate(gate.Sum, gate.WindowSpec{Kind: gate.Anniversary, Days: 30}))
 	f.sendBatch(epoch, event("1", "use", 4, epoch))
 	for n, c := range []struct {
 		after  time.Duration
@@ -165,14 +169,15 @@ func TestAWindowClosesForGoodAHorizonAfterItsEnd(t *testing.T) {
 	}
 }
 
-func TestAPlanCutEndsTheWindowAndBeginsOne(t *testing.T) {
-	f := newTestFolder(t, oneGate(gate.Sum, gate.WindowSpec{Kind: gate.Anniversary, Days: 30}))
+func TestPlanCutEndsWindowAndBeginsNext(t *testing.T) {
+	t.Parallel()
+	f := newTestFolder(t, catalogOfOneGate(gate.Sum, gate.WindowSpec{Kind: gate.Anniversary, Days: 30}))
 	f.sendBatch(epoch, event("1", "use", 10, epoch))
 	f.emitted = nil
 	cut := epoch.Add(5*day + 30*time.Minute)
 	f.sendControl(cut, records.ControlPlan, "acme", "c", records.PlanControl{Plan: "free", From: cut, Cut: true})
 	f.wantEmitted("acme/g=10 silent")
-	f.sendControl(cut, records.ControlPlan, "acme", "c", records.PlanControl{Plan: "paid", From: cut.Add(1), Cut: true}) // a repetition
+	f.sendControl(cut, records.ControlPlan, "acme", "c", records.PlanControl{Plan: "paid", From: cut.Add(1), Cut: true}) // a duplicate: same id
 	f.wantEmitted()
 	f.sendBatch(cut.Add(time.Minute), event("2", "use", 3, cut), event("3", "use", 2, cut.Add(-time.Second)))
 	ws := f.customers.find("acme").sortedWindows(nil)
@@ -184,25 +189,27 @@ func TestAPlanCutEndsTheWindowAndBeginsOne(t *testing.T) {
 	}
 }
 
-func TestARollingWindowDoesNotReachBehindACut(t *testing.T) {
-	f := newTestFolder(t, oneGate(gate.Sum, rollingDay))
+func TestRollingWindowBeginsAtCut(t *testing.T) {
+	t.Parallel()
+	f := newTestFolder(t, catalogOfOneGate(gate.Sum, rollingDay))
 	f.sendBatch(epoch, event("1", "use", 10, epoch))
 	f.emitted = nil
-	cut := epoch.Add(30 * time.Minute) // within the hour
+	cut := epoch.Add(30 * time.Minute) // in the same hour
 	f.sendControl(cut, records.ControlAnchor, "acme", "c", records.AnchorControl{From: cut, Anchor: cut})
 	f.wantEmitted("acme/g=0 silent")
 	f.sendBatch(cut, event("2", "use", 3, cut.Add(-time.Second)), event("3", "use", 2, cut))
 	f.wantTotal("acme", "g", "2")
 }
 
-func TestANewConfigurationTellsWhatItsLimitsChange(t *testing.T) {
-	c := oneGate(gate.Sum, gate.WindowSpec{Kind: gate.Anniversary, Days: 30})
+func TestConfigurationEmitsTotalsWithNewThresholds(t *testing.T) {
+	t.Parallel()
+	c := catalogOfOneGate(gate.Sum, gate.WindowSpec{Kind: gate.Anniversary, Days: 30})
 	f := newTestFolder(t, c)
 	f.sendBatch(epoch, event("1", "use", 5, epoch))
 	f.emitted = nil
 	f.sendControl(epoch, records.ControlConfig, "", "same", c)
 	f.wantEmitted()
-	next := oneGate(gate.Sum, gate.WindowSpec{Kind: gate.Anniversary, Days: 30})
+	next := catalogOfOneGate(gate.Sum, gate.WindowSpec{Kind: gate.Anniversary, Days: 30})
 	next.Gates[0].Limits["free"] = gate.Limit{Value: events.Count(5)}
 	f.sendControl(epoch, records.ControlConfig, "", "lower", next)
 	f.wantEmitted("acme/g=5 silent")
@@ -213,13 +220,15 @@ func TestANewConfigurationTellsWhatItsLimitsChange(t *testing.T) {
 	}
 }
 
-// TestAnotherPeriodEndsTheRunningWindow: two windows must not both be current.
-func TestAnotherPeriodEndsTheRunningWindow(t *testing.T) {
-	f := newTestFolder(t, oneGate(gate.Sum, gate.WindowSpec{Kind: gate.Anniversary, Days: 30}))
+// TestNewPeriodEndsRunningWindow checks that the windows of the old and of the new
+// period are not both current.
+func TestNewPeriodEndsRunningWindow(t *testing.T) {
+	t.Parallel()
+	f := newTestFolder(t, catalogOfOneGate(gate.Sum, gate.WindowSpec{Kind: gate.Anniversary, Days: 30}))
 	f.sendBatch(epoch, event("1", "use", 10, epoch))
 	now := epoch.Add(10 * day)
 	f.emitted = nil
-	f.sendControl(now, records.ControlConfig, "", "shorter", oneGate(gate.Sum, gate.WindowSpec{Kind: gate.Anniversary, Days: 7}))
+	f.sendControl(now, records.ControlConfig, "", "shorter", catalogOfOneGate(gate.Sum, gate.WindowSpec{Kind: gate.Anniversary, Days: 7}))
 	f.wantEmitted("acme/g=10 silent")
 	f.sendBatch(now, event("2", "use", 3, now))
 	ws := f.customers.find("acme").sortedWindows(nil)
@@ -228,10 +237,11 @@ func TestAnotherPeriodEndsTheRunningWindow(t *testing.T) {
 	}
 }
 
-// TestACutThatComesLateLeavesOneWindow: a sender's clock ran ahead, or the
-// enforcer was away, and usage had opened a window behind the cut.
-func TestACutThatComesLateLeavesOneWindow(t *testing.T) {
-	f := newTestFolder(t, oneGate(gate.Sum, gate.WindowSpec{Kind: gate.Anniversary, Days: 30}))
+// TestLateCutLeavesOneCurrentWindow folds a cut after usage has opened a window
+// behind it, because a sender's clock was ahead or the enforcer was not running.
+func TestLateCutLeavesOneCurrentWindow(t *testing.T) {
+	t.Parallel()
+	f := newTestFolder(t, catalogOfOneGate(gate.Sum, gate.WindowSpec{Kind: gate.Anniversary, Days: 30}))
 	f.sendBatch(epoch, event("1", "use", 10, epoch))
 	now := epoch.Add(31 * day)
 	f.sendBatch(now, event("2", "use", 10, now))
@@ -250,8 +260,9 @@ func TestACutThatComesLateLeavesOneWindow(t *testing.T) {
 	}
 }
 
-func TestAUniqueCountStaysAtItsCap(t *testing.T) {
-	c := oneGate(gate.Unique, gate.WindowSpec{Kind: gate.Anniversary, Days: 30})
+func TestUniqueCountStopsAtCap(t *testing.T) {
+	t.Parallel()
+	c := catalogOfOneGate(gate.Unique, gate.WindowSpec{Kind: gate.Anniversary, Days: 30})
 	c.Gates[0].Meter.Cap = 3
 	f := newTestFolder(t, c)
 	for i := range 9 {
@@ -263,8 +274,8 @@ func TestAUniqueCountStaysAtItsCap(t *testing.T) {
 	}
 }
 
-func TestFoldingAllocatesLittle(t *testing.T) {
-	f := newTestFolder(t, oneGate(gate.Count, gate.WindowSpec{Kind: gate.Anniversary, Days: 30}))
+func TestFoldAllocatesLittle(t *testing.T) {
+	f := newTestFolder(t, catalogOfOneGate(gate.Count, gate.WindowSpec{Kind: gate.Anniversary, Days: 30}))
 	f.sendBatch(epoch, event("0", "use", 1, epoch))
 	msgs := make([][]byte, 0, 200)
 	for i := range cap(msgs) {
@@ -277,23 +288,24 @@ func TestFoldingAllocatesLittle(t *testing.T) {
 	}
 }
 
-// TestACustomerDoesNotKeepItsMessage: names live as long as the partition, the
-// messages that they came in must not.
-func TestACustomerDoesNotKeepItsMessage(t *testing.T) {
-	f := newTestFolder(t, oneGate(gate.Count, gate.WindowSpec{Kind: gate.Anniversary, Days: 30}))
+// TestCustomerDoesNotKeepMessageInMemory checks that the id of a customer, which
+// stays in memory, is no part of the message that it came in.
+func TestCustomerDoesNotKeepMessageInMemory(t *testing.T) {
+	const customers = 150
+	f := newTestFolder(t, catalogOfOneGate(gate.Count, gate.WindowSpec{Kind: gate.Anniversary, Days: 30}))
 	large := event("0", "use", 1, epoch)
 	large.Data = []byte(`{"s":"` + strings.Repeat("x", 60_000) + `"}`)
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
-	for i := range 500 {
-		large.ID, large.Subject = strconv.Itoa(i), benchCustomer(i)
+	for i := range customers {
+		large.ID, large.Subject = strconv.Itoa(i), customerName(i)
 		f.sendBatch(epoch, large)
 	}
 	runtime.GC()
 	runtime.ReadMemStats(&after)
-	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 5<<20 {
-		t.Errorf("500 customers keep %d bytes", grown)
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > customers*10_000 {
+		t.Errorf("%d customers keep %d bytes", customers, grown)
 	}
 	runtime.KeepAlive(f)
 }

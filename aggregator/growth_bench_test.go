@@ -20,10 +20,10 @@ import (
 	"github.com/tidegate-io/tidegate/internal/writeback"
 )
 
-// BenchmarkGrowth folds and commits events of uniformly chosen customers, of
-// which there are 10,000 or 1,000,000, as the owner of a partition does it but
-// without a server: a commit for every second of work. A million events before
-// the clock starts have opened a window of each customer.
+// BenchmarkGrowth compares partitions of 10,000 and 1,000,000 customers. It folds
+// events of random customers and commits after each second of work, like an owner
+// but without a server. Before the measurement a million events open a window for
+// each customer.
 func BenchmarkGrowth(b *testing.B) {
 	const few, many, each = 10_000, 1_000_000, 2_000_000
 	for b.Loop() {
@@ -42,15 +42,15 @@ func BenchmarkGrowth(b *testing.B) {
 	}
 }
 
-// costs are the times that folding works or stands still.
+// costs are times: of folding, of all commits, of the longest commit, of a snapshot.
 type costs struct {
 	fold, commit, longest, snapshot time.Duration
 	chunks                          []time.Duration // parts of fold
 }
 
-// middle takes the median of the chunks for what each of them cost: somebody
-// else may have used the machine during one.
-func (c *costs) middle() {
+// useMedian sets fold to the number of chunks times their median, because another
+// process may have slowed down some of them.
+func (c *costs) useMedian() {
 	slices.Sort(c.chunks)
 	c.fold = c.chunks[len(c.chunks)/2] * time.Duration(len(c.chunks))
 }
@@ -59,7 +59,7 @@ func (c *costs) total() time.Duration { return c.fold + c.commit }
 
 func grow(b *testing.B, customers, total int) (c costs) {
 	const perMessage, chunk, before = 500, 100_000, 1_000_000
-	cat := oneGate(gate.Count, gate.WindowSpec{Kind: gate.Anniversary, Days: 30})
+	cat := catalogOfOneGate(gate.Count, gate.WindowSpec{Kind: gate.Anniversary, Days: 30})
 	cat.Gates[0].Limits["free"] = gate.Limit{Value: events.Count(1 << 40)}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -90,7 +90,7 @@ func grow(b *testing.B, customers, total int) (c costs) {
 		for i := range perMessage {
 			data = appendUse(data, fmt.Sprint("open-", n), (n+i)%customers)
 		}
-		now = now.Add(30 * day * perMessage / before) // so windows end all the time
+		now = now.Add(30 * day * perMessage / before) // the windows end at different times
 		handle(data)
 		clear(p.emissions)
 		p.emissions = p.emissions[:0]
@@ -130,16 +130,16 @@ func grow(b *testing.B, customers, total int) (c costs) {
 		b.Fatal(err)
 	}
 	c.snapshot = time.Since(start)
-	c.middle()
+	c.useMedian()
 	return c
 }
 
 func appendUse(data []byte, id string, customer int) []byte {
-	name := benchCustomer(customer)
+	name := customerName(customer)
 	return events.AppendBatch(data, &events.Event{ID: id + name, Source: "bench", Type: "use", Subject: name})
 }
 
-// shelf is a stream SEEN in memory.
+// memorySeen is a stream SEEN in memory.
 type memorySeen struct {
 	mu       sync.Mutex
 	messages [][]byte

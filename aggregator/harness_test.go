@@ -2,6 +2,7 @@ package aggregator
 
 import (
 	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -17,17 +18,17 @@ const (
 	horizon = 32 * day
 )
 
-// epoch is when the tests' streams begin.
+// epoch is the time at which the tests' streams begin.
 var epoch = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 
-// fold is a partition's fold without a stream or a log: what is told, rejected
-// and counted is kept.
+// testFolder is a folder without a stream or a log. It keeps the totals that are
+// emitted and the dead letters.
 type testFolder struct {
 	*folder
 	t       testing.TB
 	dead    []records.Dead
-	emitted []string // totals for the enforcer, as of the end of each message
-	waiting map[*usage]*customer
+	emitted []string             // totals for the enforcer
+	waiting map[*usage]*customer // windows that the next flush emits
 }
 
 func newTestFolder(t testing.TB, c gate.Catalog) *testFolder {
@@ -41,7 +42,7 @@ func newTestFolder(t testing.TB, c gate.Catalog) *testFolder {
 				f.waiting[u] = c
 			}
 		},
-		emitNow: f.flush,
+		emitNow: f.emitWindow,
 		reject: func(m *stream.Message, index int, raw []byte, why error) error {
 			f.dead = append(f.dead, records.Dead{Origin: fmt.Sprintf("USAGE/%d/%d", m.Seq, index), Reason: why.Error(), At: m.Time, Body: raw})
 			return nil
@@ -51,30 +52,31 @@ func newTestFolder(t testing.TB, c gate.Catalog) *testFolder {
 	return f
 }
 
+// foldOnly folds one message without a flush.
 func (f *testFolder) foldOnly(at time.Time, last string, data []byte) {
 	if err := f.fold(&stream.Message{Subject: "usage.p.0." + last, Data: data, Seq: f.position + 1, Time: at}); err != nil {
 		f.t.Fatal(err)
 	}
 }
 
-// message folds one message and notes what a flush after it would tell.
+// send folds one message and flushes.
 func (f *testFolder) send(at time.Time, last string, data []byte) {
 	f.foldOnly(at, last, data)
 	for u, c := range f.waiting {
 		if u.emit {
-			f.flush(c, u)
+			f.emitWindow(c, u)
 		}
 		u.emit = false
 	}
 	clear(f.waiting)
 }
 
-func (f *testFolder) flush(c *customer, u *usage) {
-	quiet := ""
+func (f *testFolder) emitWindow(c *customer, u *usage) {
+	silent := ""
 	if u.silent {
-		quiet = " silent"
+		silent = " silent"
 	}
-	f.emitted = append(f.emitted, fmt.Sprintf("%s/%s=%s%s", c.id(), u.feature.name, u.total(u.feature.gate, c.segments(new([1]gate.Segment)), f.now), quiet))
+	f.emitted = append(f.emitted, fmt.Sprintf("%s/%s=%s%s", c.id(), u.feature.name, u.total(u.feature.gate, c.segments(new([1]gate.Segment)), f.now), silent))
 }
 
 func (f *testFolder) sendBatch(at time.Time, es ...events.Event) {
@@ -101,7 +103,7 @@ func batchOf(es []events.Event) (b []byte) {
 	return b
 }
 
-// total is a window's total now; the newest one of the feature.
+// total returns the present total of the feature's newest window.
 func (f *testFolder) total(customer, feature string) string {
 	c := f.customers.find(customer)
 	if c == nil {
@@ -123,24 +125,28 @@ func (f *testFolder) wantTotal(customer, feature, want string) {
 	}
 }
 
-// wantTold says what the enforcer was told since the last call.
+// wantEmitted checks the totals that were emitted since the last call.
 func (f *testFolder) wantEmitted(want ...string) {
 	f.t.Helper()
 	if fmt.Sprint(f.emitted) != fmt.Sprint(want) {
-		f.t.Errorf("told %q, want %q", f.emitted, want)
+		f.t.Errorf("emitted %q, want %q", f.emitted, want)
 	}
 	f.emitted = nil
 }
 
+// event returns an event of the customer acme.
 func event(id, typ string, n int, at time.Time) events.Event {
 	return events.Event{ID: id, Source: "s", Type: typ, Subject: "acme", Time: at, Data: fmt.Appendf(nil, `{"n":%d}`, n)}
 }
 
-// oneGate is a catalog of the gate "g" that meters "use", 10 for free ones.
-func oneGate(how gate.Aggregate, spec gate.WindowSpec) gate.Catalog {
+// catalogOfOneGate returns a catalog with the gate "g", which meters "use" and
+// allows 10 in the plan "free".
+func catalogOfOneGate(how gate.Aggregate, spec gate.WindowSpec) gate.Catalog {
 	return gate.Catalog{
 		Plans: []gate.Plan{{Name: "free", Default: true}, {Name: "paid", Paid: true}},
 		Gates: []gate.Gate{{Feature: "g", Meter: gate.Meter{Event: "use", Aggregate: how, Value: "n"}, Window: spec,
 			Limits: map[string]gate.Limit{"free": {Value: events.Count(10)}, "paid": {Unlimited: true}}}},
 	}
 }
+
+func customerName(i int) string { return "org_" + strconv.Itoa(i) }

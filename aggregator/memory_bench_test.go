@@ -11,8 +11,8 @@ import (
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
-// BenchmarkMemory measures what an open window (count, anniversary) of a
-// customer of its own costs, fingerprints left out.
+// BenchmarkMemory measures the memory of a customer with one open window (count,
+// anniversary), without fingerprints.
 func BenchmarkMemory(b *testing.B) {
 	const windows = 1_000_000
 	for b.Loop() {

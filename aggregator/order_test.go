@@ -9,9 +9,10 @@ import (
 	"github.com/tidegate-io/tidegate/internal/records"
 )
 
-// TestAnOlderControlEventThatComesLaterSetsNothing: a publish that failed and
-// was repeated may stand in the stream behind a newer one.
-func TestAnOlderControlEventThatComesLaterSetsNothing(t *testing.T) {
+// TestOlderControlEventIsIgnored folds control events in the wrong order, as they
+// can be in the stream after a publish that failed and was repeated.
+func TestOlderControlEventIsIgnored(t *testing.T) {
+	t.Parallel()
 	b := startPartition(t)
 	b.run(t, b.env.JS)
 	e := events.Event{ID: "1", Type: "api", Subject: "acme"}

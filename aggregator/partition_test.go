@@ -13,7 +13,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"go.uber.org/goleak"
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/fingerprint"
@@ -24,20 +23,23 @@ import (
 	"github.com/tidegate-io/tidegate/internal/test/testnats"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	testnats.RapidChecks(30) // each of a script, or of a server with several owners
+	testnats.Main(m)
+}
 
-// memory is a store for one test.
+// memoryStore is a Store in memory.
 type memoryStore struct {
 	mu   sync.Mutex
 	docs map[string]records.Window
-	away bool
+	down bool
 }
 
 func (s *memoryStore) WriteUsage(_ context.Context, docs []records.Window) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.away {
-		return errors.New("store is away")
+	if s.down {
+		return errors.New("store is down")
 	}
 	for _, d := range docs {
 		old, ok := s.docs[d.ID()]
@@ -54,13 +56,14 @@ func (s *memoryStore) all() map[string]records.Window {
 	return maps.Clone(s.docs)
 }
 
+// testPartition is a partition on an embedded server.
 type testPartition struct {
-	env   stream.Env
-	srv   *testnats.Server
-	store *memoryStore
-	cat   atomic.Pointer[gate.Catalog]
-	sizes fingerprint.Sizes // of SEEN
-	keep  time.Duration     // keepMerged
+	env        stream.Env
+	srv        *testnats.Server
+	store      *memoryStore
+	catalog    atomic.Pointer[gate.Catalog]
+	sizes      fingerprint.Sizes // of SEEN
+	keepMerged time.Duration
 }
 
 func catalog() *gate.Catalog {
@@ -93,15 +96,16 @@ func startPartition(t testing.TB) *testPartition {
 	}
 	b := &testPartition{srv: s, store: &memoryStore{docs: map[string]records.Window{}},
 		env: stream.Env{NC: nc, JS: js, Holder: "test", Log: slog.New(slog.DiscardHandler), Now: time.Now, CommitEvery: 5 * time.Millisecond}}
-	b.cat.Store(catalog())
+	b.catalog.Store(catalog())
 	return b
 }
 
 func (b *testPartition) options() Options {
-	return Options{Partitions: 1, Horizon: 32 * 24 * time.Hour, Store: b.store, Catalog: b.cat.Load, Now: time.Now}
+	return Options{Partitions: 1, Horizon: 32 * 24 * time.Hour, Store: b.store, Catalog: b.catalog.Load, Now: time.Now}
 }
 
-// run owns partition 0 until stop is called; js may be faulty.
+// run starts an owner of the partition, which runs until stop is called or js fails.
+// done gets the owner's error.
 func (b *testPartition) run(t testing.TB, js jetstream.JetStream) (stop func() error, done <-chan error) {
 	t.Helper()
 	env := b.env
@@ -115,7 +119,7 @@ func (b *testPartition) run(t testing.TB, js jetstream.JetStream) (stop func() e
 	go func() {
 		defer close(ended)
 		p := New(b.options(), 0)
-		p.archive, p.keepMerged = fingerprint.NewArchive(&p.store, b.sizes), b.keep
+		p.archive, p.keepMerged = fingerprint.NewArchive(&p.store, b.sizes), b.keepMerged
 		end <- stream.Run(ctx, env, Spec(env.Names, 0), p, lost, sync.OnceFunc(func() { close(ready) }))
 	}()
 	select {
@@ -127,6 +131,12 @@ func (b *testPartition) run(t testing.TB, js jetstream.JetStream) (stop func() e
 	return func() error { cancel(); return <-end }, end
 }
 
+// close stops the server, for tests that start many.
+func (b *testPartition) close() {
+	b.env.NC.Close()
+	b.srv.Stop()
+}
+
 func (b *testPartition) publish(t testing.TB, subject string, data []byte) {
 	t.Helper()
 	m := nats.NewMsg(subject)
@@ -136,7 +146,8 @@ func (b *testPartition) publish(t testing.TB, subject string, data []byte) {
 	}
 }
 
-// windows asks the owner, after it has seen everything stored.
+// windows returns the windows of a customer by the id of their document. The owner
+// answers after it has folded all messages stored before.
 func (b *testPartition) windows(t testing.TB, customer string) map[string]records.Window {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -162,7 +173,7 @@ func (b *testPartition) verify(t testing.TB) Result {
 	return res
 }
 
-func (b *testPartition) dead(t testing.TB) []records.Dead {
+func (b *testPartition) deadLetters(t testing.TB) []records.Dead {
 	t.Helper()
 	var ds []records.Dead
 	err := stream.Read(context.Background(), b.env.JS, events.Names{}, stream.Input{Stream: events.StreamDead, Filter: "dead.0"}, ^uint64(0), func(m *stream.Message) error {

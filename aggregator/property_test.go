@@ -15,7 +15,7 @@ import (
 	"github.com/tidegate-io/tidegate/internal/wire"
 )
 
-// plain is every window without what says which message changed it last.
+// windowBytes encodes all windows without the sequence of their last message.
 func (f *testFolder) windowBytes() []byte {
 	r := decoded(f.t, f.state)
 	for i := range r.Windows {
@@ -24,7 +24,7 @@ func (f *testFolder) windowBytes() []byte {
 	return marshal(f.t, r.Windows)
 }
 
-// decoded is a state as its snapshot gives it.
+// decoded returns the snapshot of a state.
 func decoded(t failer, s *state) (r record) {
 	b, err := s.snapshot(record{})
 	if err == nil {
@@ -36,11 +36,12 @@ func decoded(t failer, s *state) (r record) {
 	return r
 }
 
-// TestPackingChangesNoWindow: the same events in the same order, cut into
-// messages in another way.
-func TestPackingChangesNoWindow(t *testing.T) {
+// TestBatchesAndSingleEventsGiveSameWindows folds the same events in batches and as
+// single messages.
+func TestBatchesAndSingleEventsGiveSameWindows(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
-		packed, single := newTestFolder(t, everyGate()), newTestFolder(t, everyGate())
+		packed, single := newTestFolder(t, catalogOfAllKinds()), newTestFolder(t, catalogOfAllKinds())
 		var sent []events.Event
 		now := epoch
 		for range rapid.IntRange(1, 12).Draw(rt, "messages") {
@@ -58,7 +59,7 @@ func TestPackingChangesNoWindow(t *testing.T) {
 				}
 			}
 			if len(es) == 0 {
-				single.sendBatch(now) // time has passed there as well
+				single.sendBatch(now) // so that expire runs there as well
 			}
 		}
 		if !bytes.Equal(packed.windowBytes(), single.windowBytes()) {
@@ -70,14 +71,15 @@ func TestPackingChangesNoWindow(t *testing.T) {
 	})
 }
 
-// TestExpectingChangesNothing: what is looked up together is folded as if every
-// message came alone.
-func TestExpectingChangesNothing(t *testing.T) {
+// TestPrefetchDoesNotChangeResult folds the same messages with and without
+// prefetch.
+func TestPrefetchDoesNotChangeResult(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
-		alone, together := newTestFolder(t, everyGate()), newTestFolder(t, everyGate())
+		alone, together := newTestFolder(t, catalogOfAllKinds()), newTestFolder(t, catalogOfAllKinds())
 		var ms []stream.Message
 		for i, m := range script(rt) {
-			last, data := m.last, m.data
+			last, data := m.token, m.data
 			if last == events.BatchToken && rapid.Bool().Draw(rt, "as JSON") {
 				b := events.NewBatch(data)
 				var e events.Event
@@ -100,7 +102,7 @@ func TestExpectingChangesNothing(t *testing.T) {
 						rt.Fatal(err)
 					}
 				}
-				if rapid.IntRange(0, 9).Draw(rt, "again") == 0 { // expected anew, as after a pause
+				if rapid.IntRange(0, 9).Draw(rt, "again") == 0 { // prefetched again, as after a pause
 					together.prefetch(ms[i+1 : n])
 				}
 			}
@@ -113,14 +115,15 @@ func TestExpectingChangesNothing(t *testing.T) {
 	})
 }
 
-// TestFoldingAMessageAgainChangesNothing: a client's retry of what it has sent.
-func TestFoldingAMessageAgainChangesNothing(t *testing.T) {
+// TestRepeatedMessageChangesNothing folds batches twice, as a client may send them.
+func TestRepeatedMessageChangesNothing(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
-		once, twice := newTestFolder(t, everyGate()), newTestFolder(t, everyGate())
+		once, twice := newTestFolder(t, catalogOfAllKinds()), newTestFolder(t, catalogOfAllKinds())
 		for _, m := range script(rt) {
 			once.play([]message{m})
 			twice.play([]message{m})
-			if m.last == events.BatchToken { // what was too old is refused again
+			if m.token == events.BatchToken {
 				twice.play([]message{m})
 			}
 		}
@@ -130,11 +133,12 @@ func TestFoldingAMessageAgainChangesNothing(t *testing.T) {
 	})
 }
 
-// TestWindowsOfAFeatureNeverOverlap, however late the control event comes that
-// cuts them.
-func TestWindowsOfAFeatureNeverOverlap(t *testing.T) {
+// TestWindowsNeverOverlap checks the windows of each feature after each message.
+// Control events in the script cut them late.
+func TestWindowsNeverOverlap(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
-		f := newTestFolder(t, everyGate())
+		f := newTestFolder(t, catalogOfAllKinds())
 		for _, m := range script(rt) {
 			f.play([]message{m})
 			for c := range f.customers.all {
@@ -150,23 +154,24 @@ func TestWindowsOfAFeatureNeverOverlap(t *testing.T) {
 	})
 }
 
-// TestTheLogGivesTheState commits and takes over at random moments, refolding
-// what was not committed, and compares with the plain fold of all messages.
-func TestTheLogGivesTheState(t *testing.T) {
+// TestLogGivesState commits and takes over at random times, folds again the messages
+// that no commit contains, and compares the state with one fold of all messages.
+func TestLogGivesState(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		ms := script(rt)
-		want := newTestFolder(t, everyGate())
+		want := newTestFolder(t, catalogOfAllKinds())
 		want.play(ms)
 
 		now := epoch
 		clock := func() time.Time { return now }
 		var log [][]byte
 		var committed uint64
-		p := offline(everyGate(), clock)
+		p := offline(catalogOfAllKinds(), clock)
 		p.begin()
 		for i := 0; i < len(ms); i++ {
 			now = ms[i].at
-			if err := p.Handle(&stream.Message{Subject: "usage.p.0." + ms[i].last, Data: ms[i].data, Seq: uint64(i) + 1, Time: now}); err != nil {
+			if err := p.Handle(&stream.Message{Subject: "usage.p.0." + ms[i].token, Data: ms[i].data, Seq: uint64(i) + 1, Time: now}); err != nil {
 				rt.Fatal(err)
 			}
 			p.emissions, p.earlyTotals = nil, nil // flushed
@@ -185,7 +190,7 @@ func TestTheLogGivesTheState(t *testing.T) {
 				log = [][]byte{b}
 			}
 			if rapid.IntRange(0, 3).Draw(rt, "crash") == 0 || i == len(ms)-1 {
-				p = offline(everyGate(), clock)
+				p = offline(catalogOfAllKinds(), clock)
 				restore(rt, p, log)
 				p.begin()
 				i = int(p.f.position) - 1
@@ -197,8 +202,8 @@ func TestTheLogGivesTheState(t *testing.T) {
 	})
 }
 
-// difference says in what two states differ; closed windows leave the live one
-// once they are written.
+// difference describes the difference between two states, apart from closed
+// windows, which an owner removes at some time; "" if there is none.
 func difference(t failer, got, want *state) string {
 	a, b := decoded(t, got), decoded(t, want)
 	closed := func(w windowRec) bool { return w.Closed }
@@ -220,19 +225,20 @@ func difference(t failer, got, want *state) string {
 	return ""
 }
 
-// TestForgottenBucketsStayForgotten: what an import adds behind them counts for
-// nothing, neither here nor for who reads the log.
-func TestForgottenBucketsStayForgotten(t *testing.T) {
+// TestDroppedBucketsStayDropped imports usage from before the dropped buckets. It
+// must not count, neither for this owner nor for one that reads the log.
+func TestDroppedBucketsStayDropped(t *testing.T) {
+	t.Parallel()
 	for _, how := range []gate.Aggregate{gate.Sum, gate.Unique} {
-		p := offline(oneGate(how, rollingDay), func() time.Time { return epoch })
+		p := offline(catalogOfOneGate(how, rollingDay), func() time.Time { return epoch })
 		p.begin()
 		later := epoch.Add(40 * day)
 		for i, m := range []message{
 			{epoch, events.BatchToken, batchOf([]events.Event{event("1", "use", 1, epoch)})},
-			{later, events.BatchToken, batchOf([]events.Event{event("2", "use", 2, later)})}, // forgets the first bucket
+			{later, events.BatchToken, batchOf([]events.Event{event("2", "use", 2, later)})}, // drops the first bucket
 			{later, events.ImportToken, batchOf([]events.Event{event("3", "use", 3, epoch.Add(time.Hour))})},
 		} {
-			if err := p.Handle(&stream.Message{Subject: "usage.p.0." + m.last, Data: m.data, Seq: uint64(i) + 1, Time: m.at}); err != nil {
+			if err := p.Handle(&stream.Message{Subject: "usage.p.0." + m.token, Data: m.data, Seq: uint64(i) + 1, Time: m.at}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -240,7 +246,7 @@ func TestForgottenBucketsStayForgotten(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		q := offline(oneGate(how, rollingDay), func() time.Time { return epoch })
+		q := offline(catalogOfOneGate(how, rollingDay), func() time.Time { return epoch })
 		if err := q.Restore(b); err != nil {
 			t.Fatal(err)
 		}
@@ -250,9 +256,10 @@ func TestForgottenBucketsStayForgotten(t *testing.T) {
 	}
 }
 
-// TestACommitBeforeTheFirstMessage has no storing time.
-func TestACommitBeforeTheFirstMessage(t *testing.T) {
-	p := offline(oneGate(gate.Sum, rollingDay), func() time.Time { return epoch })
+// TestCommitBeforeFirstMessage makes a commit that contains no time of a message.
+func TestCommitBeforeFirstMessage(t *testing.T) {
+	t.Parallel()
+	p := offline(catalogOfOneGate(gate.Sum, rollingDay), func() time.Time { return epoch })
 	p.begin()
 	b, err := p.Commit()
 	if err != nil || b == nil {
@@ -273,7 +280,7 @@ func restore(t *rapid.T, p *Processor, log [][]byte) {
 	}
 	for _, b := range log {
 		if b == nil {
-			continue // nothing had changed
+			continue // a commit without changes
 		}
 		if err := p.Apply(b); err != nil {
 			t.Fatal(err)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
-	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -20,8 +19,8 @@ import (
 	"github.com/tidegate-io/tidegate/internal/writeback"
 )
 
-// everyGate is a catalog with every aggregate and kind of window.
-func everyGate() gate.Catalog {
+// catalogOfAllKinds returns a catalog with each aggregate in each kind of window.
+func catalogOfAllKinds() gate.Catalog {
 	c := gate.Catalog{Plans: []gate.Plan{{Name: "free", Default: true}, {Name: "paid", Paid: true}}}
 	specs := map[string]gate.WindowSpec{"anniversary": {Kind: gate.Anniversary, Days: 7}, "rolling": {Kind: gate.Rolling, Days: 2},
 		"month": {Kind: gate.Calendar, Month: true}}
@@ -37,22 +36,22 @@ func everyGate() gate.Catalog {
 
 // message is a step of a script.
 type message struct {
-	at   time.Time
-	last string
-	data []byte
+	at    time.Time
+	token string
+	data  []byte
 }
 
 var customers = []string{"acme", "ada@b.c"}
 
-// script draws messages as a stream might hold them: usage, late usage,
-// repetitions, history, and everything that changes the fold.
+// script draws the messages of a stream: usage, late usage, duplicates, imports, and
+// control events of all types.
 func script(t *rapid.T) (ms []message) {
 	now, sent := epoch, []events.Event(nil)
 	for range rapid.IntRange(1, 25).Draw(t, "messages") {
 		now = now.Add(rapid.SampledFrom([]time.Duration{0, time.Second, 20 * time.Minute, 3 * time.Hour, 2 * day, 20 * day, 40 * day}).Draw(t, "later"))
 		customer := rapid.SampledFrom(customers).Draw(t, "customer")
 		id := strconv.Itoa(len(ms))
-		from := now.Add(-rapid.SampledFrom([]time.Duration{0, time.Second, 5 * time.Hour, 3 * day}).Draw(t, "since")) // the enforcer may have been away
+		from := now.Add(-rapid.SampledFrom([]time.Duration{0, time.Second, 5 * time.Hour, 3 * day}).Draw(t, "since")) // earlier than now if the enforcer was not running
 		switch kind := rapid.IntRange(0, 11).Draw(t, "kind"); kind {
 		case 0, 1:
 			p := records.PlanControl{Plan: rapid.SampledFrom([]string{"", "free", "paid"}).Draw(t, "plan"), From: from, Cut: kind == 1}
@@ -66,7 +65,7 @@ func script(t *rapid.T) (ms []message) {
 			ms = append(ms, control(now, records.ControlOverride, customer, id,
 				records.OverrideControl{Feature: "rolling-sum", Override: rapid.SampledFrom([]*gate.Override{nil, o}).Draw(t, "override")}))
 		case 4:
-			c := everyGate()
+			c := catalogOfAllKinds()
 			c.Gates = c.Gates[rapid.IntRange(0, 3).Draw(t, "gates"):]
 			ms = append(ms, control(now, records.ControlConfig, "", id, c))
 		default:
@@ -108,7 +107,7 @@ func control(at time.Time, typ, customer, id string, data any) message {
 
 func (f *testFolder) play(ms []message) {
 	for _, m := range ms {
-		f.send(m.at, m.last, m.data)
+		f.send(m.at, m.token, m.data)
 	}
 }
 
@@ -122,14 +121,14 @@ func marshal(t failer, v any) []byte {
 
 type failer interface{ Fatal(...any) }
 
-// away is a server that cannot be reached.
+// unreachable is a server that cannot be reached.
 type unreachable struct{ jetstream.JetStream }
 
 func (unreachable) Publish(context.Context, string, []byte, ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
 	return nil, nats.ErrNoServers
 }
 
-// offline is a processor without a server: nothing is published, and
+// offline returns a Processor without a server. It publishes nothing, and its
 // fingerprints stay in the log.
 func offline(c gate.Catalog, now func() time.Time) *Processor {
 	p := New(Options{Partitions: 1, Horizon: horizon, Catalog: func() *gate.Catalog { return &c }, Now: now}, 0)
@@ -139,59 +138,14 @@ func offline(c gate.Catalog, now func() time.Time) *Processor {
 	return p
 }
 
-// refuse is a rejecter for tests whose events must all count.
+// failOnReject is a rejectFunc for tests whose events must all count.
 func failOnReject(_ *stream.Message, _ int, _ []byte, why error) error { return why }
 
-// begin is what Start does to the state of a new partition.
+// begin initializes the state of a new partition as Start does.
 func (p *Processor) begin() {
 	if !p.f.hasBase {
 		p.f.base, p.f.hasBase, p.baseNew = *p.opt.Catalog(), true, true
 		p.f.setCatalog(p.f.base)
 	}
 	p.logged.catalog = catalogJSON(p.f.catalog)
-}
-
-func benchCustomer(i int) string { return "org_" + strconv.Itoa(i) }
-
-func BenchmarkFold(b *testing.B) {
-	for _, c := range []struct {
-		name string
-		how  gate.Aggregate
-		spec gate.WindowSpec
-	}{
-		{"anniversary-count", gate.Count, gate.WindowSpec{Kind: gate.Anniversary, Days: 30}},
-		{"anniversary-sum", gate.Sum, gate.WindowSpec{Kind: gate.Anniversary, Days: 30}},
-		{"rolling-sum", gate.Sum, gate.WindowSpec{Kind: gate.Rolling, Days: 30}},
-	} {
-		b.Run(c.name, func(b *testing.B) {
-			const customers, each, messages = 100_000, 100, 1000
-			cat := oneGate(c.how, c.spec)
-			cat.Gates[0].Limits["free"] = gate.Limit{Value: events.Count(1 << 40)}
-			f := newTestFolder(b, cat)
-			msgs := make([][]byte, messages)
-			for i := range msgs {
-				var es []events.Event
-				for k := range each {
-					e := event("0197a3c2-5f1e-7b02-"+strconv.Itoa(i*each+k), "use", k, epoch)
-					e.Subject = benchCustomer((i*each + k) * 7919 % customers)
-					es = append(es, e)
-				}
-				msgs[i] = batchOf(es)
-			}
-			b.ReportAllocs()
-			n := 0
-			for b.Loop() {
-				if n%messages == 0 { // each round is one of new events
-					f.seen.Reset()
-				}
-				f.foldOnly(epoch.Add(time.Duration(n/messages)*time.Second), events.BatchToken, msgs[n%messages])
-				clear(f.waiting)
-				n++
-			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/each, "ns/event")
-			if len(f.dead) > 0 {
-				b.Fatal(f.dead[0].Reason)
-			}
-		})
-	}
 }

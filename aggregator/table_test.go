@@ -10,7 +10,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestTheTableFindsWhatWasAdded(t *testing.T) {
+func TestTableFindsCustomers(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		s, ids := newTable(), []string(nil)
 		for range rapid.IntRange(0, 1000).Draw(t, "customers") {
@@ -38,9 +39,10 @@ func TestTheTableFindsWhatWasAdded(t *testing.T) {
 	})
 }
 
-// TestCustomersFillLinesOfTheCache: one that began in the middle of a line would
-// cost every event another one.
-func TestCustomersFillLinesOfTheCache(t *testing.T) {
+// TestCustomersAreAlignedToCacheLines checks size and address of the customers. One
+// that began in the middle of a line would make each event load another line.
+func TestCustomersAreAlignedToCacheLines(t *testing.T) {
+	t.Parallel()
 	const line = 64
 	s := newTable()
 	for i := range 3 * partSize {
@@ -51,7 +53,8 @@ func TestCustomersFillLinesOfTheCache(t *testing.T) {
 	}
 }
 
-func TestASetOfNumbersIsInOrder(t *testing.T) {
+func TestNumberSetIsOrdered(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		var s numberSet
 		for range 2 {
@@ -68,11 +71,13 @@ func TestASetOfNumbersIsInOrder(t *testing.T) {
 	})
 }
 
-// TestACalendarGivesEveryEntryOnceItIsDue, and no sooner.
-func TestACalendarGivesEveryEntryOnceItIsDue(t *testing.T) {
+// TestScheduleReturnsEntriesWhenDue checks that takeUntil returns each entry once,
+// and not before its hour.
+func TestScheduleReturnsEntriesWhenDue(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		var c schedule
-		open := map[uint32]uint32{} // by number: hour
+		open := map[uint32]uint32{} // hour by number
 		last := uint32(0)
 		for number := range uint32(rapid.IntRange(0, 100).Draw(t, "entries")) {
 			hour := rapid.Uint32Range(0, 50).Draw(t, "hour")

@@ -14,13 +14,13 @@ import (
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
-// discard is a store that takes everything and keeps nothing.
+// discardStore is a Store that keeps nothing.
 type discardStore struct{}
 
 func (discardStore) WriteUsage(context.Context, []records.Window) error { return nil }
 
-// BenchmarkTakeover measures how long a new owner takes to be ready that finds
-// a partition with a million open windows, each of a customer of its own.
+// BenchmarkTakeover measures how long a new owner takes to be ready, in a partition
+// with a million customers that have one open window each.
 func BenchmarkTakeover(b *testing.B) {
 	const windows, each = 1_000_000, 500
 	s := startPartition(b)
@@ -45,11 +45,11 @@ func BenchmarkTakeover(b *testing.B) {
 		go func() {
 			end <- stream.Run(ctx, s.env, Spec(s.env.Names, 0), New(opt, 0), nil, sync.OnceFunc(func() { close(up) }))
 		}()
-		return up, func() { cancel(); <-end } // what a stop leaves is folded again
+		return up, func() { cancel(); <-end } // the next owner folds again what the stop left
 	}
 	up, stop := own()
 	<-up
-	for { // all of it is committed
+	for { // until all windows are committed
 		at, err := stream.Committed(context.Background(), s.env.JS, s.env.Names, stream.RoleAggregator, 0)
 		if err != nil {
 			b.Fatal(err)
