@@ -44,9 +44,12 @@ BROKERS ?= 1
 STORE   ?= mongodb
 SEED    ?= $(shell date +%s)
 
+# Of `make dist`.
+PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
+
 .DEFAULT_GOAL := help
 .PHONY: help build tidy test test-go test-python test-python-venv test-python-debian race lint lint-go lint-python fmt \
-        fuzz chaos bench bench-python lock venv venv-lint clean
+        fuzz chaos bench bench-python lock venv venv-lint release dist clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -134,5 +137,16 @@ lock: ## Lock the newest versions of Python's packages for tests and linters
 
 LOCK := --quiet --upgrade --universal --python-version 3.9 --generate-hashes --custom-compile-command 'make lock'
 
+release: ## Give every part VERSION (v0.3.0), commit and tag; pushes nothing
+	@deploy/release.sh '$(VERSION)'
+
+dist: venv ## Build the programs and the Python package of VERSION into dist/
+	rm -rf dist
+	@for platform in $(PLATFORMS); do echo "tidegate for $$platform"; \
+	  CGO_ENABLED=0 GOOS=$${platform%/*} GOARCH=$${platform#*/} $(GO) build -trimpath -ldflags '$(LDFLAGS)' \
+	    -o "dist/tidegate-$(VERSION)-$${platform%/*}-$${platform#*/}" ./cmd/tidegate || exit 1; done
+	$(VENV) -m pip wheel --quiet --no-deps -w dist ./python
+	cd dist && sha256sum * > SHA256SUMS
+
 clean: ## Remove what was built
-	rm -rf bin .venv
+	rm -rf bin dist .venv
