@@ -358,7 +358,7 @@ func TestDisabled(t *testing.T) {
 
 func TestOptionsAreChecked(t *testing.T) {
 	t.Parallel()
-	for name, o := range map[string]Option{"namespace": Namespace("a.b"), "buffer": Buffer(0), "settle": Settle(0)} {
+	for name, o := range map[string]Option{"namespace": Namespace("a.b"), "buffer": Buffer(0), "within": ConfirmWithin(0)} {
 		if _, err := New(&nats.Conn{}, o); err == nil {
 			t.Errorf("%s: accepted", name)
 		}

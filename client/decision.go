@@ -7,8 +7,9 @@ import (
 	"github.com/tidegate-io/tidegate/events"
 )
 
-// record is a decision in the form in which a million of them are kept: what
-// many share stands once, and what most checks don't read stands apart.
+// record is a decision in a form of which a million fit into memory. Fields that
+// many decisions share are stored once (look), and fields that most checks do not
+// read are stored apart (more).
 type record struct {
 	look     *shared // nil: there is no such key
 	more     *more
@@ -19,7 +20,7 @@ type record struct {
 	until    uint32 // Unix seconds: before, the window is not over
 }
 
-// What record.rest says.
+// The bits of record.rest.
 const (
 	hasUsed = 1 << iota
 	hasRemaining
@@ -33,8 +34,8 @@ const (
 	optional = hasUsed | hasRemaining | hasStart | hasEnd | hasUnblocks
 )
 
-// moment is a time of the years 1970 to 2514: Unix seconds, and nanoseconds in
-// the lower 30 bits, so that no division is needed. 0 is the zero time.
+// moment is a time between 1970 and 2514: Unix seconds above 30 bits of
+// nanoseconds, so that reading it needs no division. 0 is the zero time.
 type moment uint64
 
 func momentOf(t time.Time) (m moment, ok bool) {
@@ -52,24 +53,24 @@ func (m moment) time() time.Time {
 	return time.Unix(int64(m>>30), int64(m&(1<<30-1))).UTC()
 }
 
-// more is what of a decision stands apart. It does not change.
+// more holds the fields that most checks do not read. It does not change.
 type more struct {
 	customer string
 	times    [3]time.Time // start and end of the window, end of the block
 	odd      *odd
 }
 
-// odd holds what the numbers of a record can't: fractions, and times that are
-// zero or far away.
+// odd holds values that do not fit into a record's numbers: fractions, and times
+// that are zero or far away.
 type odd struct {
 	used            events.Value
 	decidedAt, asOf time.Time
 }
 
-// shared is what many decisions have in common.
+// shared holds the fields that many decisions have in common.
 type shared struct {
 	look
-	plain bool // allowed, whatever the clock says
+	plain bool // allowed whatever the clock says
 	gate  *gateSlot
 }
 
@@ -122,14 +123,14 @@ func newRecord(d *events.Decision, same *shared) record {
 	return r
 }
 
-// known says whether there is a decision.
+// known reports whether there is a decision.
 func (r *record) known() bool { return r.look != nil && !r.look.gone }
 
 func (r *record) is(customer, feature string) bool {
 	return r.more.customer == customer && r.look.feature == feature
 }
 
-// decision is the decision about a customer.
+// decision returns the decision about a customer.
 func (r *record) decision(customer string) events.Decision {
 	s := r.look
 	d := events.Decision{Customer: customer, Feature: s.feature, Allowed: s.allowed, WouldBlock: s.wouldBlock, Reason: s.reason, Plan: s.plan,
@@ -163,7 +164,7 @@ func fillIn(d *events.Decision, rest int64, used events.Value, m *more) {
 	}
 }
 
-// pointer is the decision about its customer, or nil when there is none.
+// pointer returns the decision about its customer, or nil when there is none.
 func (r record) pointer() *events.Decision {
 	if !r.known() {
 		return nil

@@ -13,8 +13,8 @@ import (
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
-// ownerTimeout is how long an owner's answer is waited for before the
-// documents have to do.
+// ownerTimeout bounds how long a question waits for the owner before it is answered
+// from the documents.
 const ownerTimeout = 2 * time.Second
 
 // usageOf is a customer's windows, from the aggregator or from the documents.
@@ -41,7 +41,7 @@ func askOwner[Req, Resp any](ctx context.Context, s *Server, q stream.Question[R
 	return q.Ask(ctx, stream.Asker{NC: s.NC, Names: s.Names}, partition, req)
 }
 
-// usage is a customer's windows: the owner's, else the documents'.
+// usage returns a customer's windows: from the owner, else from the documents.
 func (s *Server) usage(ctx context.Context, customer string) (u usageOf, err error) {
 	answer, err := ask(ctx, s, questions.UsageOf, customer)
 	if err == nil {
@@ -57,7 +57,7 @@ func (s *Server) usage(ctx context.Context, customer string) (u usageOf, err err
 	return u, err
 }
 
-// standing is what is known of a customer: from the owner, else from the
+// standing returns what is known of a customer: from the owner, else from the
 // documents and the cache.
 func (s *Server) standing(ctx context.Context, customer string) (st standing, err error) {
 	if st, err = ask(ctx, s, questions.StandingOf, customer); err == nil {
@@ -83,7 +83,7 @@ func (s *Server) notAsked(err error) {
 	}
 }
 
-// current picks the window of a feature that contains now; rolling gates have
+// current returns the window of a feature that contains now. A rolling gate has
 // only one.
 func current(windows []records.Window, feature string, now time.Time) (records.Window, bool) {
 	for _, w := range windows {

@@ -10,11 +10,11 @@ import (
 	"github.com/tidegate-io/tidegate/internal/stripe/fold"
 )
 
-// maxUnmapped is how many Stripe customers a page has at most.
+// maxUnmapped is the most Stripe customers on a page.
 const maxUnmapped = 1000
 
-// unmapped lists what of Stripe leads nowhere: customers that are nobody's, and
-// prices without a plan.
+// unmapped lists the Stripe customers that belong to no customer of ours, and the
+// prices that lead to no plan.
 func (s *Server) unmapped(w http.ResponseWriter, r *http.Request) error {
 	page := fold.Page{After: r.URL.Query().Get("cursor"), Limit: 100}
 	if text := r.URL.Query().Get("limit"); text != "" {

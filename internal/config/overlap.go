@@ -26,5 +26,5 @@ func (c *Config) Overlaps() []string {
 	return out
 }
 
-// words is a trigger as people write it.
+// words returns a trigger as people write it.
 func words(t events.Trigger) string { return strings.TrimSpace(t.Method + " " + t.Endpoint) }

@@ -21,8 +21,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// shelf is a store in memory that can be told to refuse.
-type shelf struct {
+// memoryStore is a store in memory. It returns errors while refuse is set.
+type memoryStore struct {
 	mu      sync.Mutex
 	docs    map[string]records.Subscription
 	refuse  bool
@@ -30,11 +30,11 @@ type shelf struct {
 	wrote   chan records.Subscription
 }
 
-func newShelf() *shelf {
-	return &shelf{docs: map[string]records.Subscription{}, refused: make(chan struct{}, 100), wrote: make(chan records.Subscription, 100)}
+func newMemoryStore() *memoryStore {
+	return &memoryStore{docs: map[string]records.Subscription{}, refused: make(chan struct{}, 100), wrote: make(chan records.Subscription, 100)}
 }
 
-func (s *shelf) WriteSubscriptions(_ context.Context, docs []records.Subscription) error {
+func (s *memoryStore) WriteSubscriptions(_ context.Context, docs []records.Subscription) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.refuse {
@@ -48,7 +48,7 @@ func (s *shelf) WriteSubscriptions(_ context.Context, docs []records.Subscriptio
 	return nil
 }
 
-func (s *shelf) setRefuse(v bool) { s.mu.Lock(); s.refuse = v; s.mu.Unlock() }
+func (s *memoryStore) setRefuse(v bool) { s.mu.Lock(); s.refuse = v; s.mu.Unlock() }
 
 // await returns the next value or fails.
 func await[T any](t *testing.T, c <-chan T) T {
@@ -62,8 +62,9 @@ func await[T any](t *testing.T, c <-chan T) T {
 	}
 }
 
-// plant is everything around the processor, for real.
-type plant struct {
+// fixture is a NATS server with a processor's streams and the messages that it
+// publishes.
+type fixture struct {
 	env      stream.Env
 	names    events.Names
 	accounts chan records.Account
@@ -72,7 +73,7 @@ type plant struct {
 
 const testPartitions = 2
 
-func newPlant(t *testing.T) *plant {
+func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	names := events.Names{Namespace: "acme"}
 	srv := testnats.Start(t)
@@ -84,7 +85,7 @@ func newPlant(t *testing.T) *plant {
 	if _, err := stream.Ensure(t.Context(), js, stream.Layout{Names: names, Partitions: testPartitions}); err != nil {
 		t.Fatal(err)
 	}
-	p := &plant{
+	p := &fixture{
 		env: stream.Env{NC: nc, JS: js, Names: names, Holder: "test", Log: slog.New(slog.DiscardHandler), Now: time.Now,
 			CommitEvery: 5 * time.Millisecond},
 		names: names, accounts: make(chan records.Account, 100), dead: make(chan records.Dead, 100),
@@ -107,8 +108,8 @@ func listen[T any](t *testing.T, nc *nats.Conn, subject string, out chan T) {
 	}
 }
 
-// run starts an owner; stop ends it and waits.
-func (p *plant) run(t *testing.T, store Store) (stop func()) {
+// run starts an owner; stop ends it and waits for it.
+func (p *fixture) run(t *testing.T, store Store) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	sup := stream.NewSupervisor(p.env)
@@ -120,14 +121,14 @@ func (p *plant) run(t *testing.T, store Store) (stop func()) {
 	return stop
 }
 
-func (p *plant) put(t *testing.T, kind Kind, body []byte) {
+func (p *fixture) put(t *testing.T, kind Kind, body []byte) {
 	t.Helper()
 	if _, err := p.env.JS.Publish(t.Context(), p.names.Billing(string(kind)), body); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func ask[Req, Resp any](t *testing.T, p *plant, q stream.Question[Req, Resp], req Req) Resp {
+func ask[Req, Resp any](t *testing.T, p *fixture, q stream.Question[Req, Resp], req Req) Resp {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
@@ -145,7 +146,8 @@ func devUpgrade(customer string, now time.Time) Upgrade {
 }
 
 func TestProcessorAcrossOwners(t *testing.T) {
-	p, store := newPlant(t), newShelf()
+	t.Parallel()
+	p, store := newFixture(t), newMemoryStore()
 	stop := p.run(t, store)
 	now := time.Now()
 	for _, w := range UpgradeEvents(devUpgrade("a@b.c", now)) {
@@ -183,9 +185,10 @@ func TestProcessorAcrossOwners(t *testing.T) {
 	}
 }
 
-func TestProcessorBuriesGarbageAndGoesOn(t *testing.T) {
-	p := newPlant(t)
-	p.run(t, newShelf())
+func TestProcessorRejectsGarbageAndContinues(t *testing.T) {
+	t.Parallel()
+	p := newFixture(t)
+	p.run(t, newMemoryStore())
 	p.put(t, KindStripe, []byte("not json"))
 	p.put(t, "odd", []byte("{}"))
 	p.put(t, KindStripe, []byte("{}"))
@@ -213,21 +216,21 @@ func TestProcessorBuriesGarbageAndGoesOn(t *testing.T) {
 // last one rejected and did not commit.
 func TestACrashLeavesOneDeadLetter(t *testing.T) {
 	t.Parallel()
-	p := newPlant(t)
+	p := newFixture(t)
 	p.put(t, KindStripe, []byte("not json"))
 	env := p.env
 	env.CommitEvery = time.Hour
 	lost, end := make(chan struct{}), make(chan error, 1)
 	spec := stream.Spec{Role: stream.RoleBilling, Inputs: []stream.Input{Input(p.names)}}
 	go func() {
-		end <- stream.Run(t.Context(), env, spec, NewProcessor(testConfig(), testPartitions, newShelf()), lost, func() {})
+		end <- stream.Run(t.Context(), env, spec, NewProcessor(testConfig(), testPartitions, newMemoryStore()), lost, func() {})
 	}()
 	await(t, p.dead)
 	close(lost)
 	if err := <-end; !errors.Is(err, stream.ErrLost) {
 		t.Fatal(err)
 	}
-	stop := p.run(t, newShelf())
+	stop := p.run(t, newMemoryStore())
 	ask(t, p, SubscriptionQuestion, "acme")
 	stop() // commits
 	s, err := p.env.JS.Stream(t.Context(), p.names.Stream(events.StreamDead))
@@ -244,10 +247,11 @@ func (o *outbox) Publish(m *nats.Msg, _ ...jetstream.PublishOpt) error {
 	return nil
 }
 
-// TestNewOwnerWritesWhatTheOldOneCouldNot has no network: the moments of the
-// store's failures are chosen.
-func TestNewOwnerWritesWhatTheOldOneCouldNot(t *testing.T) {
-	store, out := newShelf(), &outbox{}
+// TestNewOwnerWritesDocumentsOfTheOldOne runs without a network, so that it can
+// choose when the store fails.
+func TestNewOwnerWritesDocumentsOfTheOldOne(t *testing.T) {
+	t.Parallel()
+	store, out := newMemoryStore(), &outbox{}
 	log := slog.New(slog.DiscardHandler)
 	owner := func(commits ...[]byte) (*Processor, func()) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -303,9 +307,10 @@ func TestNewOwnerWritesWhatTheOldOneCouldNot(t *testing.T) {
 }
 
 func TestProcessorTicksGraceAndConfiguration(t *testing.T) {
+	t.Parallel()
 	out := &outbox{}
 	ctx, cancel := context.WithCancel(t.Context())
-	p := NewProcessor(testConfig(), testPartitions, newShelf())
+	p := NewProcessor(testConfig(), testPartitions, newMemoryStore())
 	if err := p.Restore(nil); err != nil {
 		t.Fatal(err)
 	}
@@ -356,11 +361,12 @@ func TestProcessorTicksGraceAndConfiguration(t *testing.T) {
 	}
 }
 
-// TestTimersSurviveRestart: they follow from what was committed.
+// TestTimersSurviveRestart: a new owner derives the timers from the commits.
 func TestTimersSurviveRestart(t *testing.T) {
+	t.Parallel()
 	grace := newShop("cus_1", "acme").buy("sub_1", "price_pro").wait(time.Hour).update("sub_1", fields{"status": "past_due"})
 	ending := newShop("cus_2", "globex").buy("sub_2", "price_pro").update("sub_2", fields{"cancel_at_period_end": true})
-	p, stop := alone(t, slog.New(slog.DiscardHandler))
+	p, stop := startOffline(t, slog.New(slog.DiscardHandler))
 	feed(t, p, grace, ending)
 	commit, err := p.Commit()
 	if err != nil {
@@ -369,7 +375,7 @@ func TestTimersSurviveRestart(t *testing.T) {
 	stop()
 	ctx, cancel := context.WithCancel(t.Context())
 	out := &outbox{}
-	p = NewProcessor(testConfig(), testPartitions, newShelf())
+	p = NewProcessor(testConfig(), testPartitions, newMemoryStore())
 	if err := errors.Join(p.Restore(nil), p.Apply(commit)); err != nil {
 		t.Fatal(err)
 	}

@@ -7,14 +7,14 @@ import (
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
-// Figures are counts of what an operator should see to.
+// Figures count what an operator should take care of.
 type Figures struct {
-	Unmapped int // Stripe customers that have bought something and are nobody's
+	Unmapped int // Stripe customers that have bought something and are not mapped
 	Prices   int // prices in force that lead to no plan
 }
 
-// Figures are the newest; false while the processor owns nothing. It is safe to
-// call at any time from any goroutine.
+// Figures returns the newest figures, or false while the processor owns nothing.
+// It is safe for concurrent use.
 func (p *Processor) Figures() (Figures, bool) {
 	f := p.figures.Load()
 	if f == nil || p.ended.Load() {
@@ -23,39 +23,39 @@ func (p *Processor) Figures() (Figures, bool) {
 	return *f, true
 }
 
-func (p *Processor) figure() {
-	f := Figures{Unmapped: len(p.state.nobodys), Prices: len(p.state.unknowns)}
+func (p *Processor) setFigures() {
+	f := Figures{Unmapped: len(p.state.unmapped), Prices: len(p.state.unknownPrices)}
 	if old := p.figures.Load(); old == nil || *old != f {
 		p.figures.Store(&f)
 	}
 }
 
-// Thin are the thin events that came: without a key for Stripe's API nothing
-// comes of them.
+// Thin counts the thin events. Without a key for Stripe's API they have no effect.
 type Thin struct {
 	Count uint64    `json:"count"`
-	Last  time.Time `json:"last"` // when it was stored
+	Last  time.Time `json:"last"` // when the last one was stored
 }
 
-// Report is what an operator should see to.
+// Report lists what an operator should take care of.
 type Report struct {
 	Customers []Unmapped     `json:"customers"` // a page of them
 	Total     int            `json:"total"`
-	Next      string         `json:"next,omitempty"` // ask for those after it
+	Next      string         `json:"next,omitempty"` // After of the next page; "" on the last one
 	Prices    []UnknownPrice `json:"prices"`
 	Thin      *Thin          `json:"thin_events,omitempty"`
 }
 
-// maxReported bounds an answer, which must fit into a message.
+// Bounds of a Report, which must fit into a message.
 const (
 	maxReported = 1000
 	maxPrices   = 100
 )
 
-// Report lists Stripe customers behind the one given.
+// Report returns a page of unmapped Stripe customers after the given id, with at
+// most limit of them, and the unknown prices.
 func (s *State) Report(after string, limit int) Report {
 	list, more := s.Unmapped(after, min(max(limit, 1), maxReported))
-	r := Report{Customers: list, Total: len(s.nobodys), Prices: s.UnknownPrices()}
+	r := Report{Customers: list, Total: len(s.unmapped), Prices: s.UnknownPrices()}
 	r.Prices = r.Prices[:min(len(r.Prices), maxPrices)]
 	if more {
 		r.Next = list[len(list)-1].StripeCustomer
@@ -66,30 +66,30 @@ func (s *State) Report(after string, limit int) Report {
 	return r
 }
 
-// What the owner of the fold is asked.
+// The questions to the owner of the fold.
 var (
 	// SubscriptionQuestion asks what a customer pays for, by the customer's id.
 	SubscriptionQuestion = stream.Question[string, Paying]{Role: stream.RoleBilling, Kind: "subscription", Fresh: true}
-	// ReportQuestion asks what an operator should see to, with a page of Stripe
-	// customers.
+	// ReportQuestion asks what an operator should take care of, with a page of
+	// unmapped Stripe customers.
 	ReportQuestion = stream.Question[Page, Report]{Role: stream.RoleBilling, Kind: "report", Fresh: true}
-	// CompareQuestion asks how objects differ from what is known of them; those
-	// that do not differ are left out.
+	// CompareQuestion asks how objects differ from the facts. The answer leaves out
+	// objects that do not differ.
 	CompareQuestion = stream.Question[[]Fetched, []Drift]{Role: stream.RoleBilling, Kind: "compare", Fresh: true}
-	// OpenQuestion asks for a page of the ids of open subscriptions. When there are
-	// Limit, ask for those after the last.
+	// OpenQuestion asks for a page of the ids of open subscriptions. When the answer
+	// has Limit ids, there may be more after the last.
 	OpenQuestion = stream.Question[Page, []string]{Role: stream.RoleBilling, Kind: "open", Fresh: true}
 )
 
-// Page is a part of a list by id.
+// Page is a part of a list that is ordered by id.
 type Page struct {
-	After string `json:"after,omitempty"` // "": from the beginning
+	After string `json:"after,omitempty"` // "" is the beginning
 	Limit int    `json:"limit"`
 }
 
 // Paying is the answer to SubscriptionQuestion.
 type Paying struct {
-	Subscription *records.Subscription `json:"subscription,omitempty"` // nil: nothing is known of the customer
+	Subscription *records.Subscription `json:"subscription,omitempty"` // nil: no fact is about the customer
 	Payments     []records.Payment     `json:"payments,omitempty"`
 	Refunds      []records.Refund      `json:"refunds,omitempty"`
 }

@@ -13,18 +13,18 @@ import (
 )
 
 const (
-	// keeps is how far back Stripe lists events, less a margin.
-	keeps = 30*24*time.Hour - time.Hour
-	// overlap is how much of what was looked at is looked at again: an event
-	// may be listed a little late.
+	// retention is how far back Stripe lists events, less a margin.
+	retention = 30*24*time.Hour - time.Hour
+	// overlap is the part of the last scan that is scanned again, because Stripe may
+	// list an event a little late.
 	overlap = 10 * time.Minute
 )
 
-// look goes through Stripe's events, newest first, a page at a time.
-type look struct {
+// scan reads Stripe's list of events page by page, newest first.
+type scan struct {
 	since  time.Time
-	after  string    // id of the last event seen
-	upTo   time.Time // when it began, by Stripe's clock
+	after  string    // id of the last event read
+	upTo   time.Time // when the scan began, by Stripe's clock
 	seen   int
 	asking bool
 	pages  chan pageOrError
@@ -35,30 +35,30 @@ type pageOrError struct {
 	err error
 }
 
-// reconcile has the events at Stripe compared with those in BILLING when it is
-// time: all are published again, and those that are there already are dropped
-// by their id.
+// reconcile starts a scan when it is due, and continues it. It publishes all
+// events that Stripe lists; BILLING drops those that it already has, by their
+// message ids.
 func (p *Processor) reconcile(now time.Time) {
-	if p.look == nil && !p.beginLook(now) {
+	if p.scan == nil && !p.beginScan(now) {
 		return
 	}
-	l := p.look
+	l := p.scan
 	select {
 	case page := <-l.pages:
 		l.asking = false
 		switch {
 		case page.err != nil:
-			p.looking.fails(page.err, now, p.log)
+			p.scanning.failed(page.err, now, p.log)
 			if errors.Is(page.err, api.ErrRequest) {
-				l.after = "" // Stripe no longer lists that one
+				l.after = "" // Stripe no longer lists that event
 			}
 		case p.takePage(page.Page):
-			p.endLook()
+			p.endScan()
 			return
 		}
 	default:
 	}
-	if l.asking || p.looking.paused(now) {
+	if l.asking || p.scanning.paused(now) {
 		return
 	}
 	l.asking = true
@@ -68,43 +68,43 @@ func (p *Processor) reconcile(now time.Time) {
 	}(l.since, l.after)
 }
 
-// nextLook is when reconcile has something to do.
-func (p *Processor) nextLook(now time.Time) time.Time {
+// nextScan returns when reconcile has something to do; zero means never.
+func (p *Processor) nextScan(now time.Time) time.Time {
 	switch every := p.opt.Reconcile(); {
-	case p.look != nil && p.look.asking:
+	case p.scan != nil && p.scan.asking:
 		return now.Add(poll)
-	case p.look != nil:
-		return p.looking.until
+	case p.scan != nil:
+		return p.scanning.until
 	case every > 0:
 		return p.state.Reconciled.Add(every)
 	}
 	return time.Time{}
 }
 
-func (p *Processor) beginLook(now time.Time) bool {
+func (p *Processor) beginScan(now time.Time) bool {
 	every := p.opt.Reconcile()
 	if every <= 0 || now.Before(p.state.Reconciled.Add(every)) {
 		return false
 	}
 	since := p.state.Reconciled.Add(-overlap)
-	if oldest := now.Add(-keeps); since.Before(oldest) {
+	if oldest := now.Add(-retention); since.Before(oldest) {
 		since = oldest
 	}
-	p.look = &look{since: since, pages: make(chan pageOrError, 1)}
+	p.scan = &scan{since: since, pages: make(chan pageOrError, 1)}
 	return true
 }
 
-// takePage queues the events of a page, and says whether it was the last.
+// takePage queues the events of a page, and reports whether it was the last.
 func (p *Processor) takePage(page api.Page) bool {
-	p.looking.works(p.log)
-	l := p.look
+	p.scanning.succeeded(p.log)
+	l := p.scan
 	if l.upTo.IsZero() {
 		l.upTo = page.At
 	}
 	for _, o := range page.Objects {
 		l.after = o.ID
 		if l.seen++; len(o.JSON) > maxBody {
-			continue // no webhook of its size would be taken either
+			continue // a webhook of this size is refused as well
 		}
 		m := nats.NewMsg(p.names.Billing(string(fold.KindStripe)))
 		m.Data = o.JSON
@@ -115,9 +115,9 @@ func (p *Processor) takePage(page api.Page) bool {
 	return !page.More
 }
 
-func (p *Processor) endLook() {
-	l := p.look
-	p.look = nil
+func (p *Processor) endScan() {
+	l := p.scan
+	p.scan = nil
 	p.state.Reconciled = l.upTo
 	p.dirty.head = true
 	p.log.Debug("events at stripe were compared", "events", l.seen, "since", l.since)
@@ -126,17 +126,17 @@ func (p *Processor) endLook() {
 // StatusQuestion asks how fetching from Stripe goes.
 var StatusQuestion = stream.Question[stream.None, Status]{Role: stream.RoleStripe, Kind: "status", Fresh: true}
 
-// Status is the answer to StatusQuestion.
+// Status says how fetching from Stripe goes.
 type Status struct {
-	Pending     int       `json:"pending"`             // objects to ask for
-	Reconciled  time.Time `json:"reconciled,omitzero"` // up to here all of Stripe's events are in BILLING
-	Reconciling bool      `json:"reconciling"`         // further ones are being looked at
-	Error       string    `json:"error,omitempty"`     // why nothing goes on
+	Pending     int       `json:"pending"`             // objects to fetch
+	Reconciled  time.Time `json:"reconciled,omitzero"` // BILLING has all of Stripe's events up to this moment
+	Reconciling bool      `json:"reconciling"`         // whether a scan runs
+	Error       string    `json:"error,omitempty"`     // why fetching pauses
 }
 
 func (p *Processor) status(stream.None) (Status, error) {
-	s := Status{Pending: p.jobs.len(), Reconciled: p.state.Reconciled, Reconciling: p.look != nil}
-	if err := errors.Join(p.fetching.err, p.looking.err); err != nil {
+	s := Status{Pending: p.jobs.len(), Reconciled: p.state.Reconciled, Reconciling: p.scan != nil}
+	if err := errors.Join(p.fetching.err, p.scanning.err); err != nil {
 		s.Error = err.Error()
 	}
 	return s, nil
