@@ -6,7 +6,8 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
-from real import MESSAGE, Process, ROOT, eventually, serving, start_dev, used
+
+from real import MESSAGE, ROOT, Process, eventually, serving, start_dev, used
 
 RECIPE = ROOT / "deploy" / "gateways" / "nginx.conf"
 
