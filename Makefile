@@ -21,10 +21,11 @@ SEED    ?= $(shell date +%s)
 # Where goroutines meet: tested with the race detector. The others are pure or
 # only wait for a server, and run without it, which is several times faster.
 RACE  := $(addprefix ./,client/... ingest aggregator enforcer notifier internal/stream internal/stripe/fold internal/stripe/refetch internal/store/kv internal/writeback)
-PLAIN  = $(shell $(GO) list ./... | grep -v -x -F "$$($(GO) list $(RACE))")
+# "work" stands for the packages of all modules in go.work; ./... has the root's only.
+PLAIN  = $(shell $(GO) list work | grep -v -x -F "$$($(GO) list $(RACE))")
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-go test-python race lint fuzz chaos bench bench-python fmt clean
+.PHONY: help build tidy test test-go test-python race lint fuzz chaos bench bench-python fmt clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,7 +37,7 @@ test: test-go test-python ## Run every test: Go (with the race detector where go
 	@echo "All tests passed."
 
 test-go: ## Run the Go tests
-	$(GO) vet ./...
+	$(GO) vet work
 	$(GO) test -timeout 9m $(PLAIN)
 	$(GO) test -timeout 9m -race $(RACE)
 
@@ -47,10 +48,10 @@ test-python: build ## Run the Python tests, also those against a real tidegate
 	TIDEGATE_BIN="$(CURDIR)/bin/tidegate" $(PYTHON) -m pytest -q -p no:cacheprovider -c python/pyproject.toml python/tests examples/fastapi-mongodb-stripe
 
 race: ## Run every Go test with the race detector
-	$(GO) test -timeout 30m -race ./...
+	$(GO) test -timeout 30m -race work
 
 lint: $(LINT) ## Run golangci-lint
-	$(LINT) run ./...
+	$(LINT) run $$($(GO) list -m -f '{{.Dir}}/...')
 
 $(LINT):
 	GOBIN="$(CURDIR)/bin/lint" $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
@@ -70,6 +71,9 @@ bench: ## Run the benchmarks that have a target and print them as a table, in so
 
 bench-python: build ## Run the Python package's benchmark
 	$(PYTHON) python/bench.py bin/tidegate
+
+tidy: ## Tidy go.mod of the root module (the others list no requirements of tests)
+	$(GO) run ./internal/modules tidy
 
 fmt: ## Format the Go code
 	gofmt -s -w $$(git ls-files '*.go')

@@ -263,7 +263,7 @@ func TestACrashAnywhereChangesNothing(t *testing.T) {
 			rt.Fatalf("replay: %+v", res)
 		}
 		live := New(b.options(), 0)
-		if _, err := stream.ReadLog(t.Context(), b.env.JS, b.env.Names, Role, 0, live); err != nil {
+		if _, err := stream.ReadLog(t.Context(), b.env.JS, b.env.Names, stream.RoleAggregator, 0, live); err != nil {
 			rt.Fatal(err)
 		}
 		merges += len(live.obsolete)

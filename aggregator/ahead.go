@@ -12,7 +12,7 @@ import (
 // What an event needs of memory (its customer, the customer's window, its
 // fingerprint's place) is in no cache of the processor when there are many
 // customers, and waiting for it was more than half of what an event cost. Looked
-// up in loops of their own, stream.Ahead of them at a time, the misses of many
+// up in loops of their own, stream.PrefetchMax of them at a time, the misses of many
 // events overlap. The events are then folded one after another as ever: what was
 // looked up says where things are, not what they are.
 
@@ -31,10 +31,10 @@ var errNoID = fmt.Errorf("%w: `id` is missing, an event in a batch needs one", e
 
 // batch folds the events of a packed message, one after another. The error says
 // where the message is broken.
-func (f *folder) batch(data []byte) error {
+func (f *folder) batch(m *stream.Message) error {
 	f.at, f.expected = 0, 0
 	defer func() { clear(f.next[:]) }() // they are parts of the message
-	b := events.NewBatch(data)
+	b := events.NewBatch(m.Data)
 	for index := 0; ; {
 		n := f.unpack(&b)
 		f.lookUp(f.next[:n])
@@ -43,7 +43,7 @@ func (f *folder) batch(data []byte) error {
 			if u.err == nil {
 				u.err = f.event(u)
 			}
-			f.outcome(index, u.raw, u.err)
+			f.outcome(m, index, u.raw, u.err)
 			index++
 		}
 		if n < len(f.next) {

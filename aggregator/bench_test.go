@@ -18,6 +18,7 @@ import (
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/fingerprint"
 	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/questions"
 	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
 	"github.com/tidegate-io/tidegate/internal/test/testnats"
@@ -138,18 +139,10 @@ func (b *bench) publish(t testing.TB, subject string, data []byte) {
 // windows asks the owner, after it has seen everything stored.
 func (b *bench) windows(t testing.TB, customer string) map[string]records.Window {
 	t.Helper()
-	m := nats.NewMsg("query.aggregator.0")
-	m.Header.Set(stream.FreshHeader, "1")
-	m.Data, _ = json.Marshal(map[string]string{"customer": customer})
-	reply, err := b.env.NC.RequestMsg(m, 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	a, err := questions.UsageOf.Ask(ctx, stream.Asker{NC: b.env.NC}, 0, customer)
 	if err != nil {
-		t.Fatal(err)
-	}
-	if e := reply.Header.Get("Error"); e != "" {
-		t.Fatal(e)
-	}
-	var a struct{ Windows []records.Window }
-	if err := json.Unmarshal(reply.Data, &a); err != nil {
 		t.Fatal(err)
 	}
 	ws := map[string]records.Window{}

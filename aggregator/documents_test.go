@@ -123,7 +123,7 @@ func follow(t *testing.T, steps []step) (wrong string) {
 		if err := d.Handle(&stream.Message{Subject: "usage.p.0." + s.last, Data: s.data, Seq: uint64(i) + 1, Time: s.at}); err != nil {
 			t.Fatal(err)
 		}
-		d.dead, d.emits, d.totals = nil, nil, nil // flushed
+		d.emits, d.totals = nil, nil // flushed
 		d.wait(s.lull)
 		if s.commit {
 			d.commit(t)

@@ -23,7 +23,7 @@ func (d *documented) use(t *testing.T, at time.Time, es ...events.Event) {
 	if err := d.Handle(m); err != nil {
 		t.Fatal(err)
 	}
-	d.dead, d.emits, d.totals = nil, nil, nil // flushed
+	d.emits, d.totals = nil, nil // flushed
 }
 
 // quiet lets documents be written.

@@ -3,7 +3,6 @@ package aggregator
 import (
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -12,7 +11,6 @@ import (
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/fingerprint"
 	"github.com/tidegate-io/tidegate/internal/gate"
-	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
@@ -25,7 +23,7 @@ type folder struct {
 	fixed                 bool                    // ignore the stream's configurations
 	touched               func(*customer, *usage) // a window, or with nil only the customer, changed
 	tell                  func(*customer, *usage) // what is to be told of a window must be told as it is now
-	reject                func(d records.Dead)    // an event cannot be counted
+	reject                rejecter                // an event cannot be counted
 	counted               func(fingerprint.Entry) // an event was counted
 	older                 older                   // fingerprints that left the state; nil: none did
 	failed                error                   // the state is worth nothing any more
@@ -34,7 +32,7 @@ type folder struct {
 	changes               uint32 // of windows, by the message so far
 	isImport              bool
 	one                   [1]gate.Segment // room that need not be allocated for each event
-	next                  [stream.Ahead]upcoming
+	next                  [stream.PrefetchMax]upcoming
 	at, expected          int   // of next: the messages to come
 	loaded                int64 // means nothing: it is there for what was read to be needed
 }
@@ -45,8 +43,12 @@ var errDuplicate = errors.New("duplicate")
 // left memory since. After an error the fold cannot go on.
 type older func(fp uint64, oldest uint32) (bool, error)
 
-// fold processes one message of USAGE. After an error, which only older gives,
-// the state is to be thrown away.
+// rejecter takes what cannot be counted: the part of a message at an index, or at
+// -1 what remains of a broken one, and why. After an error the fold cannot go on.
+type rejecter func(m *stream.Message, index int, raw []byte, why error) error
+
+// fold processes one message of USAGE. After an error, which only older and
+// reject give, the state is to be thrown away.
 func (f *folder) fold(m *stream.Message) error {
 	f.now, f.seq, f.changes = m.Time, m.Seq, 0
 	f.sweep()
@@ -54,11 +56,11 @@ func (f *folder) fold(m *stream.Message) error {
 	f.isImport = last == events.ImportToken
 	switch last {
 	case events.BatchToken, events.ImportToken:
-		f.outcome(-1, m.Data, f.batch(m.Data))
+		f.outcome(m, -1, m.Data, f.batch(m))
 	case events.ControlToken:
-		f.outcome(0, m.Data, f.control(m.Data))
+		f.outcome(m, 0, m.Data, f.control(m.Data))
 	default:
-		f.outcome(0, m.Data, f.single(m, last))
+		f.outcome(m, 0, m.Data, f.single(m, last))
 	}
 	f.position, f.storedAt = m.Seq, m.Time
 	return f.failed
@@ -66,14 +68,11 @@ func (f *folder) fold(m *stream.Message) error {
 
 func lastToken(subject string) string { return subject[strings.LastIndexByte(subject, '.')+1:] }
 
-func (f *folder) outcome(index int, raw []byte, err error) {
+func (f *folder) outcome(m *stream.Message, index int, raw []byte, err error) {
 	if err == nil || errors.Is(err, errDuplicate) || f.failed != nil {
 		return
 	}
-	f.reject(records.Dead{
-		Origin: events.StreamUsage + "/" + strconv.FormatUint(f.seq, 10) + "/" + strconv.Itoa(index),
-		Reason: err.Error(), At: f.now, Body: raw,
-	})
+	f.failed = f.reject(m, index, raw, err)
 }
 
 // event counts one event, or says why not.
@@ -118,7 +117,9 @@ func (f *folder) isNew(fp uint64) error {
 	}
 	known := f.seen.Has(fp, f.oldest())
 	if !known && f.older != nil {
-		known, f.failed = f.older(fp, f.oldest())
+		if known, f.failed = f.older(fp, f.oldest()); f.failed != nil {
+			f.failed = fmt.Errorf("fingerprints: %w", f.failed)
+		}
 	}
 	if known {
 		return errDuplicate

@@ -41,8 +41,11 @@ func newFold(t testing.TB, c gate.Catalog) *fold {
 				f.emit[u] = c
 			}
 		},
-		tell:    f.flush,
-		reject:  func(d records.Dead) { f.dead = append(f.dead, d) },
+		tell: f.flush,
+		reject: func(m *stream.Message, index int, raw []byte, why error) error {
+			f.dead = append(f.dead, records.Dead{Origin: fmt.Sprintf("USAGE/%d/%d", m.Seq, index), Reason: why.Error(), At: m.Time, Body: raw})
+			return nil
+		},
 		counted: func(fingerprint.Entry) {},
 	}
 	return f

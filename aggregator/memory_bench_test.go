@@ -8,7 +8,6 @@ import (
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/fingerprint"
-	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
@@ -21,7 +20,7 @@ func BenchmarkMemory(b *testing.B) {
 		s := newState()
 		s.setCatalog(*catalog())
 		f := folder{state: s, partitions: 1, horizon: 32 * 24 * time.Hour,
-			touched: func(*customer, *usage) {}, reject: func(records.Dead) {}, counted: func(fingerprint.Entry) {}}
+			touched: func(*customer, *usage) {}, reject: ignore, counted: func(fingerprint.Entry) {}}
 		now := time.Now()
 		for i := range windows {
 			id := fmt.Sprintf("customer-%d", i)

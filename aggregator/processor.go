@@ -6,25 +6,21 @@ package aggregator
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/fingerprint"
 	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/questions"
 	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
 	"github.com/tidegate-io/tidegate/internal/wire"
 	"github.com/tidegate-io/tidegate/internal/writeback"
 )
-
-// Role names the aggregator in leases, logs and query subjects.
-const Role = "aggregator"
 
 // Store is where window documents are written.
 type Store interface {
@@ -45,7 +41,7 @@ type Options struct {
 
 // Spec is what an aggregator's partition reads.
 func Spec(n events.Names, partition int) stream.Spec {
-	return stream.Spec{Role: Role, Partition: partition, Inputs: []stream.Input{
+	return stream.Spec{Role: stream.RoleAggregator, Partition: partition, Inputs: []stream.Input{
 		{Stream: events.StreamUsage, Filter: n.Usage(partition, "*")},
 	}}
 }
@@ -60,11 +56,10 @@ type Processor struct {
 
 	emits      []emission
 	totals     []records.WindowTotal // to be told before them
-	dead       []records.Dead
-	dirty      numbers             // customers that changed since the last commit
-	unchunked  []fingerprint.Entry // in no run of SEEN yet
-	logged     int                 // so many of them the log has
-	store      seenStore           // SEEN
+	dirty      numbers               // customers that changed since the last commit
+	unchunked  []fingerprint.Entry   // in no run of SEEN yet
+	logged     int                   // so many of them the log has
+	store      seenStore             // SEEN
 	archive    *fingerprint.Archive
 	merged     chan merged // buffered: a merge has ended
 	merging    bool
@@ -102,7 +97,9 @@ func New(opt Options, partition int) *Processor {
 	p.f = folder{state: newState(), partition: partition, partitions: opt.Partitions, horizon: opt.Horizon,
 		touched: p.touched,
 		tell:    func(c *customer, u *usage) { p.totals = append(p.totals, p.total(c, u)) },
-		reject:  func(d records.Dead) { p.dead = append(p.dead, d) },
+		reject: func(m *stream.Message, index int, raw []byte, why error) error {
+			return p.o.Reject(m, index, raw, why)
+		},
 		counted: func(e fingerprint.Entry) { p.unchunked = append(p.unchunked, e) },
 		older:   func(fp uint64, oldest uint32) (bool, error) { return p.archive.Has(p.owned, fp, oldest) },
 	}
@@ -159,6 +156,8 @@ func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 	p.docs.writer.Eager = true // rounds leave time enough
 	go p.docs.writer.Run(ctx)
 	p.rewriteDocuments()
+	stream.Answer(o, questions.UsageOf, p.usageOf)
+	stream.Answer(o, questions.Resend, p.resend)
 	return nil
 }
 
@@ -167,13 +166,13 @@ func (p *Processor) own(ctx context.Context, o *stream.Owner) {
 	p.store.o = o
 }
 
-// Expect implements stream.Expecter.
-func (p *Processor) Expect(ms []stream.Message) { p.f.expect(ms) }
+// Prefetch implements stream.Prefetcher.
+func (p *Processor) Prefetch(ms []stream.Message) { p.f.expect(ms) }
 
 // Handle implements stream.Processor.
 func (p *Processor) Handle(m *stream.Message) error {
 	if err := p.f.fold(m); err != nil {
-		return fmt.Errorf("fingerprints: %w", err)
+		return err
 	}
 	// It may have been a configuration, of a former owner or by now an old one.
 	p.recheck = p.recheck || strings.HasSuffix(m.Subject, "."+events.ControlToken)
@@ -185,18 +184,6 @@ const maxTotals = 400 << 10
 
 // Flush implements stream.Processor.
 func (p *Processor) Flush() error {
-	for _, d := range p.dead {
-		b, err := json.Marshal(d)
-		if err != nil {
-			return err
-		}
-		m := nats.NewMsg(p.o.Names.Dead(p.o.Partition))
-		m.Data = b
-		if err := p.o.Publish(m, jetstream.WithMsgID(d.Origin)); err != nil {
-			return err
-		}
-	}
-	p.dead = p.dead[:0]
 	totals, size := p.totals, 0
 	p.totals = nil
 	for _, e := range p.emits {
@@ -271,34 +258,21 @@ func (p *Processor) announce(now time.Time) error {
 	return p.o.Publish(&nats.Msg{Subject: p.o.Names.Usage(p.o.Partition, events.ControlToken), Data: b})
 }
 
-// Query implements stream.Processor.
-func (p *Processor) Query(request []byte) ([]byte, error) {
-	var q struct {
-		Customer string `json:"customer"`
-		Resend   bool   `json:"resend"`
-	}
-	if err := json.Unmarshal(request, &q); err != nil {
-		return nil, fmt.Errorf("query: %w", err)
-	}
-	if q.Resend {
-		return []byte("{}"), p.resend()
-	}
-	answer := struct {
-		Windows []records.Window `json:"windows"`
-		AsOf    time.Time        `json:"as_of"`
-	}{Windows: []records.Window{}, AsOf: p.f.storedAt}
-	if c := p.f.customers.find(q.Customer); c != nil {
+// usageOf answers questions.UsageOf.
+func (p *Processor) usageOf(customer string) (questions.Usage, error) {
+	answer := questions.Usage{Windows: []records.Window{}, AsOf: p.f.storedAt}
+	if c := p.f.customers.find(customer); c != nil {
 		for _, u := range c.sortedWindows(nil) {
 			w := p.document(c, u, p.opt.Now())
 			w.Buckets = nil
 			answer.Windows = append(answer.Windows, w)
 		}
 	}
-	return json.Marshal(answer)
+	return answer, nil
 }
 
-// resend tells the enforcer every window that is still open: it has missed some.
-func (p *Processor) resend() error {
+// resend answers questions.Resend.
+func (p *Processor) resend(stream.None) (none stream.None, err error) {
 	for c := range p.f.customers.all {
 		for u := range c.windows {
 			if !u.closed && (u.end == 0 || u.end > p.f.storedAt.UnixMilli()) {
@@ -307,5 +281,5 @@ func (p *Processor) resend() error {
 			}
 		}
 	}
-	return p.Flush()
+	return none, p.Flush()
 }

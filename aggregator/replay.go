@@ -91,7 +91,7 @@ func (r *Replay) committed(ctx context.Context, partition int, enough func(*Proc
 // live is the state as of the last commit.
 func (r *Replay) live(ctx context.Context, partition int) (*Processor, []stream.Position, error) {
 	live := New(Options{Partitions: r.Partitions, Horizon: r.Horizon}, partition)
-	positions, err := stream.ReadLog(ctx, r.JS, r.Names, Role, partition, live)
+	positions, err := stream.ReadLog(ctx, r.JS, r.Names, stream.RoleAggregator, partition, live)
 	return live, positions, err
 }
 
@@ -135,7 +135,7 @@ func (r *Replay) derive(ctx context.Context, partition int, live *state, last ui
 	}
 	s.setCatalog(s.base)
 	f := folder{state: s, partition: partition, partitions: r.Partitions, horizon: r.Horizon, fixed: r.Catalog != nil,
-		touched: func(*customer, *usage) {}, tell: func(*customer, *usage) {}, reject: func(records.Dead) {}, counted: func(fingerprint.Entry) {}}
+		touched: func(*customer, *usage) {}, tell: func(*customer, *usage) {}, reject: ignore, counted: func(fingerprint.Entry) {}}
 	n := 0
 	err := stream.Read(ctx, r.JS, r.Names, Spec(r.Names, partition).Inputs[0], last, func(m *stream.Message) error {
 		n++
@@ -143,6 +143,9 @@ func (r *Replay) derive(ctx context.Context, partition int, live *state, last ui
 	})
 	return s, n, err
 }
+
+// ignore is a rejecter: the live fold has written the dead letters.
+func ignore(*stream.Message, int, []byte, error) error { return nil }
 
 func (r *Replay) compare(res *Result, live, replayed *state) {
 	for _, c := range replayed.sortedCustomers() {

@@ -134,9 +134,13 @@ func (away) Publish(context.Context, string, []byte, ...jetstream.PublishOpt) (*
 func offline(c gate.Catalog, now func() time.Time) *Processor {
 	p := New(Options{Partitions: 1, Horizon: horizon, Catalog: func() *gate.Catalog { return &c }, Now: now}, 0)
 	p.own(context.Background(), &stream.Owner{JS: away{}, Epoch: 1})
+	p.f.reject = ignore
 	p.docs.writer = writeback.New((*records.Window).ID, func(context.Context, []records.Window) error { return nil }, slog.New(slog.DiscardHandler))
 	return p
 }
+
+// refuse is a rejecter for tests whose events must all count.
+func refuse(_ *stream.Message, _ int, _ []byte, why error) error { return why }
 
 // begin is what Start does to the state of a new partition.
 func (p *Processor) begin() {

@@ -50,7 +50,7 @@ func BenchmarkTakeover(b *testing.B) {
 	up, stop := own()
 	<-up
 	for { // all of it is committed
-		at, err := stream.Committed(context.Background(), s.env.JS, s.env.Names, Role, 0)
+		at, err := stream.Committed(context.Background(), s.env.JS, s.env.Names, stream.RoleAggregator, 0)
 		if err != nil {
 			b.Fatal(err)
 		}

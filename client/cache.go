@@ -48,7 +48,7 @@ type entry struct {
 	value []byte
 }
 
-// isFence says whether a key is none that apps read. A customer's key may begin
+// isFence reports whether a key is none that apps read. A customer's key may begin
 // with "=" as well, but no token with "=own".
 func isFence(key string) bool { return strings.HasPrefix(key, "=own.") }
 
@@ -91,7 +91,7 @@ func (c *cache) publish(from *draft, now time.Time) {
 	if c.listen.any() {
 		c.table.each(func(r record) {
 			if d := r.pointer(); d != nil {
-				c.listen.tell(d)
+				c.listen.emit(d)
 			}
 		})
 	}
@@ -126,7 +126,7 @@ func (c *cache) apply(e entry, now time.Time) error {
 	}
 	c.store(v, h, r, now)
 	if c.listen.any() {
-		c.listen.tell(r.pointer())
+		c.listen.emit(r.pointer())
 	}
 	return nil
 }

@@ -7,14 +7,14 @@ import (
 	"github.com/tidegate-io/tidegate/internal/gate"
 )
 
-// Check says whether a customer may use a feature now. It reads local memory
-// only: it takes no lock, allocates nothing and never waits.
+// Check returns whether a customer may use a feature now, and why. It reads
+// local memory only: it takes no lock, allocates nothing and never waits.
 //
-// The answer is the newest decision that this process knows, less what it has
-// recorded itself since (see the package's documentation). A customer without a
-// decision is one of the default plan. Before the first sync, and for a feature
-// that no gate has, the fail policy answers, with the reason no_decision.
-// Used and Remaining may be absent far from the limit.
+// The answer is the newest decision that this process knows, counted down by the
+// uses that it has recorded since (see "Counting down" in the package
+// documentation). A customer without a decision is on the default plan. Before the
+// first sync, and for a feature that no gate has, the fail policy answers with the
+// reason no_decision. Used and Remaining may be absent far from the limit.
 func (c *Client) Check(customer, feature string) (d events.Decision) {
 	v := c.cache.view.Load()
 	if v == nil || c.stale.Load() {
@@ -22,7 +22,7 @@ func (c *Client) Check(customer, feature string) (d events.Decision) {
 	}
 	h := c.cache.hasher.hash(customer, feature)
 	s := v.first(h)
-	if s == nil || !knownTimes {
+	if s == nil {
 		return c.examined(v, h, customer, feature)
 	}
 	turn, look, rest := s.turn.Load(), s.look.Load(), s.rest.Load()
@@ -35,13 +35,12 @@ func (c *Client) Check(customer, feature string) (d events.Decision) {
 	if look.limit.Valid && c.cache.tallies.find(h, customer, feature) != nil {
 		return c.examined(v, h, customer, feature)
 	}
-	// As almost always. The hash is trusted here, where a decision only allows: of
-	// 18 trillion customers without a decision, one has the hash of one of a
-	// million others.
+	// Nearly every check ends here. The decision only allows, so the hash is
+	// trusted: of 18 trillion customers without a decision, one has the hash of one
+	// of a million others.
 	//
-	// It is written out field by field, and in few stores: the processor looks
-	// ahead, to the next line that it must fetch, only as far as it can keep the
-	// stores in between.
+	// The fields are written one by one, in few stores: the processor can only look
+	// ahead to the next cache line as far as its store buffer reaches.
 	d.Customer, d.Feature, d.Plan = customer, feature, look.plan
 	d.Allowed, d.Reason = true, look.reason
 	if d.UpgradeURL = look.upgradeURL; look.message != "" {
@@ -58,16 +57,16 @@ func (c *Client) Check(customer, feature string) (d events.Decision) {
 	}
 	more := s.more.Load()
 	if rest&hasStart != 0 {
-		d.WindowStart = more.time(0)
+		d.WindowStart = &more.times[0]
 	}
 	if rest&hasEnd != 0 {
-		d.WindowEnd = more.time(1)
+		d.WindowEnd = &more.times[1]
 	}
 	if rest&hasUnblocks != 0 {
-		d.UnblocksAt = more.time(2)
+		d.UnblocksAt = &more.times[2]
 	}
-	moment(s.decided.Load()).put(&d.DecidedAt)
-	moment(s.asOf.Load()).put(&d.AsOf)
+	d.DecidedAt = moment(s.decided.Load()).time()
+	d.AsOf = moment(s.asOf.Load()).time()
 	d.Position = s.position.Load()
 	if s.turn.Load() != turn {
 		return c.examined(v, h, customer, feature)
@@ -75,7 +74,7 @@ func (c *Client) Check(customer, feature string) (d events.Decision) {
 	return d
 }
 
-// examined is Check for all that needs more than a look.
+// examined is the long way of Check.
 func (c *Client) examined(v *view, h uint64, customer, feature string) events.Decision {
 	r := v.get(h, customer, feature)
 	if !r.known() {
@@ -108,7 +107,7 @@ func (c *Client) judged(g *gateInfo, d *events.Decision, plan, customer string, 
 	return gate.Later(&g.Gate, plan, customer, d, known, now)
 }
 
-// undecided is the answer of the fail policy.
+// undecided returns the answer of the fail policy.
 func (c *Client) undecided(v *view, customer, feature string) events.Decision {
 	if c.disabled {
 		return gate.Undecided(customer, feature, true)

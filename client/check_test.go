@@ -8,7 +8,7 @@ import (
 	"github.com/tidegate-io/tidegate/events"
 )
 
-// What the cache keeps of a decision is all of it.
+// TestRecordKeepsTheDecision: the cache keeps all of a decision.
 func TestRecordKeepsTheDecision(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 3, 10, 12, 0, 0, 5000, time.UTC)

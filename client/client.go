@@ -18,8 +18,8 @@ import (
 var (
 	// ErrClosed is returned by Record, RecordAck and Identify after Close.
 	ErrClosed = errors.New("the client is closed")
-	// ErrBufferFull is returned by Record and RecordAck when no room came free
-	// in the buffer until their context ended. The event was not accepted.
+	// ErrBufferFull is returned by Record and RecordAck when the buffer was full
+	// until their context ended. The event was not accepted.
 	ErrBufferFull = errors.New("the buffer of usage events is full")
 	// ErrUndelivered is returned by Close when its context ended before
 	// everything in the buffer was acknowledged; the detail says how many
@@ -34,8 +34,8 @@ var (
 const disabledVariable = "TIDEGATE_DISABLED"
 
 // Client checks decisions and records usage. It is safe for concurrent use.
-// Close it to deliver what is buffered and to end its goroutines; the
-// connection stays its owner's.
+// Close delivers the buffered events and ends the client's goroutines. The caller
+// closes the NATS connection.
 type Client struct {
 	config
 	nc       *nats.Conn          // nil in memory and over HTTP
@@ -53,25 +53,25 @@ type Client struct {
 	synced   chan struct{}
 	syncOnce sync.Once
 
-	room      *room
-	lobby     lobby
-	lanes     atomic.Pointer[[]lane] // by partition; nil until their number is known
+	budget    *budget
+	pending   pending
+	queues    atomic.Pointer[[]partitionQueue] // by partition; nil until their number is known
 	ids       idMaker
 	repeats   repeats
 	connected era
 
 	closing atomic.Bool
-	crew    crew
+	workers workers
 }
 
-// New returns a client on a connection that the app has made, and should have
-// made with nats.MaxReconnects(-1) and nats.RetryOnFailedConnect(true). It
-// returns at once, whether the servers can be reached or not.
+// New returns a client on a connection that the app has made, best with
+// nats.MaxReconnects(-1) and nats.RetryOnFailedConnect(true). New returns at once,
+// whether the servers can be reached or not.
 func New(nc *nats.Conn, opts ...Option) (*Client, error) { return newClient(nc, nil, opts) }
 
 func newClient(nc *nats.Conn, r *remote, opts []Option) (*Client, error) {
 	c := &Client{nc: nc, remote: r, now: time.Now, synced: make(chan struct{}), cache: newCache(), ids: newIDMaker()}
-	c.config = config{buffer: defaultBuffer, settle: defaultSettle, closed: map[string]bool{}, logger: slog.New(slog.DiscardHandler)}
+	c.config = config{buffer: defaultBuffer, confirmWithin: defaultConfirm, closed: map[string]bool{}, logger: slog.New(slog.DiscardHandler)}
 	for _, o := range opts {
 		if err := o(&c.config); err != nil {
 			return nil, fmt.Errorf("tidegate client: %w", err)
@@ -79,18 +79,18 @@ func newClient(nc *nats.Conn, r *remote, opts []Option) (*Client, error) {
 	}
 	c.created = c.now()
 	c.coarse.Store(c.created.UnixNano())
-	c.room = newRoom(c.buffer, bufferBytes)
+	c.budget = newBudget(c.buffer, bufferBytes)
 	switch {
 	case os.Getenv(disabledVariable) == "1":
 		c.disabled = true
 		close(c.synced)
 		return c, nil
 	case c.memory != nil:
-		c.crew.start()
+		c.workers.start()
 		c.attach()
 	case r != nil:
-		c.crew.start()
-		c.crew.run(c.followForever)
+		c.workers.start()
+		c.workers.run(c.followForever)
 	case nc == nil:
 		return nil, errors.New("tidegate client: no NATS connection")
 	default:
@@ -99,10 +99,10 @@ func newClient(nc *nats.Conn, r *remote, opts []Option) (*Client, error) {
 			return nil, fmt.Errorf("tidegate client: %w", err)
 		}
 		c.js = js
-		c.crew.start()
-		c.crew.run(c.watchForever)
+		c.workers.start()
+		c.workers.run(c.watchForever)
 	}
-	c.crew.run(c.keepTime)
+	c.workers.run(c.keepTime)
 	return c, nil
 }
 
@@ -127,7 +127,7 @@ func (c *Client) attach() {
 // the fail policy answers.
 func (c *Client) Synced() <-chan struct{} { return c.synced }
 
-// Ready says whether the client was ever synced.
+// Ready reports whether the client was ever synced.
 func (c *Client) Ready() bool {
 	select {
 	case <-c.synced:
@@ -137,9 +137,9 @@ func (c *Client) Ready() bool {
 	}
 }
 
-// Age is how long ago the decisions were last known to be current: a few
-// seconds at most while the servers answer, growing while they don't. Before
-// the first sync it counts from New.
+// Age returns how long ago the decisions were last known to be current: a few
+// seconds at most while the servers answer, and more while they do not. Before the
+// first sync it counts from New.
 func (c *Client) Age() time.Duration {
 	if c.disabled {
 		return 0
@@ -150,25 +150,25 @@ func (c *Client) Age() time.Duration {
 	return c.now().Sub(c.created)
 }
 
-// Close refuses further records, waits until those in the buffer are
-// acknowledged, and ends the client. If ctx ends first, the error is
-// ErrUndelivered and says how many were not. A second Close does nothing.
+// Close refuses further records, waits until the buffered ones are acknowledged,
+// and ends the client. If ctx ends first, it returns ErrUndelivered with the number
+// of events that were not acknowledged. A second Close does nothing.
 func (c *Client) Close(ctx context.Context) error {
 	if c.disabled || c.closing.Swap(true) {
 		return nil
 	}
-	err := c.room.empty(ctx)
-	c.crew.stop()
+	err := c.budget.empty(ctx)
+	c.workers.stop()
 	if c.remote != nil {
 		c.remote.http.CloseIdleConnections()
 	}
-	if n := c.room.taken(); err != nil && n > 0 {
+	if n := c.budget.taken(); err != nil && n > 0 {
 		return fmt.Errorf("%w: %d events: %w", ErrUndelivered, n, err)
 	}
 	return nil
 }
 
-// report hands an error that will be retried to the app.
+// report tells the app of an error after which the client tries again.
 func (c *Client) report(message string, err error) {
 	if c.onError != nil {
 		c.onError(fmt.Errorf("tidegate client: %s: %w", message, err))
@@ -176,18 +176,18 @@ func (c *Client) report(message string, err error) {
 	c.logger.Warn("tidegate client retries", "what", message, "error", err)
 }
 
-// crew is the goroutines of a client.
-type crew struct {
+// workers runs the goroutines of a client.
+type workers struct {
 	mu     sync.Mutex
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 }
 
-func (w *crew) start() { w.ctx, w.cancel = context.WithCancel(context.Background()) }
+func (w *workers) start() { w.ctx, w.cancel = context.WithCancel(context.Background()) }
 
-// run starts f on a goroutine of its own, unless the crew has been stopped.
-func (w *crew) run(f func(ctx context.Context)) {
+// run starts f on a goroutine of its own, unless the workers have been stopped.
+func (w *workers) run(f func(ctx context.Context)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.ctx.Err() == nil {
@@ -195,8 +195,8 @@ func (w *crew) run(f func(ctx context.Context)) {
 	}
 }
 
-// stop ends all and waits for them.
-func (w *crew) stop() {
+// stop ends all goroutines and waits for them.
+func (w *workers) stop() {
 	w.mu.Lock()
 	w.cancel()
 	w.mu.Unlock()

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 func TestChecksAndRecords(t *testing.T) {
@@ -17,7 +18,7 @@ func TestChecksAndRecords(t *testing.T) {
 	for _, ns := range []string{"", "acme"} {
 		s := newSite(t, ns, apiGate(3))
 		s.decide(blocked("bob", time.Now().Add(time.Hour)))
-		if _, err := s.kv.Put(t.Context(), events.FenceKey(1), []byte("owner")); err != nil {
+		if _, err := s.kv.Put(t.Context(), records.FenceKey(1), []byte("owner")); err != nil {
 			t.Fatal(err)
 		}
 		c := s.synced(Namespace(ns), Source("test"))
@@ -357,7 +358,7 @@ func TestDisabled(t *testing.T) {
 
 func TestOptionsAreChecked(t *testing.T) {
 	t.Parallel()
-	for name, o := range map[string]Option{"namespace": Namespace("a.b"), "buffer": Buffer(0), "settle": Settle(0)} {
+	for name, o := range map[string]Option{"namespace": Namespace("a.b"), "buffer": Buffer(0), "within": ConfirmWithin(0)} {
 		if _, err := New(&nats.Conn{}, o); err == nil {
 			t.Errorf("%s: accepted", name)
 		}

@@ -11,7 +11,7 @@ import (
 // must take turns. Counts are never taken out: a table without them is built
 // aside and published in its place.
 //
-// What a count costs is fetching it from memory. So the slots are small enough to
+// Counting costs as much as fetching the count from memory. So the slots are small enough to
 // stay in the processor's cache, and all of a count stands in one place.
 type counters struct {
 	slots  atomic.Pointer[[]atomic.Uint32] // a power of two; see numberBits
@@ -29,7 +29,7 @@ const (
 type counter struct {
 	hash    uint64
 	feature *string
-	// What readers need of the tally is read whole: turn is odd while it changes. A
+	// Readers get a consistent part of the tally: turn is odd while it changes. A
 	// record changes one number, and no turn: an atomic store costs as much as all
 	// the rest that is done here.
 	turn   atomic.Uint64

@@ -43,7 +43,7 @@ func (c *cache) count(g *gateInfo, customer string, w events.Value, now time.Tim
 	defer s.mu.Unlock()
 	t := c.tallies.find(h, customer, g.Feature)
 	if t != nil {
-		// As almost always. What the decision says is in the count already, and to
+		// The usual way. The count includes what the decision says already, and to
 		// fetch it would be half of what a record costs.
 		if state := t.tally(); !state.over(now) {
 			t.set(state.recorded(w, now))
@@ -67,11 +67,11 @@ func (c *cache) count(g *gateInfo, customer string, w events.Value, now time.Tim
 	table.add(h, customer, &g.Feature, newTally(g, d, now).recorded(w, now))
 }
 
-// thinned is the shard's table without the counts whose windows are over, and,
-// if there are still many, without those that have been idle longest: at least a
-// quarter, and of those that have been so for long up to a half. How long that
-// is, a sample tells: to sort all cost more than everything else of a record
-// when more customers come and go than are kept.
+// thinned returns the shard's table without the counts whose windows are over. If
+// many remain, it also drops those that have been idle longest: at least a
+// quarter, and up to a half of those that have been idle for an hour. It finds
+// the time to cut at from a sample, as sorting all counts would cost more than the
+// rest of recording when more customers come and go than are kept.
 func (s *tallyShard) thinned(now time.Time) *counters {
 	old := s.table.Load()
 	if old == nil {
@@ -122,10 +122,10 @@ func (t *tallies) update(f func(one *counter)) {
 	}
 }
 
-// settle lets every count be compared with what the servers say. current is
-// since when decisions come in without a break; delivered says whether what a
+// confirm compares every count with what the servers say. current is
+// since when decisions come in without a break; delivered reports whether what a
 // customer's records up to a moment have been acknowledged.
-func (c *cache) settle(now time.Time, current int64, wait time.Duration, delivered func(customer string, upTo int64) bool) {
+func (c *cache) confirm(now time.Time, current int64, wait time.Duration, delivered func(customer string, upTo int64) bool) {
 	for i := range c.tallies.shards {
 		s := &c.tallies.shards[i]
 		s.mu.Lock()
@@ -139,7 +139,7 @@ func (c *cache) settle(now time.Time, current int64, wait time.Duration, deliver
 				old := one.tally()
 				customer := one.customer()
 				d := v.get(one.hash, customer, *one.feature).pointer()
-				next := old.settled(g.limit(d), now.UnixNano(), current, wait, func(upTo int64) bool { return delivered(customer, upTo) })
+				next := old.confirmed(g.limit(d), now.UnixNano(), current, wait, func(upTo int64) bool { return delivered(customer, upTo) })
 				if next != old {
 					one.set(next)
 				}

@@ -3,13 +3,13 @@ package client
 import (
 	"math"
 	"time"
-	"unsafe"
 
 	"github.com/tidegate-io/tidegate/events"
 )
 
-// record is a decision in the form in which a million of them are kept: what
-// many share stands once, and what most checks don't read stands apart.
+// record is a decision in a form of which a million fit into memory. Fields that
+// many decisions share are stored once (look), and fields that most checks do not
+// read are stored apart (more).
 type record struct {
 	look     *shared // nil: there is no such key
 	more     *more
@@ -20,7 +20,7 @@ type record struct {
 	until    uint32 // Unix seconds: before, the window is not over
 }
 
-// What record.rest says.
+// The bits of record.rest.
 const (
 	hasUsed = 1 << iota
 	hasRemaining
@@ -34,8 +34,8 @@ const (
 	optional = hasUsed | hasRemaining | hasStart | hasEnd | hasUnblocks
 )
 
-// moment is a time of the years 1970 to 2514: Unix seconds, and nanoseconds in
-// the lower 30 bits, so that no division is needed. 0 is the zero time.
+// moment is a time between 1970 and 2514: Unix seconds above 30 bits of
+// nanoseconds, so that reading it needs no division. 0 is the zero time.
 type moment uint64
 
 func momentOf(t time.Time) (m moment, ok bool) {
@@ -53,59 +53,24 @@ func (m moment) time() time.Time {
 	return time.Unix(int64(m>>30), int64(m&(1<<30-1))).UTC()
 }
 
-// put sets t, which is zero, to m, if knownTimes.
-func (m moment) put(t *time.Time) {
-	if m != 0 {
-		one := (*utc)(unsafe.Pointer(t))
-		one.nanos, one.seconds = uint64(m&(1<<30-1)), int64(m>>30)+untilUnix
-	}
-}
-
-// utc is what a time.Time is inside, if it is in UTC and has no monotonic clock.
-// To set one so takes two stores instead of two calls, without which a check would
-// take twice as long.
-type utc struct {
-	nanos   uint64
-	seconds int64 // from the year 1
-	local   *time.Location
-}
-
-// knownTimes says whether it is so with this version of Go.
-var knownTimes = func() bool {
-	if unsafe.Sizeof(utc{}) != unsafe.Sizeof(time.Time{}) {
-		return false
-	}
-	at := time.Unix(1_800_000_000, 987_654_321).UTC()
-	inside := (*utc)(unsafe.Pointer(&at))
-	return *inside == utc{987_654_321, 1_800_000_000 + untilUnix, nil}
-}()
-
-const untilUnix = 62135596800 // seconds
-
-// more is what of a decision stands apart. It does not change.
+// more holds the fields that most checks do not read. It does not change.
 type more struct {
 	customer string
 	times    [3]time.Time // start and end of the window, end of the block
 	odd      *odd
 }
 
-// time is &m.times[i], for which the compiler would read m to see whether it is
-// nil: a third of what a check costs, for a time that its caller hardly reads.
-func (m *more) time(i int) *time.Time {
-	return (*time.Time)(unsafe.Add(unsafe.Pointer(m), unsafe.Offsetof(m.times)+uintptr(i)*unsafe.Sizeof(m.times[0])))
-}
-
-// odd holds what the numbers of a record can't: fractions, and times that are
-// zero or far away.
+// odd holds values that do not fit into a record's numbers: fractions, and times
+// that are zero or far away.
 type odd struct {
 	used            events.Value
 	decidedAt, asOf time.Time
 }
 
-// shared is what many decisions have in common.
+// shared holds the fields that many decisions have in common.
 type shared struct {
 	look
-	plain bool // allowed, whatever the clock says
+	plain bool // allowed whatever the clock says
 	gate  *gateSlot
 }
 
@@ -122,7 +87,7 @@ type look struct {
 }
 
 func newShared(l look, gate *gateSlot) *shared {
-	return &shared{look: l, gate: gate, plain: l.allowed && !l.wouldBlock && (!l.limit.Valid || l.limit.Sign() > 0)}
+	return &shared{look: l, gate: gate, plain: l.allowed && !l.wouldBlock && l.reason != events.GateOff && (!l.limit.Valid || l.limit.Sign() > 0)}
 }
 
 func lookOf(d *events.Decision) look {
@@ -158,14 +123,14 @@ func newRecord(d *events.Decision, same *shared) record {
 	return r
 }
 
-// known says whether there is a decision.
+// known reports whether there is a decision.
 func (r *record) known() bool { return r.look != nil && !r.look.gone }
 
 func (r *record) is(customer, feature string) bool {
 	return r.more.customer == customer && r.look.feature == feature
 }
 
-// decision is the decision about a customer.
+// decision returns the decision about a customer.
 func (r *record) decision(customer string) events.Decision {
 	s := r.look
 	d := events.Decision{Customer: customer, Feature: s.feature, Allowed: s.allowed, WouldBlock: s.wouldBlock, Reason: s.reason, Plan: s.plan,
@@ -189,17 +154,17 @@ func fillIn(d *events.Decision, rest int64, used events.Value, m *more) {
 		d.Remaining = events.Some(d.Limit.Sub(used).Max(events.Value{}))
 	}
 	if rest&hasStart != 0 {
-		d.WindowStart = m.time(0)
+		d.WindowStart = &m.times[0]
 	}
 	if rest&hasEnd != 0 {
-		d.WindowEnd = m.time(1)
+		d.WindowEnd = &m.times[1]
 	}
 	if rest&hasUnblocks != 0 {
-		d.UnblocksAt = m.time(2)
+		d.UnblocksAt = &m.times[2]
 	}
 }
 
-// pointer is the decision about its customer, or nil when there is none.
+// pointer returns the decision about its customer, or nil when there is none.
 func (r record) pointer() *events.Decision {
 	if !r.known() {
 		return nil

@@ -24,8 +24,8 @@
 // what FailClosed names. After a reconnect the watch is made anew, and all
 // decisions are replaced at once when the new ones are complete.
 //
-// Two things end a block without the network: the moment at which it ends by
-// itself, and the switch of its gate.
+// Two things end a block without the network: its end in time, and the switch of
+// its gate.
 //
 // # Counting down
 //
@@ -34,13 +34,16 @@
 // so, also customers of whom there is no decision yet. The number is a lower
 // bound of the usage: it never blocks a customer who is within the limit, and
 // one process that checks before it records never exceeds the limit, however
-// late decisions come. Many processes together may exceed it by what is in
-// flight between them, and so may requests that one process handles at the same
-// moment. Meters of the greatest and of unique values are not counted down.
+// late decisions come. Many processes together may exceed it by the uses in flight
+// between them, and so may requests that one process handles at the same moment.
+// Meters of the greatest and of unique values are not counted down, nor is anything
+// that this version of the client does not know: a reason, a period, an aggregate
+// of a newer server.
 //
-// A block that only this count makes is given up when the servers have not
-// confirmed it some time after everything was delivered (see Settle): part of
-// the count was then no usage, such as records that repeat another process's.
+// The client gives up a block that only its own count made when the servers have
+// not confirmed it some time after everything was delivered (see ConfirmWithin):
+// part of the count was then no usage, such as records that repeat another
+// process's.
 //
 // # Recording
 //
@@ -48,7 +51,7 @@
 // meet there share a message: an idle app sends each at once, a busy one sends
 // few large messages. Each is published again with the same ids until JetStream
 // acknowledges it, through restarts of the broker; the servers count it once.
-// What Record accepted is lost only with the process: Close delivers it, and
+// An accepted event is lost only with the process: Close delivers it, and
 // RecordAck returns after the acknowledgement. The buffer is bounded (Buffer);
 // when it is full, Record waits until its context ends. Events wait in it until
 // the first sync, which tells the number of partitions.
@@ -61,7 +64,8 @@
 // # Permissions
 //
 // A NATS user for an app may publish to usage.p.*.~batch and, for Identify,
-// account.* (and billing.map, if it names Stripe customers), and reads the bucket decisions: it may publish to
+// account.* (and billing.map, if it names Stripe customers). To read the bucket
+// decisions it may publish to
 // $JS.API.STREAM.INFO.KV_decisions, $JS.API.CONSUMER.CREATE.KV_decisions.>,
 // $JS.API.CONSUMER.DELETE.KV_decisions.> and $JS.FC.KV_decisions.> (without the
 // last, a watch of many decisions stalls), and subscribe to its inbox. With a

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -144,6 +145,43 @@ func TestMiddleware(t *testing.T) {
 	defer func() { _ = before.Close(t.Context()) }()
 	if w := ask(before.Middleware(customerOf)(answer(200)), "GET", "/", "bob"); w.Code != http.StatusServiceUnavailable {
 		t.Errorf("before the first sync: %d", w.Code)
+	}
+}
+
+// TestTriggers holds the rule at the middleware: who is blocked, and what counts.
+func TestTriggers(t *testing.T) {
+	t.Parallel()
+	gateOf := func(feature string, limit int64, method, endpoint string) events.Gate {
+		g := apiGate(limit)
+		g.Feature, g.Event, g.Triggers = feature, feature, []events.Trigger{{Endpoint: endpoint, Method: method}}
+		return g
+	}
+	for _, tt := range []struct {
+		name     string
+		gates    []events.Gate
+		requests []string
+		want     []int
+		recorded int
+	}{
+		{"the most specific decides alone", []events.Gate{gateOf("all", 2, "POST", "/api/*"), gateOf("export", 100, "POST", "/api/export")},
+			[]string{"POST /api/export", "POST /api/export", "POST /api/export", "POST /api/export"}, []int{200, 200, 200, 200}, 4},
+		{"a slash at the end", []events.Gate{gateOf("slash", 1, "", "/slash/")}, []string{"GET /slash", "GET /slash", "GET /slash/"}, []int{200, 402, 402}, 1},
+		{"a segment", []events.Gate{gateOf("reports", 1, "", "/users/{id}/reports")}, []string{"GET /users/5/reports", "GET /users/6/reports", "GET /users/6"}, []int{200, 402, 200}, 1},
+		{"HEAD counts as GET", []events.Gate{gateOf("get", 1, "GET", "/r")}, []string{"HEAD /r", "GET /r", "POST /r"}, []int{200, 402, 200}, 1},
+		{"OPTIONS never", []events.Gate{gateOf("any", 1, "", "/r")}, []string{"OPTIONS /r", "OPTIONS /r", "GET /r", "OPTIONS /r"}, []int{200, 200, 200, 200}, 1},
+		{"decoded", []events.Gate{gateOf("any", 0, "", "/api/features/*")}, []string{"GET /api/%66eatures/x", "GET /api//features/x", "GET /x/%2e%2e/api/features/y"}, []int{402, 402, 402}, 0},
+	} {
+		c, m := inMemory(t, nil, tt.gates...)
+		h := c.Middleware(customerOf)(answer(200))
+		for i, r := range tt.requests {
+			method, path, _ := strings.Cut(r, " ")
+			if w := ask(h, method, "http://x"+path, "bob"); w.Code != tt.want[i] {
+				t.Errorf("%s: %s (%d): %d, want %d", tt.name, r, i, w.Code, tt.want[i])
+			}
+		}
+		if n := recorded(t, c, m); n != tt.recorded {
+			t.Errorf("%s: %d uses were recorded, want %d", tt.name, n, tt.recorded)
+		}
 	}
 }
 

@@ -9,8 +9,7 @@ import (
 	"github.com/tidegate-io/tidegate/events"
 )
 
-// Customer is what an app tells of a customer. Fields that are empty stay as
-// they are known.
+// Customer is what an app tells of a customer. Empty fields change nothing.
 type Customer struct {
 	ID             string // the app's id, as in Usage; required
 	Email          string // where an upgrade prompt goes
@@ -19,9 +18,9 @@ type Customer struct {
 	Anchor         time.Time
 }
 
-// Identify tells Tidegate about a customer. It returns when that is stored, or
-// with an error that may be tried again. It waits for the first sync, for the
-// gates say where to store it.
+// Identify tells Tidegate about a customer. It returns when the message is stored,
+// or with an error after which the app may try again. It waits for the first sync,
+// as the gates say how many partitions there are.
 func (c *Client) Identify(ctx context.Context, one Customer) error {
 	if c.disabled {
 		return nil
@@ -36,7 +35,7 @@ func (c *Client) Identify(ctx context.Context, one Customer) error {
 	case <-c.synced:
 	case <-ctx.Done():
 		return fmt.Errorf("identify: not yet synced with Tidegate: %w", ctx.Err())
-	case <-c.crew.ctx.Done():
+	case <-c.workers.ctx.Done():
 		return ErrClosed
 	}
 	a := events.Identity{Customer: one.ID, Email: some(one.Email), Locale: some(one.Locale), StripeCustomer: some(one.StripeCustomer)}
@@ -54,9 +53,9 @@ func (c *Client) Identify(ctx context.Context, one Customer) error {
 	if err != nil {
 		return fmt.Errorf("identify: %w", err)
 	}
-	p := events.PartitionOf(one.ID, len(*c.lanes.Load()))
+	p := events.PartitionOf(one.ID, len(*c.queues.Load()))
 	err = c.publish(ctx, c.names.Account(p), "application/json", body)
-	if err == nil && one.StripeCustomer != "" { // the fold of subscriptions must know, too
+	if err == nil && one.StripeCustomer != "" { // the fold of subscriptions must know it, too
 		if body, err = json.Marshal(mapping{one.ID, one.StripeCustomer}); err == nil {
 			err = c.publish(ctx, c.names.Billing("map"), "application/json", body)
 		}
@@ -67,7 +66,7 @@ func (c *Client) Identify(ctx context.Context, one Customer) error {
 	return nil
 }
 
-// mapping says whose a Stripe customer is.
+// mapping names the customer behind a Stripe customer.
 type mapping struct {
 	Customer       string `json:"customer"`
 	StripeCustomer string `json:"stripe_customer"`

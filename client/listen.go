@@ -6,10 +6,10 @@ import (
 	"github.com/tidegate-io/tidegate/events"
 )
 
-// Watch calls f with every decision about a customer that arrives from now on,
-// "" for all customers, and again with all of them after a reconnect, until
-// stop is called. What the process counts down itself causes no call. f runs on
-// the goroutine that keeps the cache: it must not block, nor call stop.
+// Watch calls f with every decision about a customer ("": all customers) that
+// arrives from now on, and with all of them after a reconnect, until stop is
+// called. A count-down in this process causes no call. f runs on the goroutine
+// that keeps the cache: it must not block, and must not call stop.
 func (c *Client) Watch(customer string, f func(events.Decision)) (stop func()) {
 	return c.cache.listen.add(customer, f)
 }
@@ -48,7 +48,7 @@ func (l *listeners) any() bool {
 	return len(l.all) > 0
 }
 
-func (l *listeners) tell(d *events.Decision) {
+func (l *listeners) emit(d *events.Decision) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	for _, one := range l.all {

@@ -14,26 +14,26 @@ import (
 type Option func(*config) error
 
 type config struct {
-	source    string
-	names     events.Names
-	closedAll bool
-	closed    map[string]bool
-	buffer    int
-	maxAge    time.Duration
-	settle    time.Duration
-	logger    *slog.Logger
-	onError   func(error)
-	memory    *memory.Server
+	source        string
+	names         events.Names
+	closedAll     bool
+	closed        map[string]bool
+	buffer        int
+	maxAge        time.Duration
+	confirmWithin time.Duration
+	logger        *slog.Logger
+	onError       func(error)
+	memory        *memory.Server
 }
 
 const (
-	defaultBuffer = 100_000
-	bufferBytes   = 128 << 20
-	defaultSettle = 15 * time.Second
+	defaultBuffer  = 100_000
+	bufferBytes    = 128 << 20
+	defaultConfirm = 15 * time.Second
 )
 
-// Source names the reporting service: the source of usage that gives none. With
-// the customer and the id it is the identity of a use.
+// Source names the service that reports: it is the source of usage that gives
+// none. Customer, source and id together are the identity of a use.
 func Source(name string) Option {
 	return func(c *config) error {
 		if len(name) > events.MaxIDBytes {
@@ -44,8 +44,8 @@ func Source(name string) Option {
 	}
 }
 
-// Namespace is the namespace of the Tidegate installation on a shared NATS; it
-// must be the one in its configuration.
+// Namespace sets the namespace of the Tidegate installation on a shared NATS, as in
+// its configuration.
 func Namespace(ns string) Option {
 	return func(c *config) error {
 		for _, r := range ns {
@@ -58,9 +58,9 @@ func Namespace(ns string) Option {
 	}
 }
 
-// FailClosed makes Check refuse while it cannot know: before the first sync,
-// for a feature that no gate has, and beyond MaxAge. It does so for the named
-// features, without any for all. The default is to allow.
+// FailClosed makes Check refuse while nothing is known: before the first sync, for
+// a feature that no gate has, and beyond MaxAge. It applies to the named features,
+// or to all if none is named. The default is to allow.
 func FailClosed(features ...string) Option {
 	return func(c *config) error {
 		c.closedAll = c.closedAll || len(features) == 0
@@ -71,8 +71,8 @@ func FailClosed(features ...string) Option {
 	}
 }
 
-// Buffer is how many events may wait for their acknowledgement (default
-// 100,000, and never more than 128 MiB); beyond it Record waits.
+// Buffer sets how many events may wait for their acknowledgement (default 100,000,
+// and never more than 128 MiB). Record waits while the buffer is full.
 func Buffer(n int) Option {
 	return func(c *config) error {
 		if n < 1 {
@@ -83,8 +83,8 @@ func Buffer(n int) Option {
 	}
 }
 
-// MaxAge makes the fail policy answer when the cache has not been current for
-// so long (see Client.Age). The default is to keep the last known decisions.
+// MaxAge makes the fail policy answer when the cache has not been current for d
+// (see Client.Age). The default is to keep the last known decisions.
 func MaxAge(d time.Duration) Option {
 	return func(c *config) error {
 		c.maxAge = d
@@ -92,20 +92,20 @@ func MaxAge(d time.Duration) Option {
 	}
 }
 
-// Settle is how long after the acknowledgement of a use its effect on a
-// decision may take (default 15 s). A block that only this process's own count
-// makes is given up when the servers have not confirmed it by then.
-func Settle(d time.Duration) Option {
+// ConfirmWithin sets how long the servers may take to confirm an acknowledged use
+// by a decision (default 15 s). The client then gives up a block that only its own
+// count made.
+func ConfirmWithin(d time.Duration) Option {
 	return func(c *config) error {
 		if d <= 0 {
-			return errors.New("settle must be positive")
+			return errors.New("the time to confirm must be positive")
 		}
-		c.settle = d
+		c.confirmWithin = d
 		return nil
 	}
 }
 
-// Logger is where the client reports what it retries; the default is silent.
+// Logger sets where the client logs what it retries. By default it logs nothing.
 func Logger(l *slog.Logger) Option {
 	return func(c *config) error {
 		c.logger = l
@@ -113,8 +113,8 @@ func Logger(l *slog.Logger) Option {
 	}
 }
 
-// OnError is called with every error that the client retries or drops over. It
-// must not block.
+// OnError sets a function that is called with every error after which the client
+// retries or drops something. It must not block.
 func OnError(f func(error)) Option {
 	return func(c *config) error {
 		c.onError = f
@@ -122,8 +122,8 @@ func OnError(f func(error)) Option {
 	}
 }
 
-// InMemory makes the client talk to a server in memory instead of NATS. It is
-// for the package clienttest; others can't name the argument's type.
+// InMemory makes the client talk to a server in memory instead of NATS. It is for
+// the package clienttest: other packages cannot name the argument's type.
 func InMemory(s *memory.Server) Option {
 	return func(c *config) error {
 		c.memory = s

@@ -11,15 +11,15 @@ import (
 	"github.com/tidegate-io/tidegate/events"
 )
 
-// Record counts one use. It returns when the event is in the buffer: from there
-// it is delivered in the background, retried for ever with the same id, and
-// lost only with the process. An error means that the event was not accepted:
-// it wraps events.ErrInvalid, ErrClosed, or ErrBufferFull when the buffer was
-// full until ctx ended.
+// Record counts one use. It returns when the event is in the buffer. The client
+// delivers it in the background and retries with the same id until it is
+// acknowledged, so it is lost only with the process. An error means that the event
+// was not accepted: it wraps events.ErrInvalid, ErrClosed, or ErrBufferFull when
+// the buffer was full until ctx ended.
 func (c *Client) Record(ctx context.Context, u Usage) error { return c.record(ctx, &u, nil) }
 
-// RecordAck is Record that returns after the event has been stored and
-// acknowledged. When ctx ends first, the error is the context's; the event is
+// RecordAck is Record, but returns after the event has been stored and
+// acknowledged. When ctx ends first, it returns the context's error; the event is
 // still on its way, and recording it again with the same ID counts it once.
 func (c *Client) RecordAck(ctx context.Context, u Usage) error {
 	if c.disabled {
@@ -34,7 +34,7 @@ func (c *Client) RecordAck(ctx context.Context, u Usage) error {
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("not yet acknowledged: %w", ctx.Err())
-	case <-c.crew.ctx.Done():
+	case <-c.workers.ctx.Done():
 		return ErrClosed
 	}
 }
@@ -51,38 +51,39 @@ func (c *Client) record(ctx context.Context, u *Usage, done chan struct{}) error
 		return err
 	}
 	size := eventSize(&e) + maxValues*len(literal)
-	if err := c.room.take(ctx, size); err != nil {
+	if err := c.budget.take(ctx, size); err != nil {
 		return err
 	}
 	if c.closing.Load() { // Close may not have seen this event
-		c.room.give(1, size)
+		c.budget.give(1, size)
 		return ErrClosed
 	}
 	repeated := u.ID != "" && c.repeats.seen(&e)
 	if e.Time.IsZero() && c.current.Load() == 0 {
 		e.Time = c.now().UTC()
 	}
-	h := held{e: e, literal: literal, size: size, done: done, repeated: repeated}
-	if lanes := c.lanes.Load(); lanes != nil {
-		c.enqueue(*lanes, &h)
-	} else if !c.lobby.add(h) {
-		c.enqueue(*c.lanes.Load(), &h)
+	h := accepted{e: e, literal: literal, size: size, done: done, repeated: repeated}
+	if queues := c.queues.Load(); queues != nil {
+		c.enqueue(*queues, &h)
+	} else if !c.pending.add(h) {
+		c.enqueue(*c.queues.Load(), &h)
 	}
 	return nil
 }
 
-// held is an accepted event on its way into a message.
-type held struct {
+// accepted is an event that Record has taken, on its way into a batch.
+type accepted struct {
 	e        events.Event
 	literal  string
-	size     int // room that it takes
+	size     int // bytes of the budget
 	done     chan struct{}
 	repeated bool // this process has recorded the same use before
 }
 
-// enqueue counts an event down and packs it. In this order: a count that came
-// after a decision which knows of the event would count it twice.
-func (c *Client) enqueue(lanes []lane, h *held) {
+// enqueue counts an event down and puts it into its partition's queue, in this
+// order: else a decision that includes the event could arrive before the count,
+// which would then count it twice.
+func (c *Client) enqueue(queues []partitionQueue, h *accepted) {
 	gates := c.cache.view.Load().gates.byEvent[h.e.Type]
 	h.e.Data = filled(h.e.Data, h.literal, gates)
 	for _, g := range gates {
@@ -90,14 +91,14 @@ func (c *Client) enqueue(lanes []lane, h *held) {
 			c.countDown(g, &h.e)
 		}
 	}
-	l := &lanes[events.PartitionOf(h.e.Subject, len(lanes))]
+	l := &queues[events.PartitionOf(h.e.Subject, len(queues))]
 	if l.add(h, c.coarse.Load(), c.maxBody) {
-		c.crew.run(func(ctx context.Context) { c.send(ctx, l) })
+		c.workers.run(func(ctx context.Context) { c.send(ctx, l) })
 	}
 }
 
-// timeSlack is how far an event's time may be from now to belong to the window
-// that contains now, as far as this process can tell.
+// timeSlack is how far the time of an event may be from now for this process to
+// take it as part of the window that contains now.
 const timeSlack = time.Minute
 
 func (c *Client) countDown(g *gateInfo, e *events.Event) {
@@ -112,15 +113,15 @@ func (c *Client) countDown(g *gateInfo, e *events.Event) {
 	}
 }
 
-// lobby holds events until the number of partitions is known.
-type lobby struct {
+// pending holds events until the number of partitions is known.
+type pending struct {
 	mu     sync.Mutex
 	closed bool
-	events []held
+	events []accepted
 }
 
 // add returns false when the partitions are known.
-func (l *lobby) add(h held) bool {
+func (l *pending) add(h accepted) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
@@ -130,29 +131,29 @@ func (l *lobby) add(h held) bool {
 	return true
 }
 
-// setPartitions makes the lanes, once, and moves what waits in the lobby there.
+// setPartitions makes the queues, once, and moves the pending events into them.
 func (c *Client) setPartitions(n int) {
-	if old := c.lanes.Load(); old != nil {
+	if old := c.queues.Load(); old != nil {
 		if len(*old) != n {
 			c.report("the number of partitions cannot change", fmt.Errorf("%d, but it was %d: restart the app", n, len(*old)))
 		}
 		return
 	}
-	lanes := make([]lane, n)
-	for p := range lanes {
-		lanes[p].subject = c.names.Usage(p, events.BatchToken)
+	queues := make([]partitionQueue, n)
+	for p := range queues {
+		queues[p].subject = c.names.Usage(p, events.BatchToken)
 	}
-	c.lobby.mu.Lock()
-	defer c.lobby.mu.Unlock()
-	for i := range c.lobby.events {
-		c.enqueue(lanes, &c.lobby.events[i])
+	c.pending.mu.Lock()
+	defer c.pending.mu.Unlock()
+	for i := range c.pending.events {
+		c.enqueue(queues, &c.pending.events[i])
 	}
-	c.lobby.events, c.lobby.closed = nil, true
-	c.lanes.Store(&lanes)
+	c.pending.events, c.pending.closed = nil, true
+	c.queues.Store(&queues)
 }
 
-// repeats remembers which uses this process has recorded, by a hash, so that a
-// use that the app records twice is counted down once. It forgets.
+// repeats remembers by a hash which uses this process has recorded, so that it
+// counts down once a use that the app records twice. It forgets old ones.
 type repeats struct {
 	once  sync.Once
 	seed  maphash.Seed

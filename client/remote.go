@@ -33,7 +33,7 @@ const (
 // NewHTTP is New for an app that cannot reach NATS: decisions come as
 // server-sent events, usage goes in batches, both from and to Tidegate's HTTP
 // address, such as "http://tidegate:8080". The key needs the scopes read and
-// events. What a Client promises is the same; a decision takes a millisecond
+// events. A Client promises the same; a decision takes a millisecond
 // more, and a busy app some CPU for JSON.
 func NewHTTP(address, key string, opts ...Option) (*Client, error) {
 	u, err := url.Parse(address)

@@ -6,29 +6,28 @@ import (
 	"github.com/tidegate-io/tidegate/events"
 )
 
-// tally is what this process knows of one customer's use of one feature beyond
-// the newest decision. It is a value: the methods return the next one.
+// tally counts one customer's use of one feature beyond the newest decision. It
+// is a value: its methods return the next one.
 //
-// The rule: used is the greatest lower bound of the usage in the window that
-// can be had without asking. It begins at what the newest decision says;
-// recording w adds w; a newer decision raises it to what that one says.
+// used is the greatest lower bound of the usage in the window that this process
+// can have without asking. It begins at the usage that the newest decision says.
+// Recording w adds w. A newer decision raises it to the usage that it says.
 //
-// It never blocks wrongly: when a decision arrives, what it says was true, and
-// whatever is recorded here afterwards comes on top of it, for a record cannot
-// be part of a decision that is older than itself. So used ≤ the usage once
-// all that is on its way has arrived.
+// The count never blocks wrongly. A decision was true when it was made, and a
+// record that follows its arrival cannot be part of it. So used is at most the
+// usage once all records have reached the servers.
 //
-// It never lets one process run over by itself: when nobody else records, used
-// began at the usage and grows with it, whether decisions come at once, late
-// or not at all. What other processes have on its way is not known: the
-// overrun is at most that.
+// The count never lets one process exceed the limit by itself. If nobody else
+// records, used began at the usage and grows with it, however late decisions
+// come. Records of other processes that are still on their way are not known
+// here: together they are the most by which the limit can be exceeded.
 //
-// Three things can lower the usage: corrections, records that the servers
-// count as duplicates of earlier ones, and hours that fall out of a rolling
-// window. A decision that says less than the one before lowers used as much.
-// Of a rolling window, decisions count only until their hour ends, for nothing
-// falls out within an hour. And what the servers have not confirmed by `settle`
-// after its delivery was no usage (see settled).
+// Three things can lower the usage: corrections, records that the servers count
+// as duplicates, and hours that fall out of a rolling window. A decision that
+// says less than the one before lowers used by the difference. In a rolling
+// window a decision counts only until its hour ends, as nothing falls out within
+// an hour. And records that the servers have not confirmed some time after their
+// delivery were no usage (see confirmed).
 type tally struct {
 	bound
 	book
@@ -68,12 +67,12 @@ func newTally(g *gateInfo, d *events.Decision, now time.Time) tally {
 	return t
 }
 
-// covers says whether d speaks of the window of t.
+// covers reports whether d speaks of the window of t.
 func (t tally) covers(g *gateInfo, d *events.Decision) bool {
 	return g.rolling || d.WindowStart == nil || t.start == 0 || d.WindowStart.UnixNano() >= t.start
 }
 
-// over says whether t is of a window that has ended: counting begins anew.
+// over reports whether t is of a window that has ended: counting begins anew.
 func (t *bound) over(now time.Time) bool { return now.UnixNano() >= t.end }
 
 // recorded adds w at now, when t is not over.
@@ -154,15 +153,15 @@ func (t bound) estimate(g *gateInfo, now time.Time) (used events.Value, ok bool)
 // usage; a gate's own warning level may only be lower.
 const nearPercent = 80
 
-// settled compares, again and again, what was delivered longer than `settle`
-// ago with what the servers say. They have had the time to count it, and to
-// tell if it is near the limit. If they don't, part of it was no usage:
-// duplicates of another process's records, corrected since, or of the window
-// before. The count then goes on from what they say.
+// confirmed compares the count with what the servers say, once everything in it
+// was delivered longer than wait ago. By then the servers have counted it, and
+// near the limit they have said so. If they have not, part of the count was no
+// usage: duplicates of another process's records, corrected since, or of the
+// window before. The count then goes on from what the servers say.
 //
-// delivered says whether everything recorded up to a moment has been
-// acknowledged; current is since when decisions come in without a break.
-func (t tally) settled(limit events.NullValue, now, current int64, settle time.Duration, delivered func(upTo int64) bool) tally {
+// delivered reports whether everything recorded up to a moment has been
+// acknowledged. Decisions have come in without a break since current.
+func (t tally) confirmed(limit events.NullValue, now, current int64, wait time.Duration, delivered func(upTo int64) bool) tally {
 	if t.acked == 0 {
 		if delivered(t.mark) {
 			t.acked = now
@@ -170,7 +169,7 @@ func (t tally) settled(limit events.NullValue, now, current int64, settle time.D
 		return t
 	}
 	t.acked = max(t.acked, current)
-	if now-t.acked < int64(settle) {
+	if now-t.acked < int64(wait) {
 		return t
 	}
 	if limit.Valid && limit.Sign() > 0 {

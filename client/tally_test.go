@@ -33,7 +33,7 @@ type process struct {
 	tally *tally
 }
 
-const testSettle = 15 * time.Second
+const testConfirm = 15 * time.Second
 
 func (w *world) decide() {
 	end := w.start.Add(w.length)
@@ -161,7 +161,7 @@ func TestCountDown(t *testing.T) {
 }
 
 // Whatever lowers the usage, when all has been counted, has arrived and has had
-// the time to settle, a customer within the limit is not blocked, and one at
+// the time to within, a customer within the limit is not blocked, and one at
 // the limit is.
 func TestCountDownCatchesUp(t *testing.T) {
 	t.Parallel()
@@ -198,9 +198,9 @@ func TestCountDownCatchesUp(t *testing.T) {
 				p.arrive(w)
 			}
 			for range 12 {
-				w.now = w.now.Add(testSettle / 2)
+				w.now = w.now.Add(testConfirm / 2)
 				if p.tally != nil {
-					next := p.tally.settled(w.g.limit(p.d), w.now.UnixNano(), 1, testSettle, func(int64) bool { return true })
+					next := p.tally.confirmed(w.g.limit(p.d), w.now.UnixNano(), 1, testConfirm, func(int64) bool { return true })
 					p.tally = &next
 				}
 			}
@@ -289,9 +289,35 @@ func TestSettledWaitsForTheServers(t *testing.T) {
 		{time.Hour + 50e9, true, 0, 0},
 	}
 	for i, s := range steps {
-		full = full.settled(g.Limit, now.Add(s.after).UnixNano(), now.Add(s.current).UnixNano(), testSettle, func(int64) bool { return s.delivered })
+		full = full.confirmed(g.Limit, now.Add(s.after).UnixNano(), now.Add(s.current).UnixNano(), testConfirm, func(int64) bool { return s.delivered })
 		if full.used.Units != s.want {
 			t.Fatalf("step %d: used is %s, want %d", i, full.used, s.want)
+		}
+	}
+}
+
+// TestWhatIsNotUnderstoodIsNotCountedDown: gates of a newer server, whose windows
+// or aggregates this client does not know.
+func TestWhatIsNotUnderstoodIsNotCountedDown(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*events.Gate){
+		"period":    func(g *events.Gate) { g.Period = "fortnight" },
+		"window":    func(g *events.Gate) { g.Window = "lunar" },
+		"aggregate": func(g *events.Gate) { g.Aggregate = "median" },
+	} {
+		g := apiGate(1)
+		change(&g)
+		c, m := inMemory(t, nil, g)
+		for range 3 {
+			if err := c.Record(t.Context(), Usage{Customer: "bob", Event: "api"}); err != nil {
+				t.Fatal(err)
+			}
+			if d := c.Check("bob", "api"); !d.Allowed {
+				t.Errorf("%s: a guess blocks: %+v", name, d)
+			}
+		}
+		if n := recorded(t, c, m); n != 3 {
+			t.Errorf("%s: %d uses were recorded", name, n)
 		}
 	}
 }

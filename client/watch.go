@@ -18,7 +18,7 @@ const (
 	syncStalled  = 10 * time.Second // initial values that stop coming
 	probeEvery   = 2 * time.Second
 	tick         = 500 * time.Millisecond // of the coarse clock
-	settleEvery  = 3 * time.Second
+	confirmEvery = 3 * time.Second
 	shortestWait = 50 * time.Millisecond
 	longestWait  = 5 * time.Second
 )
@@ -71,9 +71,9 @@ func (c *Client) pause(ctx context.Context, status <-chan nats.Status, wait time
 	}
 }
 
-// watchOnce watches the bucket until the watch breaks or the connection is made
-// anew: a watcher of before a broker's restart stays blind for up to 20 s. It
-// says whether the cache was synced.
+// watchOnce watches the bucket until the watch breaks or the client has
+// reconnected: a watcher from before a broker's restart sees nothing for up to
+// 20 s. It reports whether the cache was synced.
 func (c *Client) watchOnce(ctx context.Context, status <-chan nats.Status) (synced bool, err error) {
 	reconnects := c.nc.Stats().Reconnects
 	bucket := c.names.Bucket(events.BucketDecisions)
@@ -85,7 +85,7 @@ func (c *Client) watchOnce(ctx context.Context, status <-chan nats.Status) (sync
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	in := intake{c: c, to: newDraft(0), progress: c.now()}
-	eye := sight{newest: last, answer: make(chan uint64, 2), asked: c.now()}
+	dog := watchdog{newest: last, answer: make(chan uint64, 2), asked: c.now()}
 	for {
 		select {
 		case <-ctx.Done():
@@ -101,14 +101,14 @@ func (c *Client) watchOnce(ctx context.Context, status <-chan nats.Status) (sync
 				return in.live(), errWatchEnded
 			}
 			in.take(e)
-		case last := <-eye.answer:
-			if eye.blind(last, in.revision) {
+		case last := <-dog.answer:
+			if dog.blind(last, in.revision) {
 				return in.live(), errBlind
 			}
 		case <-ticker.C:
-			if in.live() && c.now().Sub(eye.asked) >= probeEvery {
-				eye.asked = c.now()
-				go func() { eye.answer <- c.lastSeq(ctx, bucket) }()
+			if in.live() && c.now().Sub(dog.asked) >= probeEvery {
+				dog.asked = c.now()
+				go func() { dog.answer <- c.lastSeq(ctx, bucket) }()
 			}
 			switch {
 			case c.nc.Stats().Reconnects != reconnects:
@@ -143,19 +143,19 @@ func (c *Client) openWatch(ctx context.Context, bucket string) (w jetstream.KeyW
 	return nil, 0, fmt.Errorf("bucket %s: %w", bucket, err)
 }
 
-// sight notices that a watch sees nothing any more: when the node of a cluster
-// that it was on is gone, the library finds out after 10 to 20 s.
-type sight struct {
+// watchdog notices that a watch brings nothing any more. When a node of a cluster
+// goes, the library notices only after 10 to 20 s that its watch was there.
+type watchdog struct {
 	newest  uint64 // sequence that the watch need not reach
-	behind  bool   // at the last look
-	reached uint64 // by the watch, then
+	behind  bool   // at the last observation
+	reached uint64 // by the watch, at the last observation
 	asked   time.Time
 	answer  chan uint64
 }
 
-// blind says whether the bucket was ahead of the watch at two looks, between
-// which the watch has brought nothing. A last of 0 is not known.
-func (s *sight) blind(last, reached uint64) bool {
+// blind reports whether the bucket was ahead of the watch at two observations
+// between which the watch brought nothing. A last of 0 is not known.
+func (s *watchdog) blind(last, reached uint64) bool {
 	if last == 0 {
 		return false
 	}
@@ -175,8 +175,8 @@ func (c *Client) lastSeq(ctx context.Context, bucket string) uint64 {
 	return s.CachedInfo().State.LastSeq
 }
 
-// closeWatch ends a watch. Its callback may stand in the full channel, so what
-// is left must be read until the channel is closed.
+// closeWatch ends a watch. The library's callback may be waiting to write into the
+// full channel, so closeWatch reads the channel until it is closed.
 func closeWatch(w jetstream.KeyWatcher) {
 	// The channel closes at once; the rest of Stop, which tells the server, may
 	// take until its time-out when the server is away. Close must not.
@@ -195,7 +195,7 @@ func closeWatch(w jetstream.KeyWatcher) {
 	}
 }
 
-// intake is what one watch has brought.
+// intake takes the values that one watch brings.
 type intake struct {
 	c        *Client
 	to       *draft // until it is published
@@ -231,8 +231,8 @@ func (in *intake) take(e jetstream.KeyValueEntry) {
 	}
 }
 
-// publish makes the draft what readers see, once it is whole: with all initial
-// values, and with the gates, without which nothing can be judged.
+// publish shows the draft to readers once it is complete: with all initial values
+// and the gates, without which nothing can be decided.
 func (in *intake) publish(now time.Time) {
 	if !in.complete || in.to.gates == nil {
 		return
@@ -251,12 +251,12 @@ func (c *Client) becameSynced(now time.Time) {
 	c.syncOnce.Do(func() { close(c.synced) })
 }
 
-// keepTime moves the coarse clock, measures the age of the cache, and settles
-// the counts.
+// keepTime moves the coarse clock, measures the age of the cache, and confirms the
+// counts.
 func (c *Client) keepTime(ctx context.Context) {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
-	var probed, settled time.Time
+	var probed, confirmed time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -272,10 +272,10 @@ func (c *Client) keepTime(ctx context.Context) {
 		if c.maxAge > 0 {
 			c.stale.Store(c.Age() > c.maxAge)
 		}
-		if now.Sub(settled) >= settleEvery {
-			settled = now
+		if now.Sub(confirmed) >= confirmEvery {
+			confirmed = now
 			if current := c.current.Load(); current != 0 {
-				c.cache.settle(now, current, c.settle, c.delivered)
+				c.cache.confirm(now, current, c.confirmWithin, c.delivered)
 			}
 		}
 	}
@@ -283,7 +283,7 @@ func (c *Client) keepTime(ctx context.Context) {
 
 // probe notes that the cache is current if the server answers.
 func (c *Client) probe(ctx context.Context, now time.Time) {
-	if c.current.Load() == 0 || c.remote != nil { // its stream says so by itself
+	if c.current.Load() == 0 || c.remote != nil { // over HTTP the stream says so by itself
 		return
 	}
 	asking, cancel := context.WithTimeout(ctx, probeEvery)

@@ -10,19 +10,21 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"go.uber.org/goleak"
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/questions"
 	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
 	"github.com/tidegate-io/tidegate/internal/test/testnats"
 	"github.com/tidegate-io/tidegate/internal/wire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	testnats.RapidChecks(25) // each of which starts a server and up to six owners
+	testnats.Main(m)
+}
 
 type memory struct {
 	mu   sync.Mutex
@@ -152,18 +154,10 @@ func (b *bench) publish(t testing.TB, subject string, data []byte) {
 // fresh asks the owner once it has seen everything stored.
 func (b *bench) fresh(t testing.TB, customer string) (records.Customer, map[string]events.Decision) {
 	t.Helper()
-	m := nats.NewMsg("query.enforcer.0")
-	m.Header.Set(stream.FreshHeader, "1")
-	m.Data, _ = json.Marshal(map[string]string{"customer": customer})
-	reply, err := b.env.NC.RequestMsg(m, 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	a, err := questions.StandingOf.Ask(ctx, stream.Asker{NC: b.env.NC}, 0, customer)
 	if err != nil {
-		t.Fatal(err)
-	}
-	var a struct {
-		Customer  records.Customer
-		Decisions []events.Decision
-	}
-	if err := json.Unmarshal(reply.Data, &a); err != nil {
 		t.Fatal(err)
 	}
 	ds := map[string]events.Decision{}
@@ -188,7 +182,7 @@ func (b *bench) bucket(t testing.TB, key string, want func(events.Decision) bool
 
 func (b *bench) watch(t testing.TB, key string, want func([]byte) bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	w, err := b.kv.Watch(ctx, key)
 	if err != nil {

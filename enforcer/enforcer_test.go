@@ -13,9 +13,11 @@ import (
 	"github.com/tidegate-io/tidegate/internal/gate"
 	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
+	"github.com/tidegate-io/tidegate/internal/test/testnats"
 )
 
 func TestLimitReachedBlocksAndIsReportedOnce(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	b.run(t)
 	w := openWindow(1)
@@ -43,13 +45,14 @@ func TestLimitReachedBlocksAndIsReportedOnce(t *testing.T) {
 }
 
 func TestAnOlderTotalChangesNothing(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	b.run(t)
 	w := openWindow(10)
 	b.pos = 5
 	b.total(t, w)
 	b.bucket(t, "acme.api", blocked)
-	b.pos = 0 // a new owner of the aggregator tells again
+	b.pos = 0 // a new owner of the aggregator emits it again
 	w.Used = events.Count(3)
 	b.total(t, w)
 	if _, ds := b.fresh(t, "acme"); ds["api"].Allowed {
@@ -58,6 +61,7 @@ func TestAnOlderTotalChangesNothing(t *testing.T) {
 }
 
 func TestAPlanUnblocksAtOnceAndADowngradeBeginsANewWindow(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	b.run(t)
 	b.total(t, openWindow(10))
@@ -80,6 +84,7 @@ func TestAPlanUnblocksAtOnceAndADowngradeBeginsANewWindow(t *testing.T) {
 }
 
 func TestOverridesPinsAndPlansWithoutTheFeature(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	b.run(t)
 	b.total(t, openWindow(10))
@@ -108,6 +113,7 @@ func TestOverridesPinsAndPlansWithoutTheFeature(t *testing.T) {
 
 // TestADecisionWithoutUsageIsAsOfItsMoment, and an answer later says the same.
 func TestADecisionWithoutUsageIsAsOfItsMoment(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	b.run(t)
 	b.account(t, records.Account{Customer: "acme", Plan: &records.PlanPin{Name: "free"}})
@@ -123,6 +129,7 @@ func TestADecisionWithoutUsageIsAsOfItsMoment(t *testing.T) {
 // TestAnAnswerHasTheLinkThatAppsHave: also when there is no key, and so no link
 // of the customer's own.
 func TestAnAnswerHasTheLinkThatAppsHave(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	b.run(t)
 	b.total(t, openWindow(10))
@@ -140,8 +147,10 @@ func TestAnAnswerHasTheLinkThatAppsHave(t *testing.T) {
 }
 
 func TestAWindowThatEndsUnblocksAlsoAfterARestart(t *testing.T) {
+	t.Parallel()
 	for _, restart := range []bool{false, true} {
 		t.Run(fmt.Sprint("restart=", restart), func(t *testing.T) {
+			t.Parallel()
 			b := newBench(t)
 			stop, _ := b.run(t)
 			w := openWindow(10)
@@ -164,6 +173,7 @@ func TestAWindowThatEndsUnblocksAlsoAfterARestart(t *testing.T) {
 }
 
 func TestARollingWindowUnblocksWhenABucketFallsOut(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	b.run(t)
 	now := time.Now().UTC()
@@ -184,6 +194,7 @@ func TestARollingWindowUnblocksWhenABucketFallsOut(t *testing.T) {
 }
 
 func TestGatesAreThereAndCanBeSwitched(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	stop, _ := b.run(t)
 	gates := func(want func(events.Gates) bool) {
@@ -210,6 +221,7 @@ func TestGatesAreThereAndCanBeSwitched(t *testing.T) {
 }
 
 func TestAStaleOwnerIsFencedInTheBucket(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	_, old := b.run(t)
 	b.run(t)
@@ -223,6 +235,7 @@ func TestAStaleOwnerIsFencedInTheBucket(t *testing.T) {
 }
 
 func TestGarbageGoesToTheDeadLetters(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	b.run(t)
 	b.publish(t, "windows.0", []byte("?"))
@@ -231,7 +244,7 @@ func TestGarbageGoesToTheDeadLetters(t *testing.T) {
 	b.total(t, openWindow(10))
 	b.bucket(t, "acme.api", blocked)
 	b.fresh(t, "acme") // both inputs are read, the letters are on their way
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(30 * time.Second)
 	for n := 0; n != 3; {
 		select {
 		case <-deadline:
@@ -250,6 +263,7 @@ func TestGarbageGoesToTheDeadLetters(t *testing.T) {
 }
 
 func TestARemovedGateWithdrawsItsDecisions(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	b.run(t)
 	b.total(t, openWindow(10))
@@ -266,5 +280,42 @@ func TestARemovedGateWithdrawsItsDecisions(t *testing.T) {
 		if e != nil && e.Operation() == jetstream.KeyValueDelete {
 			return
 		}
+	}
+}
+
+// TestACrashLeavesOneDeadLetter: the next owner reads a record again that the
+// last one rejected and did not commit.
+func TestACrashLeavesOneDeadLetter(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	letters, err := b.env.NC.SubscribeSync("dead.0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.publish(t, "windows.0", []byte("x"))
+	b.publish(t, "account.0", []byte(`{}`))
+	b.env.CommitEvery = time.Hour
+	js := testnats.NewFaulty(b.env.JS, 1<<30)
+	_, end, err := b.try(t, js)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := letters.NextMsg(30 * time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	js.Crash()
+	if err := <-end; !errors.Is(err, stream.ErrLost) {
+		t.Fatal(err)
+	}
+	stop, _ := b.run(t)
+	b.fresh(t, "acme")
+	if err := stop(); err != nil { // commits
+		t.Fatal(err)
+	}
+	s, err := b.env.JS.Stream(t.Context(), events.StreamDead)
+	if err != nil || s.CachedInfo().State.Msgs != 2 {
+		t.Fatalf("%d dead letters of 2 records, %v", s.CachedInfo().State.Msgs, err)
 	}
 }

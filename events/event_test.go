@@ -91,7 +91,6 @@ func TestNamesStandBehindTheNamespace(t *testing.T) {
 		Names{}.Stream(StreamUsage):         "USAGE",
 		Names{}.UsageIn("acme"):             "usage.in.acme",
 		DecisionKey("a.b", "reports/daily"): "a=2Eb.reports=2Fdaily",
-		FenceKey(3):                         "=own.3",
 	} {
 		if got != want {
 			t.Errorf("%s, want %s", got, want)

@@ -103,6 +103,3 @@ func (n Names) Query(role string, p int) string {
 
 // DecisionKey is the key of a decision in the decisions bucket.
 func DecisionKey(customer, feature string) string { return Token(customer) + "." + Token(feature) }
-
-// FenceKey is the key in the decisions bucket that guards a partition's puts.
-func FenceKey(p int) string { return "=own." + strconv.Itoa(p) }

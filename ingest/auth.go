@@ -16,11 +16,11 @@ import (
 	"github.com/tidegate-io/tidegate/internal/gate"
 )
 
-// recordTimeout is how long an allowed call waits for its use to be stored.
+// recordTimeout bounds how long an allowed call waits until its use is stored.
 const recordTimeout = 2 * time.Second
 
-// auth answers a gateway whether a visitor's request may pass. It reads only
-// the cache; nothing but the recording of a use waits for the network.
+// auth tells a gateway whether a visitor's request may pass. It reads only the
+// cache. Only recording a use waits for the network.
 func (s *Server) auth(w http.ResponseWriter, r *http.Request) error {
 	record, as403 := options(r)
 	if record {
@@ -53,26 +53,27 @@ func (s *Server) auth(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// options are how the gateway wants it. Behind /v1/auth/ the query is the
-// visitor's, so that only a header counts there.
+// options returns whether the gateway wants the use recorded, and blocks answered
+// with 403. Behind /v1/auth/ the query is the visitor's, so only a header counts
+// there.
 func options(r *http.Request) (record, as403 bool) {
 	record = r.Header.Get("X-Tidegate-Record") == "1"
-	if behind(r) == "" {
+	if pathBehindAuth(r) == "" {
 		q := r.URL.Query()
 		record, as403 = record || q.Get("record") == "1", q.Get("deny") == "403"
 	}
 	return record, as403
 }
 
-// behind is the visitor's path where it stands behind /v1/auth.
-func behind(r *http.Request) string {
+// pathBehindAuth returns the visitor's path where it stands behind /v1/auth.
+func pathBehindAuth(r *http.Request) string {
 	return strings.TrimSuffix(strings.TrimPrefix(r.URL.EscapedPath(), "/v1/auth"), "/")
 }
 
-// original is the visitor's method and path, of which gateways tell in
-// different ways: behind /v1/auth (Envoy), or in headers (nginx, Traefik).
+// original returns the visitor's method and target. Gateways pass them behind
+// /v1/auth (Envoy) or in headers (nginx, Traefik).
 func original(r *http.Request) (method, target string) {
-	if behind(r) != "" {
+	if pathBehindAuth(r) != "" {
 		return r.Method, strings.TrimPrefix(r.URL.EscapedPath(), "/v1/auth")
 	}
 	return firstHeader(r, r.Method, "X-Forwarded-Method", "X-Original-Method"),
@@ -88,13 +89,13 @@ func firstHeader(r *http.Request, otherwise string, names ...string) string {
 	return otherwise
 }
 
-// routes are the triggers of a catalog.
+// routes holds the triggers of a catalog.
 type routes struct {
 	of *gate.Catalog
 	gate.Routes
 }
 
-// triggered is the gate whose trigger a request meets, or nil.
+// triggered returns the gate that a request meets, or nil.
 func (s *Server) triggered(method, target string) *gate.Gate {
 	c, known := s.Catalog(), s.routes.Load()
 	if known == nil || known.of != c {
@@ -107,8 +108,8 @@ func (s *Server) triggered(method, target string) *gate.Gate {
 	return nil
 }
 
-// denied is the answer to a blocked request. nginx passes only headers on, so
-// they say what the body says.
+// denied returns the answer to a blocked request. Headers repeat the body, as
+// nginx passes only headers on.
 func denied(w http.ResponseWriter, d *events.Decision, as403 bool) error {
 	h := w.Header()
 	h.Set("X-Tidegate-Feature", headerText(d.Feature))
@@ -129,7 +130,7 @@ func denied(w http.ResponseWriter, d *events.Decision, as403 bool) error {
 	return p
 }
 
-// headerText keeps a text within one header line of ASCII.
+// headerText replaces everything that cannot stand in a header.
 func headerText(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < 0x20 || r > 0x7e {
@@ -139,7 +140,7 @@ func headerText(s string) string {
 	}, s)
 }
 
-// asciiJSON writes what is not ASCII as JSON's \u escapes.
+// asciiJSON escapes every character of JSON that is not ASCII.
 func asciiJSON(b []byte) string {
 	var out strings.Builder
 	for _, r := range string(b) {
@@ -156,10 +157,9 @@ func asciiJSON(b []byte) string {
 	return out.String()
 }
 
-// recordUse reports one use of what the gate meters. Only counts can be
-// reported: the values of other meters are the app's to know. A use that
-// cannot be stored lets the request pass, as everything of the request path
-// does; the header, the log and a counter tell.
+// recordUse records one use of a gate that counts. Only the app knows the values
+// of other meters. If the use cannot be stored, the request passes all the same;
+// the header, the log and a counter say so.
 func (s *Server) recordUse(ctx context.Context, w http.ResponseWriter, customer string, g *gate.Gate) {
 	if g.Meter.Aggregate != gate.Count {
 		w.Header().Set("X-Tidegate-Recorded", "false")

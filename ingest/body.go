@@ -19,8 +19,7 @@ const (
 	maxWebhookBytes = 1 << 20
 )
 
-// buffers hold bodies while they are read; large ones are left to the
-// collector.
+// buffers hold bodies while they are read. Large ones go to the garbage collector.
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 const keptBuffer = 1 << 20
@@ -91,7 +90,7 @@ func bodyError(err error, limit int64) error {
 	return badRequest("the body could not be read: %v", err)
 }
 
-// form is how events stand in a body.
+// form is the layout of the events in a body.
 type form int
 
 const (

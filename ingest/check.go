@@ -54,15 +54,15 @@ func (s *Server) check(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, s.later(c, g, d, u, s.Now()))
 }
 
-// later is what decision d means at now, given the usage that the owner or the
-// documents know. It blocks what the cache allows only because the block is
-// still on its way.
+// later returns what decision d means at now, given the usage that the owner or
+// the documents know. It blocks also while the block is still on its way to the
+// cache.
 func (s *Server) later(c *gate.Catalog, g *gate.Gate, d events.Decision, u usageOf, now time.Time) events.Decision {
 	public := c.Public(g, s.off(g.Feature))
 	return dated(gate.Later(&public, c.Default().Name, d.Customer, &d, u.known(g, now), now), now)
 }
 
-// known is what u knows of the window of g that contains now.
+// known returns what u knows of the window of g that contains now.
 func (u *usageOf) known(g *gate.Gate, now time.Time) gate.Known {
 	w, open := current(u.Windows, g.Feature, now)
 	k := gate.Known{Used: events.Some(w.Used), Exact: u.exact, AsOf: u.AsOf}
@@ -72,8 +72,8 @@ func (u *usageOf) known(g *gate.Gate, now time.Time) gate.Known {
 	return k
 }
 
-// dated gives a decision that nobody has put, which an absent key stands for,
-// the moment of the answer.
+// dated gives the moment of the answer to a decision that an absent key stands
+// for.
 func dated(d events.Decision, now time.Time) events.Decision {
 	if d.DecidedAt.IsZero() {
 		d.DecidedAt = now.UTC()

@@ -16,8 +16,8 @@ import (
 	"github.com/tidegate-io/tidegate/internal/records"
 )
 
-// decodeStrict reads one JSON object; the error names what is wrong, also a
-// field that is not known.
+// decodeStrict reads one JSON object. Unknown fields are errors; the error says
+// what is wrong.
 func decodeStrict(body []byte, into any) error {
 	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.DisallowUnknownFields()
@@ -76,7 +76,7 @@ type overrideBody struct {
 	Reason string           `json:"reason"`
 }
 
-// privileged says whether it changes what a customer may do.
+// privileged reports whether the body changes what a customer may do.
 func (b *customerBody) privileged() bool { return b.Plan.Set || b.Overrides.Set || b.Anchor.Set }
 
 var (

@@ -47,15 +47,15 @@ func (s *Server) putCustomer(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	v, _, err := s.view(r.Context(), id)
-	if err != nil { // it is stored; only the view is missing
+	if err != nil { // the change is stored, only the view is missing
 		s.Log.Warn("customer could not be read", slog.Any("error", err))
 		return writeJSON(w, http.StatusOK, map[string]string{"customer": id})
 	}
 	return writeJSON(w, http.StatusOK, v)
 }
 
-// billingMap tells the fold of subscriptions which Stripe customer is ours, or
-// that none is any more.
+// billingMap tells the subscription fold which Stripe customer belongs to ours;
+// "": none any more.
 func (s *Server) billingMap(a *records.Account) *nats.Msg {
 	if a.StripeCustomer == nil {
 		return nil

@@ -16,7 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// funnelSpan is the span of a funnel without `from`.
+// funnelSpan is the period of a funnel without `from`.
 const funnelSpan = 30 * 24 * time.Hour
 
 func (s *Server) funnel(w http.ResponseWriter, r *http.Request) error {
@@ -50,7 +50,7 @@ func (s *Server) funnel(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, s.Funnel(from, to, by, notifications, conversions))
 }
 
-// dayOr reads a moment, or a day, which means its beginning in UTC.
+// dayOr reads a moment, or a day, which stands for its beginning in UTC.
 func dayOr(name, text string, otherwise time.Time) (time.Time, error) {
 	if text == "" {
 		return otherwise.UTC(), nil
@@ -72,8 +72,8 @@ func (s *Server) livez(w http.ResponseWriter, _ *http.Request) error {
 // readyTimeout bounds each check of readiness.
 const readyTimeout = 2 * time.Second
 
-// Degraded is an error of a readiness check that is told, but for which no
-// request is refused: a load balancer should go on sending them.
+// Degraded is an error of a readiness check that /readyz shows without becoming
+// unready: a load balancer should go on sending requests.
 type Degraded struct{ Err error }
 
 func (d Degraded) Error() string { return d.Err.Error() }

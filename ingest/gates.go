@@ -18,8 +18,8 @@ func (s *Server) gates(w http.ResponseWriter, _ *http.Request) error {
 	return writeJSON(w, http.StatusOK, s.currentGates())
 }
 
-// currentGates is what the enforcer has announced, or before that what the
-// configuration says.
+// currentGates returns the gates that the enforcer has announced, or before that
+// those of the configuration.
 func (s *Server) currentGates() events.Gates {
 	if g, ok := s.Decisions.Gates(); ok {
 		return g

@@ -6,15 +6,15 @@ import (
 	"strings"
 )
 
-// scanners matches the user agents of programs that open the links in mails
-// and messages: scanners of mail gateways, previews, search engines. Some call
-// themselves a browser, which nothing here can tell.
+// scanners matches the user agents of programs that open the links in mails and
+// messages: scanners of mail gateways, previews, search engines. Nothing here can
+// recognise those that pose as a browser.
 var scanners = regexp.MustCompile(`bot\b|crawler|spider|slurp|preview|facebookexternalhit|whatsapp|imageproxy|mailproxy|` +
 	`google-safety|google-read-aloud|feedfetcher|barracuda|proofpoint|mimecast|ironport|trendmicro|forcepoint|fireeye|sophos|safelinks|` +
 	`office existence discovery|ms-office|virustotal|urlscan|zgrab|linkcheck`)
 
-// human says whether a request is a person's visit: not a preview, nor what a
-// mail program or its scanner fetches in advance.
+// human reports whether a request is a person's visit, and not a preview or a
+// prefetch of a mail program or its scanner.
 func human(r *http.Request) bool {
 	if r.Method != http.MethodGet {
 		return false

@@ -234,15 +234,16 @@ func (b *bench) accounts() []records.Account {
 	return list
 }
 
-// owner answers queries as the owner of all partitions of a role.
+// owner answers what the owners of all partitions of a role are asked of
+// customers.
 func (b *bench) owner(role string, reply func(customer string) any) (stop func()) {
 	b.t.Helper()
-	sub, err := b.nc.Subscribe("query."+role+".*", func(m *nats.Msg) {
-		var q struct{ Customer string }
-		if m.Header.Get("Fresh") != "1" || json.Unmarshal(m.Data, &q) != nil {
-			b.t.Errorf("query %v %s", m.Header, m.Data)
+	sub, err := b.nc.Subscribe("query."+role+".*.*", func(m *nats.Msg) {
+		var customer string
+		if err := json.Unmarshal(m.Data, &customer); err != nil {
+			b.t.Errorf("%s %s: %v", m.Subject, m.Data, err)
 		}
-		body, err := json.Marshal(reply(q.Customer))
+		body, err := json.Marshal(reply(customer))
 		if err != nil {
 			b.t.Error(err)
 		}

@@ -19,8 +19,8 @@ const (
 	ScopeAdmin  Scope = "admin"  // set plans and overrides, erase, switch gates
 )
 
-// Keys are the API keys that are accepted. The zero value has none, which
-// leaves the API open: whoever wires it must then listen on loopback only.
+// Keys are the accepted API keys. The zero value has none and leaves the API open:
+// the caller must then listen on loopback only.
 type Keys struct{ keys []apiKey }
 
 type apiKey struct {
@@ -57,11 +57,11 @@ func ParseKeys(s string) (Keys, error) {
 	return ks, nil
 }
 
-// Empty says whether there are no keys, so that the API is open.
+// Empty reports whether there are no keys and the API is open.
 func (ks Keys) Empty() bool { return len(ks.keys) == 0 }
 
-// find compares with every key in constant time, hashes first so that lengths
-// don't show either.
+// find compares with every key in constant time. It compares hashes, so that the
+// time does not depend on lengths either.
 func (ks Keys) find(key string) (apiKey, bool) {
 	hash := sha256.Sum256([]byte(key))
 	at := -1
@@ -76,7 +76,7 @@ func (ks Keys) find(key string) (apiKey, bool) {
 	return ks.keys[at], true
 }
 
-// allow says whether the request's key has the scope.
+// allow reports whether the request's key has the scope.
 func (s *Server) allow(r *http.Request, scope Scope) error {
 	if scope == "" || s.Keys.Empty() {
 		return nil
@@ -85,7 +85,7 @@ func (s *Server) allow(r *http.Request, scope Scope) error {
 	if kind, token, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(kind, "Bearer") {
 		key = strings.TrimSpace(token)
 	}
-	// Behind a gateway, Authorization is the visitor's own.
+	// Behind a gateway, the header Authorization is the visitor's own.
 	if own := r.Header.Get("X-Tidegate-Key"); own != "" && strings.HasPrefix(r.URL.Path, "/v1/auth") {
 		key = own
 	}

@@ -16,8 +16,8 @@ import (
 	"github.com/tidegate-io/tidegate/internal/records"
 )
 
-// clickTimeout bounds how long a visitor waits for the click to be recorded;
-// upgradeTimeout, for the payment page to be made.
+// clickTimeout bounds how long a visitor waits until the click is recorded, and
+// upgradeTimeout how long until the payment page is made.
 const (
 	clickTimeout   = time.Second
 	upgradeTimeout = 5 * time.Second
@@ -57,8 +57,7 @@ func writeNote(w http.ResponseWriter, status int, n note) error {
 	return nil
 }
 
-// parseLink reads the token in the address. A link to unsubscribe is good for
-// ever: who asks to be left alone is.
+// parseLink reads the token in the address. A link to unsubscribe never expires.
 func (s *Server) parseLink(r *http.Request, kind link.Kind) (link.Link, error) {
 	l, err := link.Parse(s.LinkSecret, r.PathValue("token"), s.Now())
 	if kind == link.Unsubscribe && errors.Is(err, link.ErrExpired) {
@@ -73,7 +72,7 @@ func (s *Server) parseLink(r *http.Request, kind link.Kind) (link.Link, error) {
 	return l, validCustomer(l.Customer)
 }
 
-// click takes a person from a mail to where the upgrade is paid.
+// click leads a person from a mail to the page that takes the payment.
 func (s *Server) click(w http.ResponseWriter, r *http.Request) error {
 	l, err := s.parseLink(r, link.Upgrade)
 	if err != nil {
@@ -98,7 +97,7 @@ func (s *Server) click(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// linkTarget is where the link leads without a page made for the visit.
+// linkTarget returns where a link leads when no page can be made for the visit.
 func (s *Server) linkTarget(l *link.Link) string {
 	catalog := s.Catalog()
 	if url := s.UpgradeURL(); url != "" {
@@ -110,8 +109,8 @@ func (s *Server) linkTarget(l *link.Link) string {
 	return ""
 }
 
-// recordClick never keeps a customer from paying: a click that cannot be
-// stored is only logged.
+// recordClick stores a click. One that cannot be stored is only logged: it must not
+// keep a customer from paying.
 func (s *Server) recordClick(ctx context.Context, l *link.Link) {
 	ctx, cancel := context.WithTimeout(ctx, clickTimeout)
 	defer cancel()
@@ -140,7 +139,7 @@ func (s *Server) badUnsubscribe(w http.ResponseWriter, err error) error {
 	return writeNote(w, http.StatusNotFound, note{Title: "This link is no longer valid", Text: "Please reply to the mail to be taken off the list."})
 }
 
-// unsubscribePage only asks: programs that fetch links must not unsubscribe
+// unsubscribePage only asks, as programs that fetch links must not unsubscribe
 // anyone.
 func (s *Server) unsubscribePage(w http.ResponseWriter, r *http.Request) error {
 	if _, err := s.parseLink(r, link.Unsubscribe); err != nil {

@@ -23,7 +23,7 @@ const (
 	scanDocsMost = 20_000 // documents looked at for one page
 )
 
-// filter is what a list shows.
+// filter selects the customers of a list.
 type filter struct {
 	near    int   // percent of a limit; 0: any
 	blocked *bool // some feature may not be used; nil: any
@@ -33,8 +33,8 @@ type filter struct {
 	cursor  cursor
 }
 
-// cursor is where a list goes on: first through the customers' documents, then
-// through the usage of customers who have none.
+// cursor is where a list goes on: first in the customers' documents, then in the
+// usage of customers who have no document.
 type cursor struct {
 	usage bool
 	after string
@@ -115,8 +115,8 @@ type lister struct {
 	budget  int
 }
 
-// run returns where the next page begins, or "" at the end. A page may be
-// short: one request looks at a bounded number of documents.
+// run returns the cursor of the next page, or "" at the end. A page may be short,
+// as one request reads a bounded number of documents.
 func (l *lister) run(ctx context.Context) (next string, err error) {
 	if !l.cursor.usage {
 		done, err := l.customers(ctx)
@@ -124,11 +124,11 @@ func (l *lister) run(ctx context.Context) (next string, err error) {
 			return l.cursor.String(), err
 		}
 		l.cursor = cursor{usage: true}
-		if l.idle > 0 { // who pays has a document
+		if l.idle > 0 { // paying customers have documents
 			return "", nil
 		}
 	}
-	done, err := l.strangers(ctx)
+	done, err := l.undocumented(ctx)
 	if err != nil || !done {
 		return l.cursor.String(), err
 	}
@@ -156,8 +156,8 @@ func (l *lister) customers(ctx context.Context) (done bool, err error) {
 	}
 }
 
-// strangers are customers who are known by their usage alone.
-func (l *lister) strangers(ctx context.Context) (done bool, err error) {
+// undocumented lists the customers who are known by their usage alone.
+func (l *lister) undocumented(ctx context.Context) (done bool, err error) {
 	for {
 		list, err := l.s.Store.UsageAfter(ctx, l.cursor.after, scanPage)
 		if err != nil || len(list) == 0 {
@@ -169,15 +169,15 @@ func (l *lister) strangers(ctx context.Context) (done bool, err error) {
 			}
 			l.cursor.after = list[i].ID()
 			l.budget--
-			if err := l.stranger(ctx, &list[i]); err != nil {
+			if err := l.considerUsage(ctx, &list[i]); err != nil {
 				return false, err
 			}
 		}
 	}
 }
 
-// stranger shows a customer once: at the first of its running windows.
-func (l *lister) stranger(ctx context.Context, w *records.Window) error {
+// considerUsage shows a customer once: at the first of its running windows.
+func (l *lister) considerUsage(ctx context.Context, w *records.Window) error {
 	if l.plan != "" && l.plan != l.catalog.Default().Name {
 		return nil
 	}

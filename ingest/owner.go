@@ -2,31 +2,22 @@ package ingest
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/questions"
 	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
-// ownerTimeout is how long an owner's answer is waited for before the
-// documents have to do.
+// ownerTimeout bounds how long a question waits for the owner before it is answered
+// from the documents.
 const ownerTimeout = 2 * time.Second
 
-// The roles that are asked.
-const (
-	aggregatorRole = "aggregator"
-	enforcerRole   = "enforcer"
-)
-
-// usageOf is an aggregator's answer.
+// usageOf is a customer's windows, from the aggregator or from the documents.
 type usageOf struct {
 	Windows []records.Window `json:"windows"`
 	AsOf    time.Time        `json:"as_of"`
@@ -34,53 +25,29 @@ type usageOf struct {
 	exact bool // includes everything stored until the question
 }
 
-// standing is an enforcer's answer.
-type standing struct {
-	Known     bool              `json:"known"` // by usage or by an account record
-	Customer  records.Customer  `json:"customer"`
-	Decisions []events.Decision `json:"decisions"`
+// standing is what is known of a customer, from the enforcer or from the
+// documents.
+type standing = questions.Standing
+
+// ask puts a question about a customer to the owner of the customer's partition.
+func ask[Resp any](ctx context.Context, s *Server, q stream.Question[string, Resp], customer string) (Resp, error) {
+	return askOwner(ctx, s, q, events.PartitionOf(customer, s.Partitions), customer)
 }
 
-// ask puts a question about a customer to the owner of its partition, who
-// answers after having processed everything that was stored before.
-func (s *Server) ask(ctx context.Context, role, customer string, answer any) error {
-	return s.askOwner(ctx, role, events.PartitionOf(customer, s.Partitions), map[string]string{"customer": customer}, answer)
-}
-
-func (s *Server) askOwner(ctx context.Context, role string, partition int, question, answer any) error {
-	if !s.NC.IsConnected() { // a request would wait in vain
-		return fmt.Errorf("asking the %s: not connected", role)
-	}
+// askOwner puts a question to an owner, who has ownerTimeout to answer.
+func askOwner[Req, Resp any](ctx context.Context, s *Server, q stream.Question[Req, Resp], partition int, req Req) (Resp, error) {
 	ctx, cancel := context.WithTimeout(ctx, ownerTimeout)
 	defer cancel()
-	body, err := json.Marshal(question)
-	if err != nil {
-		return err
-	}
-	m := nats.NewMsg(s.Names.Query(role, partition))
-	m.Header.Set(stream.FreshHeader, "1")
-	m.Data = body
-	reply, err := s.NC.RequestMsgWithContext(ctx, m)
-	if err != nil {
-		return fmt.Errorf("asking the %s: %w", role, err)
-	}
-	if why := reply.Header.Get("Error"); why != "" {
-		return fmt.Errorf("asking the %s: %s", role, why)
-	}
-	if err := json.Unmarshal(reply.Data, answer); err != nil {
-		return fmt.Errorf("asking the %s: %w", role, err)
-	}
-	return nil
+	return q.Ask(ctx, stream.Asker{NC: s.NC, Names: s.Names}, partition, req)
 }
 
-// usage is a customer's windows: the owner's, else the documents'.
+// usage returns a customer's windows: from the owner, else from the documents.
 func (s *Server) usage(ctx context.Context, customer string) (u usageOf, err error) {
-	if err = s.ask(ctx, aggregatorRole, customer, &u); err == nil {
-		u.exact = true
-		return u, nil
+	answer, err := ask(ctx, s, questions.UsageOf, customer)
+	if err == nil {
+		return usageOf{Windows: answer.Windows, AsOf: answer.AsOf, exact: true}, nil
 	}
 	s.notAsked(err)
-	u = usageOf{}
 	u.Windows, err = s.Store.Usage(ctx, customer)
 	for _, w := range u.Windows {
 		if w.LastAt.After(u.AsOf) {
@@ -90,10 +57,10 @@ func (s *Server) usage(ctx context.Context, customer string) (u usageOf, err err
 	return u, err
 }
 
-// standing is what is known of a customer: from the owner, else from the
+// standing returns what is known of a customer: from the owner, else from the
 // documents and the cache.
 func (s *Server) standing(ctx context.Context, customer string) (st standing, err error) {
-	if err = s.ask(ctx, enforcerRole, customer, &st); err == nil {
+	if st, err = ask(ctx, s, questions.StandingOf, customer); err == nil {
 		return st, nil
 	}
 	s.notAsked(err)
@@ -116,7 +83,7 @@ func (s *Server) notAsked(err error) {
 	}
 }
 
-// current picks the window of a feature that contains now; rolling gates have
+// current returns the window of a feature that contains now. A rolling gate has
 // only one.
 func current(windows []records.Window, feature string, now time.Time) (records.Window, bool) {
 	for _, w := range windows {

@@ -25,7 +25,7 @@ func badRequest(format string, args ...any) *problem {
 	return &problem{Status: http.StatusBadRequest, Detail: fmt.Sprintf(format, args...)}
 }
 
-// unavailable is the answer while the stream cannot take something.
+// unavailable returns the answer while the stream cannot take something.
 func unavailable(detail string) *problem {
 	return &problem{Status: http.StatusServiceUnavailable, Detail: detail, Retry: 1}
 }

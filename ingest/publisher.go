@@ -14,39 +14,39 @@ import (
 	"github.com/tidegate-io/tidegate/events"
 )
 
-// ErrUnavailable is returned while a stream does not take what is published.
-// Some of it may have been stored: publish it again with the same ids.
+// ErrUnavailable is returned while a stream takes no messages. Some events may have
+// been stored: publish them again with the same ids.
 var ErrUnavailable = errors.New("the stream cannot take it now")
 
 // Bounds of a Publisher.
 const (
 	publishTimeout = 5 * time.Second // for one message's acknowledgement
-	lanesInFlight  = 2               // messages of one partition at a time
+	inFlightMost   = 2               // messages of one partition at a time
 	maxPending     = 128 << 20       // bytes that wait for acknowledgements, of all partitions
 )
 
-// Publisher packs events by partition and publishes them to USAGE. Events of
-// concurrent calls that meet in a partition share a message, so a busy server
-// publishes few large ones while an idle one never waits for company. It is
-// safe for concurrent use and needs no closing.
+// Publisher publishes events to USAGE in a batch for each partition. Events of
+// concurrent calls share a batch, so a busy server publishes few large messages
+// and an idle one publishes at once. It is safe for concurrent use and needs no
+// closing.
 type Publisher struct {
 	js      jetstream.JetStream
 	names   events.Names
-	lanes   map[string][]lane // by last token of the subject, then by partition
+	queues  map[string][]partitionQueue // by last token of the subject, then by partition
 	pending atomic.Int64
 }
 
-// lane is what goes to one subject, in order of arrival.
-type lane struct {
+// partitionQueue holds the events for one subject, in order of arrival.
+type partitionQueue struct {
 	mu      sync.Mutex
 	subject string
-	full    []*packed // sealed, oldest first
-	open    *packed   // takes further events; nil or not empty
-	busy    int       // goroutines that send
+	full    []*batch // sealed, oldest first
+	open    *batch   // takes further events; nil or not empty
+	busy    int      // goroutines that send
 }
 
-// packed is a message in the making, and its outcome.
-type packed struct {
+// batch is a message in the making, and the outcome of publishing it.
+type batch struct {
 	body []byte
 	done chan struct{} // closed when err is set
 	err  error
@@ -54,45 +54,45 @@ type packed struct {
 
 // NewPublisher returns a Publisher for streams of that many partitions.
 func NewPublisher(js jetstream.JetStream, names events.Names, partitions int) *Publisher {
-	p := &Publisher{js: js, names: names, lanes: map[string][]lane{}}
+	p := &Publisher{js: js, names: names, queues: map[string][]partitionQueue{}}
 	for _, token := range []string{events.BatchToken, events.ImportToken} {
-		lanes := make([]lane, partitions)
-		for i := range lanes {
-			lanes[i].subject = names.Usage(i, token)
+		queues := make([]partitionQueue, partitions)
+		for i := range queues {
+			queues[i].subject = names.Usage(i, token)
 		}
-		p.lanes[token] = lanes
+		p.queues[token] = queues
 	}
 	return p
 }
 
 // Publish stores events, which must be valid and have ids, and returns after
 // all were acknowledged. token is events.BatchToken for usage, or
-// events.ImportToken for history. The end of ctx ends the waiting, not the
-// publishing. It keeps nothing of list.
+// events.ImportToken for history. When ctx ends, Publish returns, and the events
+// are published all the same. It does not keep list.
 func (p *Publisher) Publish(ctx context.Context, list []events.Event, token string) error {
-	lanes, ok := p.lanes[token]
+	queues, ok := p.queues[token]
 	if !ok {
 		return fmt.Errorf("usage cannot be published to %q", token)
 	}
 	if n := p.pending.Load(); n > maxPending {
 		return fmt.Errorf("%w: %d bytes wait for acknowledgements", ErrUnavailable, n)
 	}
-	joined := make([]*packed, 0, 8)
-	touched := make([]bool, len(lanes))
-	last := make([]*packed, len(lanes))
+	joined := make([]*batch, 0, 8)
+	touched := make([]bool, len(queues))
+	last := make([]*batch, len(queues))
 	for i := range list {
-		n := events.PartitionOf(list[i].Subject, len(lanes))
+		n := events.PartitionOf(list[i].Subject, len(queues))
 		touched[n] = true
-		m, size := lanes[n].add(&list[i])
+		m, size := queues[n].add(&list[i])
 		p.pending.Add(int64(size))
 		if m != last[n] {
 			last[n] = m
 			joined = append(joined, m)
 		}
 	}
-	for n := range lanes {
+	for n := range queues {
 		if touched[n] {
-			p.kick(&lanes[n])
+			p.startSender(&queues[n])
 		}
 	}
 	var failed error
@@ -109,19 +109,19 @@ func (p *Publisher) Publish(ctx context.Context, list []events.Event, token stri
 	return failed
 }
 
-// add packs an event and says into which message, and its size there.
-func (l *lane) add(e *events.Event) (*packed, int) {
+// add puts an event into a batch. It returns the batch, and the size there.
+func (l *partitionQueue) add(e *events.Event) (*batch, int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.open == nil {
-		l.open = newPacked()
+		l.open = newBatch()
 	}
 	m := l.open
 	before := len(m.body)
 	m.body = events.AppendBatch(m.body, e)
 	size := len(m.body) - before
 	if len(m.body) > events.MaxBatchBytes && before > 0 {
-		l.open = newPacked()
+		l.open = newBatch()
 		l.open.body = append(l.open.body, m.body[before:]...)
 		m.body = m.body[:before]
 		l.full = append(l.full, m)
@@ -130,17 +130,17 @@ func (l *lane) add(e *events.Event) (*packed, int) {
 	return m, size
 }
 
-// kick sees to it that someone sends what waits in the lane.
-func (p *Publisher) kick(l *lane) {
+// startSender starts a sender if batches wait and too few are sending.
+func (p *Publisher) startSender(l *partitionQueue) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.busy < lanesInFlight && (l.open != nil || len(l.full) > 0) {
+	if l.busy < inFlightMost && (l.open != nil || len(l.full) > 0) {
 		l.busy++
 		go p.send(l)
 	}
 }
 
-func (p *Publisher) send(l *lane) {
+func (p *Publisher) send(l *partitionQueue) {
 	for m := l.take(); m != nil; m = l.take() {
 		m.err = p.store(l.subject, m.body)
 		p.pending.Add(-int64(len(m.body)))
@@ -149,8 +149,8 @@ func (p *Publisher) send(l *lane) {
 	}
 }
 
-// take returns the next message to send; with none, the caller has stopped.
-func (l *lane) take() *packed {
+// take returns the next batch to send. nil means that the sender must stop.
+func (l *partitionQueue) take() *batch {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.full) > 0 {
@@ -181,11 +181,11 @@ func (p *Publisher) store(subject string, body []byte) error {
 // bodies are reused: the connection has copied a body when its publish returns.
 var bodies = sync.Pool{New: func() any { return new([]byte) }}
 
-func newPacked() *packed {
-	return &packed{done: make(chan struct{}), body: (*bodies.Get().(*[]byte))[:0]}
+func newBatch() *batch {
+	return &batch{done: make(chan struct{}), body: (*bodies.Get().(*[]byte))[:0]}
 }
 
-func (m *packed) release() {
+func (m *batch) release() {
 	b := m.body
 	m.body = nil
 	if cap(b) <= 2*events.MaxBatchBytes {

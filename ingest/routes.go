@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// handler answers a request or returns why not: a *problem is told to the
-// client as it is, any other error as a 500.
+// handler answers a request or returns an error: a *problem becomes the answer,
+// any other error a 500.
 type handler func(w http.ResponseWriter, r *http.Request) error
 
 // route is a method ("" is any) and a path with what answers it.
@@ -55,12 +55,13 @@ func (s *Server) privateRoutes() []route {
 	}
 }
 
-// Handler answers everything.
+// Handler returns the handler of all routes.
 func (s *Server) Handler() http.Handler {
 	return s.mux(append(s.privateRoutes(), s.publicRoutes()...))
 }
 
-// PublicHandler answers only what must be reachable from the internet:
+// PublicHandler returns the handler of the routes that must be reachable from the
+// internet:
 // /webhooks, /u and /unsubscribe.
 func (s *Server) PublicHandler() http.Handler { return s.mux(s.publicRoutes()) }
 

@@ -1,10 +1,10 @@
-// Package ingest is the way in: it takes usage, intents and webhooks over HTTP,
-// validates them and publishes them to the streams, and it answers questions
-// about decisions, customers and the funnel.
+// Package ingest is the HTTP API. It takes usage, intents and webhooks, validates
+// them and publishes them to the streams. It answers questions about decisions,
+// customers and the funnel.
 //
-// It owns no state. What it says was accepted has been acknowledged by
-// JetStream; what it answers comes from the decision cache, from the owners of
-// partitions, or, while those are away, from the documents.
+// It owns no state. It accepts a message only after JetStream has acknowledged it.
+// It answers from the decision cache, from the owners of partitions, and from the
+// documents while an owner is away.
 package ingest
 
 import (
@@ -25,18 +25,19 @@ import (
 	"github.com/tidegate-io/tidegate/internal/records"
 )
 
-// Decisions is the process's cache of decisions. Both methods are safe to call
-// concurrently and never wait for the network.
+// Decisions is the process's cache of decisions. Its methods are safe for
+// concurrent use and never wait for the network.
 type Decisions interface {
-	// Check is the newest known decision; its reason is NoDecision while
+	// Check returns the newest known decision. Its reason is NoDecision while
 	// nothing is known.
 	Check(customer, feature string) events.Decision
-	// Gates is what the enforcer has announced; false before the first sync.
+	// Gates returns the gates that the enforcer has announced; false before the
+	// first sync.
 	Gates() (events.Gates, bool)
 }
 
-// Documents is what is read from the store: the fallback while a partition has
-// no owner, and the lists. All methods are safe to call concurrently.
+// Documents are read while a partition has no owner, and for lists. Its methods are
+// safe for concurrent use.
 type Documents interface {
 	// Usage returns all windows of a customer.
 	Usage(ctx context.Context, customer string) ([]records.Window, error)
@@ -54,20 +55,20 @@ type Lists interface {
 	UsageAfter(ctx context.Context, afterID string, limit int) ([]records.Window, error)
 }
 
-// History is what the funnel is counted from; from is inclusive, to is not.
+// History is read for the funnel; from is inclusive, to is not.
 type History interface {
 	NotificationsBetween(ctx context.Context, from, to time.Time) ([]records.Notification, error)
 	Conversions(ctx context.Context, from, to time.Time) ([]records.Conversion, error)
 }
 
-// Store is what ingest reads of the documents.
+// Store is the part of a store that ingest reads.
 type Store interface {
 	Documents
 	Lists
 	History
 }
 
-// Options is what a Server needs. Fields without a remark are required.
+// Options configure a Server. Fields without a remark are required.
 type Options struct {
 	JS         jetstream.JetStream
 	NC         *nats.Conn
@@ -109,8 +110,8 @@ type Server struct {
 	Options
 	publisher *Publisher
 	counters  counters
-	refusals  sparing       // of webhooks
-	busy      sparing       // 503
+	refusals  throttledLog  // of webhooks
+	busy      throttledLog  // 503
 	patience  time.Duration // for a webhook's body
 	routes    atomic.Pointer[routes]
 	closed    chan struct{}

@@ -3,10 +3,10 @@ package ingest
 import "bytes"
 
 // split calls each with every element of a body, in order, until it returns
-// false; batch says whether the body is one of several elements or one object.
-// It only finds where elements end, in one pass; whether one is valid JSON is
-// for its reader to say. The error says why the frame around the elements is
-// broken; nothing after the break was passed on.
+// false; batch reports whether the body is one of several elements or one object.
+// It finds in one pass where elements end, and does not check that they are valid
+// JSON. The error says why the frame around the elements is broken; each got
+// nothing after the break.
 func split(body []byte, f form, each func(element []byte, batch bool) bool) error {
 	body = bytes.Trim(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")), jsonSpace)
 	if len(body) == 0 {
@@ -82,7 +82,7 @@ func splitArray(b []byte, each func([]byte) bool) error {
 	return badRequest("the array is not closed: was the body cut?")
 }
 
-// stringEnd is where the string that begins at i ends, or -1.
+// stringEnd returns where the string that begins at i ends, or -1.
 func stringEnd(b []byte, i int) int {
 	for i++; i < len(b); i++ {
 		switch b[i] {

@@ -44,9 +44,8 @@ func (e *sse) raw(text string) error {
 	return err
 }
 
-// bucket is the decisions bucket as a stream of revisions. An event's id is
-// its revision and which bucket it belongs to, for one that was made anew
-// counts from 1 again.
+// bucket is the decisions bucket as a stream of revisions. The id of an event names
+// its revision and its bucket, as a bucket that was made anew counts from 1 again.
 type bucket struct {
 	kv      jetstream.KeyValue
 	made    string
@@ -57,8 +56,8 @@ type bucket struct {
 
 func (b *bucket) id(revision uint64) string { return strconv.FormatUint(revision, 10) + "-" + b.made }
 
-// resume takes the id of the last event that the client saw; one that this
-// bucket did not give out, or that is not known any more, is ignored.
+// resume takes the id of the last event that the client saw. It ignores an id of
+// another bucket, and one that the bucket does not remember.
 func (b *bucket) resume(id string, first uint64) {
 	number, made, tagged := strings.Cut(id, "-")
 	n, err := strconv.ParseUint(number, 10, 64)
@@ -91,8 +90,8 @@ func (s *Server) openBucket(ctx context.Context, lastID string) (*bucket, error)
 }
 
 func (s *Server) decisions(w http.ResponseWriter, r *http.Request) error {
-	// A watcher that lived through a reconnect may be silent for many seconds:
-	// the stream ends instead, and the client resumes.
+	// A watcher from before a reconnect may be silent for many seconds. So the
+	// stream ends, and the client resumes.
 	lost := s.NC.StatusChanged(nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED)
 	defer s.NC.RemoveStatusListener(lost)
 	b, err := s.openBucket(r.Context(), r.Header.Get("Last-Event-ID"))
@@ -124,7 +123,7 @@ func (s *Server) decisions(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// follow writes the gates, what is in the bucket, and then every change, until
+// follow writes the gates, all values of the bucket, and then every change, until
 // the client, the server or the connection to NATS goes away.
 func (s *Server) follow(ctx context.Context, out *sse, b *bucket, watcher jetstream.KeyWatcher, lost <-chan nats.Status) error {
 	gates, err := s.firstGates(ctx, b)

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // sseEvent is one server-sent event.
@@ -90,7 +91,7 @@ func TestDecisionStream(t *testing.T) {
 	b.put(kv, blocked("one", "api"))
 	_, err = kv.Put(t.Context(), events.GatesKey, []byte(`{"default_plan":"starter"}`))
 	ok(t, err)
-	_, err = kv.Put(t.Context(), events.FenceKey(0), []byte("7"))
+	_, err = kv.Put(t.Context(), records.FenceKey(0), []byte("7"))
 	ok(t, err)
 	b.put(kv, blocked("two@x", "api"))
 	empty.expect("decision", `"one"`)

@@ -15,8 +15,7 @@ import (
 	"github.com/tidegate-io/tidegate/internal/gate"
 )
 
-// waitForStream is how long a request waits until the stream has taken its
-// events.
+// waitForStream bounds how long a request waits until its events are stored.
 const waitForStream = 10 * time.Second
 
 // rejection names an element of a batch that was not taken.
@@ -34,7 +33,7 @@ type receipt struct {
 	Unmetered []string    `json:"unmetered,omitempty"`
 }
 
-// intake is the reading of one body of events.
+// intake reads one body of events.
 type intake struct {
 	now     time.Time
 	horizon time.Duration
@@ -87,7 +86,7 @@ func (s *Server) store(ctx context.Context, list []events.Event) error {
 	return err
 }
 
-// read takes the body apart; the error refuses all of it.
+// read reads the events of the body. An error refuses all of them.
 func (in *intake) read(body []byte, f form) error {
 	seen := 0
 	err := split(body, f, func(element []byte, batch bool) bool {
@@ -96,7 +95,7 @@ func (in *intake) read(body []byte, f form) error {
 		}
 		e, err := events.Decode(element)
 		if err == nil {
-			err = in.judge(&e, len(element), batch)
+			err = in.validate(&e, len(element), batch)
 		}
 		if err != nil {
 			in.reject(seen-1, e.ID, err)
@@ -118,9 +117,9 @@ func (in *intake) read(body []byte, f form) error {
 
 var errNoID = fmt.Errorf("%w: `id` is missing: in a batch every event needs one, so that a retry is not counted twice", events.ErrInvalid)
 
-// judge says whether an event may be published, and gives a single one without
-// an id its own.
-func (in *intake) judge(e *events.Event, size int, batch bool) error {
+// validate returns why an event may not be published. It gives an id to a single
+// event that has none.
+func (in *intake) validate(e *events.Event, size int, batch bool) error {
 	if err := e.Validate(); err != nil {
 		return err
 	}
@@ -148,7 +147,7 @@ func (in *intake) reject(index int, id string, err error) {
 	in.receipt.Rejected = append(in.receipt.Rejected, rejection{Index: index, ID: strings.Clone(id), Error: reasonOf(err)})
 }
 
-// reasonOf leaves out of an error what the answer says anyway.
+// reasonOf returns an error without the words that the answer says anyway.
 func reasonOf(err error) string {
 	return strings.TrimPrefix(err.Error(), events.ErrInvalid.Error()+": ")
 }
@@ -160,7 +159,7 @@ func (in *intake) release() {
 	intakes.Put(in)
 }
 
-// noneGood is the answer when nothing of a body could be taken.
+// noneGood returns the answer to a body without any valid element.
 func noneGood(rejected []rejection, what string) error {
 	detail := fmt.Sprintf("none of %d %ss is valid; the first: %s", len(rejected), what, rejected[0].Error)
 	if len(rejected) == 1 {
@@ -169,8 +168,8 @@ func noneGood(rejected []rejection, what string) error {
 	return &problem{Status: http.StatusBadRequest, Detail: detail, More: map[string]any{"accepted": 0, "rejected": slices.Clone(rejected)}}
 }
 
-// unmetered lists the types that no gate meters, once each: most often they
-// are typing errors.
+// unmetered returns the types that no gate meters, once each. Most of them are
+// typing errors.
 func unmetered(c *gate.Catalog, list []events.Event) []string {
 	var unknown []string
 	known := ""

@@ -28,7 +28,7 @@ type view struct {
 	Decisions      []events.Decision        `json:"decisions"`
 }
 
-// usageView is a running window, dated as the decision about it is.
+// usageView is a running window, with the dates of the decision about it.
 type usageView struct {
 	Feature     string           `json:"feature"`
 	WindowStart *time.Time       `json:"window_start"`
@@ -54,15 +54,15 @@ func (s *Server) getCustomer(w http.ResponseWriter, r *http.Request) error {
 
 // view asks the owners for everything about a customer.
 func (s *Server) view(ctx context.Context, id string) (view, bool, error) {
-	u, st, err := s.about(ctx, id)
+	u, st, err := s.askBoth(ctx, id)
 	if err != nil {
 		return view{}, false, err
 	}
 	return s.compose(s.Catalog(), id, st, u), st.Known || len(u.Windows) > 0, nil
 }
 
-// about asks both owners at a time.
-func (s *Server) about(ctx context.Context, id string) (usageOf, standing, error) {
+// askBoth asks the aggregator's and the enforcer's owner at the same time.
+func (s *Server) askBoth(ctx context.Context, id string) (usageOf, standing, error) {
 	type answer struct {
 		u   usageOf
 		err error
@@ -77,9 +77,9 @@ func (s *Server) about(ctx context.Context, id string) (usageOf, standing, error
 	return u.u, st, cmp.Or(err, u.err)
 }
 
-// compose joins what is known. The enforcer knows usage only as far as it
-// matters, so its decisions are told with what the aggregator counted; where
-// it has not had to decide, the decision follows from plan, override and usage.
+// compose joins the answers of both owners. The enforcer knows usage only near a
+// limit, so its decisions are shown with the aggregator's count. Where it has made
+// no decision, the decision follows from plan, override and usage.
 func (s *Server) compose(c *gate.Catalog, id string, st standing, u usageOf) view {
 	now, planName := s.Now(), st.Customer.Plan
 	if planName == "" {
@@ -124,8 +124,8 @@ func decide(c *gate.Catalog, g *gate.Gate, id, planName string, overrides map[st
 	return gate.Decide(c, g, id, planName, o, usage, now)
 }
 
-// off says whether a gate is switched off. Only the owner of one partition
-// knows the switches, and tells them to all with the gates.
+// off reports whether a gate is switched off. The enforcer of partition 0 announces
+// the switches with the gates.
 func (s *Server) off(feature string) bool {
 	gates, _ := s.Decisions.Gates()
 	i := slices.IndexFunc(gates.Gates, func(g events.Gate) bool { return g.Feature == feature })
@@ -138,7 +138,7 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	ctx := r.Context()
-	u, st, err := s.about(ctx, customer)
+	u, st, err := s.askBoth(ctx, customer)
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/tidegate-io/tidegate/internal/stripe/fold"
 )
 
-// Bounds of webhooks: anyone can post here, and only the body tells who may.
+// Bounds of webhooks: anyone can post here, and only the signed body shows who may.
 const (
 	maxWebhooks     = 128              // of one kind at a time
 	webhookPatience = 10 * time.Second // for a body to come in
@@ -21,8 +21,8 @@ const (
 	refusalEvery    = 10 * time.Second // between lines in the log
 )
 
-// bounded lets at most maxWebhooks requests in at a time; those that would wait
-// long are told to come back, which Stripe and Resend do.
+// bounded lets at most maxWebhooks requests in at a time. Others wait up to
+// webhookQueue and are then refused; Stripe and Resend try again.
 func (s *Server) bounded(next handler) handler {
 	slots := make(chan struct{}, maxWebhooks)
 	return func(w http.ResponseWriter, r *http.Request) error {
@@ -34,14 +34,14 @@ func (s *Server) bounded(next handler) handler {
 		case <-turn.Done():
 			return &problem{Status: http.StatusServiceUnavailable, Detail: "too many webhooks at once: send it again", Retry: 5}
 		}
-		// Nobody keeps a turn by sending slowly. (It may not be a connection.)
+		// A slow sender must not keep its turn. (Not every writer has a deadline.)
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.patience))
 		return next(w, r)
 	}
 }
 
-// stripeWebhook stores a verified webhook as it came. Stripe repeats what is
-// not answered with 2xx for three days, which is the retry.
+// stripeWebhook stores a verified webhook as it came. Stripe repeats a webhook for
+// three days until it is answered with 2xx.
 func (s *Server) stripeWebhook(w http.ResponseWriter, r *http.Request) error {
 	if s.Verify == nil {
 		return unavailable("no webhook secret is configured: set STRIPE_WEBHOOK_SECRET")
@@ -63,8 +63,8 @@ func (s *Server) stripeWebhook(w http.ResponseWriter, r *http.Request) error {
 	if id != "" { // it is Stripe's all the same: an error would bring it back for days
 		m.Header.Set(jetstream.MsgIDHeader, fold.MessageID(id))
 	}
-	// Not the request's context: what was verified is worth storing even when
-	// the sender has gone.
+	// Not the request's context: a verified webhook is stored even when the sender
+	// has gone.
 	if err := s.publish(context.WithoutCancel(r.Context()), m); err != nil {
 		return err
 	}
@@ -72,21 +72,21 @@ func (s *Server) stripeWebhook(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, map[string]bool{"received": true})
 }
 
-// sparing counts what may happen very often, so that a flood does not fill the
-// log.
-type sparing struct {
-	untold atomic.Uint64
-	next   atomic.Int64 // when it is told again, in Unix nanoseconds
+// throttledLog counts frequent events, so that a flood does not fill the log.
+type throttledLog struct {
+	unlogged atomic.Uint64
+	next     atomic.Int64 // time of the next log line, in Unix nanoseconds
 }
 
-// count adds one; it returns how many were not told yet when it is time to.
-func (s *sparing) count(now time.Time) uint64 {
-	s.untold.Add(1)
+// count adds one. When it is time for a log line, it returns how many were not
+// logged yet; else 0.
+func (s *throttledLog) count(now time.Time) uint64 {
+	s.unlogged.Add(1)
 	next := s.next.Load()
 	if now.UnixNano() < next || !s.next.CompareAndSwap(next, now.Add(refusalEvery).UnixNano()) {
 		return 0
 	}
-	return s.untold.Swap(0)
+	return s.unlogged.Swap(0)
 }
 
 func (s *Server) resendWebhook(w http.ResponseWriter, r *http.Request) error {

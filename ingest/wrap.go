@@ -12,7 +12,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 )
 
-// counters are the figures of the way in.
+// counters are the metrics of the API.
 type counters struct {
 	set                   *metrics.Set
 	accepted, rejected    *metrics.Counter
@@ -33,8 +33,8 @@ func newCounters(set *metrics.Set) counters {
 	}
 }
 
-// recorder remembers the status, for the figures and to know after a panic
-// whether an answer has begun.
+// recorder remembers the status, for the metrics, and to know after a panic whether
+// an answer has begun.
 type recorder struct {
 	http.ResponseWriter
 	status int
@@ -57,7 +57,7 @@ func (r *recorder) Write(b []byte) (int, error) {
 // Unwrap lets http.ResponseController reach the connection.
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
-// crossOrigin refuses what a foreign web page makes a browser send to us: on a
+// crossOrigin refuses requests that a foreign web page makes a browser send: on a
 // developer's machine the API is open.
 var crossOrigin = http.NewCrossOriginProtection()
 

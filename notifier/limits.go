@@ -4,12 +4,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"time"
 
-	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/gate"
 	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
@@ -32,15 +32,13 @@ func Key(kind records.LimitKind, percent int, customer, feature string, windowSt
 func (p *Processor) limit(m *stream.Message, l *records.Limit) error {
 	switch {
 	case l.Customer == "" || l.Feature == "":
-		p.reject(m, events.StreamLimits, "the record names no customer or feature")
-		return nil
+		return p.reject(m, errors.New("the record names no customer or feature"))
 	case l.Kind == records.LimitKindReached, l.Kind == records.LimitKindThreshold:
 		return p.crossed(l)
 	case l.Kind == records.LimitKindUnblocked:
 		return p.unblocked(l)
 	}
-	p.reject(m, events.StreamLimits, fmt.Sprintf("kind %q is not known", l.Kind))
-	return nil
+	return p.reject(m, fmt.Errorf("kind %q is not known", l.Kind))
 }
 
 // template is that of the mail about a crossing; "" means none is sent.

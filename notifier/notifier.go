@@ -21,9 +21,6 @@ import (
 	"github.com/tidegate-io/tidegate/internal/records"
 )
 
-// Role is the notifier's name in subjects and leases.
-const Role = "notifier"
-
 // Store holds the documents. Methods are safe for concurrent use, and every
 // write may be repeated.
 type Store interface {

@@ -5,13 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/records"
@@ -26,7 +22,7 @@ const (
 
 // Spec is the partition that the notifier runs as: one for all customers.
 func Spec(n events.Names) stream.Spec {
-	return stream.Spec{Role: Role, Inputs: []stream.Input{
+	return stream.Spec{Role: stream.RoleNotifier, Inputs: []stream.Input{
 		inputLimits:  {Stream: events.StreamLimits, Filter: n.Subject("limits.*")},
 		inputAccount: {Stream: events.StreamAccount, Filter: n.Subject("account.*")},
 	}}
@@ -37,10 +33,9 @@ type Processor struct {
 	Options // as at the start; live is in force
 	live    atomic.Pointer[live]
 
-	ctx  context.Context // of the ownership; for the store, which Handle waits for
-	o    *stream.Owner
-	log  *slog.Logger
-	dead []records.Dead // to be published by Flush
+	ctx context.Context // of the ownership; for the store, which Handle waits for
+	o   *stream.Owner
+	log *slog.Logger
 
 	started chan struct{} // closed when what stands above is set
 	kick    chan struct{} // something may be due
@@ -66,6 +61,7 @@ type Processor struct {
 func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 	p.ctx, p.o, p.log = ctx, o, o.Log
 	close(p.started)
+	stream.Answer(o, StatusQuestion, func(stream.None) (Status, error) { return p.seen(), nil })
 	go func() {
 		defer close(p.stopped)
 		p.sendAll(ctx)
@@ -82,43 +78,26 @@ func (p *Processor) Handle(m *stream.Message) error {
 	case inputLimits:
 		var l records.Limit
 		if err := json.Unmarshal(m.Data, &l); err != nil {
-			p.reject(m, events.StreamLimits, err.Error())
-			return nil
+			return p.reject(m, err)
 		}
 		return p.limit(m, &l)
 	case inputAccount:
 		var a records.Account
 		if err := json.Unmarshal(m.Data, &a); err != nil {
-			p.reject(m, events.StreamAccount, err.Error())
-			return nil
+			return p.reject(m, err)
 		}
 		return p.account(m, &a)
 	}
 	return fmt.Errorf("notifier has no input %d", m.Input)
 }
 
-func (p *Processor) reject(m *stream.Message, from, reason string) {
-	p.log.Warn("record_rejected", "stream", from, "sequence", m.Seq, "reason", reason)
-	p.dead = append(p.dead, records.Dead{
-		Origin: from + "/" + strconv.FormatUint(m.Seq, 10) + "/0", Reason: reason, At: m.Time, Body: m.Data,
-	})
+func (p *Processor) reject(m *stream.Message, why error) error {
+	p.log.Warn("record_rejected", "subject", m.Subject, "sequence", m.Seq, "reason", why)
+	return stream.Reject(why)
 }
 
 // Flush implements stream.Processor.
-func (p *Processor) Flush() error {
-	for _, d := range p.dead {
-		b, err := json.Marshal(d)
-		if err != nil {
-			return err
-		}
-		m := &nats.Msg{Subject: p.o.Names.Dead(p.o.Partition), Data: b}
-		if err := p.o.Publish(m, jetstream.WithMsgID(d.Origin)); err != nil {
-			return err
-		}
-	}
-	p.dead = p.dead[:0]
-	return nil
-}
+func (p *Processor) Flush() error { return nil }
 
 const (
 	// tickEvery bounds how long the sending goroutine's changes wait for a commit.
@@ -202,6 +181,9 @@ func (p *Processor) tidy(key string, now time.Time) error {
 	return nil
 }
 
+// StatusQuestion asks the notifier how sending stands.
+var StatusQuestion = stream.Question[stream.None, Status]{Role: stream.RoleNotifier, Kind: "status"}
+
 // Status says how sending stands.
 type Status struct {
 	PausedUntil *time.Time `json:"paused_until,omitempty"` // the provider refuses all mail
@@ -223,9 +205,6 @@ func (p *Processor) Status() (s Status, ok bool) {
 	}
 	return p.seen(), true
 }
-
-// Query implements stream.Processor: it gives the Status as JSON.
-func (p *Processor) Query([]byte) ([]byte, error) { return json.Marshal(p.seen()) }
 
 // seen is the status now, or while the store is asked, which may be away, the
 // last one that was seen.

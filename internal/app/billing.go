@@ -13,7 +13,7 @@ import (
 
 // startBilling runs the subscription fold, one for all partitions.
 func (a *App) startBilling(ctx context.Context) {
-	spec := stream.Spec{Role: fold.Role, Inputs: []stream.Input{fold.Input(a.names)}}
+	spec := stream.Spec{Role: stream.RoleBilling, Inputs: []stream.Input{fold.Input(a.names)}}
 	a.supervisor.Go(ctx, spec, func() stream.Processor {
 		cfg := a.config.Load()
 		p := fold.NewProcessor(BillingConfig(cfg), a.partitions, a.store)

@@ -15,8 +15,6 @@ import (
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/ingest"
 	"github.com/tidegate-io/tidegate/internal/stream"
-	"github.com/tidegate-io/tidegate/internal/stripe/fold"
-	"github.com/tidegate-io/tidegate/notifier"
 )
 
 // Partition names a partition of a role. Some process must own it.
@@ -28,14 +26,25 @@ type Partition struct {
 // String returns it as leases are named, such as aggregator.3.
 func (p Partition) String() string { return fmt.Sprintf("%s.%d", p.Role, p.Number) }
 
+// ownedRole is a role with its number of partitions.
+type ownedRole struct {
+	name       string
+	partitions int
+}
+
+// ownedRoles returns the roles whose partitions an installation owns.
+func ownedRoles(partitions int) []ownedRole {
+	return []ownedRole{{stream.RoleAggregator, partitions}, {stream.RoleEnforcer, partitions}, {stream.RoleBilling, 1}, {stream.RoleNotifier, 1}}
+}
+
 // everyPartition returns all partitions of an installation.
 func everyPartition(partitions int) (all []Partition) {
-	for _, role := range []string{RoleAggregator, RoleEnforcer} {
-		for p := range partitions {
-			all = append(all, Partition{role, p})
+	for _, role := range ownedRoles(partitions) {
+		for p := range role.partitions {
+			all = append(all, Partition{role.name, p})
 		}
 	}
-	return append(all, Partition{fold.Role, 0}, Partition{notifier.Role, 0})
+	return all
 }
 
 // Unowned returns the partitions that nobody owns, and the owners of the others
@@ -61,7 +70,7 @@ func NobodyOwns(missing []Partition) string {
 	for _, o := range missing {
 		names = append(names, o.String())
 		role := o.Role
-		if role == fold.Role {
+		if role == stream.RoleBilling {
 			role = RoleEnforcer
 		}
 		if !slices.Contains(roles, role) {
@@ -89,18 +98,20 @@ func (a *App) owners(ctx context.Context) error {
 func AskProgress(ctx context.Context, nc *nats.Conn, n events.Names, partitions int) (answers []stream.Progress, silent []string) {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	all := everyPartition(partitions)
-	got, errs := make([]stream.Progress, len(all)), make([]error, len(all))
+	asker, roles := stream.Asker{NC: nc, Names: n}, ownedRoles(partitions)
+	got := make([][]stream.Answered[stream.Progress], len(roles))
 	var wg sync.WaitGroup
-	for i, o := range all {
-		wg.Go(func() { got[i], errs[i] = stream.AskProgress(ctx, nc, n, o.Role, o.Number) })
+	for i, role := range roles {
+		wg.Go(func() { got[i] = stream.ProgressOf(role.name).AskAll(ctx, asker, role.partitions, stream.None{}) })
 	}
 	wg.Wait()
-	for i, o := range all {
-		if errs[i] != nil {
-			silent = append(silent, o.String())
-		} else {
-			answers = append(answers, got[i])
+	for i, role := range roles {
+		for _, a := range got[i] {
+			if a.Err != nil {
+				silent = append(silent, Partition{role.name, a.Partition}.String())
+			} else {
+				answers = append(answers, a.Answer)
+			}
 		}
 	}
 	return answers, silent

@@ -9,14 +9,13 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"github.com/tidegate-io/tidegate/internal/stream"
-	"github.com/tidegate-io/tidegate/notifier"
 )
 
 // DocumentsOf returns how many of a partition's documents wait to be written; nil
 // if it writes none. The notifier stores each document before it goes on, so its
 // pending messages are what waits.
 func DocumentsOf(p *stream.Progress) *stream.Documents {
-	if p.Role == notifier.Role {
+	if p.Role == stream.RoleNotifier {
 		return &stream.Documents{Collection: "notifications", Waiting: int(p.Pending), Oldest: p.Lag}
 	}
 	return p.Documents

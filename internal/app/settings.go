@@ -5,6 +5,7 @@ import (
 
 	"github.com/tidegate-io/tidegate/ingest"
 	"github.com/tidegate-io/tidegate/internal/buildinfo"
+	"github.com/tidegate-io/tidegate/internal/stream"
 	"github.com/tidegate-io/tidegate/internal/stripe/fold"
 )
 
@@ -47,9 +48,9 @@ type Settings struct {
 // The roles.
 const (
 	RoleIngest     = "ingest"
-	RoleAggregator = "aggregator"
-	RoleEnforcer   = "enforcer"
-	RoleNotifier   = "notifier"
+	RoleAggregator = stream.RoleAggregator
+	RoleEnforcer   = stream.RoleEnforcer
+	RoleNotifier   = stream.RoleNotifier
 )
 
 // AllRoles returns every role.

@@ -3,15 +3,13 @@ package app
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/link"
+	"github.com/tidegate-io/tidegate/internal/questions"
 	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
 	stripeapi "github.com/tidegate-io/tidegate/internal/stripe/api"
@@ -34,7 +32,7 @@ func (a *App) startStripe(ctx context.Context) error {
 	}
 	opt := refetch.Options{Stripe: c, Now: a.now, Metrics: a.metrics,
 		Reconcile: func() time.Duration { return a.config.Load().Stripe.Reconcile }}
-	spec := stream.Spec{Role: refetch.Role, Inputs: []stream.Input{refetch.Input(a.names)}}
+	spec := stream.Spec{Role: stream.RoleStripe, Inputs: []stream.Input{refetch.Input(a.names)}}
 	a.supervisor.Go(ctx, spec, func() stream.Processor { return refetch.New(opt) })
 	return nil
 }
@@ -79,16 +77,12 @@ func alive(s records.StripeSubscription) bool {
 func (a *App) subscription(ctx context.Context, customer string) (records.Subscription, error) {
 	ask, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	var answer struct {
-		Subscription records.Subscription
-		Error        string
-	}
-	question, err := json.Marshal(map[string]string{"customer": customer})
-	if err != nil {
-		return records.Subscription{}, err
-	}
-	if err = Query(ask, a.nc, a.names.Query(fold.Role, 0), question, &answer); err == nil && answer.Error == "" {
-		return answer.Subscription, nil
+	answer, err := fold.SubscriptionQuestion.Ask(ask, a.asker(), 0, customer)
+	switch {
+	case err == nil && answer.Subscription != nil:
+		return *answer.Subscription, nil
+	case err == nil:
+		return records.Subscription{}, nil
 	}
 	sub, _, err := a.store.Subscription(ctx, customer)
 	return sub, err
@@ -99,11 +93,7 @@ func (a *App) subscription(ctx context.Context, customer string) (records.Subscr
 func (a *App) address(ctx context.Context, customer string) string {
 	ask, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	var answer struct{ Customer records.Customer }
-	question, err := json.Marshal(map[string]string{"customer": customer})
-	if err == nil {
-		err = Query(ask, a.nc, a.names.Query(RoleEnforcer, events.PartitionOf(customer, a.partitions)), question, &answer)
-	}
+	answer, err := questions.StandingOf.Ask(ask, a.asker(), events.PartitionOf(customer, a.partitions), customer)
 	if err != nil {
 		answer.Customer, _, err = a.store.Customer(ctx, customer)
 	}
@@ -113,18 +103,5 @@ func (a *App) address(ctx context.Context, customer string) string {
 	return cmp.Or(answer.Customer.Email, answer.Customer.StripeEmail)
 }
 
-// Query asks the owner of a partition, who answers after it has read all that was
-// stored before.
-func Query(ctx context.Context, nc *nats.Conn, subject string, question []byte, answer any) error {
-	m := nats.NewMsg(subject)
-	m.Header.Set(stream.FreshHeader, "1")
-	m.Data = question
-	reply, err := nc.RequestMsgWithContext(ctx, m)
-	if err != nil {
-		return fmt.Errorf("asking %s: %w", subject, err)
-	}
-	if why := reply.Header.Get("Error"); why != "" {
-		return fmt.Errorf("asking %s: %s", subject, why)
-	}
-	return json.Unmarshal(reply.Data, answer)
-}
+// asker asks the owners of partitions.
+func (a *App) asker() stream.Asker { return stream.Asker{NC: a.nc, Names: a.names} }

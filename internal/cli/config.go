@@ -32,6 +32,12 @@ func (c *confCheckCmd) Run(e *env) error {
 	if missing := app.MissingTemplates(cfg); missing != "" {
 		_, _ = fmt.Fprintln(e.stderr, cfg.Refuse([]config.Problem{cfg.Problem("mail.templates", missing)}))
 	}
+	overlaps := cfg.Overlaps()
+	if e.Output != "json" {
+		for _, o := range overlaps {
+			_, _ = fmt.Fprintln(e.stderr, "note: "+o)
+		}
+	}
 	if c.AgainstLive {
 		return againstLive(e, cfg)
 	}
@@ -46,7 +52,8 @@ func (c *confCheckCmd) Run(e *env) error {
 		File  string        `json:"file"`
 		Plans []string      `json:"plans"`
 		Gates []gateSummary `json:"gates"`
-	}{File: path, Gates: []gateSummary{}}
+		Notes []string      `json:"notes,omitempty"`
+	}{File: path, Gates: []gateSummary{}, Notes: overlaps}
 	for _, p := range cfg.Plans {
 		summary.Plans = append(summary.Plans, p.Name)
 	}

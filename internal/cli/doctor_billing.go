@@ -2,11 +2,9 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
-
-	"github.com/nats-io/nats.go"
 
 	"github.com/tidegate-io/tidegate/internal/environ"
 	"github.com/tidegate-io/tidegate/internal/stream"
@@ -24,29 +22,20 @@ func (c *doctorCmd) billing(e *env, ctx context.Context) (string, string) {
 		return stateSkipped, "NATS is not reachable"
 	}
 	defer l.close()
-	question, err := json.Marshal(fold.Query{Report: true, Limit: named})
-	if err != nil {
-		return stateFailed, err.Error()
-	}
-	m := nats.NewMsg(l.names.Query(fold.Role, 0))
-	m.Header.Set(stream.FreshHeader, "1")
-	m.Data = question
-	reply, err := l.nc.RequestMsgWithContext(ctx, m)
-	if err != nil {
-		return stateSkipped, "nobody runs the enforcer, which knows"
-	}
-	var a fold.Answer
-	if err := json.Unmarshal(reply.Data, &a); err != nil {
-		return stateFailed, err.Error()
-	}
-	if a.Report == nil {
+	report, err := fold.ReportQuestion.Ask(ctx, l.asker(), 0, fold.Page{Limit: named})
+	switch {
+	case errors.Is(err, stream.ErrUnknownQuestion):
 		return stateFailed, "the process with the role enforcer has another version: update it"
+	case errors.Is(err, stream.ErrNotOwned), errors.Is(err, stream.ErrNoAnswer):
+		return stateSkipped, "nobody runs the enforcer, which knows"
+	case err != nil:
+		return stateFailed, err.Error()
 	}
 	key, err := environ.Lookup("STRIPE_SECRET_KEY")
 	if err != nil {
 		return stateFailed, err.Error()
 	}
-	return judge(a.Report, key != "")
+	return judge(&report, key != "")
 }
 
 func judge(r *fold.Report, hasKey bool) (string, string) {

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -13,6 +12,7 @@ import (
 	"github.com/tidegate-io/tidegate/internal/app"
 	"github.com/tidegate-io/tidegate/internal/config"
 	"github.com/tidegate-io/tidegate/internal/environ"
+	"github.com/tidegate-io/tidegate/internal/stream"
 	"github.com/tidegate-io/tidegate/notifier"
 )
 
@@ -96,11 +96,10 @@ func (c *doctorCmd) mailStatus(e *env, ctx context.Context) (s notifier.Status, 
 		return s, errors.New("NATS is not reachable")
 	}
 	defer l.close()
-	reply, err := l.nc.RequestWithContext(ctx, l.names.Query(notifier.Role, 0), nil)
-	if err != nil {
+	if s, err = notifier.StatusQuestion.Ask(ctx, l.asker(), 0, stream.None{}); err != nil {
 		return s, errors.New("nobody runs the notifier, which knows whether mails go out")
 	}
-	return s, json.Unmarshal(reply.Data, &s)
+	return s, nil
 }
 
 func (c *doctorCmd) resend(_ *env, ctx context.Context) (string, string) {

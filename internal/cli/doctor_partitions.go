@@ -12,7 +12,6 @@ import (
 
 	"github.com/tidegate-io/tidegate/internal/app"
 	"github.com/tidegate-io/tidegate/internal/stream"
-	"github.com/tidegate-io/tidegate/notifier"
 )
 
 // owners says who owns what, and names partitions that nobody owns.
@@ -28,7 +27,7 @@ func (c *doctorCmd) owners(e *env, ctx context.Context) (string, string) {
 		return stateFailed, err.Error()
 	case len(missing) == 0:
 		return stateOK, ownership(owners)
-	case missing[0].Role == notifier.Role: // it is the last one
+	case missing[0].Role == stream.RoleNotifier: // it is the last one
 		return stateWarning, "mails and conversions wait, " + app.NobodyOwns(missing) + "; " + ownership(owners)
 	}
 	return stateFailed, app.NobodyOwns(missing)

@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/tidegate-io/tidegate/internal/app"
 	"github.com/tidegate-io/tidegate/internal/config"
 	"github.com/tidegate-io/tidegate/internal/environ"
+	"github.com/tidegate-io/tidegate/internal/stream"
 	stripeapi "github.com/tidegate-io/tidegate/internal/stripe/api"
 	"github.com/tidegate-io/tidegate/internal/stripe/refetch"
 )
@@ -50,8 +50,8 @@ func (c *doctorCmd) refetch(e *env, ctx context.Context) (string, string) {
 		return stateOK, "the key is accepted"
 	}
 	defer l.close()
-	var s refetch.Status
-	if err := app.Query(ctx, l.nc, l.names.Query(refetch.Role, 0), []byte("{}"), &s); err != nil {
+	s, err := refetch.StatusQuestion.Ask(ctx, l.asker(), 0, stream.None{})
+	if err != nil {
 		return stateWarning, "the key is accepted, but no process with the role enforcer has it: set STRIPE_SECRET_KEY there, too"
 	}
 	if s.Error != "" {

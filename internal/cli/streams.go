@@ -75,3 +75,6 @@ func (f *natsFlags) connect(e *env) (*streams, error) {
 	}
 	return l, nil
 }
+
+// asker asks the owners of partitions.
+func (l *streams) asker() stream.Asker { return stream.Asker{NC: l.nc, Names: l.names} }

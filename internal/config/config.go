@@ -1,9 +1,10 @@
-// Package config reads Tidegate's YAML configuration. It reports every mistake
-// of a file at once, each with its line and field, and turns what is right
-// into plain Go values and the catalog that windows and decisions depend on.
+// Package config reads Tidegate's YAML configuration. It reports all mistakes of a
+// file at once, each with its line and field. It returns plain Go values and the
+// catalog that windows and decisions depend on. The app and the commands call it.
 //
-// Parse is pure: it gets the bytes and the environment. Load and Watch are the
-// only ones that touch files.
+// Parse is pure: its arguments are the bytes and the environment. The other
+// functions read files. All functions, and the methods of a Config, are safe for
+// concurrent use.
 package config
 
 import (
@@ -19,10 +20,10 @@ import (
 
 const day = 24 * time.Hour
 
-// What applies when the file does not say otherwise.
+// The defaults.
 const (
 	DefaultFile        = "tidegate.yaml"
-	DefaultFrom        = "Tidegate <tidegate@localhost>" // good for `dev` only: no provider sends it
+	DefaultFrom        = "Tidegate <tidegate@localhost>" // for `dev` only: no provider accepts it
 	DefaultCustomerKey = "tidegate_customer"
 	DefaultGrace       = 7 * day
 	DefaultReconcile   = time.Hour
@@ -42,44 +43,43 @@ type Config struct {
 	Upgrade    Upgrade
 	Stripe     Stripe
 	Mail       Mail
-	Conversion time.Duration // how long before a payment the limit that led to it may have been reached
+	Conversion time.Duration // how long before a payment the limit may have been reached that led to it
 	Retention  Retention
 	Partitions int // 0 when not given
 	Plans      []Plan
 	Gates      []Gate
 
-	source [sha256.Size]byte // of the bytes it was read from, for Watch
+	source [sha256.Size]byte // of the file's bytes, for Watch
 	file   string
 	lines  map[string]int // of every key, by its path
 }
 
 // Upgrade says where a customer goes to pay.
 type Upgrade struct {
-	URL        string // page that a blocked customer is sent to
+	URL        string // page for a blocked customer
 	Price      string // Stripe price id or lookup key for Checkout; "" leads to URL
 	SuccessURL string
 	CancelURL  string
-	Portal     bool // paying customers go to Stripe's billing portal
+	Portal     bool // whether paying customers go to Stripe's billing portal
 }
 
 // Stripe says how customers and payments are read.
 type Stripe struct {
 	CustomerKey string        // metadata key that holds our customer id
-	Grace       time.Duration // how long an unpaid subscription keeps its plan
-	Reconcile   time.Duration // how often Stripe's events are compared; 0: never
+	Grace       time.Duration // how long a subscription keeps its plan after a failed payment
+	Reconcile   time.Duration // how often Stripe's list of events is compared; 0: never
 }
 
 // Mail holds the settings of upgrade mails.
 type Mail struct {
-	CoolDown  time.Duration // least time between two mails to a customer
-	Templates string        // folder of the operator's templates; "" takes the built-in ones
-	Quiet     *Quiet        // nil: mail goes out at any hour
+	CoolDown  time.Duration // minimum time between two mails to a customer
+	Templates string        // folder of the operator's templates; "" means the built-in ones
+	Quiet     *Quiet        // nil: mails may go out at any hour
 }
 
-// Quiet are the hours of a day in which no mail goes out; they may pass
-// midnight.
+// Quiet is the part of a day in which no mail goes out. It may include midnight.
 type Quiet struct {
-	From, To time.Duration // since midnight, different
+	From, To time.Duration // since midnight; not equal
 	Zone     *time.Location
 }
 
@@ -89,54 +89,54 @@ type Retention struct {
 	Horizon time.Duration
 }
 
-// Plan is a plan and what leads to it.
+// Plan is a plan and the Stripe objects that lead to it.
 type Plan struct {
 	Name            string
-	Default         bool // of customers without a subscription
-	AnySubscription bool // of who pays a price that maps to no other plan
+	Default         bool // whether it is the plan of customers without a subscription
+	AnySubscription bool // whether all prices without another plan lead to it
 	Stripe          PlanStripe
 }
 
-// PlanStripe lists what in Stripe leads to a plan.
+// PlanStripe lists the Stripe objects that lead to a plan.
 type PlanStripe struct {
 	LookupKeys []string
 	Products   []string
 	Prices     []string
 }
 
-// Paid says whether a payment leads to the plan. The default plan is never
-// paid, even when a price of 0 is mapped to it.
+// Paid reports whether a payment leads to the plan. The default plan is never paid,
+// even when a price of 0 leads to it.
 func (p *Plan) Paid() bool {
 	s := &p.Stripe
 	return !p.Default && (p.AnySubscription || len(s.LookupKeys)+len(s.Products)+len(s.Prices) > 0)
 }
 
-// Gate is a gate as the catalog has it, with what only the edge needs. Its
-// UpgradeURL is set by Catalog.
+// Gate is a gate of the catalog with the fields that only the gateway and the
+// mailer need. Catalog sets its UpgradeURL.
 type Gate struct {
 	gate.Gate
-	Opinion   string     // why the gate is there, in the operator's words
+	Opinion   string     // the operator's reason for the gate
 	EmailFrom *EmailFrom // nil when not given
 }
 
-// EmailFrom names the collection that holds customers' mail addresses.
+// EmailFrom names the collection that holds customers' e-mail addresses.
 type EmailFrom struct {
-	Database   string // "": the one of Tidegate, or of the app's own server
+	Database   string // "": the app's server's default, else Tidegate's
 	Collection string
 	Key        string // field that holds the customer id
 	Field      string // field that holds the address
 }
 
-// Parse reads a configuration. env looks up variables; nil means none is set.
+// Parse reads a configuration. env looks up variables; nil means that none is set.
 // The error is always an *Errors.
 func Parse(data []byte, env func(string) (string, bool)) (*Config, error) {
 	return parse(DefaultFile, data, env)
 }
 
-// Load reads the configuration file at path. A file with mistakes gives an
-// *Errors; one that can't be read gives the error of os.ReadFile, so that
-// errors.Is(err, fs.ErrNotExist) tells a missing one. A relative folder of
-// mail templates counts from the file's own folder.
+// Load reads the configuration file at path. It returns an *Errors for a file with
+// mistakes, and the error of os.ReadFile for one that can't be read, such as
+// fs.ErrNotExist. A relative folder of mail templates is relative to the file's
+// folder.
 func Load(path string, env func(string) (string, bool)) (*Config, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -169,8 +169,8 @@ func parse(file string, data []byte, env func(string) (string, bool)) (*Config, 
 	return c, nil
 }
 
-// Catalog is the part that windows and decisions depend on. Plans and gates
-// keep the order of the file. It shares maps and slices with c.
+// Catalog returns the part that windows and decisions depend on. Plans and gates
+// keep the order of the file. The catalog shares maps and slices with c.
 func (c *Config) Catalog() gate.Catalog {
 	cat := gate.Catalog{Plans: make([]gate.Plan, 0, len(c.Plans)), Gates: make([]gate.Gate, 0, len(c.Gates))}
 	for i := range c.Plans {
@@ -185,10 +185,10 @@ func (c *Config) Catalog() gate.Catalog {
 	return cat
 }
 
-// Digest is a short name of the catalog: equal catalogs have equal digests, in
-// every process.
+// Digest returns a hash of the catalog. Equal catalogs have equal digests in every
+// process.
 func (c *Config) Digest() string {
-	b, err := json.Marshal(c.Catalog()) // maps are written in the order of their keys
+	b, err := json.Marshal(c.Catalog()) // json.Marshal sorts the keys of maps
 	if err != nil {
 		panic("config: a catalog is always valid JSON: " + err.Error())
 	}
@@ -196,8 +196,8 @@ func (c *Config) Digest() string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// longest is how far back a window can reach; plan arithmetic counts a month
-// as 30 days, but the usage of one with 31 must be kept too.
+// longest returns the length of the longest window of a gate. Plan arithmetic counts
+// a month as 30 days, but usage must be kept for 31.
 func longest(s gate.WindowSpec) time.Duration {
 	if s.Kind == gate.Calendar && s.Month {
 		return 31 * day

@@ -62,6 +62,7 @@ gates:
 `
 
 func TestFull(t *testing.T) {
+	t.Parallel()
 	c, err := Parse([]byte(full), environment)
 	if err != nil {
 		t.Fatal(err)
@@ -117,6 +118,7 @@ func TestFull(t *testing.T) {
 }
 
 func TestDefaults(t *testing.T) {
+	t.Parallel()
 	c, err := Parse([]byte("plans: {free: {default: true}}\ngates: []\nupgrade:\nstripe: {}\nmail:\n"), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -132,6 +134,7 @@ func TestDefaults(t *testing.T) {
 }
 
 func TestExample(t *testing.T) {
+	t.Parallel()
 	c := Example()
 	if c.Upgrade.URL == "" || c.From == "" || c.Partitions != 0 {
 		t.Errorf("got %+v", c)
@@ -155,6 +158,7 @@ func TestExample(t *testing.T) {
 }
 
 func TestCatalogPlans(t *testing.T) {
+	t.Parallel()
 	c, err := Parse([]byte(full), environment)
 	if err != nil {
 		t.Fatal(err)
@@ -165,9 +169,10 @@ func TestCatalogPlans(t *testing.T) {
 	}
 }
 
-// The digest goes into commits and control events: it must not change between
-// releases without need.
+// TestDigest: the digest is stored in commits and control events, so it must not
+// change between releases without need.
 func TestDigest(t *testing.T) {
+	t.Parallel()
 	const want = "d7de618e990761512bd5c22ef4daef3b"
 	if got := Example().Digest(); got != want {
 		t.Errorf("the example's digest is %s, want %s", got, want)
@@ -195,6 +200,7 @@ func TestDigest(t *testing.T) {
 }
 
 func TestLoad(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "gates.yaml")
 	if _, err := Load(path, nil); !errors.Is(err, fs.ErrNotExist) {

@@ -13,8 +13,8 @@ const (
 	longestConversion = 365 * day
 )
 
-// config reads the top level. Sections are read even when others are wrong, so
-// that all problems are found at once.
+// config reads the top level. It reads all sections, also after problems, to find all
+// problems at once.
 func (d *decoder) config(top field) *Config {
 	if len(d.problems) > 0 {
 		return nil
@@ -60,7 +60,7 @@ func (f field) namespace() string {
 	return v
 }
 
-// wordOf says whether v has only letters, digits, _ and -.
+// wordOf reports whether v has only letters, digits, _ and -.
 func wordOf(v string) bool {
 	for _, r := range v {
 		if !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r == '-') {
@@ -95,7 +95,7 @@ func stripe(o object) Stripe {
 	if s.Reconcile != 0 && s.Reconcile < time.Minute {
 		o.get("reconcile").fail("%s is too often: at least 1m, or 0s for never", written(s.Reconcile))
 	}
-	// Stripe's own bound: metadata keys have at most 40 characters, no brackets.
+	// Stripe allows at most 40 characters and no brackets in metadata keys.
 	if k, ok := o.get("customer_key").name("the key of Stripe metadata that holds your customer id", 40); ok {
 		if s.CustomerKey = k; strings.ContainsAny(k, "[]") {
 			o.get("customer_key").fail("%s must not contain [ or ]: Stripe does not allow them in metadata keys", quote(k))
@@ -125,7 +125,7 @@ func quiet(f field) *Quiet {
 	}
 	zone := o.get("zone")
 	if v, ok := zone.name("a time zone such as Europe/Vienna", 64); ok {
-		// Local would mean another one on each machine.
+		// Local is another zone on each machine.
 		z, err := time.LoadLocation(v)
 		if err != nil || v == "Local" {
 			zone.fail("%s is not a time zone: use a name of the IANA list, such as Europe/Vienna or UTC", quote(v))
@@ -146,8 +146,8 @@ func conversion(o object) time.Duration {
 	return d
 }
 
-// checkRetention holds that whatever can still change a window is kept: events
-// up to the horizon late, in the longest window.
+// checkRetention checks that usage is kept as long as an event can change it: an
+// event may be as late as the horizon, and belong to the longest window.
 func (d *decoder) checkRetention(r Retention, usage, horizon field) {
 	if r.Horizon < day {
 		horizon.fail("%s is too short: at least 1d, so that a retried event is still known", written(r.Horizon))
@@ -159,7 +159,7 @@ func (d *decoder) checkRetention(r Retention, usage, horizon field) {
 	}
 	at := usage
 	for _, other := range []field{horizon, d.longestAt} {
-		if !at.given() { // show the line that made it so
+		if !at.given() { // show a line that is in the file
 			at = other
 		}
 	}

@@ -17,6 +17,7 @@ func reference(t *testing.T) string {
 }
 
 func TestReferenceNamesEveryKey(t *testing.T) {
+	t.Parallel()
 	doc := reference(t)
 	for shape, names := range keys {
 		for _, key := range names {
@@ -28,6 +29,7 @@ func TestReferenceNamesEveryKey(t *testing.T) {
 }
 
 func TestReferenceNamesTheDefaults(t *testing.T) {
+	t.Parallel()
 	doc := reference(t)
 	for key, value := range map[string]string{
 		"from": DefaultFrom, "customer_key": DefaultCustomerKey, "grace": written(DefaultGrace), "reconcile": written(DefaultReconcile), "cool_down": "24h",
@@ -43,6 +45,7 @@ func TestReferenceNamesTheDefaults(t *testing.T) {
 var yamlBlock = regexp.MustCompile("(?s)```yaml\n(.*?)```")
 
 func TestReferenceExamplesAreRight(t *testing.T) {
+	t.Parallel()
 	blocks := yamlBlock.FindAllStringSubmatch(reference(t), -1)
 	if len(blocks) < 4 {
 		t.Fatalf("found %d examples", len(blocks))

@@ -15,19 +15,20 @@ import (
 
 const (
 	maxBytes = 1 << 20 // of a file
-	// maxKeys bounds the work (keys and items): with aliases a small file can stand for a huge one.
+	// maxKeys is the maximum number of keys and items: with aliases, a small file can
+	// have very many.
 	maxKeys = 200_000
 
 	emptyFile = "the file is empty: `tidegate init` writes one to begin with"
 )
 
-// decoder collects the problems of one file while it is walked.
+// decoder collects the problems of one file.
 type decoder struct {
 	env      func(string) (string, bool)
 	problems []Problem
-	keys     int            // and items seen
-	lines    map[string]int // of the keys seen, by their paths
-	// The longest window of all gates and the period that makes it.
+	keys     int            // keys and items read so far
+	lines    map[string]int // of the keys read so far, by path
+	// The longest window of all gates and its period.
 	longest   time.Duration
 	longestAt field
 }
@@ -69,9 +70,8 @@ func (d *decoder) document(data []byte) field {
 	return top
 }
 
-// lineReader hands out a line at a time, so that line says how far the parser
-// has come: the lines that it names in its own errors are often those where a
-// block began.
+// lineReader returns one line per Read, so that line is how far the parser has read.
+// The parser's own errors often name the line where a block began.
 type lineReader struct {
 	rest []byte
 	line int
@@ -94,14 +94,14 @@ func (r *lineReader) Read(p []byte) (int, error) {
 
 var yamlError = regexp.MustCompile(`^yaml: (?:line (\d+): )?((?s).*)$`)
 
-// syntax turns an error of the parser into a line and plain words.
+// syntax returns the line and a message for an error of the parser.
 func syntax(err error, reached int, data []byte) (int, string) {
 	line, message := reached, err.Error()
 	if m := yamlError.FindStringSubmatch(message); m != nil {
 		message = m[2]
 		named, err := strconv.Atoi(m[1])
 		switch structural := strings.HasPrefix(message, "did not find expected"); {
-		case structural && named+1 >= reached-1: // counted from 0 here
+		case structural && named+1 >= reached-1: // the parser counts from 0 here
 			line = min(named+1, reached)
 		case structural: // the line where the block or bracket begins
 			message += fmt.Sprintf(" of what begins in line %d", named+1)

@@ -13,8 +13,8 @@ type Problem struct {
 	Message string // what is wrong and what is allowed
 }
 
-// Errors is everything that is wrong with a configuration, in the order of the
-// file. It is never empty.
+// Errors holds all problems of a configuration in the order of the file. It is never
+// empty.
 type Errors struct {
 	File     string
 	Problems []Problem
@@ -25,7 +25,8 @@ func newErrors(file string, problems []Problem) *Errors {
 	return &Errors{File: file, Problems: problems}
 }
 
-// Error is one line a problem: "tidegate.yaml:12: gates[0].feature: …".
+// Error returns a line for each problem, such as "tidegate.yaml:12: gates[0].feature:
+// …".
 func (e *Errors) Error() string {
 	lines := make([]string, len(e.Problems))
 	for i, p := range e.Problems {
@@ -34,7 +35,7 @@ func (e *Errors) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// String is the problem without its place in the file.
+// String returns the problem without its line.
 func (p Problem) String() string {
 	if p.Field == "" {
 		return p.Message
@@ -42,8 +43,8 @@ func (p Problem) String() string {
 	return p.Field + ": " + p.Message
 }
 
-// Problem is a mistake that only the user of a configuration can see, such as
-// a file that is not there. A key that is left out has the line of what lacks it.
+// Problem returns a mistake that only the caller can see, such as a missing file. An
+// absent key gets the line of the mapping that lacks it.
 func (c *Config) Problem(path, message string) Problem {
 	p := Problem{Line: 1, Field: path, Message: message}
 	for at := path; at != ""; at = at[:max(0, strings.LastIndexAny(at, ".["))] {
@@ -55,5 +56,5 @@ func (c *Config) Problem(path, message string) Problem {
 	return p
 }
 
-// Refuse is the error for such mistakes, of which there must be one.
+// Refuse returns the error for such mistakes. problems must not be empty.
 func (c *Config) Refuse(problems []Problem) *Errors { return newErrors(c.file, problems) }

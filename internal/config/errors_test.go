@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// base is a good document; the tests spoil one thing of it at a time.
+// base is a valid document. Each test case spoils one part of it.
 const base = `public_url: https://gate.acme.example
 from: Acme <billing@acme.example>
 plans:
@@ -27,7 +27,7 @@ type spoiled struct {
 	name     string
 	old, new string   // replaced in base; old "" appends
 	want     []string // "line field: part of the message"
-	// schema says that the JSON Schema can tell as well.
+	// schema reports whether the JSON Schema refuses it too.
 	schema bool
 }
 
@@ -78,6 +78,7 @@ func checkProblems(t *testing.T, got []Problem, want []string) {
 }
 
 func TestProblems(t *testing.T) {
+	t.Parallel()
 	for _, table := range [][]spoiled{topProblems, planProblems, gateProblems, meterProblems, limitProblems, variableProblems} {
 		for _, s := range table {
 			t.Run(s.name, func(t *testing.T) { checkProblems(t, problemsOf(t, s.document()), s.want) })
@@ -86,6 +87,7 @@ func TestProblems(t *testing.T) {
 }
 
 func TestSyntax(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ name, doc, want string }{
 		{"empty", "", "1 the file is empty: `tidegate init` writes one"},
 		{"comments only", "# nothing\n# here\n", "1 the file is empty: `tidegate init`"},
@@ -121,6 +123,7 @@ func TestSyntax(t *testing.T) {
 }
 
 func TestAliasesCannotExplode(t *testing.T) {
+	t.Parallel()
 	var b strings.Builder
 	b.WriteString("plans: {free: {default: true}}\ngates:\n  - feature: f\n    condition: &c\n      period: 1d\n      limit: &l\n")
 	for i := range 2000 {
@@ -141,6 +144,7 @@ func TestAliasesCannotExplode(t *testing.T) {
 }
 
 func TestErrorsFormat(t *testing.T) {
+	t.Parallel()
 	doc := strings.NewReplacer("30d", "30", "free: 100", "free: -1", "public_url", "publc_url").Replace(base)
 	_, err := Parse([]byte(doc), nil)
 	want := `tidegate.yaml:1: publc_url: unknown key: did you mean "public_url"?
@@ -151,8 +155,9 @@ tidegate.yaml:10: gates[0].condition.period: period "30" is none of: month, day,
 	}
 }
 
-// What only the user of a configuration can see is told with its line, too.
+// TestProblemsFoundLater: a problem that only the caller can see also gets a line.
 func TestProblemsFoundLater(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "acme.yaml")
 	text := "plans: {free: {default: true}}\nmail:\n  templates: ./none\ngates:\n  - feature: api\n    condition: {limit: {free: 1}, period: 1d}\n" +
 		"    action:\n      upgrade_prompt:\n        template: nudge\n"

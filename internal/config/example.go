@@ -7,8 +7,8 @@ import _ "embed" // for the example
 //go:embed example.yaml
 var ExampleYAML string
 
-// Example is what applies without a configuration file: the feature api with
-// 100 free uses in 30 days. It is ExampleYAML, parsed.
+// Example returns the configuration that applies without a file: the feature api with
+// 100 free uses in 30 days. It parses ExampleYAML.
 func Example() *Config {
 	c, err := Parse([]byte(ExampleYAML), nil)
 	if err != nil {

@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// expand replaces ${NAME} and ${NAME:-default} in a value; $$ stands for $.
-// Any other $ stays, so that paths such as $.tokens need no escape. The default
-// applies when the variable is unset or empty, as in a shell. changed says
-// whether a variable was replaced.
+// expand replaces ${NAME} and ${NAME:-default} in a value, and $$ by $. Any other $
+// stays, so that paths such as $.tokens need no escape. The default applies when the
+// variable is unset or empty, as in a shell. changed reports whether a variable was
+// replaced.
 func expand(s string, env func(string) (string, bool)) (out string, changed bool, err error) {
 	if !strings.Contains(s, "$") {
 		return s, false, nil

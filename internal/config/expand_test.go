@@ -6,6 +6,7 @@ import (
 )
 
 func TestExpand(t *testing.T) {
+	t.Parallel()
 	env := func(name string) (string, bool) {
 		v, ok := map[string]string{"A": "1", "EMPTY": "", "DOLLAR": "$$ ${A}", "_b2": "two"}[name]
 		return v, ok
@@ -20,7 +21,7 @@ func TestExpand(t *testing.T) {
 		{in: "${NONE:-a:-b c}", want: "a:-b c"},
 		{in: "${EMPTY:-full}", want: "full"},
 		{in: "${A:-other}", want: "1"},
-		{in: "${DOLLAR}", want: "$$ ${A}"}, // what a variable holds is not expanded again
+		{in: "${DOLLAR}", want: "$$ ${A}"}, // a variable's value is not expanded again
 		{in: "$$", want: "$"},
 		{in: "$$$$", want: "$$"},
 		{in: "$${A}", want: "${A}"},
@@ -49,6 +50,7 @@ func TestExpand(t *testing.T) {
 }
 
 func TestDurations(t *testing.T) {
+	t.Parallel()
 	for in, want := range map[string]string{
 		"70d": "70d", "24h": "1d", "1d12h": "36h", "90m": "1h30m", "0s": "0d", "1d2h3m4s": "26h3m4s", "36500d": "36500d", "48h": "2d", "60m": "1h", "61s": "1m1s",
 	} {

@@ -10,8 +10,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// field is a place in the file: a value, or the absence of one, and the path
-// that names it in problems.
+// field is a place in the file: a value or an absent one, and the path that names it
+// in problems.
 type field struct {
 	d    *decoder
 	node *yaml.Node // without aliases; nil when the key is absent
@@ -25,7 +25,7 @@ func (f field) fail(format string, args ...any) {
 	f.d.fail(f.line, f.path, fmt.Sprintf(format, args...))
 }
 
-// null says whether the value is empty, as in "mail:" with nothing behind it.
+// null reports whether the value is empty, as in "mail:" without a value.
 func (f field) null() bool {
 	return f.node != nil && f.node.Kind == yaml.ScalarNode && f.node.ShortTag() == "!!null"
 }
@@ -37,7 +37,7 @@ type object struct {
 	fields map[string]field
 }
 
-// get is the field of a key, absent or not.
+// get returns the field of a key, which may be absent.
 func (o object) get(key string) field {
 	if f, ok := o.fields[key]; ok {
 		return f
@@ -45,8 +45,8 @@ func (o object) get(key string) field {
 	return field{d: o.d, line: o.line, path: join(o.path, key)}
 }
 
-// object reads a mapping of the given shape. An empty value is an empty
-// mapping: a section whose lines are all commented out.
+// object reads a mapping of a shape. An empty value is an empty mapping, as when all
+// lines of a section are commented out.
 func (f field) object(shape string) object {
 	o := object{field: f, fields: map[string]field{}}
 	if !f.given() || f.null() {
@@ -83,8 +83,8 @@ func (o *object) add(shape string, k, v *yaml.Node) {
 	}
 	o.names = append(o.names, name)
 	o.d.lines[path] = line
-	// A scalar or flow value stands in the key's line; for a block the key's
-	// line is the better place to look as well.
+	// A scalar or flow value is in the key's line. For a block, the key's line is
+	// also the better place to show.
 	o.fields[name] = field{d: o.d, node: resolve(v), line: line, path: path}
 }
 
@@ -107,7 +107,8 @@ func (f field) list() []field {
 	return items
 }
 
-// afford counts keys and items; beyond the bound it says so once.
+// afford counts keys and items. Above maxKeys it reports one problem and returns
+// false.
 func (f field) afford(n int) bool {
 	if f.d.keys > maxKeys {
 		return false
@@ -126,7 +127,7 @@ func resolve(n *yaml.Node) *yaml.Node {
 	return n
 }
 
-// kind is what a node is, in words.
+// kind describes a node in words.
 func kind(n *yaml.Node) string {
 	switch n.Kind {
 	case yaml.MappingNode:

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// Whatever the bytes: no panic, a refusal says why and where, and what is
-// accepted is a catalog with one default plan.
+// FuzzParse: no bytes cause a panic, an error says why and where, and an accepted
+// catalog has one default plan.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(full))
 	f.Add([]byte(ExampleYAML))

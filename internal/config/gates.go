@@ -11,8 +11,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// gates reads the list of gates. The key must be there, as an empty list if
-// need be: a file cut off in the middle must not unblock everyone.
+// gates reads the list of gates. The key is required, if need be with an empty list:
+// a file that is cut off must not unblock everyone.
 func (d *decoder) gates(f field, plans []Plan) []Gate {
 	if !f.given() || f.null() {
 		f.fail("is missing: list what is gated, or write gates: [] for nothing")
@@ -39,7 +39,7 @@ func (d *decoder) gates(f field, plans []Plan) []Gate {
 	return gs
 }
 
-// readGate reads a gate; its period is returned for checks across gates.
+// readGate reads a gate. It also returns the gate's period, for checks across gates.
 func readGate(o object, plans []Plan) (Gate, field) {
 	var g Gate
 	feature := o.get("feature")
@@ -79,7 +79,7 @@ func meter(o object, feature string) gate.Meter {
 	m.Aggregate = gate.Aggregate(aggregate)
 	value := o.get("value")
 	switch {
-	case !known: // what follows depends on it
+	case !known: // the other checks depend on it
 	case m.Aggregate == gate.Count && value.given():
 		value.fail("count takes no value, it counts events: remove it, or set aggregate to sum, max or unique")
 	case m.Aggregate != gate.Count && !value.given():
@@ -96,7 +96,7 @@ func meter(o object, feature string) gate.Meter {
 	return m
 }
 
-// dataPath reads $.a.b and returns it without the $.
+// dataPath reads $.a.b and returns a.b.
 func (f field) dataPath() string {
 	v, ok := f.name("a path into an event's data, such as $.tokens", 256)
 	if !ok {
@@ -126,8 +126,8 @@ func condition(g *Gate, f field, plans []Plan) (period field) {
 
 const wantPeriod = "month, day, or a number of days such as 30d"
 
-// spec reads period and window. What is wrong with the period by itself is
-// said there, what does not fit it at the window.
+// spec reads period and window. It reports a wrong period at the period, and a window
+// that does not fit a right period at the window.
 func spec(period, kind field) gate.WindowSpec {
 	k := ""
 	if kind.given() {

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// keys are all keys that a file may have, by the shape of the mapping they
-// stand in: "*" stands for a name of the operator's, "[]" for a list's items.
-// The JSON Schema lists the same (a test compares them).
+// keys holds all keys that a file may have, by the shape of their mapping: "*" means
+// a name that the operator chooses, "[]" the items of a list. The JSON Schema has the
+// same keys (a test compares them).
 var keys = map[string][]string{
 	"":                              {"namespace", "public_url", "from", "upgrade", "stripe", "mail", "conversions", "retention", "partitions", "plans", "gates"},
 	"upgrade":                       {"url", "price", "success_url", "cancel_url", "portal"},
@@ -28,7 +28,7 @@ var keys = map[string][]string{
 	"gates[].email_from":            {"database", "collection", "key", "field"},
 }
 
-// open are the mappings whose keys are names of the operator's.
+// The mappings whose keys are names that the operator chooses.
 const (
 	openPlans  = "plans"
 	openLimits = "gates[].condition.limit"
@@ -36,7 +36,7 @@ const (
 
 func isOpen(shape string) bool { return shape == openPlans || shape == openLimits }
 
-// unknownKey says what is wrong with a key that the shape does not have.
+// unknownKey returns the message for a key that the shape does not have.
 func unknownKey(shape, key string) string {
 	allowed := keys[shape]
 	if key == "<<" {
@@ -52,7 +52,7 @@ func unknownKey(shape, key string) string {
 	return msg + " (allowed here: " + strings.Join(allowed, ", ") + ")"
 }
 
-// homes names the mappings that do have the key.
+// homes returns the mappings that have the key, in words.
 func homes(key string) string {
 	var in []string
 	for shape, ks := range keys {
@@ -67,13 +67,13 @@ func homes(key string) string {
 	return strings.Join(in, " or ")
 }
 
-// nearest is the word that a misspelt one was meant to be, or "".
+// nearest returns the word that is most similar to a misspelt one, or "".
 func nearest(word string, among []string) string {
 	if len(word) > 32 {
 		return ""
 	}
 	plain := strings.NewReplacer("-", "_", " ", "_").Replace(strings.ToLower(word))
-	best, least := "", 1+len(plain)/3 // short words are alike by chance
+	best, least := "", 1+len(plain)/3 // short words are similar by chance
 	for _, w := range among {
 		if d := distance(plain, strings.ToLower(w)); d <= least {
 			best, least = w, d-1
@@ -82,8 +82,8 @@ func nearest(word string, among []string) string {
 	return best
 }
 
-// distance is how many letters must be changed, added, removed or swapped with
-// their neighbour to make b of a.
+// distance returns how many letters have to be changed, added, removed or swapped
+// with their neighbour to turn a into b.
 func distance(a, b string) int {
 	rows := make([][]int, len(a)+1)
 	for i := range rows {

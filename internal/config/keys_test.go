@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// around says how a document reaches each shape, and what its mapping needs.
+// around holds a document for each shape, with the other keys that it needs.
 var around = map[string]struct{ before, path string }{
 	"":                              {"", ""},
 	"upgrade":                       {"upgrade: {", "upgrade"},
@@ -41,16 +41,17 @@ func within(shape, inner string) string {
 	return doc + "\n"
 }
 
-// Every key that the decoder knows is read: a value that can't be right is
-// refused under the key's own name.
+// TestEveryKeyIsRead: the decoder reads every key that it knows. It refuses a wrong
+// value under the key's own name.
 func TestEveryKeyIsRead(t *testing.T) {
+	t.Parallel()
 	for shape, names := range keys {
 		if _, ok := around[shape]; !ok {
 			t.Errorf("no document reaches %q", shape)
 			continue
 		}
 		for _, key := range names {
-			// Neither text nor number nor list nor known mapping.
+			// Not a text, a number, a list or a known mapping.
 			doc := within(shape, key+": !odd 5")
 			path := join(around[shape].path, key)
 			found := slices.ContainsFunc(problemsOf(t, doc), func(p Problem) bool {
@@ -63,8 +64,9 @@ func TestEveryKeyIsRead(t *testing.T) {
 	}
 }
 
-// Every misspelling of one letter is recognised.
+// TestSuggestions: every misspelling by one letter is recognised.
 func TestSuggestions(t *testing.T) {
+	t.Parallel()
 	for shape, names := range keys {
 		for _, key := range names {
 			if len(key) < 4 {
@@ -86,6 +88,7 @@ func TestSuggestions(t *testing.T) {
 }
 
 func TestNearest(t *testing.T) {
+	t.Parallel()
 	words := []string{"public_url", "from", "mail", "cool_down"}
 	for word, want := range map[string]string{
 		"publicUrl": "public_url", "public-url": "public_url", "Public URL": "public_url", "form": "from", "mails": "mail",

@@ -12,8 +12,8 @@ import (
 
 const wantLimit = "a number, unlimited, or none (not in this plan)"
 
-// limits reads the limit of each plan. A paid plan that is not named is
-// unlimited; any other must be named, as forgetting it would give it away.
+// limits reads the limit of each plan. A paid plan without a limit is unlimited. Any
+// other plan must have one, so that a forgotten plan is not unlimited.
 func limits(f field, m gate.Meter, plans []Plan) map[string]gate.Limit {
 	if !f.given() || f.null() {
 		f.fail("is missing: give a limit for each plan, such as {free: 100, paid: unlimited}")
@@ -87,8 +87,7 @@ func (f field) limit(m gate.Meter) (gate.Limit, bool) {
 	return gate.Limit{Value: value}, true
 }
 
-// number reads a limit's number exactly, in decimal; it may be grouped as in
-// 10_000.
+// number reads a limit's decimal number exactly. Digits may be grouped, as in 10_000.
 func number(v string, m gate.Meter) (events.Value, string) {
 	digits := v
 	if v != "" && v[0] != '_' && v[len(v)-1] != '_' {

@@ -10,6 +10,7 @@ import (
 )
 
 func TestLimitForms(t *testing.T) {
+	t.Parallel()
 	count, sum := gate.Meter{Aggregate: gate.Count}, gate.Meter{Aggregate: gate.Sum}
 	for _, c := range []struct {
 		text  string
@@ -38,8 +39,9 @@ func TestLimitForms(t *testing.T) {
 	}
 }
 
-// Every exact value that can be a limit is read exactly.
+// TestLimitsAreExact: every value that can be a limit is read exactly.
 func TestLimitsAreExact(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		v := events.Value{Units: rapid.Int64Min(0).Draw(t, "units"), Nanos: rapid.Int32Range(0, 999_999_999).Draw(t, "nanos")}
 		got, problem := number(v.String(), gate.Meter{Aggregate: gate.Sum})

@@ -7,8 +7,8 @@ import (
 	"os"
 )
 
-// Open reads a configuration file with this process's environment. Its error
-// says what to do; errors.Is(err, fs.ErrNotExist) tells a missing file.
+// Open reads a configuration file with this process's environment. Its error says
+// what to do. For a missing file it is fs.ErrNotExist.
 func Open(path string) (*Config, error) {
 	c, err := Load(path, os.LookupEnv)
 	var of *fs.PathError
@@ -21,8 +21,8 @@ func Open(path string) (*Config, error) {
 	return c, err
 }
 
-// OpenOrExample is Open, but where the file has its default name and is not
-// there it returns Example.
+// OpenOrExample is Open, but returns Example when the file has its default name and
+// does not exist.
 func OpenOrExample(path string) (*Config, error) {
 	c, err := Open(path)
 	if path == DefaultFile && errors.Is(err, fs.ErrNotExist) {
@@ -31,7 +31,7 @@ func OpenOrExample(path string) (*Config, error) {
 	return c, err
 }
 
-// missing is the error for a configuration that is not there.
+// missing is the error for a configuration file that does not exist.
 type missing string
 
 // Error says what to do.
@@ -39,5 +39,5 @@ func (path missing) Error() string {
 	return fmt.Sprintf("there is no configuration %s: write one with `tidegate init`, or name the file with --config", string(path))
 }
 
-// Is reports that the file does not exist.
+// Is reports whether err is fs.ErrNotExist.
 func (missing) Is(err error) bool { return err == fs.ErrNotExist }

@@ -2,7 +2,7 @@ package config
 
 import "go.yaml.in/yaml/v3"
 
-// maxStripeID bounds ids and lookup keys of Stripe.
+// maxStripeID is the maximum length of Stripe's ids and lookup keys, in bytes.
 const maxStripeID = 255
 
 // plans reads the plans in the order of the file.
@@ -16,7 +16,7 @@ func plans(f field) []Plan {
 		return nil
 	}
 	ps := make([]Plan, 0, len(o.names))
-	mapped := map[string]string{} // what leads to a plan → its path
+	mapped := map[string]string{} // Stripe object → path of the field that names it
 	var defaultAt, anyAt field
 	for _, name := range o.names {
 		at := o.get(name)
@@ -60,7 +60,7 @@ func readPlan(name string, at field, mapped map[string]string) Plan {
 	return p
 }
 
-// stripeIDs reads ids, each of which may lead to one plan only.
+// stripeIDs reads ids. Each may lead to one plan only.
 func stripeIDs(f field, what string, mapped map[string]string) []string {
 	var ids []string
 	for _, item := range f.list() {

@@ -13,8 +13,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// scalar is a single value with its variables expanded. quoted says that it
-// can only be text: it stands in quotes and holds no variable.
+// scalar reads a single value and expands its variables. quoted reports whether it
+// can only be text: it is in quotes and has no variable.
 func (f field) scalar(want string) (value string, quoted, ok bool) {
 	if !f.given() {
 		return "", false, false
@@ -39,15 +39,15 @@ func (f field) scalar(want string) (value string, quoted, ok bool) {
 	return value, !changed && f.node.ShortTag() == "!!str" && isQuoted(f.node), true
 }
 
-// plainTags are the types that YAML sees in untagged values.
+// plainTags are the types that YAML gives to untagged values.
 var plainTags = []string{"!!str", "!!int", "!!float", "!!bool", "!!timestamp", "!!merge"}
 
 func isQuoted(n *yaml.Node) bool {
 	return n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) != 0
 }
 
-// text is any text. A bare number or boolean is refused: whether 1.10 means
-// 1.1 is for the one who wrote it to say.
+// text reads any text. It refuses a number or boolean without quotes: the author has
+// to say whether 1.10 means 1.1.
 func (f field) text(want string) (string, bool) {
 	v, _, ok := f.scalar(want)
 	if !ok {
@@ -61,7 +61,7 @@ func (f field) text(want string) (string, bool) {
 	return v, true
 }
 
-// name is text of 1 to most bytes without control characters.
+// name reads text of 1 to most bytes without control characters.
 func (f field) name(want string, most int) (string, bool) {
 	v, ok := f.text(want)
 	if !ok {
@@ -86,13 +86,13 @@ func badName(v string, most int) string {
 	return ""
 }
 
-// oneOf is one of a few words, the first of which is the default.
+// oneOf reads one of the words. The first is the default.
 func (f field) oneOf(words ...string) string {
 	w, _ := f.choice(words...)
 	return w
 }
 
-// choice is oneOf that also says whether there was nothing to refuse.
+// choice is oneOf. It also reports whether there was no problem.
 func (f field) choice(words ...string) (string, bool) {
 	if !f.given() {
 		return words[0], true
@@ -169,7 +169,7 @@ func (f field) duration(def time.Duration) time.Duration {
 
 var timeOfDayForm = regexp.MustCompile(`^([01]?[0-9]|2[0-3]):([0-5][0-9])$`)
 
-// timeOfDay reads 22:00 or 7:30; it is required in the mapping of.
+// timeOfDay reads 22:00 or 7:30. The field is required in the mapping of.
 func (f field) timeOfDay(of field, what string) (time.Duration, bool) {
 	if !f.given() {
 		if of.node.Kind == yaml.MappingNode {
@@ -191,7 +191,7 @@ func (f field) timeOfDay(of field, what string) (time.Duration, bool) {
 	return time.Duration(hours)*time.Hour + time.Duration(minutes)*time.Minute, true
 }
 
-// written is a duration as one writes it in the file.
+// written returns a duration in the form of the file.
 func written(d time.Duration) string {
 	if d%day == 0 {
 		return strconv.Itoa(int(d/day)) + "d"
@@ -206,7 +206,7 @@ func written(d time.Duration) string {
 	return s
 }
 
-// url is an absolute web address.
+// url reads an absolute web address.
 func (f field) url() string {
 	v, ok := f.name("a web address such as https://acme.example/pricing", 2048)
 	if !ok {
@@ -236,7 +236,7 @@ func (f field) address(def string) string {
 	return v
 }
 
-// moment is a point in time, RFC 3339.
+// moment reads a point in time in RFC 3339.
 func (f field) moment() *time.Time {
 	v, ok := f.text("a moment such as 2026-12-01T00:00:00Z")
 	if !ok {

@@ -23,8 +23,8 @@ func compileSchema(t *testing.T) *jsonschema.Schema {
 	return s
 }
 
-// asJSON is a document as an editor gives it to a schema: moments are text, and
-// an infinity is the greatest number.
+// asJSON returns a document as an editor passes it to a schema: moments are text, and
+// infinity is the greatest number.
 func asJSON(t *testing.T, doc string) any {
 	t.Helper()
 	var n yaml.Node
@@ -67,7 +67,8 @@ func nodeAsJSON(t *testing.T, n *yaml.Node) any {
 	return v
 }
 
-func TestSchemaAcceptsWhatIsRight(t *testing.T) {
+func TestSchemaAcceptsValidDocuments(t *testing.T) {
+	t.Parallel()
 	s := compileSchema(t)
 	for name, doc := range map[string]string{
 		"example": ExampleYAML, "uncommented example": uncommented(t), "full": full, "base": base,
@@ -84,8 +85,8 @@ func TestSchemaAcceptsWhatIsRight(t *testing.T) {
 	}
 }
 
-// uncommented is the example with its commented keys in force: what it shows
-// must be right too.
+// uncommented returns the example with its commented keys in force, which must be
+// valid too.
 func uncommented(t *testing.T) string {
 	t.Helper()
 	var out []string
@@ -105,6 +106,7 @@ func uncommented(t *testing.T) string {
 }
 
 func TestSchemaRefusesWhatItCan(t *testing.T) {
+	t.Parallel()
 	s := compileSchema(t)
 	for _, table := range [][]spoiled{topProblems, planProblems, gateProblems, meterProblems, limitProblems, variableProblems} {
 		for _, c := range table {
@@ -117,6 +119,7 @@ func TestSchemaRefusesWhatItCan(t *testing.T) {
 }
 
 func TestSchemaHasTheDecodersKeys(t *testing.T) {
+	t.Parallel()
 	data, err := os.ReadFile(schemaFile)
 	if err != nil {
 		t.Fatal(err)
@@ -144,7 +147,7 @@ func collectKeys(t *testing.T, defs, schema map[string]any, shape string, into m
 	for _, c := range choices {
 		collectKeys(t, defs, c.(map[string]any), shape, into)
 	}
-	if items, ok := schema["items"].(map[string]any); ok && items["$ref"] == nil { // a list of what also stands alone
+	if items, ok := schema["items"].(map[string]any); ok && items["$ref"] == nil { // a list whose items may also stand alone
 		collectKeys(t, defs, items, shape+"[]", into)
 	}
 	if values, ok := schema["additionalProperties"].(map[string]any); ok {

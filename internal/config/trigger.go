@@ -12,7 +12,7 @@ import (
 
 var methods = []string{"GET", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "TRACE"}
 
-// neverTriggers says why a method is none of a trigger.
+// neverTriggers says why a method can't be a trigger's.
 var neverTriggers = map[string]string{
 	"HEAD":    "HEAD counts as GET: write GET",
 	"OPTIONS": "OPTIONS is never gated, as browsers send it before the request that counts",

@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// Watch reads the file at path every interval until ctx ends, and calls report
-// once for each change: with the new configuration, or with what is wrong with
-// it (as Load does), after which the caller keeps the old one. current is the
-// configuration in force, so that nothing written since it was read is missed;
-// nil reports the file as it is.
+// Watch reads the file at path every interval until ctx ends. For each change it calls
+// report once, with the new configuration or with the error of Load. After an error
+// the caller keeps the old configuration. current is the configuration in force, so
+// that Watch does not miss a change since it was read; with nil, Watch reports the
+// present file.
 //
-// A change counts when two reads in a row agree, as editors write in steps. A
-// file that is missing from the beginning is not reported before it appears.
-// report runs on the goroutine of Watch, one call at a time.
+// A change counts when two consecutive reads are equal, because editors write in
+// steps. Watch does not report a file that is missing from the beginning before it
+// appears. report runs on the goroutine of Watch, one call at a time.
 func Watch(ctx context.Context, path string, env func(string) (string, bool), current *Config, interval time.Duration, report func(*Config, error)) {
 	var seen, pending reading
 	if current != nil {
@@ -48,8 +48,8 @@ func Watch(ctx context.Context, path string, env func(string) (string, bool), cu
 	}
 }
 
-// reading is what a look at the file gave. The file is small, so its content
-// is compared: its time alone misses two changes within one tick of a clock.
+// reading is the result of reading the file. Watch compares the content, because the
+// file's time does not show two changes within one tick of the clock.
 type reading struct {
 	data []byte
 	sum  [sha256.Size]byte // zero when it could not be read

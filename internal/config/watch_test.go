@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// watched runs Watch on a file of its own, on a clock that jumps.
+// watched runs Watch on its own file with a fake clock.
 type watched struct {
 	t       *testing.T
 	path    string
 	reports chan report
-	configs []*Config // of the reports that expect has taken
+	configs []*Config // of the reports that expect has read
 	errs    []error
 }
 
@@ -25,7 +25,8 @@ type report struct {
 	err    error
 }
 
-// watch calls play while the file is watched; content nil begins without one.
+// watch calls play while Watch runs. With nil content the file does not exist at
+// first.
 func watch(t *testing.T, content *string, current *Config, play func(w *watched)) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "tidegate.yaml")
@@ -45,7 +46,7 @@ func watch(t *testing.T, content *string, current *Config, play func(w *watched)
 	})
 }
 
-// pass lets n polls go by.
+// pass waits for n reads.
 func (w *watched) pass(n int) {
 	<-time.After(time.Duration(n)*time.Second + time.Millisecond)
 	synctest.Wait()
@@ -81,7 +82,7 @@ func TestWatchReportsAChangeOnce(t *testing.T) {
 		w.expect(0, 0)
 		w.write(base + "partitions: 8\n")
 		w.pass(1)
-		w.expect(0, 0) // seen once: it may be half of a change
+		w.expect(0, 0) // read once: it may be half of a change
 		w.pass(1)
 		w.expect(1, 0)
 		if got := w.configs[0].Partitions; got != 8 {
@@ -98,7 +99,7 @@ func TestWatchReportsAChangeOnce(t *testing.T) {
 			t.Errorf("got %v", w.errs[0])
 		}
 
-		w.write(base + "partitions: 8\n") // back to what is in force: the mistake is gone
+		w.write(base + "partitions: 8\n") // back to the configuration in force
 		w.pass(5)
 		w.expect(2, 1)
 
@@ -138,7 +139,7 @@ func TestWatchWaitsForTheEndOfAChange(t *testing.T) {
 	})
 }
 
-func TestWatchSeesWhatChangedBeforeIt(t *testing.T) {
+func TestWatchSeesAnEarlierChange(t *testing.T) {
 	doc := base + "partitions: 8\n"
 	current, err := Parse([]byte(base), environment)
 	if err != nil {

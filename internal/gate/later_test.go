@@ -96,7 +96,6 @@ func TestLater(t *testing.T) {
 	}
 }
 
-
 // TestUsageBesideADecision holds how the owner's count and a lower bound
 // change what a decision shows.
 func TestUsageBesideADecision(t *testing.T) {

@@ -2,6 +2,7 @@ package records
 
 import (
 	"encoding/json"
+	"strconv"
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
@@ -54,3 +55,6 @@ func Control(typ, customer, id string, data any) ([]byte, error) {
 	e := events.Event{ID: id, Source: ControlSource, Type: typ, Subject: customer, Data: b}
 	return e.AppendJSON(nil), nil
 }
+
+// FenceKey is the key in the decisions bucket that guards a partition's puts.
+func FenceKey(p int) string { return "=own." + strconv.Itoa(p) }

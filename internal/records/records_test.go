@@ -2,6 +2,7 @@ package records
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -64,6 +65,17 @@ func TestControlEventsSayWhatTheyChange(t *testing.T) {
 	}
 	if e, err := events.DecodeControl(b); err != nil || e.Validate() == nil {
 		t.Errorf("an app may publish %+v, %v", e, err)
+	}
+}
+
+func TestFenceKeyIsNoCustomers(t *testing.T) {
+	key := FenceKey(3)
+	if key != "=own.3" {
+		t.Error(key)
+	}
+	token, _, _ := strings.Cut(key, ".")
+	if id, err := events.ParseToken(token); err == nil {
+		t.Errorf("it is the key of customer %q", id)
 	}
 }
 

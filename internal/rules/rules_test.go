@@ -35,16 +35,17 @@ type file struct {
 	imports []string // paths
 }
 
-// files parses every Go file of the module, whatever its build tags.
+// files parses every Go file of the workspace, whatever its build tags.
 func files(t *testing.T) map[string][]file {
 	t.Helper()
 	packages := map[string][]file{}
+	modules := workspace(t).modules()
 	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
 		if d.IsDir() {
-			return skip(p, d.Name())
+			return skip(modules, p, d.Name())
 		}
 		if filepath.Ext(p) != ".go" {
 			return nil
@@ -65,15 +66,19 @@ func files(t *testing.T) map[string][]file {
 	return packages
 }
 
-// skip leaves out what is not part of the module.
-func skip(dir, name string) error {
+// skip leaves out what is not part of a module of the workspace.
+func skip(modules []string, dir, name string) error {
 	if dir == root {
 		return nil
 	}
 	if name == "testdata" || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_") {
 		return filepath.SkipDir
 	}
-	if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+	rel, err := filepath.Rel(root, dir)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil && !slices.Contains(modules, filepath.ToSlash(rel)) {
 		return filepath.SkipDir
 	}
 	return nil
@@ -124,7 +129,8 @@ var allowed = map[string][]string{
 	"internal/history":     {"events", "internal/environ", "internal/misuse", "internal/store/mongo"},
 
 	// The plumbing, and what runs on it.
-	"internal/stream": {"events", nats, "github.com/nats-io/nuid"},
+	"internal/stream":    {"events", "internal/records", nats, "github.com/nats-io/nuid"},
+	"internal/questions": {"events", "internal/records", "internal/stream"},
 	"internal/stripe/fold": {"events", "internal/records", "internal/stream", "internal/writeback", nats,
 		"github.com/fxamacker/cbor/v2", "github.com/stripe/stripe-go/v76/webhook"},
 	"internal/stripe/api": {"github.com/stripe/stripe-go/v76", "golang.org/x/time/rate"},
@@ -132,12 +138,12 @@ var allowed = map[string][]string{
 		"github.com/VictoriaMetrics/metrics"},
 
 	// The roles: never each other, never a store.
-	"ingest": {"events", "internal/gate", "internal/records", "internal/link", "internal/stream", "internal/stripe/fold", nats,
+	"ingest": {"events", "internal/gate", "internal/questions", "internal/records", "internal/link", "internal/stream", "internal/stripe/fold", nats,
 		"github.com/VictoriaMetrics/metrics"},
-	"aggregator": {"events", "internal/gate", "internal/records", "internal/stream", "internal/fingerprint", "internal/wire", "internal/writeback", nats,
+	"aggregator": {"events", "internal/gate", "internal/questions", "internal/records", "internal/stream", "internal/fingerprint", "internal/wire", "internal/writeback", nats,
 		"github.com/cespare/xxhash/v2"},
-	"enforcer": {"events", "internal/gate", "internal/records", "internal/stream", "internal/wire", "internal/writeback", nats},
-	"notifier": {"events", "internal/gate", "internal/records", "internal/stream", "internal/link", "internal/wire", nats,
+	"enforcer": {"events", "internal/gate", "internal/questions", "internal/records", "internal/stream", "internal/wire", "internal/writeback", nats},
+	"notifier": {"events", "internal/gate", "internal/records", "internal/stream", "internal/link", "internal/wire",
 		"github.com/resend/resend-go/v2", "github.com/wneessen/go-mail", "golang.org/x/time/rate"},
 
 	// The stores: the vocabulary and their driver.
@@ -154,18 +160,19 @@ var allowed = map[string][]string{
 	"internal/test/wait":            {},
 	"internal/test/freeport":        {},
 	"internal/test/sample":          {},
-	"internal/test/testnats":        {"internal/test/freeport", nats, "github.com/nats-io/nats-server/v2"},
+	"internal/test/testnats":        {"internal/test/freeport", nats, "github.com/nats-io/nats-server/v2", "go.uber.org/goleak"},
 	"internal/test/testbuild":       {"github.com/gofrs/flock"},
 	"internal/test/testprocess":     {"internal/test/testbuild", "internal/test/wait", nats, "go.uber.org/goleak"},
 	"internal/test/e2e":             {},
 	"internal/test/bench":           {},
+	"internal/test/vectors":         {"events", "internal/gate"},
 	"internal/test/testmongo":       {"internal/test/testbuild"},
 	"internal/test/testmongo/serve": {"internal/test/testmongo"},
 	"internal/test/teststripe":      {"internal/test/testbuild"},
 	"internal/test/storetest":       {"events", "internal/gate", "internal/records", "internal/store", "pgregory.net/rapid"},
-	"internal/test/chaos":           {"events", "client", "internal/test/freeport", "internal/test/testbuild", "internal/records", "internal/stream", "internal/store/kv", nats, "go.mongodb.org/mongo-driver"},
+	"internal/test/chaos":           {"events", "client", "internal/test/freeport", "internal/test/testbuild", "internal/questions", "internal/records", "internal/stream", "internal/store/kv", nats, "go.mongodb.org/mongo-driver"},
 	"internal/test/benchtable":      {},
-	"internal/test/vectors":         {"events", "internal/gate"},
+	"internal/modules":              {},
 	"internal/rules":                {},
 	"deploy":                        {},
 }

@@ -3,15 +3,11 @@ package stream
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-
-	"github.com/tidegate-io/tidegate/events"
 )
 
 // Progress is how far the owner of a partition has come.
@@ -23,30 +19,38 @@ type Progress struct {
 	Pending   uint64 `json:"pending"` // messages stored in its inputs and not yet handled
 	// Lag is the age of the oldest of them.
 	Lag       time.Duration `json:"lag"`
-	Documents *Documents    `json:"documents,omitempty"` // nil: of a role that says nothing of them
+	Documents *Documents    `json:"documents,omitempty"` // nil: the role is no Documenter
 }
 
-// Documents are those of a partition that are not written to the store yet.
+// Documents counts the documents of a partition that are not written to the store
+// yet.
 type Documents struct {
 	Collection string        `json:"collection"`
 	Waiting    int           `json:"waiting"`
-	Oldest     time.Duration `json:"oldest"` // how long the oldest has waited at this owner
+	Oldest     time.Duration `json:"oldest"` // how long the oldest has waited since this owner took over
 }
 
 // Documenter is a Processor that writes documents behind its commits.
 type Documenter interface {
-	// Documents may be called from any goroutine once Start has returned.
+	// Documents is safe for concurrent use once Start has returned.
 	Documents() Documents
 }
 
-// ProgressHeader in a query asks for the owner's Progress, as JSON. It is
-// answered also while the processor waits for something.
-const ProgressHeader = "Progress"
+// None is the request of a question that needs none.
+type None struct{}
+
+// ProgressOf asks how far the owner of a role's partition has come. It is
+// answered also while the Processor waits for something.
+func ProgressOf(role string) Question[None, Progress] {
+	return Question[None, Progress]{Role: role, Kind: "progress"}
+}
 
 func (r *run) progress(ctx context.Context) Progress {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
 	p := Progress{Role: r.Role, Partition: r.Partition, Holder: r.Holder, Epoch: r.log.Epoch()}
 	for i, rd := range r.readers {
-		pending, at := rd.behind(ctx, r.handled[i].Load())
+		pending, at := rd.pendingAfter(ctx, r.handled[i].Load())
 		p.Pending += pending
 		if !at.IsZero() {
 			p.Lag = max(p.Lag, r.Now().Sub(at))
@@ -59,16 +63,16 @@ func (r *run) progress(ctx context.Context) Progress {
 	return p
 }
 
-// behind is how many messages lie behind a sequence, and when the first of them
-// was stored. What a consumer has delivered says nothing of what was handled, so
-// that the stream is asked.
-func (r *reader) behind(ctx context.Context, seq uint64) (n uint64, oldest time.Time) {
+// pendingAfter returns how many messages lie after a sequence, and when the first
+// of them was stored. It asks the stream, because the reader's consumer counts
+// messages as delivered that are still in the inbox.
+func (r *reader) pendingAfter(ctx context.Context, seq uint64) (n uint64, oldest time.Time) {
 	newest, err := r.newest(ctx)
 	if err != nil || newest <= seq {
 		return 0, oldest
 	}
 	first, err := r.stream.GetMsg(ctx, seq+1, jetstream.WithGetMsgSubject(r.filter))
-	if err != nil { // expired meanwhile, or nobody answers
+	if err != nil { // the message has expired meanwhile, or no server answers
 		return 0, oldest
 	}
 	cons, err := r.stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
@@ -79,32 +83,12 @@ func (r *reader) behind(ctx context.Context, seq uint64) (n uint64, oldest time.
 		return 1, first.Time
 	}
 	info := cons.CachedInfo()
-	_ = r.stream.DeleteConsumer(ctx, info.Name) // else it goes by itself
+	_ = r.stream.DeleteConsumer(ctx, info.Name) // otherwise it expires
 	return info.NumPending, first.Time
 }
 
-// report answers a query for the progress.
-func (r *run) report(work context.Context, m *nats.Msg) {
-	ctx, cancel := context.WithTimeout(work, 2*time.Second)
-	defer cancel()
-	if b, err := json.Marshal(r.progress(ctx)); err == nil {
-		_ = m.Respond(b)
-	}
-}
-
-// AskProgress asks the owner of a partition, whichever process that is.
-func AskProgress(ctx context.Context, nc *nats.Conn, n events.Names, role string, partition int) (p Progress, err error) {
-	m := nats.NewMsg(n.Query(role, partition))
-	m.Header.Set(ProgressHeader, "1")
-	reply, err := nc.RequestMsgWithContext(ctx, m)
-	if err != nil {
-		return p, err
-	}
-	return p, json.Unmarshal(reply.Data, &p)
-}
-
-// Progress is that of every partition that this process owns, by role and
-// partition.
+// Progress returns the progress of every partition that this process owns,
+// ordered by role and partition.
 func (s *Supervisor) Progress(ctx context.Context) []Progress {
 	s.mu.Lock()
 	var owned []func(context.Context) Progress

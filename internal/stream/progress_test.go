@@ -27,6 +27,7 @@ func (stuck) Documents() Documents {
 // TestProgressIsExact: of a processor that waits in the middle of what it was
 // given, while others' messages lie in between.
 func TestProgressIsExact(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	const total, handled = 30, 9
 	for range total {
@@ -80,7 +81,7 @@ func (b *bench) untilPending(t *testing.T, n uint64) (p Progress) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	for {
-		p, err := AskProgress(ctx, b.env.NC, b.env.Names, "tally", 0)
+		p, err := ProgressOf("tally").Ask(ctx, b.asker(), 0, None{})
 		if err != nil {
 			t.Fatalf("%v; last %+v, want %d", err, p, n)
 		}

@@ -4,20 +4,17 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"log/slog"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"go.uber.org/goleak"
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/test/testnats"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testnats.Main(m) }
 
 // tally is the smallest processor: it counts messages and publishes the count.
 type tally struct {
@@ -35,16 +32,22 @@ func (c *tally) Restore(b []byte) error {
 	}
 	return nil
 }
-func (c *tally) Apply(b []byte) error                    { return c.Restore(b) }
-func (c *tally) Start(_ context.Context, o *Owner) error { c.o = o; return nil }
-func (c *tally) Handle(*Message) error                   { c.n++; c.handled <- c.n; return nil }
-func (c *tally) Flush() error                            { return nil }
-func (c *tally) Tick(time.Time) (time.Time, error)       { return time.Time{}, nil }
+func (c *tally) Apply(b []byte) error { return c.Restore(b) }
+func (c *tally) Start(_ context.Context, o *Owner) error {
+	c.o = o
+	Answer(o, countQuestion, func(None) (uint64, error) { return c.n, nil })
+	return nil
+}
+
+func (c *tally) Handle(*Message) error             { c.n++; c.handled <- c.n; return nil }
+func (c *tally) Flush() error                      { return nil }
+func (c *tally) Tick(time.Time) (time.Time, error) { return time.Time{}, nil }
 func (c *tally) Commit() ([]byte, error) {
 	return binary.BigEndian.AppendUint64(nil, c.n), nil
 }
-func (c *tally) Snapshot() ([]byte, error)    { return binary.BigEndian.AppendUint64(nil, c.n), nil }
-func (c *tally) Query([]byte) ([]byte, error) { return fmt.Append(nil, c.n), nil }
+func (c *tally) Snapshot() ([]byte, error) { return binary.BigEndian.AppendUint64(nil, c.n), nil }
+
+var countQuestion = Question[None, uint64]{Role: "tally", Kind: "count", Fresh: true}
 
 type bench struct {
 	srv *testnats.Server
@@ -64,6 +67,8 @@ func newBench(t *testing.T) *bench {
 	}
 	return &bench{s, Env{NC: nc, JS: js, Holder: "test", Log: slog.New(slog.DiscardHandler), Now: time.Now, CommitEvery: 10 * time.Millisecond}}
 }
+
+func (b *bench) asker() Asker { return Asker{NC: b.env.NC, Names: b.env.Names} }
 
 var accountInput = Spec{Role: "tally", Inputs: []Input{{Stream: events.StreamAccount, Filter: "account.0"}}}
 
@@ -88,6 +93,7 @@ func (b *bench) open(t *testing.T, p Processor) *Log {
 func at(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 
 func TestLogKeepsCommitsAcrossOwners(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	l := b.open(t, newTally())
 	for i := range uint64(5) {
@@ -110,6 +116,7 @@ func TestLogKeepsCommitsAcrossOwners(t *testing.T) {
 }
 
 func TestLogIgnoresCommitWithoutItsLastPart(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	l := b.open(t, newTally())
 	if err := l.Commit(t.Context(), nil, at(1)); err != nil {
@@ -137,6 +144,7 @@ func TestLogIgnoresCommitWithoutItsLastPart(t *testing.T) {
 }
 
 func TestLogFindsItsOwnRecordWhenTheAnswerWasLost(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	l := b.open(t, newTally())
 	m := l.record(kindCommit, func(m *meta) { m.Number++; m.Last = true })
@@ -151,6 +159,7 @@ func TestLogFindsItsOwnRecordWhenTheAnswerWasLost(t *testing.T) {
 }
 
 func TestSnapshotsReplaceTheLogBelowThePreviousOne(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	l := b.open(t, newTally())
 	n := uint64(0)
@@ -206,6 +215,7 @@ func (b *bench) start(t *testing.T, p Processor) (stop func() error) {
 }
 
 func TestRunGoesOnWhereItStopped(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	for round := range uint64(3) {
 		b.publish(t, 10)
@@ -220,6 +230,7 @@ func TestRunGoesOnWhereItStopped(t *testing.T) {
 }
 
 func TestRunRefusesAnInputThatWasMadeAnew(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	b.publish(t, 3)
 	c := newTally()
@@ -242,25 +253,22 @@ func TestRunRefusesAnInputThatWasMadeAnew(t *testing.T) {
 }
 
 func TestFreshQueryWaitsForWhatWasStored(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	c := newTally()
 	stop := b.start(t, c)
 	defer func() { _ = stop() }()
 	for i := 1; i <= 20; i++ {
 		b.publish(t, 5)
-		m := nats.NewMsg("query.tally.0")
-		m.Header.Set(FreshHeader, "1")
-		reply, err := b.env.NC.RequestMsg(m, 5*time.Second)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if want := fmt.Sprint(5 * i); string(reply.Data) != want {
-			t.Fatalf("answer %s, want %s", reply.Data, want)
+		n, err := countQuestion.Ask(t.Context(), b.asker(), 0, None{})
+		if err != nil || n != uint64(5*i) {
+			t.Fatalf("answer %d, %v, want %d", n, err, 5*i)
 		}
 	}
 }
 
 func TestANewOwnerStopsTheOldOne(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	old := newTally()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -277,6 +285,7 @@ func TestANewOwnerStopsTheOldOne(t *testing.T) {
 }
 
 func TestLeaseHasOneHolder(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	kv, err := b.env.JS.KeyValue(t.Context(), "owners")
 	if err != nil {
@@ -314,6 +323,7 @@ func TestLeaseHasOneHolder(t *testing.T) {
 }
 
 func TestReadingGoesOnAfterTheBrokerCameBack(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	c := newTally()
 	stop := b.start(t, c)

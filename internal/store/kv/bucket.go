@@ -14,14 +14,15 @@ import (
 type bucket struct {
 	name   string
 	kv     jetstream.KeyValue
-	stream jetstream.Stream // under the bucket, to purge index entries without a trace
+	stream jetstream.Stream // of the bucket, to remove entries without a delete marker
 }
 
-// answerTimeout is how long one document may take. An answer that was lost with
-// a server's leadership would be waited for until the caller's whole time is up.
+// answerTimeout is the time-out for one document. An answer can be lost when the
+// stream's leader changes; without the time-out, a call would wait for it as long as
+// its context allows.
 const answerTimeout = 5 * time.Second
 
-// get reads the document under key into v; ok says whether there is one.
+// get reads the document of key into v. ok reports whether there is one.
 func (b *bucket) get(ctx context.Context, key string, v any) (ok bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
@@ -42,7 +43,7 @@ func (b *bucket) decode(key string, value []byte, v any) error {
 	return nil
 }
 
-// put stores v under key, whatever is there.
+// put stores v under key and replaces an existing document.
 func (b *bucket) put(ctx context.Context, key string, v any) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
@@ -54,8 +55,8 @@ func (b *bucket) put(ctx context.Context, key string, v any) error {
 	return b.fail("write", err)
 }
 
-// create stores v under key unless something is there; created says whether
-// it did.
+// create stores v under key unless there is a document. created reports whether it
+// did.
 func (b *bucket) create(ctx context.Context, key string, v any) (created bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
@@ -70,8 +71,8 @@ func (b *bucket) create(ctx context.Context, key string, v any) (created bool, e
 	return err == nil, b.fail("write", err)
 }
 
-// write stores v under key if there is nothing yet or replaces says yes to
-// what is there. It goes round again when someone else wrote meanwhile.
+// write stores v under key if there is no document or replaces returns true for the
+// old one. It repeats this when another writer wrote meanwhile.
 func (b *bucket) write(ctx context.Context, key string, v any, replaces func(old []byte) (bool, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
@@ -100,13 +101,14 @@ func (b *bucket) write(ctx context.Context, key string, v any, replaces func(old
 	}
 }
 
-// conflict says whether a write was refused because of what is there already.
+// conflict reports whether a write failed because the document exists or has
+// changed.
 func conflict(err error) bool {
 	return errors.Is(err, jetstream.ErrKeyExists) || errors.Is(err, jetstream.ErrKeyRevisionMismatch)
 }
 
-// pause lets the other writer, or a replica that lags behind, get on: nothing
-// at first, then longer up to 100 ms.
+// pause waits for another writer, or for a replica that lags behind: not at all
+// before the first repetition, then longer each time, up to 100 ms.
 func pause(ctx context.Context, round int) error {
 	if round == 0 {
 		return ctx.Err()
@@ -121,13 +123,13 @@ func pause(ctx context.Context, round int) error {
 	}
 }
 
-// remove takes key out without leaving a marker behind.
+// remove removes key without a delete marker.
 func (b *bucket) remove(ctx context.Context, key string) error {
 	return b.fail("remove", b.stream.Purge(ctx, jetstream.WithPurgeSubject("$KV."+b.name+"."+key)))
 }
 
-// each calls f with the present entries whose keys match filter, in no order
-// that means anything, until f fails. Values are empty with keysOnly.
+// each calls f with all entries whose keys match filter, in any order, until f
+// returns an error. With keysOnly the values are empty.
 func (b *bucket) each(ctx context.Context, filter string, keysOnly bool, f func(key string, value []byte) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -148,7 +150,7 @@ func (b *bucket) each(ctx context.Context, filter string, keysOnly bool, f func(
 			if !open {
 				return b.fail("list", errors.Join(jetstream.ErrConnectionClosed, ctx.Err()))
 			}
-			if e == nil { // the present ones are through
+			if e == nil { // all entries were delivered
 				return nil
 			}
 			if err := f(e.Key(), e.Value()); err != nil {
@@ -163,11 +165,11 @@ func (b *bucket) each(ctx context.Context, filter string, keysOnly bool, f func(
 	}
 }
 
-// stop ends a watch. Its callback may be waiting for someone to take an entry,
-// so what is still to come has to be taken until the channel is closed.
+// stop ends a watch. The watch's callback may be blocked on sending an entry, so
+// stop receives entries until the channel is closed.
 func stop(w jetstream.KeyWatcher) {
 	_ = w.Stop()
-	late := time.NewTimer(time.Second) // a connection that died first closes nothing
+	late := time.NewTimer(time.Second) // a closed connection does not close the channel
 	defer late.Stop()
 	for {
 		select {
@@ -181,7 +183,7 @@ func stop(w jetstream.KeyWatcher) {
 	}
 }
 
-// documents returns every document that filter matches.
+// documents returns all documents whose keys match filter.
 func documents[T any](ctx context.Context, b *bucket, filter string) ([]T, error) {
 	var all []T
 	err := b.each(ctx, filter, false, func(key string, value []byte) error {
@@ -195,7 +197,7 @@ func documents[T any](ctx context.Context, b *bucket, filter string) ([]T, error
 	return all, err
 }
 
-// keys returns every key that filter matches.
+// keys returns all keys that match filter.
 func (b *bucket) keys(ctx context.Context, filter string) ([]string, error) {
 	var all []string
 	err := b.each(ctx, filter, true, func(key string, _ []byte) error {

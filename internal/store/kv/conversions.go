@@ -18,8 +18,8 @@ func (s *Store) WriteConversion(ctx context.Context, c records.Conversion) error
 	return s.conversions.put(ctx, docKey(c.Key), &c)
 }
 
-// DeleteConversion implements store.Store. The entry of the index stays: readers
-// pass over it, and a conversion that comes back needs it.
+// DeleteConversion implements store.Store. The index entry stays: readers ignore it,
+// and a conversion that is written again needs it.
 func (s *Store) DeleteConversion(ctx context.Context, key string) error {
 	return s.conversions.remove(ctx, docKey(key))
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/tidegate-io/tidegate/internal/records"
 )
 
-// Keys of notifications and conversions: the documents, the index by customer
-// and the index of mails that become due.
+// Keys of notifications and conversions: of documents, of the index by customer,
+// and of the index of mails that become due.
 func docKey(key string) string { return "doc." + events.Token(key) }
 func ofKey(customer, key string) string {
 	return "of." + events.Token(customer) + "." + events.Token(key)
@@ -22,12 +22,12 @@ func dueKey(key string) string                  { return "due." + events.Token(k
 func tokenOf(key string) (docKey string)        { return "doc." + key[strings.LastIndexByte(key, '.')+1:] }
 func isDue(next *time.Time, now time.Time) bool { return next == nil || !next.After(now) }
 
-// indexed says whether the mail becomes due by itself.
+// indexed reports whether the mail is in the index of mails that become due.
 func indexed(n *records.Notification) bool {
 	return n.State == records.MailPending || n.State == records.MailWaiting && n.NextAt != nil
 }
 
-// due is an entry of the index of mails that become due: enough to choose by.
+// due is an entry of the index of mails that become due.
 type due struct {
 	NextAt    *time.Time `json:"next_at"`
 	ReachedAt time.Time  `json:"reached_at"`
@@ -38,7 +38,7 @@ type due struct {
 // InsertNotification implements store.Store.
 func (s *Store) InsertNotification(ctx context.Context, n records.Notification) (inserted bool, err error) {
 	b := s.notifications
-	// A repeated insert must not touch the index entries of the first one.
+	// A repeated insert must not change the index entries of the first one.
 	var there records.Notification
 	if ok, err := b.get(ctx, docKey(n.Key), &there); ok || err != nil {
 		return false, err
@@ -75,7 +75,7 @@ func (s *Store) UpdateNotification(ctx context.Context, n records.Notification) 
 	if err := s.notifications.put(ctx, docKey(n.Key), &n); err != nil {
 		return err
 	}
-	// Also when old was not indexed: a racing insert may have left an entry.
+	// Also when old was not indexed: a concurrent insert may have left an entry.
 	if !indexed(&n) {
 		return s.notifications.remove(ctx, dueKey(n.Key))
 	}
@@ -88,8 +88,8 @@ func (s *Store) Notification(ctx context.Context, key string) (n records.Notific
 	return n, ok, err
 }
 
-// DueNotifications implements store.Store. It reads the index of such mails
-// and as many documents as it returns.
+// DueNotifications implements store.Store. It reads the index of mails that become
+// due, and only the documents that it returns.
 func (s *Store) DueNotifications(ctx context.Context, now time.Time, limit int) ([]records.Notification, error) {
 	var candidates []due
 	err := s.notifications.each(ctx, "due.*", false, func(key string, value []byte) error {
@@ -112,7 +112,8 @@ func (s *Store) DueNotifications(ctx context.Context, now time.Time, limit int) 
 func (s *Store) firstDue(ctx context.Context, candidates []due, now time.Time, limit int) ([]records.Notification, error) {
 	var found []records.Notification
 	for i, c := range candidates {
-		// Enough, unless mails of the same moment still have to be put in order.
+		// Stop at the limit, but after all mails of one moment: their keys decide
+		// the order.
 		if limit > 0 && len(found) >= limit && !c.ReachedAt.Equal(candidates[i-1].ReachedAt) {
 			break
 		}
@@ -153,8 +154,8 @@ func sortNotifications(all []records.Notification) {
 	})
 }
 
-// ofCustomer reads a customer's documents through the index. An entry whose
-// document is missing, or is another customer's by now, is passed over.
+// ofCustomer returns a customer's documents by the index. It ignores an entry whose
+// document is missing or belongs to another customer now.
 func ofCustomer[T any](ctx context.Context, b *bucket, customer string, owner func(*T) string) ([]T, error) {
 	keys, err := b.keys(ctx, "of."+events.Token(customer)+".*")
 	if err != nil || len(keys) == 0 {

@@ -10,7 +10,7 @@ import (
 	"github.com/tidegate-io/tidegate/internal/records"
 )
 
-// windowKey is <customer>.<feature>.<start>, the last as in the window's ID.
+// windowKey returns <customer>.<feature>.<start>, with the start of the window's ID.
 func windowKey(w *records.Window) string {
 	id := w.ID()
 	start := id[len(w.Customer)+len(w.Feature)+2:]
@@ -19,8 +19,8 @@ func windowKey(w *records.Window) string {
 
 // WriteUsage implements store.Store.
 func (s *Store) WriteUsage(ctx context.Context, windows []records.Window) error {
-	// Of two states of a window in one batch the newer one counts; among equal
-	// ones, the later.
+	// Of several states of a window in one batch the newest counts, of equal ones
+	// the last.
 	order := func(a, b *records.Window) int {
 		return cmp.Or(cmp.Compare(a.Epoch, b.Epoch), cmp.Compare(a.Seq, b.Seq))
 	}
@@ -69,7 +69,7 @@ func (s *Store) AllUsage(ctx context.Context, f func(records.Window) error) erro
 	})
 }
 
-// newestOf returns the newest item of each key, of equal ones the last.
+// newestOf returns the newest item of each key; of equal ones, the last.
 func newestOf[T any](items []T, key func(*T) string, order func(a, b *T) int) []*T {
 	at := make(map[string]int, len(items))
 	newest := make([]*T, 0, len(items))
@@ -87,7 +87,7 @@ func newestOf[T any](items []T, key func(*T) string, order func(a, b *T) int) []
 	return newest
 }
 
-// first returns the first limit items, all when limit is below 1.
+// first returns the first limit items, or all when limit is below 1.
 func first[T any](items []T, limit int) []T {
 	if limit < 1 || len(items) <= limit {
 		return items

@@ -17,23 +17,24 @@ import (
 	"go.mongodb.org/mongo-driver/x/mongo/driver/connstring"
 )
 
-// Place says where customers' mail addresses are: in the document of
-// Collection whose Key is the customer's id, under Field. Both may lead into
-// documents inside, with dots.
+// Place says where customers' e-mail addresses are: in Field of the document of
+// Collection whose Key is the customer's id. Key and Field may have dots, for
+// embedded documents.
 type Place struct {
 	Database, Collection, Key, Field string
 }
 
-// Reader reads the app's own collections: mail addresses, and whole ones for an
-// import. It never writes. Its methods are safe for concurrent use.
+// Reader reads the app's own collections: e-mail addresses for mails, and whole
+// collections for an import. It never writes. It is safe for concurrent use.
 type Reader struct {
 	store    Store // its connection and errors alone
 	database string
 }
 
-// OpenReader returns a reader of the server of uri, which the user knows as what
-// the named setting holds. It does not wait for the server. database is what a Place without one means; "" takes the one that
-// uri names, else DefaultDatabase.
+// OpenReader returns a reader of the server of uri. setting is the name of the
+// setting with the URI, for errors. database is the database of a Place without
+// one; "" means the URI's database, else DefaultDatabase. OpenReader does not wait
+// for the server.
 func OpenReader(setting, uri, database string) (*Reader, error) {
 	r := &Reader{store: Store{setting: setting, role: "read", timeout: 5 * time.Second}, database: database}
 	opts := options.Client().SetAppName("tidegate").
@@ -58,12 +59,12 @@ func OpenReader(setting, uri, database string) (*Reader, error) {
 	return r, nil
 }
 
-// Close ends all connections.
+// Close closes all connections.
 func (r *Reader) Close(ctx context.Context) error { return r.store.Close(ctx) }
 
-// Address is the customer's address as it stands there, or "" when there is no
-// document or no text in it. The document's key may be the id as text or, when
-// it looks so, as number, ObjectID or UUID.
+// Address returns the customer's e-mail address, or "" when there is no document or
+// its field is no text. The document's key may be the id as text or, when it has
+// that form, as number, ObjectID or UUID.
 func (r *Reader) Address(ctx context.Context, p Place, customer string) (string, error) {
 	ctx, cancel := r.store.bound(ctx)
 	defer cancel()
@@ -78,14 +79,14 @@ func (r *Reader) Address(ctx context.Context, p Place, customer string) (string,
 	}
 	v, err := doc.LookupErr(strings.Split(p.Field, ".")...)
 	if err != nil {
-		return "", nil // this document has none
+		return "", nil // this document has no such field
 	}
 	s, _ := v.StringValueOK()
 	return strings.TrimSpace(s), nil
 }
 
-// Check says what is wrong with a place: the server does not answer, or has no
-// such collection.
+// Check returns an error when the server does not answer or does not have the
+// collection.
 func (r *Reader) Check(ctx context.Context, p Place) error {
 	there, err := r.exists(ctx, &p)
 	if err == nil && !there {
@@ -117,7 +118,7 @@ func (r *Reader) collection(p *Place) *driver.Collection {
 	return r.store.client.Database(name).Collection(p.Collection)
 }
 
-// forms are the values that may stand for a customer's id.
+// forms returns the values that may be stored for a customer's id.
 func forms(id string) bson.A {
 	all := bson.A{id}
 	if n, err := strconv.ParseInt(id, 10, 64); err == nil && strconv.FormatInt(n, 10) == id {

@@ -73,7 +73,8 @@ func TestAddressOfTheApp(t *testing.T) {
 	}
 }
 
-// The database that counts without a name: the caller's, the URI's, ours.
+// TestReaderDatabase: a Place without a database means the caller's, else the URI's,
+// else the default.
 func TestReaderDatabase(t *testing.T) {
 	t.Parallel()
 	for uri, want := range map[string]string{"mongodb://127.0.0.1:1/app": "app", "mongodb://127.0.0.1:1": DefaultDatabase, "mongodb://127.0.0.1:1/?authSource=admin": DefaultDatabase} {

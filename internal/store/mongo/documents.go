@@ -8,8 +8,8 @@ import (
 	"github.com/tidegate-io/tidegate/internal/records"
 )
 
-// The documents. Every one has its own conversion from and to the type in
-// events, so that a change there cannot change what is stored unseen.
+// The documents. Each has a conversion from and to its type in records, so that a
+// change of that type cannot change the stored form unnoticed.
 
 type usageDoc struct {
 	ID          string      `bson:"_id"`
@@ -48,11 +48,11 @@ func newUsageDoc(w *records.Window) usageDoc {
 	return d
 }
 
-func (d usageDoc) event() records.Window {
+func (d usageDoc) record() records.Window {
 	w := records.Window{
 		Customer: d.Customer, Feature: d.Feature, Plan: d.Plan,
-		Start: when(d.WindowStart), End: when(d.WindowEnd), Current: d.Current,
-		Used: events.Value(d.Used), Limit: d.Limit.value(), Events: d.Events, FirstAt: when(d.FirstAt), LastAt: when(d.LastAt),
+		Start: orZero(d.WindowStart), End: orZero(d.WindowEnd), Current: d.Current,
+		Used: events.Value(d.Used), Limit: d.Limit.value(), Events: d.Events, FirstAt: orZero(d.FirstAt), LastAt: orZero(d.LastAt),
 		Partition: d.Partition, Epoch: uint64(d.Epoch), Seq: uint64(d.Seq),
 	}
 	for _, b := range d.Buckets {
@@ -99,11 +99,11 @@ func newCustomerDoc(c *records.Customer) customerDoc {
 	return d
 }
 
-func (d customerDoc) event() records.Customer {
+func (d customerDoc) record() records.Customer {
 	c := records.Customer{
 		ID: d.ID, Email: d.Email, StripeEmail: d.StripeEmail, Locale: d.Locale, StripeCustomer: d.StripeCustomer,
 		Plan: d.Plan, PinnedPlan: d.Pinned, Anchor: d.Anchor, Suppressed: d.Suppressed,
-		Position: uint64(d.Position), UpdatedAt: when(d.UpdatedAt),
+		Position: uint64(d.Position), UpdatedAt: orZero(d.UpdatedAt),
 	}
 	for field, o := range d.Overrides {
 		if c.Overrides == nil {
@@ -165,7 +165,7 @@ func newSubscriptionDoc(s *records.Subscription) subscriptionDoc {
 	return d
 }
 
-func (d subscriptionDoc) event() records.Subscription {
+func (d subscriptionDoc) record() records.Subscription {
 	s := records.Subscription{
 		Customer: d.Customer, Plan: d.Plan, Status: d.Status, StripeCustomer: d.StripeCustomer,
 		CurrentPeriodEnd: d.CurrentPeriodEnd, CancelAt: d.CancelAt, GraceUntil: d.GraceUntil, Position: uint64(d.Position),
@@ -174,7 +174,7 @@ func (d subscriptionDoc) event() records.Subscription {
 		s.Subscriptions = append(s.Subscriptions, records.StripeSubscription(x))
 	}
 	for _, h := range d.History {
-		s.History = append(s.History, records.PlanChange{Plan: h.Plan, Status: h.Status, Event: h.Event, At: when(h.At)})
+		s.History = append(s.History, records.PlanChange{Plan: h.Plan, Status: h.Status, Event: h.Event, At: orZero(h.At)})
 	}
 	return s
 }

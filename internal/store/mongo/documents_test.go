@@ -20,7 +20,7 @@ import (
 
 var start = time.Date(2026, 1, 1, 12, 0, 0, int(5*time.Millisecond), time.UTC)
 
-// fields is what people find under an id: type and value of every field.
+// fields returns type and value of every field of a document.
 func fields(t *testing.T, c *driver.Collection, id string) map[string]string {
 	t.Helper()
 	doc, err := c.FindOne(t.Context(), byID(id)).Raw()
@@ -120,7 +120,7 @@ func TestDocumentsHaveTheDocumentedFields(t *testing.T) {
 	}
 }
 
-// A person who edits a document in a shell writes doubles and 32 bits.
+// TestDocumentsEditedByHand: a shell writes doubles and 32-bit integers.
 func TestDocumentsEditedByHand(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -138,7 +138,7 @@ func TestDocumentsEditedByHand(t *testing.T) {
 	if w := found[0]; w.Used.String() != "2.5" || w.Limit.String() != "7" || w.Events != 3 {
 		t.Errorf("read %+v", w)
 	}
-	// It has no version, so it is older than everything.
+	// It has no version, so it is older than all others.
 	w := records.Window{Customer: "acme", Feature: "api", Used: events.Count(1)}
 	if err := s.WriteUsage(ctx, []records.Window{w}); err != nil {
 		t.Fatal(err)

@@ -11,22 +11,21 @@ import (
 	"go.mongodb.org/mongo-driver/x/mongo/driver/topology"
 )
 
-// ErrForeign is returned by Open when the database holds collections of our
-// names that Tidegate did not make.
+// ErrForeign is returned by Open and Prepare when the database has collections
+// with our names that Tidegate did not create.
 var ErrForeign = errors.New("the database is someone else's")
 
-// ErrURI is returned by Open and OpenReader for a URI that no server can be
-// reached by.
+// ErrURI is returned by New, Open and OpenReader for an invalid URI.
 var ErrURI = errors.New("not a valid URI of MongoDB")
 
 // Codes of the server's errors.
 const (
 	codeUnauthorized         = 13
 	codeAuthenticationFailed = 18
-	codeIndexOptionsConflict = 85 // the same index stands there under another name
+	codeIndexOptionsConflict = 85 // the same index exists under another name
 )
 
-// fail says what was done where, and what to do about it.
+// fail adds to err which operation failed on which server, and what to do.
 func (s *Store) fail(doing string, err error) error {
 	var selection topology.ServerSelectionError
 	switch {
@@ -49,8 +48,8 @@ func hasCode(err error, code int) bool {
 	return errors.As(err, &server) && server.HasErrorCode(code)
 }
 
-// uriError tells what is wrong with the URI that a setting holds. The driver's text quotes parts of
-// it, so it is only shown when it shows no secret.
+// uriError returns the error of an invalid URI in a setting. The driver's text
+// quotes parts of the URI; uriError contains it only when it has no secret.
 func uriError(setting, uri string, err error) error {
 	const advice = "it has the form mongodb://user:password@host:27017/?authSource=admin with user and password percent-encoded"
 	detail := strings.TrimPrefix(err.Error(), "error parsing uri: ")
@@ -62,8 +61,8 @@ func uriError(setting, uri string, err error) error {
 	return fmt.Errorf("%s is %w: %s: %s", setting, ErrURI, advice, detail)
 }
 
-// secrets are the parts of a URI, however broken, that nobody may see: user
-// and password, raw and decoded, and the values of options that may hold one.
+// secrets returns the parts of a URI, which may be invalid, that must not be shown:
+// user and password, raw and decoded, and the values of options that may hold one.
 func secrets(uri string) []string {
 	_, rest, ok := strings.Cut(uri, "://")
 	if !ok {

@@ -13,7 +13,7 @@ import (
 
 const secret = "s3cr3t/p@ss"
 
-// noSecret fails when an error shows a password, or does not tell what to do.
+// noSecret fails when an error contains a password, or does not say what to do.
 func noSecret(t *testing.T, err error, want string) {
 	t.Helper()
 	if err == nil {
@@ -62,7 +62,7 @@ func TestUnreachableServerIsNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	addr := l.Addr().String()
-	_ = l.Close() // nobody listens there now
+	_ = l.Close() // nothing listens there now
 	began := time.Now()
 	_, err = Open(t.Context(), "mongodb://ada:s3cr3t%2Fp%40ss@"+addr+"/", "", Options{Timeout: 300 * time.Millisecond})
 	noSecret(t, err, "mongodb at "+addr)
@@ -72,8 +72,8 @@ func TestUnreachableServerIsNamed(t *testing.T) {
 	}
 }
 
-// A server that takes connections and says nothing costs no more than one
-// that is away.
+// TestSilentServer: a server that accepts connections and does not answer takes no
+// longer than an absent one.
 func TestSilentServer(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

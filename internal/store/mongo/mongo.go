@@ -1,18 +1,18 @@
-// Package mongo is the store of production: the documents that people and
-// programs query, in MongoDB. It is the only package that imports MongoDB's
-// driver.
+// Package mongo implements store.Store in MongoDB, for production. People and
+// programs may query its documents. It also reads the app's own collections (see
+// Reader). It is the only package that imports MongoDB's driver. Store and Reader
+// are safe for concurrent use.
 //
-// Field names are those of the documentation; ids are readable; dates are
-// BSON dates; amounts are int64, or decimal strings when they have a
-// fraction, since no reader may round them.
+// Field names are documented; ids are readable; dates are BSON dates; amounts are
+// int64 or, with a fraction, decimal strings, so that no reader rounds them.
 //
-// The package uses what every server of the protocol has: the insert of a
-// unique _id, the filtered replace of one document, find. It never opens a
-// transaction and never upserts by filter: the racing upserts of some servers
-// lose one.
+// The package needs only operations that every server of the protocol has: insert
+// with a unique _id, filtered replace of one document, find. It uses no
+// transactions and no upserts by filter, because some servers lose one of two
+// concurrent upserts.
 //
-// An absent server costs a caller no more than its context or Options.Timeout,
-// and the store works again by itself when the server is back.
+// When the server is absent, a call returns after its context or Options.Timeout
+// at the latest. The store works again by itself when the server is back.
 package mongo
 
 import (
@@ -30,7 +30,7 @@ import (
 	"go.mongodb.org/mongo-driver/mongo/writeconcern"
 )
 
-// DefaultDatabase is the database when none is named.
+// DefaultDatabase is the name of the database when none is given.
 const DefaultDatabase = "tidegate"
 
 // The collections.
@@ -43,44 +43,44 @@ const (
 	collMeta          = "tidegate_meta"
 )
 
-// Options are what Open can be told; the zero value is right for production.
+// Options configures a Store. The zero value is right for production.
 type Options struct {
-	// BulkSize is how many documents one command writes at most. Below 1 it is
-	// 1000, or 20 on FerretDB 1, which hangs for good on about 100 updates.
+	// BulkSize is how many documents one command writes at most. Below 1 means
+	// 1000, or 20 on FerretDB 1, which hangs forever on about 100 updates.
 	BulkSize int
-	// Timeout is how long one command may take, and so how long a call waits
-	// for an absent server whose context would allow more; 10 s when zero.
+	// Timeout is the time-out of one command, and so how long a call waits for an
+	// absent server at most. 0 means 10 s.
 	Timeout time.Duration
 }
 
-// Store is the store in a MongoDB database. store.Store is its contract.
+// Store implements store.Store in a MongoDB database.
 type Store struct {
 	client  *driver.Client
 	hosts   []string
-	setting string // what holds the URI, for errors
+	setting string // name of the setting with the URI, for errors
 	role    string // that the user needs, for errors
 	bulk    int
 	page    int // documents that AllUsage reads with one command
 	timeout time.Duration
-	turns   chan struct{} // lets one update command at a time; nil for any number
+	updates chan struct{} // limits update commands to one at a time; nil: no limit
 
 	prepared  atomic.Bool
-	preparing chan struct{} // has an element while somebody prepares
+	preparing chan struct{} // has an element while a call prepares
 
 	usage, customers, subscriptions, notifications, conversions, meta *driver.Collection
 }
 
-// New returns the store in a database (DefaultDatabase when empty; one in the
-// URI is for authentication only) of the server of uri, which need not be there
-// yet. No error of this package shows the password of uri.
+// New returns the store in a database of the server of uri. An empty name means
+// DefaultDatabase; a database in the URI is for authentication only. The server
+// may be absent. Errors of this package never contain the password of uri.
 func New(uri, database string, o Options) (*Store, error) { return create(uri, database, o, nil) }
 
-// Open is New and Prepare.
+// Open calls New and Prepare.
 func Open(ctx context.Context, uri, database string, o Options) (*Store, error) {
 	return open(ctx, uri, database, o, nil)
 }
 
-// open is Open with a witness of all commands.
+// open is Open with a monitor of all commands.
 func open(ctx context.Context, uri, database string, o Options, monitor *event.CommandMonitor) (*Store, error) {
 	s, err := create(uri, database, o, monitor)
 	if err != nil {
@@ -94,7 +94,7 @@ func open(ctx context.Context, uri, database string, o Options, monitor *event.C
 
 func create(uri, database string, o Options, monitor *event.CommandMonitor) (*Store, error) {
 	s := &Store{setting: "MONGODB_URI", role: "readWrite", bulk: max(o.BulkSize, 0), page: 1000, timeout: cmp.Or(o.Timeout, 10*time.Second), preparing: make(chan struct{}, 1)}
-	// What the URI says comes after, and wins.
+	// ApplyURI comes last, so that options of the URI win.
 	opts := options.Client().SetAppName("tidegate").
 		SetConnectTimeout(s.timeout).SetServerSelectionTimeout(s.timeout).
 		SetWriteConcern(writeconcern.Majority()).SetMonitor(monitor).
@@ -103,7 +103,7 @@ func create(uri, database string, o Options, monitor *event.CommandMonitor) (*St
 		return nil, uriError(s.setting, uri, err)
 	}
 	s.hosts = opts.Hosts
-	client, err := driver.Connect(context.Background(), opts) // waits for nobody
+	client, err := driver.Connect(context.Background(), opts) // does not wait for the server
 	if err != nil {
 		return nil, uriError(s.setting, uri, err)
 	}
@@ -118,10 +118,10 @@ func create(uri, database string, o Options, monitor *event.CommandMonitor) (*St
 	return s, nil
 }
 
-// Prepare is what every method does first until it has worked once: it marks
-// the database as Tidegate's, and makes the indexes that are missing, which
-// takes as long as ctx allows. It returns ErrForeign when a collection of one
-// of our names is there already without the mark.
+// Prepare marks the database as Tidegate's and creates missing indexes, for which
+// it takes as long as ctx allows. Every method calls it first until it has
+// succeeded once. It returns ErrForeign when the database has a collection with
+// one of our names but not the mark.
 func (s *Store) Prepare(ctx context.Context) error {
 	if s.prepared.Load() {
 		return nil
@@ -147,13 +147,13 @@ func (s *Store) prepare(ctx context.Context) error {
 	if err := s.adapt(ctx); err != nil {
 		return err
 	}
-	if err := s.claim(ctx); err != nil {
+	if err := s.markDatabase(ctx); err != nil {
 		return err
 	}
 	return s.index(ctx)
 }
 
-// Ping asks the server whether it is there, and the database ours.
+// Ping returns nil when the server answers and the database is Tidegate's.
 func (s *Store) Ping(ctx context.Context) error {
 	if err := s.Prepare(ctx); err != nil {
 		return err
@@ -167,7 +167,7 @@ func (s *Store) ping(ctx context.Context) error {
 	return s.fail("ping", s.client.Ping(ctx, readpref.Primary()))
 }
 
-// Close ends all connections. It waits for commands under way until ctx ends.
+// Close closes all connections. It waits for running commands until ctx ends.
 func (s *Store) Close(ctx context.Context) error {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
@@ -183,14 +183,14 @@ func (s *Store) bound(ctx context.Context) (context.Context, context.CancelFunc)
 	return context.WithTimeout(ctx, s.timeout)
 }
 
-// begin bounds a command, and prepares the store for it.
+// begin limits a command to the store's time-out, and prepares the store.
 func (s *Store) begin(ctx context.Context) (context.Context, context.CancelFunc, error) {
 	ctx, cancel := s.bound(ctx)
 	return ctx, cancel, s.Prepare(ctx)
 }
 
-// find reads the documents that filter matches, as T's.
-func find[D interface{ event() T }, T any](ctx context.Context, s *Store, c *driver.Collection, filter any, opts *options.FindOptions) ([]T, error) {
+// find returns the documents that match filter as records.
+func find[D interface{ record() T }, T any](ctx context.Context, s *Store, c *driver.Collection, filter any, opts *options.FindOptions) ([]T, error) {
 	ctx, cancel, err := s.begin(ctx)
 	defer cancel()
 	if err != nil {
@@ -207,13 +207,13 @@ func find[D interface{ event() T }, T any](ctx context.Context, s *Store, c *dri
 	}
 	found := make([]T, 0, len(docs))
 	for _, d := range docs {
-		found = append(found, d.event())
+		found = append(found, d.record())
 	}
 	return found, nil
 }
 
-// get reads the document of an id.
-func get[D interface{ event() T }, T any](ctx context.Context, s *Store, c *driver.Collection, id string) (found T, ok bool, err error) {
+// get returns the document with an id. ok reports whether there is one.
+func get[D interface{ record() T }, T any](ctx context.Context, s *Store, c *driver.Collection, id string) (found T, ok bool, err error) {
 	all, err := find[D, T](ctx, s, c, byID(id), options.Find().SetLimit(1))
 	if err != nil || len(all) == 0 {
 		return found, false, err
@@ -221,10 +221,10 @@ func get[D interface{ event() T }, T any](ctx context.Context, s *Store, c *driv
 	return all[0], true, nil
 }
 
-// limited is a sorted find; a limit below 1 is none, as for the server.
+// limited returns the options of a sorted find. A limit below 1 means no limit.
 func limited(limit int, sort any) *options.FindOptions {
 	return options.Find().SetSort(sort).SetLimit(int64(max(limit, 0)))
 }
 
-// where names the server in errors, without the rest of the URI.
+// where returns the server's name for errors, without the rest of the URI.
 func (s *Store) where() string { return "mongodb at " + strings.Join(s.hosts, ",") }

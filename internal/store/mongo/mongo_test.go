@@ -14,7 +14,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// The tests' server looks through a whole collection at each update.
+	// The tests' server scans the whole collection for each update.
 	_ = flag.Set("rapid.checks", "25")
 	goleak.VerifyTestMain(m)
 }
@@ -24,7 +24,7 @@ func openAt(t testing.TB, uri, database string) *Store {
 	return openWith(t, uri, database, nil)
 }
 
-// openWith opens a database that is dropped when its test ends.
+// openWith opens a database, which is dropped when the test ends.
 func openWith(t testing.TB, uri, database string, monitor *event.CommandMonitor) *Store {
 	t.Helper()
 	s, err := open(t.Context(), uri, database, Options{BulkSize: testmongo.BulkSize}, monitor)
@@ -45,9 +45,9 @@ func TestStore(t *testing.T) {
 	uri := testmongo.URI(t)
 	open := func(t testing.TB) store.Store { return openAt(t, uri, testmongo.Database()) }
 	storetest.Run(t, open)
-	// FerretDB's filtered replace is not atomic: of two processes that write one
-	// document, the older may win there. These writers share a store, which
-	// lets one update at a time go to FerretDB; a real server, which the
-	// environment may name, takes them all at once and has to hold.
+	// FerretDB's filtered replace is not atomic: when two processes write one
+	// document, the older version may win. The writers of this test share a store,
+	// which sends one update at a time to FerretDB. A real server, which the
+	// environment may name, gets all updates at once.
 	storetest.RunRacing(t, open)
 }

@@ -62,7 +62,7 @@ func (s *Store) WriteConversion(ctx context.Context, c records.Conversion) error
 	if err != nil || inserted {
 		return err
 	}
-	_, err = s.replaceOne(ctx, s.conversions, d.ID, d) // someone inserted it meanwhile
+	_, err = s.replaceOne(ctx, s.conversions, d.ID, d) // another call inserted it meanwhile
 	return err
 }
 
@@ -87,7 +87,7 @@ func (s *Store) ConversionsOf(ctx context.Context, customer string) ([]records.C
 	return find[conversionDoc](ctx, s, s.conversions, of(customer), limited(0, ascending("converted_at", "_id")))
 }
 
-// between is the filter of dates in [from, to); a zero time is no bound.
+// between returns the filter of dates in [from, to). A zero time is no bound.
 func between(field string, from, to time.Time) bson.D {
 	var bounds bson.D
 	if !from.IsZero() {
@@ -121,7 +121,7 @@ func (s *Store) replaceOne(ctx context.Context, c *driver.Collection, id string,
 	if err != nil {
 		return false, err
 	}
-	done, err := s.turn(ctx)
+	done, err := s.beginUpdate(ctx)
 	if err != nil {
 		return false, s.fail("write to "+c.Name(), err)
 	}

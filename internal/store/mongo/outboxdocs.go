@@ -43,11 +43,11 @@ func newNotificationDoc(n *records.Notification) notificationDoc {
 	}
 }
 
-func (d notificationDoc) event() records.Notification {
+func (d notificationDoc) record() records.Notification {
 	return records.Notification{
 		Key: d.ID, Customer: d.Customer, Feature: d.Feature, Kind: records.LimitKind(d.Kind), Percent: d.Percent,
-		Plan: d.Plan, Limit: events.Value(d.Limit), WindowStart: when(d.WindowStart), WindowEnd: when(d.WindowEnd),
-		ReachedAt: when(d.ReachedAt), State: records.MailState(d.State), To: d.To, Subject: d.Subject, Body: d.Body,
+		Plan: d.Plan, Limit: events.Value(d.Limit), WindowStart: orZero(d.WindowStart), WindowEnd: orZero(d.WindowEnd),
+		ReachedAt: orZero(d.ReachedAt), State: records.MailState(d.State), To: d.To, Subject: d.Subject, Body: d.Body,
 		Attempts: d.Attempts, FirstTryAt: d.FirstTryAt, NextAt: d.NextAt, ProviderID: d.ProviderID, Error: d.Error,
 		SentAt: d.SentAt, DeliveredAt: d.DeliveredAt, ClickedAt: d.ClickedAt,
 	}
@@ -78,10 +78,10 @@ func newConversionDoc(c *records.Conversion) conversionDoc {
 	}
 }
 
-func (d conversionDoc) event() records.Conversion {
+func (d conversionDoc) record() records.Conversion {
 	return records.Conversion{
 		Key: d.ID, Kind: records.MoveKind(d.Kind), Customer: d.Customer, FromPlan: d.FromPlan, ToPlan: d.ToPlan, StripeEvent: d.StripeEvent,
 		Amount: d.Amount, Currency: d.Currency, Feature: d.Feature, LimitReachedAt: d.LimitReachedAt,
-		MailedAt: d.MailedAt, ClickedAt: d.ClickedAt, ConvertedAt: when(d.ConvertedAt),
+		MailedAt: d.MailedAt, ClickedAt: d.ClickedAt, ConvertedAt: orZero(d.ConvertedAt),
 	}
 }

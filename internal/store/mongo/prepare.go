@@ -11,8 +11,8 @@ import (
 	"go.mongodb.org/mongo-driver/mongo/options"
 )
 
-// The mark that says that a database is Tidegate's: its id in tidegate_meta,
-// and the version of the documents' form.
+// The mark of Tidegate's database: its id in tidegate_meta, and the version of the
+// documents' form.
 const (
 	markID = "tidegate"
 	schema = 1
@@ -23,9 +23,9 @@ type mark struct {
 	Schema int64  `bson:"schema"`
 }
 
-// adapt finds out how much the server bears. On FerretDB 1 each update of a
-// command holds a connection to SQLite until all have one: at about 100 of
-// them, of whatever commands, none gets on any more.
+// adapt sets the bulk size for the server. On FerretDB 1, each update of a command
+// keeps a connection to SQLite until all updates have one. With about 100 updates,
+// of one or of several commands, all of them wait forever.
 func (s *Store) adapt(ctx context.Context) error {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
@@ -36,28 +36,29 @@ func (s *Store) adapt(ctx context.Context) error {
 	bulk := 1000
 	if _, err := info.LookupErr("ferretdbVersion"); err == nil {
 		bulk = 20
-		s.turns = make(chan struct{}, 1)
+		s.updates = make(chan struct{}, 1)
 	}
 	s.bulk = cmp.Or(s.bulk, bulk)
 	return nil
 }
 
-// turn waits until an update command may go out. Call done after it.
-func (s *Store) turn(ctx context.Context) (done func(), err error) {
-	if s.turns == nil {
+// beginUpdate waits until an update command may be sent. The caller must call done
+// after the command.
+func (s *Store) beginUpdate(ctx context.Context) (done func(), err error) {
+	if s.updates == nil {
 		return func() {}, ctx.Err()
 	}
 	select {
-	case s.turns <- struct{}{}:
-		return func() { <-s.turns }, nil
+	case s.updates <- struct{}{}:
+		return func() { <-s.updates }, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
 }
 
-// claim sees that the database is ours: marked, or without content under our
-// names, in which case it is marked now.
-func (s *Store) claim(ctx context.Context) error {
+// markDatabase returns nil when the database has the mark. It adds the mark when no
+// collection with one of our names has documents, and else returns ErrForeign.
+func (s *Store) markDatabase(ctx context.Context) error {
 	marked, err := s.marked(ctx)
 	if err != nil || marked {
 		return err
@@ -100,7 +101,7 @@ func (s *Store) marked(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-// occupied names a collection of ours that has documents.
+// occupied returns the name of one of our collections that has documents, or "".
 func (s *Store) occupied(ctx context.Context) (string, error) {
 	for _, c := range []*driver.Collection{s.usage, s.subscriptions, s.customers, s.notifications, s.conversions} {
 		err := s.anyDocument(ctx, c)
@@ -118,7 +119,7 @@ func (s *Store) anyDocument(ctx context.Context, c *driver.Collection) error {
 	return c.FindOne(ctx, bson.D{}, options.FindOne().SetProjection(bson.D{{Key: "_id", Value: 1}})).Err()
 }
 
-// index makes the indexes behind the store's finds. Ids need none.
+// index creates the indexes for the store's finds. Ids need none.
 func (s *Store) index(ctx context.Context) error {
 	for _, want := range []struct {
 		in   *driver.Collection
@@ -140,7 +141,7 @@ func (s *Store) index(ctx context.Context) error {
 	return nil
 }
 
-// ascending is a sort order or an index.
+// ascending returns a sort order or the keys of an index.
 func ascending(fields ...string) bson.D {
 	d := make(bson.D, 0, len(fields))
 	for _, f := range fields {

@@ -15,7 +15,7 @@ import (
 	"github.com/tidegate-io/tidegate/internal/test/testmongo"
 )
 
-// raw is a database as someone else would use it.
+// raw returns a database without Tidegate's mark.
 func raw(t testing.TB, uri, database string) *driver.Database {
 	t.Helper()
 	c, err := driver.Connect(t.Context(), options.Client().ApplyURI(uri))
@@ -30,7 +30,7 @@ func raw(t testing.TB, uri, database string) *driver.Database {
 	return db
 }
 
-func TestOpenRefusesSomeoneElsesCollections(t *testing.T) {
+func TestOpenRefusesForeignCollections(t *testing.T) {
 	uri := testmongo.URI(t)
 	for _, collection := range []string{"usage", "subscriptions", "customers", "notifications", "conversions"} {
 		t.Run(collection, func(t *testing.T) {
@@ -55,11 +55,11 @@ func TestOpenRefusesSomeoneElsesCollections(t *testing.T) {
 	}
 }
 
-func TestOpenTakesWhatIsOurs(t *testing.T) {
+func TestOpenAcceptsItsOwnDatabase(t *testing.T) {
 	t.Parallel()
 	uri, database := testmongo.URI(t), testmongo.Database()
 	db := raw(t, uri, database)
-	// Collections of other names, and empty ones, are no reason to refuse.
+	// Collections with other names and empty collections are accepted.
 	if _, err := db.Collection("orders").InsertOne(t.Context(), bson.D{{Key: "theirs", Value: true}}); err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,8 @@ func TestOpenTakesWhatIsOurs(t *testing.T) {
 	}
 }
 
-// A database in the URI is for authentication, not for documents.
+// TestDatabaseOfTheURI: a database in the URI is for authentication, not for
+// documents.
 func TestDatabaseOfTheURI(t *testing.T) {
 	t.Parallel()
 	uri, database := testmongo.URI(t), testmongo.Database()

@@ -29,8 +29,8 @@ func (s *Store) UsageAfter(ctx context.Context, afterID string, limit int) ([]re
 	return find[usageDoc](ctx, s, s.usage, filter, limited(limit, ascending("_id")))
 }
 
-// AllUsage implements store.Store. It reads page by page, so that no cursor
-// has to outlive a slow f.
+// AllUsage implements store.Store. It reads page by page, so that no cursor times
+// out while f is slow.
 func (s *Store) AllUsage(ctx context.Context, f func(records.Window) error) error {
 	for last := ""; ; {
 		page, err := find[usageDoc](ctx, s, s.usage, after(last), limited(s.page, ascending("_id")))
@@ -49,6 +49,6 @@ func (s *Store) AllUsage(ctx context.Context, f func(records.Window) error) erro
 	}
 }
 
-// of is the filter of what belongs to a customer, after that of ids above one.
+// of returns the filter of a customer's documents, after that of ids above one.
 func of(customer string) bson.D { return bson.D{{Key: "customer", Value: customer}} }
 func after(id string) bson.D    { return bson.D{{Key: "_id", Value: bson.D{{Key: "$gt", Value: id}}}} }

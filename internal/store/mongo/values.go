@@ -12,11 +12,11 @@ import (
 	"github.com/tidegate-io/tidegate/events"
 )
 
-// amount is a value as BSON: int64, or a decimal string when it has a
-// fraction. Not Decimal128: not every server of the protocol has it.
+// amount is a value as BSON: int64 or, with a fraction, a decimal string. It is no
+// Decimal128, because some servers of the protocol do not have that.
 type amount events.Value
 
-// MarshalBSONValue is the driver's bson.ValueMarshaler.
+// MarshalBSONValue implements bson.ValueMarshaler.
 func (a amount) MarshalBSONValue() (bsontype.Type, []byte, error) {
 	if a.Nanos == 0 {
 		return bson.MarshalValue(a.Units)
@@ -24,8 +24,8 @@ func (a amount) MarshalBSONValue() (bsontype.Type, []byte, error) {
 	return bson.MarshalValue(events.Value(a).String())
 }
 
-// UnmarshalBSONValue is the driver's bson.ValueUnmarshaler. It also takes the
-// numbers that a shell writes when someone edits a document by hand.
+// UnmarshalBSONValue implements bson.ValueUnmarshaler. It also accepts the number
+// types that a shell writes when a person edits a document.
 func (a *amount) UnmarshalBSONValue(t bsontype.Type, data []byte) error {
 	raw := bson.RawValue{Type: t, Value: data}
 	var text string
@@ -74,10 +74,10 @@ func (o optional) ptr() *events.Value {
 	return &v
 }
 
-// IsZero lets omitempty leave an absent one out.
+// IsZero reports whether there is no amount, for omitempty.
 func (o optional) IsZero() bool { return !o.valid }
 
-// MarshalBSONValue is the driver's bson.ValueMarshaler.
+// MarshalBSONValue implements bson.ValueMarshaler.
 func (o optional) MarshalBSONValue() (bsontype.Type, []byte, error) {
 	if !o.valid {
 		return bson.TypeNull, nil, nil
@@ -85,7 +85,7 @@ func (o optional) MarshalBSONValue() (bsontype.Type, []byte, error) {
 	return o.amount.MarshalBSONValue()
 }
 
-// UnmarshalBSONValue is the driver's bson.ValueUnmarshaler.
+// UnmarshalBSONValue implements bson.ValueUnmarshaler.
 func (o *optional) UnmarshalBSONValue(t bsontype.Type, data []byte) error {
 	if t == bson.TypeNull {
 		*o = optional{}
@@ -95,15 +95,15 @@ func (o *optional) UnmarshalBSONValue(t bsontype.Type, data []byte) error {
 	return o.amount.UnmarshalBSONValue(t, data)
 }
 
-func when(t *time.Time) time.Time {
+func orZero(t *time.Time) time.Time {
 	if t == nil {
 		return time.Time{}
 	}
 	return *t
 }
 
-// A feature as a field's name: a dot or a dollar would mean something else to
-// a query, and not every server takes them.
+// These escape a feature in a field's name. A dot or a dollar has another meaning
+// in a query, and some servers refuse it.
 var (
 	fieldEscape   = strings.NewReplacer("%", "%25", ".", "%2E", "$", "%24")
 	fieldUnescape = strings.NewReplacer("%25", "%", "%2E", ".", "%24", "$")

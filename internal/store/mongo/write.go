@@ -14,11 +14,11 @@ import (
 
 const codeDuplicateKey = 11000
 
-// rounds after which a batch gives up. One settles it unless someone else
-// writes the same documents at the same time.
+// maxRounds is after how many rounds a batch gives up. One round is enough unless
+// another process writes the same documents at the same time.
 const maxRounds = 10
 
-// item is a document to be written unless the stored one is newer.
+// item is a document that is written unless the stored one is newer.
 type item struct {
 	id  string
 	doc any
@@ -32,7 +32,7 @@ func (v version) compare(o version) int {
 	return cmp.Or(cmp.Compare(v.epoch, o.epoch), cmp.Compare(v.seq, o.seq))
 }
 
-// ordering says which fields hold a document's version.
+// ordering names the fields that hold a document's version.
 type ordering struct{ epoch, seq string } // epoch may be ""
 
 var (
@@ -40,8 +40,8 @@ var (
 	byPosition    = ordering{"", "position"}
 )
 
-// notNewer matches the document of it unless its version is greater. A
-// document without one, written by hand, is older than all.
+// notNewer returns the filter of the item's document unless that has a greater version. A
+// document without a version, written by hand, is older than all others.
 func (o ordering) notNewer(it item) bson.D {
 	newer := bson.A{bson.D{{Key: o.seq, Value: bson.D{{Key: "$gt", Value: it.at.seq}}}}}
 	if o.epoch != "" {
@@ -61,8 +61,8 @@ func (o ordering) of(doc bson.Raw) (v version) {
 	return v
 }
 
-// writeNewest writes each item unless the stored one is newer. Of several
-// items of one id the newest counts; among equal ones, the last.
+// writeNewest writes each item unless the stored one is newer. Of several items
+// with one id it writes the newest; of equal ones the last.
 func (s *Store) writeNewest(ctx context.Context, c *driver.Collection, o ordering, items []item) error {
 	if err := s.Prepare(ctx); err != nil {
 		return err
@@ -91,9 +91,9 @@ func newest(items []item) []item {
 	return kept
 }
 
-// writeBatch replaces what is there and not newer, which mostly is all of it,
-// in one command. The rest is looked at: what is missing is inserted, and what
-// someone else inserted meanwhile goes round again.
+// writeBatch replaces the stored documents that are not newer with one command;
+// mostly these are all. It reads the versions of the rest, inserts the missing
+// documents, and repeats this for those that another process inserted meanwhile.
 func (s *Store) writeBatch(ctx context.Context, c *driver.Collection, o ordering, rest []item) error {
 	for range maxRounds {
 		replaced, err := s.replace(ctx, c, o, rest)
@@ -122,7 +122,7 @@ func (s *Store) writeBatch(ctx context.Context, c *driver.Collection, o ordering
 			return nil
 		}
 	}
-	return fmt.Errorf("%s: write to %s: %d documents changed under the hand %d times: is another Tidegate writing to this database?", s.where(), c.Name(), len(rest), maxRounds)
+	return fmt.Errorf("%s: write to %s: %d documents were changed by another writer %d times: is another Tidegate writing to this database?", s.where(), c.Name(), len(rest), maxRounds)
 }
 
 func (s *Store) replace(ctx context.Context, c *driver.Collection, o ordering, items []item) (matched int, err error) {
@@ -132,7 +132,7 @@ func (s *Store) replace(ctx context.Context, c *driver.Collection, o ordering, i
 	for i, it := range items {
 		models[i] = driver.NewReplaceOneModel().SetFilter(o.notNewer(it)).SetReplacement(it.doc)
 	}
-	done, err := s.turn(ctx)
+	done, err := s.beginUpdate(ctx)
 	if err != nil {
 		return 0, s.fail("write to "+c.Name(), err)
 	}
@@ -170,7 +170,7 @@ func (s *Store) versions(ctx context.Context, c *driver.Collection, o ordering, 
 	return stored, nil
 }
 
-// insert inserts the items and returns those whose ids have come to exist.
+// insert inserts the items. It returns those whose ids exist by now.
 func (s *Store) insert(ctx context.Context, c *driver.Collection, items []item) (raced []item, err error) {
 	if len(items) == 0 {
 		return nil, nil

@@ -12,8 +12,8 @@ import (
 	"github.com/tidegate-io/tidegate/internal/test/testmongo"
 )
 
-// A command with too many updates hangs the tests' server for good, and one
-// with too many bytes is refused by a real one.
+// TestCommandsAreNoLargerThanBulkSize: a command with too many updates hangs the
+// tests' server forever, and a real server refuses one with too many bytes.
 func TestCommandsAreNoLargerThanBulkSize(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
@@ -49,8 +49,8 @@ func TestCommandsAreNoLargerThanBulkSize(t *testing.T) {
 	}
 }
 
-// Another writer, such as an owner that does not yet know that it is stale,
-// inserts the document between our look and our insert.
+// TestAnotherWriterInsertsFirst: another writer, such as an owner that does not know
+// yet that it lost its lease, inserts the document between our find and our insert.
 func TestAnotherWriterInsertsFirst(t *testing.T) {
 	for name, c := range map[string]struct{ theirs, want uint64 }{
 		"an older one": {theirs: 1, want: 2},
@@ -89,7 +89,7 @@ func TestAllUsageReadsEveryPage(t *testing.T) {
 	t.Parallel()
 	s := openAt(t, testmongo.URI(t), testmongo.Database())
 	s.page = 5
-	for n := range 11 { // also when the last page is full, or empty
+	for n := range 11 { // also with a full and with an empty last page
 		w := []records.Window{{Customer: fmt.Sprint(n), Feature: "api"}}
 		if err := s.WriteUsage(t.Context(), w); err != nil {
 			t.Fatal(err)
@@ -101,7 +101,8 @@ func TestAllUsageReadsEveryPage(t *testing.T) {
 	}
 }
 
-// Each of FerretDB's connections to SQLite would wait for another one.
+// TestConcurrentBatchesDoNotHangTheServer: without a limit, FerretDB's connections
+// to SQLite wait for each other.
 func TestConcurrentBatchesDoNotHangTheServer(t *testing.T) {
 	t.Parallel()
 	s, err := Open(t.Context(), testmongo.URI(t), testmongo.Database(), Options{})

@@ -1,12 +1,13 @@
-// Package stripeapi asks Stripe: it fetches objects, lists them, and makes
-// checkout sessions, portal sessions and webhook endpoints. Nothing else in
-// Tidegate sends requests to Stripe.
+// Package api sends Tidegate's requests to Stripe. It fetches and lists objects,
+// and creates checkout sessions, portal sessions and webhook endpoints. The role
+// that fetches objects, the gateway and the commands call it. A Client is safe for
+// concurrent use.
 //
-// It calls a backend of stripe-go of its own, never the library's global key:
-// without telemetry, with time-outs, retries and a bound on the rate. What it
-// returns is Stripe's JSON as it came (the generated types would drop what
-// their version does not know), with the moment of the question by Stripe's
-// clock. No error of it holds a key or a secret.
+// A Client has its own stripe-go backend and does not use the library's global
+// key. It sends no telemetry, has time-outs and retries, and bounds its rate. It
+// returns Stripe's JSON unchanged (the library's types drop fields that their
+// version does not have), with the moment of the request by Stripe's clock. Its
+// errors contain no key and no secret.
 package api
 
 import (
@@ -25,35 +26,34 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// APIVersion is the version of Stripe's API that is asked for.
+// APIVersion is the version of Stripe's API that requests ask for.
 const APIVersion = stripe.APIVersion
 
 // DefaultBase is the address of Stripe's API.
 const DefaultBase = stripe.APIURL
 
-// Options is how Stripe is asked. Only Key is required.
+// Options configures a Client. Only Key is required.
 type Options struct {
 	Key     string
-	Base    string        // another address than Stripe's, for tests
-	Timeout time.Duration // of one try; 0 is 20 s
-	Retries int           // of what a request may be repeated for: a broken connection, 5xx, a conflict
-	// Rate is how many requests a second are begun at most; 0 does not bound
-	// them. Stripe takes 100 a second (25 in test mode) from all of an account's
-	// programs together.
+	Base    string        // address of the API, for tests; "" means DefaultBase
+	Timeout time.Duration // of one attempt; 0 means 20 s
+	Retries int           // after a broken connection, 5xx or a conflict
+	// Rate is the maximum number of requests per second; 0 means no maximum. Stripe
+	// allows 100 a second (25 in test mode) to all programs of an account together.
 	Rate float64
 }
 
-// Client asks Stripe. All methods are safe to call concurrently.
+// Client sends requests to Stripe. It is safe for concurrent use.
 type Client struct {
 	backend stripe.Backend
 	key     func() string // not a string, which would show when a Client is printed
 	limit   *rate.Limiter
 
 	mu     sync.Mutex
-	prices map[string]knownPrice // by what names them
+	prices map[string]knownPrice // by id or lookup key
 }
 
-// New returns a client; it does not ask anything yet.
+// New returns a client. It sends no request.
 func New(o Options) (*Client, error) {
 	if o.Key == "" || strings.ContainsFunc(o.Key, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 		return nil, errors.New("STRIPE_SECRET_KEY is not a key such as sk_… or rk_…")
@@ -84,32 +84,31 @@ func New(o Options) (*Client, error) {
 		prices: map[string]knownPrice{}}, nil
 }
 
-// Object is one of Stripe's as it answered.
+// Object is a Stripe object as Stripe returned it.
 type Object struct {
 	ID   string
 	Type string // such as subscription
-	// At is when it was asked for, by Stripe's clock, in whole seconds: the
-	// object is not older than that.
+	// At is the moment of the request by Stripe's clock, in whole seconds. The object
+	// is not older.
 	At   time.Time
 	JSON json.RawMessage
 }
 
-// answer is what Stripe said to one request.
+// answer is Stripe's answer to one request.
 type answer struct {
 	stripe.APIResource
 	at time.Time
 }
 
-// UnmarshalJSON leaves the body to those who asked.
+// UnmarshalJSON does nothing: the caller reads the body.
 func (*answer) UnmarshalJSON([]byte) error { return nil }
 
 func (c *Client) get(ctx context.Context, path string, params ...string) (*answer, error) {
 	return c.call(ctx, http.MethodGet, path, "", params)
 }
 
-// call sends a request; params are names and values in turn, of which empty
-// values are left out. A POST without an idempotency key gets one that only
-// its own retries share.
+// call sends a request. params holds names and values in turn; call leaves out
+// empty values. A POST without an idempotency key gets one for its own retries.
 func (c *Client) call(ctx context.Context, method, path, idempotency string, params []string) (*answer, error) {
 	if err := c.limit.Wait(ctx); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrAway, context.Cause(ctx))
@@ -136,8 +135,8 @@ func (c *Client) call(ctx context.Context, method, path, idempotency string, par
 	return a, nil
 }
 
-// askedAt is the moment of the question by the clock of who answered: the
-// answer's date less the time that it took.
+// askedAt returns the moment of the request by the server's clock: the date of the
+// answer less the time that it took.
 func askedAt(h http.Header, took time.Duration, began time.Time) time.Time {
 	if date, err := http.ParseTime(h.Get("Date")); err == nil {
 		began = date.Add(-took)
@@ -152,7 +151,7 @@ func (a *answer) decode(v any) error {
 	return nil
 }
 
-// object reads the answer, or one member of its list, as an object.
+// object reads raw, the answer or one element of its list, as an object.
 func (a *answer) object(raw json.RawMessage) (Object, error) {
 	var head struct {
 		ID     string `json:"id"`

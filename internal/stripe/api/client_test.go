@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// account is a fake Stripe and a client of it.
+// account is a fake Stripe and a client for it.
 func account(t *testing.T, change ...func(*Options)) (*teststripe.Server, *Client) {
 	t.Helper()
 	s := teststripe.New(t)
@@ -57,7 +57,7 @@ func TestFetch(t *testing.T) {
 		if err != nil || o.ID != id || o.Type != typ || !bytes.Contains(o.JSON, []byte(`"`+id+`"`)) {
 			t.Errorf("%+v, %v", o, err)
 		}
-		// The answer carries the clock of Stripe, and the question came before.
+		// The answer has the time of Stripe's clock; the request came earlier.
 		if age := s.Now().Sub(o.At); age < 0 || age > time.Minute {
 			t.Errorf("asked %s before Stripe's now", age)
 		}
@@ -180,7 +180,7 @@ func TestRetries(t *testing.T) {
 	}
 }
 
-func TestAnswersOfOthers(t *testing.T) {
+func TestAnswersOfOtherServers(t *testing.T) {
 	t.Parallel()
 	for _, body := range []string{"", "<html>", "null", "[]", "{}", `{"id":7}`, `{"id":"sub_1"}`, `{"id":"sub_1","object":[]}`} {
 		for _, status := range []int{200, 404, 502} {
@@ -217,8 +217,10 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	}
 }
 
-// TestSecretsStayInside has Stripe and others repeat what they were sent.
+// TestSecretsStayInside: Stripe and other servers repeat the request in their
+// answers.
 func TestSecretsStayInside(t *testing.T) {
+	t.Parallel()
 	const key = "sk_live_51SecretSecretSecret"
 	echo := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		text := r.Header.Get("Authorization") + " rk_live_other123 whsec_abcdef ada@acme.example " + r.URL.String()

@@ -7,8 +7,9 @@ import (
 	"slices"
 )
 
-// EventTypes are the events that Tidegate uses. Not invoice.created: an
-// invoice waits up to 72 hours for an endpoint that does not answer it.
+// EventTypes lists the events that Tidegate uses. It does not contain
+// invoice.created, because Stripe holds an invoice for up to 72 hours when an
+// endpoint does not answer that event.
 var EventTypes = []string{
 	"checkout.session.completed", "checkout.session.async_payment_succeeded",
 	"checkout.session.async_payment_failed", "checkout.session.expired",
@@ -24,13 +25,13 @@ type Endpoint struct {
 	ID         string   `json:"id"`
 	URL        string   `json:"url"`
 	Status     string   `json:"status"`
-	APIVersion string   `json:"api_version"` // "" is the account's own
+	APIVersion string   `json:"api_version"` // "" means the account's version
 	Events     []string `json:"enabled_events"`
 	Livemode   bool     `json:"livemode"`
-	Secret     string   `json:"secret,omitempty"` // told once, to who makes the endpoint
+	Secret     string   `json:"secret,omitempty"` // only in the answer of CreateEndpoint
 }
 
-// Complete says whether the endpoint works and gets every event of EventTypes.
+// Complete reports whether the endpoint is enabled and gets all EventTypes.
 func (e *Endpoint) Complete() bool {
 	if e.Status != "" && e.Status != "enabled" {
 		return false
@@ -43,7 +44,7 @@ func (e *Endpoint) Complete() bool {
 	return true
 }
 
-// Endpoints are those with the URL.
+// Endpoints returns the webhook endpoints with the URL.
 func (c *Client) Endpoints(ctx context.Context, address string) (found []Endpoint, err error) {
 	for after := ""; ; {
 		a, err := c.get(ctx, "/v1/webhook_endpoints", "limit", pageSize, "starting_after", after)
@@ -68,14 +69,14 @@ func (c *Client) Endpoints(ctx context.Context, address string) (found []Endpoin
 	}
 }
 
-// CreateEndpoint makes an endpoint for EventTypes in the shape of APIVersion.
-// Its Secret is never told again.
+// CreateEndpoint creates an endpoint for EventTypes in the shape of APIVersion.
+// Stripe returns its Secret only here.
 func (c *Client) CreateEndpoint(ctx context.Context, address string) (Endpoint, error) {
 	return c.putEndpoint(ctx, "/v1/webhook_endpoints", "url", address, "api_version", APIVersion, "description", "Tidegate")
 }
 
-// UpdateEndpoint enables the endpoint for EventTypes beside those that it has.
-// Stripe changes neither its API version nor its secret.
+// UpdateEndpoint enables the endpoint and adds EventTypes to its events. Its API
+// version and secret do not change.
 func (c *Client) UpdateEndpoint(ctx context.Context, e Endpoint) (Endpoint, error) {
 	params := []string{"disabled", "false"}
 	for _, typ := range e.Events {

@@ -12,24 +12,25 @@ import (
 	"github.com/stripe/stripe-go/v76"
 )
 
-// What a request can fail with. Every error of a Client is one of these.
+// The errors of a Client's requests, wrapped with detail. Every error is one of
+// these.
 var (
-	// ErrAway is returned when Stripe did not answer, or with 5xx: try again.
+	// ErrAway is returned when Stripe does not answer, or answers with 5xx or 409.
+	// Another attempt may succeed.
 	ErrAway = errors.New("stripe did not answer")
-	// ErrLimited is returned for 429: try again, later.
+	// ErrLimited is returned for 429. A later attempt may succeed.
 	ErrLimited = errors.New("stripe asks for fewer requests")
-	// ErrKey is returned when the key is none of Stripe's.
+	// ErrKey is returned when Stripe does not know the key.
 	ErrKey = errors.New("stripe refuses STRIPE_SECRET_KEY")
-	// ErrDenied is returned when the key may not do this.
+	// ErrDenied is returned when the key lacks a permission.
 	ErrDenied = errors.New("STRIPE_SECRET_KEY lacks a permission")
-	// ErrMissing is returned when there is no such object.
+	// ErrMissing is returned when Stripe does not have the object.
 	ErrMissing = errors.New("stripe does not have it")
-	// ErrRequest is returned when the request can't be answered, however often
-	// it is sent.
+	// ErrRequest is returned when Stripe refuses the request for good.
 	ErrRequest = errors.New("stripe refuses the request")
 )
 
-// failed turns an error of the library into one of ours.
+// failed converts an error of the library to one of the errors above.
 func (c *Client) failed(method, path string, err error) error {
 	var e *stripe.Error
 	if errors.As(err, &e) && e.HTTPStatusCode != 0 {
@@ -52,7 +53,7 @@ func (c *Client) failed(method, path string, err error) error {
 		return fmt.Errorf("%w: %s %s: %w", ErrAway, method, path, err)
 	}
 	var u *url.Error
-	if errors.As(err, &u) { // its text has the whole address
+	if errors.As(err, &u) { // its text contains the whole address
 		err = u.Err
 	}
 	return fmt.Errorf("%w: %s %s: %s", ErrAway, method, path, c.redact(err.Error()))
@@ -79,8 +80,8 @@ var (
 	addresses = regexp.MustCompile(`[^\s<>"']+@[^\s<>"']+`)
 )
 
-// redact takes keys and mail addresses out of a text that came from outside,
-// and cuts it.
+// redact removes keys and e-mail addresses from a text, and shortens it to 500
+// bytes.
 func (c *Client) redact(text string) string {
 	text = strings.ReplaceAll(text, c.key(), "…")
 	text = secrets.ReplaceAllString(text, "$1…")

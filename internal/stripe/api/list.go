@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// pageSize is the most that Stripe gives at once.
+// pageSize is the largest page that Stripe returns.
 const pageSize = "100"
 
-// paths are where objects are, by type.
+// paths holds the path of objects by type.
 var paths = map[string]string{
 	"subscription":     "/v1/subscriptions/",
 	"customer":         "/v1/customers/",
@@ -24,9 +24,9 @@ var paths = map[string]string{
 	"charge":           "/v1/charges/",
 }
 
-// Fetch returns an object as it is now. A customer that was deleted is
-// returned with `deleted`. An error is ErrMissing also for a type that is not
-// fetched.
+// Fetch returns the current object. A deleted customer is returned with `deleted`.
+// Fetch returns ErrMissing when there is no such object, and for a type without a
+// path.
 func (c *Client) Fetch(ctx context.Context, typ, id string) (Object, error) {
 	path := paths[typ]
 	if path == "" || id == "" {
@@ -42,28 +42,28 @@ func (c *Client) Fetch(ctx context.Context, typ, id string) (Object, error) {
 // Page is a part of a list.
 type Page struct {
 	Objects []Object
-	At      time.Time // when it was asked for, by Stripe's clock
-	More    bool      // what follows is listed after the last object
+	At      time.Time // moment of the request by Stripe's clock
+	More    bool      // whether there are more after the last object
 }
 
-// Subscriptions lists subscriptions of any status, newest first, after the one
-// with the id ("": from the newest).
+// Subscriptions returns a page of subscriptions of any status, newest first, after
+// the given id ("": from the newest).
 func (c *Client) Subscriptions(ctx context.Context, after string) (Page, error) {
 	return c.list(ctx, "/v1/subscriptions", "status", "all", "limit", pageSize, "starting_after", after)
 }
 
-// Customers lists customers, newest first, after the one with the id.
+// Customers returns a page of customers, newest first, after the given id.
 func (c *Client) Customers(ctx context.Context, after string) (Page, error) {
 	return c.list(ctx, "/v1/customers", "limit", pageSize, "starting_after", after)
 }
 
-// Products lists products that are sold, newest first, after the one with the id.
+// Products returns a page of active products, newest first, after the given id.
 func (c *Client) Products(ctx context.Context, after string) (Page, error) {
 	return c.list(ctx, "/v1/products", "active", "true", "limit", pageSize, "starting_after", after)
 }
 
-// Events lists the events of EventTypes that happened at since or later, newest
-// first, after the one with the id. Stripe keeps them for 30 days.
+// Events returns a page of the events of EventTypes that happened at since or
+// later, newest first, after the given id. Stripe keeps events for 30 days.
 func (c *Client) Events(ctx context.Context, since time.Time, after string) (Page, error) {
 	params := []string{"limit", pageSize, "starting_after", after, "created[gte]", strconv.FormatInt(since.Unix(), 10)}
 	for _, typ := range EventTypes {
@@ -95,8 +95,8 @@ func (c *Client) list(ctx context.Context, path string, params ...string) (Page,
 	return p, nil
 }
 
-// Price is the id of the price that an id or a lookup key names. What looks like
-// an id is taken for one.
+// Price returns the id of the price with an id or a lookup key. It returns a name
+// that looks like an id unchanged.
 func (c *Client) Price(ctx context.Context, name string) (string, error) {
 	if strings.HasPrefix(name, "price_") {
 		return name, nil
@@ -112,7 +112,7 @@ func (c *Client) Price(ctx context.Context, name string) (string, error) {
 	return o.ID, err
 }
 
-// Probe asks for next to nothing, to see whether the key is taken.
+// Probe sends a small request to check the key.
 func (c *Client) Probe(ctx context.Context) error {
 	_, err := c.list(ctx, "/v1/subscriptions", "limit", "1")
 	return err

@@ -10,9 +10,8 @@ import (
 	"github.com/tidegate-io/tidegate/internal/test/teststripe"
 )
 
-// TestAgainstStripeMock sends every request that there is to the official mock,
-// which refuses what Stripe's specification does not have, and reads its
-// answers.
+// TestAgainstStripeMock sends every kind of request to Stripe's mock server, which
+// checks it against Stripe's specification, and reads the answers.
 func TestAgainstStripeMock(t *testing.T) {
 	t.Parallel()
 	for version := range teststripe.Mocks {

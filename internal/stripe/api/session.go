@@ -12,26 +12,26 @@ import (
 	"unicode/utf8"
 )
 
-// maxReference is how many characters a session's client_reference_id may
-// have; a longer customer is in the metadata alone.
+// maxReference is how many characters a session's client_reference_id may have. A
+// longer customer id is only in the metadata.
 const maxReference = 200
 
-// sameClick is how long all clicks of a customer lead to the same session.
+// sameClick is how long repeated clicks of a customer lead to the same session.
 const sameClick = 10 * time.Minute
 
-// Checkout is what a customer is to pay for.
+// Checkout describes a checkout session.
 type Checkout struct {
 	Customer       string // ours
 	CustomerKey    string // metadata key that holds it
-	StripeCustomer string // "": Stripe makes one
-	Email          string // filled in for one whom Stripe does not know yet; may be empty
+	StripeCustomer string // "": Stripe creates one
+	Email          string // prefilled when StripeCustomer is ""; may be empty
 	Price          string // id
 	SuccessURL     string
 	CancelURL      string // may be empty
 }
 
-// Checkout makes a session for a subscription and returns the address of its
-// page. The same question within ten minutes gets the same session.
+// Checkout creates a session for a subscription and returns the URL of its page.
+// An equal request within ten minutes returns the same session.
 func (c *Client) Checkout(ctx context.Context, o Checkout, now time.Time) (string, error) {
 	params := []string{
 		"mode", "subscription", "line_items[0][price]", o.Price, "line_items[0][quantity]", "1",
@@ -50,13 +50,13 @@ func (c *Client) Checkout(ctx context.Context, o Checkout, now time.Time) (strin
 	return c.session(ctx, "/v1/checkout/sessions", once(now, params), params)
 }
 
-// Portal makes a session of the billing portal and returns its address.
+// Portal creates a session of the billing portal and returns its URL.
 func (c *Client) Portal(ctx context.Context, stripeCustomer, returnURL string) (string, error) {
 	return c.session(ctx, "/v1/billing_portal/sessions", "", []string{"customer", stripeCustomer, "return_url", returnURL})
 }
 
-// once is an idempotency key that stands for all that is asked for: Stripe
-// refuses one that comes with other parameters.
+// once returns an idempotency key for a request with these parameters. Stripe
+// refuses a key that comes again with other parameters.
 func once(now time.Time, params []string) string {
 	slot := now.Unix() / int64(sameClick/time.Second)
 	sum := sha256.Sum256(fmt.Appendf(nil, "%d\x00%s", slot, strings.Join(params, "\x00")))

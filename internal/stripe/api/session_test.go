@@ -15,7 +15,7 @@ func order(customer string) Checkout {
 		SuccessURL: "https://acme.example/welcome", CancelURL: "https://acme.example/pricing"}
 }
 
-func TestCheckoutSaysWhoseItIs(t *testing.T) {
+func TestCheckoutNamesTheCustomer(t *testing.T) {
 	t.Parallel()
 	s, c := account(t)
 	s.Price("price_1", "pro_monthly", "prod_1")
@@ -57,7 +57,8 @@ func TestCheckoutSaysWhoseItIs(t *testing.T) {
 	}
 }
 
-// TestClicksShareOneSession: two at once, one a little later, one much later.
+// TestClicksShareOneSession: two clicks at once, one a little later, one much
+// later.
 func TestClicksShareOneSession(t *testing.T) {
 	t.Parallel()
 	s, c := account(t)
@@ -92,7 +93,7 @@ func TestClicksShareOneSession(t *testing.T) {
 	}
 }
 
-func TestSessionsThatStripeRefuses(t *testing.T) {
+func TestRefusedSessions(t *testing.T) {
 	t.Parallel()
 	s, c := account(t)
 	s.Price("price_1", "pro_monthly", "prod_1")

@@ -6,25 +6,25 @@ import (
 	"time"
 )
 
-// priceAge is how long the id of a lookup key is remembered: an operator may
-// give the key to another price.
+// priceAge is how long the price of a lookup key is cached: the operator may move
+// the key to another price.
 const priceAge = 10 * time.Minute
 
-// knownPrice is what a name stood for.
+// knownPrice is the cached id of a price.
 type knownPrice struct {
 	id string
 	at time.Time
 }
 
-// Visit is a customer who has followed a link to pay.
+// Visit describes a customer who has followed an upgrade link.
 type Visit struct {
-	Checkout   Checkout // its Price may also be a lookup key, or empty
-	Subscribed bool     // has a subscription already: another one would be charged beside it
-	Portal     bool     // who has one may be shown the billing portal
+	Checkout   Checkout // its Price may be an id, a lookup key or empty
+	Subscribed bool     // has a subscription; Checkout would add another
+	Portal     bool     // subscribers may be sent to the billing portal
 }
 
-// Page makes the page of Stripe's that a visitor is to see now, and returns its
-// address, or "" when Stripe has none for them.
+// Page returns the URL of the Stripe page for a visitor: a new checkout or portal
+// session. It returns "" when there is no page for them.
 func (c *Client) Page(ctx context.Context, v Visit, now time.Time) (string, error) {
 	o := v.Checkout
 	if v.Subscribed {
@@ -45,7 +45,7 @@ func (c *Client) Page(ctx context.Context, v Visit, now time.Time) (string, erro
 		return "", err
 	}
 	page, err := c.Checkout(ctx, o, now)
-	if errors.Is(err, ErrRequest) { // perhaps that price is no longer sold
+	if errors.Is(err, ErrRequest) { // the price may be inactive now
 		c.forgetPrice(name)
 	}
 	return page, err

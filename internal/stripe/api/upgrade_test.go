@@ -41,7 +41,8 @@ func TestPage(t *testing.T) {
 	}
 }
 
-// TestPriceIsLookedUpOnce in a while, and again when it is no longer sold.
+// TestPriceIsLookedUpOnce: a price is cached for a while, and looked up again when
+// it is no longer sold.
 func TestPriceIsLookedUpOnce(t *testing.T) {
 	t.Parallel()
 	s, c := account(t)

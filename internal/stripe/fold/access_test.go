@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// folded applies a shop's events up to now.
+// folded returns a state with all events of the shops.
 func folded(t *testing.T, cfg Config, shops ...*shop) *State {
 	t.Helper()
 	s := New(cfg)
@@ -19,6 +19,7 @@ func folded(t *testing.T, cfg Config, shops ...*shop) *State {
 }
 
 func TestAccessByStatus(t *testing.T) {
+	t.Parallel()
 	for status, paid := range map[string]bool{
 		"active": true, "trialing": true, "past_due": true,
 		"incomplete": false, "incomplete_expired": false, "unpaid": false, "canceled": false, "paused": false, "unheard_of": false,
@@ -33,10 +34,11 @@ func TestAccessByStatus(t *testing.T) {
 }
 
 func TestGraceEndsByTimer(t *testing.T) {
+	t.Parallel()
 	sh := newShop("cus_1", "acme").buy("sub_1", "price_pro").wait(month)
 	sh.update("sub_1", fields{"status": "past_due"})
 	failed := sh.at
-	// Another event of the same trouble must not extend the grace.
+	// Another event of the same failed payment must not extend the grace period.
 	sh.wait(2*24*time.Hour).update("sub_1", fields{"cancel_at": nil})
 	s := folded(t, testConfig(), sh)
 	end := failed.Add(DefaultGrace)
@@ -69,6 +71,7 @@ func TestGraceEndsByTimer(t *testing.T) {
 }
 
 func TestCancellationByTimer(t *testing.T) {
+	t.Parallel()
 	for name, change := range map[string]fields{
 		"at period end": {"cancel_at_period_end": true},
 		"at a moment":   {"cancel_at": t0.Add(month).Unix()},
@@ -91,7 +94,8 @@ func TestCancellationByTimer(t *testing.T) {
 	}
 }
 
-func TestRenewalsSayNothing(t *testing.T) {
+func TestRenewalsEmitNothing(t *testing.T) {
+	t.Parallel()
 	sh := newShop("cus_1", "acme").buy("sub_1", "price_pro")
 	s := folded(t, testConfig(), sh)
 	for i := range 3 * maxVersions {
@@ -117,6 +121,7 @@ func TestRenewalsSayNothing(t *testing.T) {
 }
 
 func TestHistoryIsBounded(t *testing.T) {
+	t.Parallel()
 	sh := newShop("cus_1", "acme").buy("sub_1", "price_pro")
 	for range 40 {
 		sh.wait(time.Hour).update("sub_1", fields{"price": "price_team"})
@@ -130,6 +135,7 @@ func TestHistoryIsBounded(t *testing.T) {
 }
 
 func TestPlanOfPrice(t *testing.T) {
+	t.Parallel()
 	cfg := Plans{
 		Order: []string{"free", "pro", "team"}, Default: "free",
 		LookupKeys: map[string]string{"key": "pro"}, Prices: map[string]string{"price": "team"}, Products: map[string]string{"prod": "pro"},
@@ -166,6 +172,7 @@ func TestPlanOfPrice(t *testing.T) {
 }
 
 func TestUnknownPriceAlertsUntilConfigured(t *testing.T) {
+	t.Parallel()
 	s := New(testConfig())
 	sc := scenario{shops: []*shop{newShop("cus_1", "acme").create("sub_1", "price_x", "active").invoice("invoice.paid", "sub_1", 100, "subscription_create")}}
 	changes := fold(s, sc.records(), t0)
@@ -184,6 +191,7 @@ func TestUnknownPriceAlertsUntilConfigured(t *testing.T) {
 }
 
 func TestLookupKeyMovedToANewPrice(t *testing.T) {
+	t.Parallel()
 	sh := newShop("cus_1", "acme").buy("sub_1", "price_pro").wait(time.Hour)
 	sh.emit("price.updated", fields{"id": "price_pro", "object": "price", "lookup_key": nil, "product": "prod_of_price_pro"}, nil)
 	s := folded(t, testConfig(), sh)
@@ -193,6 +201,7 @@ func TestLookupKeyMovedToANewPrice(t *testing.T) {
 }
 
 func TestProductMetadataNamesThePlan(t *testing.T) {
+	t.Parallel()
 	sh := newShop("cus_1", "acme").create("sub_1", "price_x", "active").wait(time.Hour)
 	sh.emit("product.updated", fields{"id": "prod_of_price_x", "object": "product", "metadata": fields{"plan": "team"}}, nil)
 	s := folded(t, testConfig(), sh)
@@ -201,9 +210,10 @@ func TestProductMetadataNamesThePlan(t *testing.T) {
 	}
 }
 
-func TestWhoseSubscription(t *testing.T) {
+func TestOwnerOfASubscription(t *testing.T) {
+	t.Parallel()
 	meta := func(id string) fields { return fields{DefaultCustomerKey: id} }
-	facts := []func(s *shop){ // the later ones win
+	facts := []func(s *shop){ // later ones win
 		func(s *shop) {
 			s.emit("customer.updated", fields{"id": "cus_1", "object": "customer", "metadata": meta("by-customer")}, nil)
 		},
@@ -242,9 +252,10 @@ func TestWhoseSubscription(t *testing.T) {
 	}
 }
 
-// TestAccountsThatAreCustomers: in new versions an account may stand in the
+// TestAccountInPlaceOfACustomer: in new API versions an account may take the
 // customer's place.
-func TestAccountsThatAreCustomers(t *testing.T) {
+func TestAccountInPlaceOfACustomer(t *testing.T) {
+	t.Parallel()
 	sh := newShop("cus_1", "acme")
 	sh.shape = shapes[len(shapes)-1]
 	sh.create("sub_1", "price_pro", "active")
@@ -263,6 +274,7 @@ func TestAccountsThatAreCustomers(t *testing.T) {
 }
 
 func TestOneStripeCustomerForSeveralCustomers(t *testing.T) {
+	t.Parallel()
 	agency := newShop("cus_1", "")
 	agency.customer("customer.created", "agency@acme.example")
 	agency.owner = "one"
@@ -278,6 +290,7 @@ func TestOneStripeCustomerForSeveralCustomers(t *testing.T) {
 }
 
 func TestDeletedCustomerLosesAddress(t *testing.T) {
+	t.Parallel()
 	sh := newShop("cus_1", "acme").customer("customer.created", "ada@acme.example").buy("sub_1", "price_pro")
 	s := folded(t, testConfig(), sh)
 	sh.evs = nil
@@ -310,6 +323,7 @@ func fetchedRecord(t *testing.T, seq uint64, at time.Time, o fields) Record {
 }
 
 func TestFetchedObjectOrdersAmongEvents(t *testing.T) {
+	t.Parallel()
 	sh := newShop("cus_1", "acme").buy("sub_1", "price_pro")
 	fetch := func(seq uint64, at time.Time, status string) Record {
 		sh.subs["sub_1"]["status"] = status
@@ -328,7 +342,7 @@ func TestFetchedObjectOrdersAmongEvents(t *testing.T) {
 		recs []Record
 	}{
 		{"active", []Record{early}},
-		{"unpaid", []Record{early, same}}, // it has seen the changes of its second
+		{"unpaid", []Record{early, same}}, // it shows the changes of its second
 		{"past_due", []Record{twice, same}},
 		{"past_due", []Record{same, twice}},
 		{"paused", []Record{next, twice}},
@@ -346,6 +360,7 @@ func TestFetchedObjectOrdersAmongEvents(t *testing.T) {
 }
 
 func TestFetchedInvoiceIsThePaymentOfItsEvent(t *testing.T) {
+	t.Parallel()
 	sh := newShop("cus_1", "acme").create("sub_1", "price_pro", "active")
 	o := fields{"id": "in_1", "object": "invoice", "customer": "cus_1", "subscription": "sub_1", "status": "paid", "amount_paid": 2000,
 		"currency": "usd", "billing_reason": "subscription_create", "created": t0.Unix(), "status_transitions": fields{"paid_at": t0.Add(time.Second).Unix()}}
@@ -364,6 +379,7 @@ func TestFetchedInvoiceIsThePaymentOfItsEvent(t *testing.T) {
 }
 
 func TestFetchedNeedsAnObject(t *testing.T) {
+	t.Parallel()
 	for _, raw := range []string{"", "null", "{}", "[]", `{"id":"sub_1"}`, `{"object":"subscription"}`} {
 		if _, err := NewFetched(json.RawMessage(raw), "", t0); !errors.Is(err, ErrRecord) {
 			t.Errorf("%q: error %v", raw, err)
@@ -371,7 +387,8 @@ func TestFetchedNeedsAnObject(t *testing.T) {
 	}
 }
 
-func TestWhoPaidBeforeWeLookedIsNoConversion(t *testing.T) {
+func TestPaymentBeforeTheFirstEventIsNoConversion(t *testing.T) {
+	t.Parallel()
 	old := newShop("cus_1", "acme")
 	old.subs["sub_1"] = fields{"price": "price_pro", "status": "active", "created": t0.AddDate(-1, 0, 0).Unix(), "current_period_end": t0.Unix()}
 	old.update("sub_1", fields{"current_period_end": t0.Add(month).Unix()}).invoice("invoice.paid", "sub_1", 2000, "subscription_cycle")

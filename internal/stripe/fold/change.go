@@ -9,20 +9,20 @@ import (
 	"github.com/tidegate-io/tidegate/internal/records"
 )
 
-// settled is the age at which a conversion is no longer taken back: an event
-// does not come that late, but facts that old may have been summed up.
-const settled = seenDays * 24 * time.Hour
+// finalAge is the age from which a conversion is no longer taken back: no event
+// comes that late, and facts that old may have been summed up.
+const finalAge = seenDays * 24 * time.Hour
 
-// change compares what follows from the facts about a customer with what was
-// last said.
+// change compares the customer's view with what was last emitted, and returns
+// the differences.
 func (s *State) change(customer string) []Change {
 	v := s.view(customer)
 	s.timers.set(customer, v.next)
 	old := s.facts.Customers[customer]
 	if old == nil {
-		old = &sent{}
+		old = &emitted{}
 	}
-	now := sent{State: v.state, Email: v.email, Party: v.party, Payments: old.Payments, Refunds: old.Refunds, Digest: old.Digest, Document: old.Document, Unknown: v.unknown}
+	now := emitted{State: v.state, Email: v.email, Party: v.party, Payments: old.Payments, Refunds: old.Refunds, Digest: old.Digest, Document: old.Document, Unknown: v.unknown}
 	first := Change{Customer: customer}
 	account := records.Account{Customer: customer}
 	if !sameState(old.State, now.State) {
@@ -36,8 +36,8 @@ func (s *State) change(customer string) []Change {
 	if old.Party != now.Party {
 		account.StripeCustomer = &v.party
 	}
-	moves := s.move(&now, old.Moves, &v)
-	if account.Subscription != nil && len(moves) > 0 { // what made it change
+	moves := s.changedMoves(&now, old.Moves, &v)
+	if account.Subscription != nil && len(moves) > 0 { // the move that changed it
 		account.Move, moves = &moves[0], moves[1:]
 	}
 	if !reflect.DeepEqual(account, records.Account{Customer: customer}) {
@@ -58,9 +58,9 @@ func (s *State) change(customer string) []Change {
 	for i := range moves {
 		out = append(out, Change{Customer: customer, Account: &records.Account{Customer: customer, Move: &moves[i]}})
 	}
-	paid := s.pay(customer, &now, v.payments)
+	paid := s.changedPayments(customer, &now, v.payments)
 	out = append(out, paid...)
-	out = append(out, s.refund(customer, &now)...)
+	out = append(out, s.changedRefunds(customer, &now)...)
 	if len(out) > 0 || !slices.Equal(old.Unknown, now.Unknown) {
 		s.noteUnknown(customer, old.Unknown, false)
 		s.noteUnknown(customer, now.Unknown, true)
@@ -70,10 +70,11 @@ func (s *State) change(customer string) []Change {
 	return out
 }
 
-// pay says which conversions are new, differ, or turned out to be none.
-func (s *State) pay(customer string, now *sent, payments map[string]records.Payment) []Change {
+// changedPayments returns the conversions that are new or differ and, as void,
+// those that turned out to be none. It updates now.
+func (s *State) changedPayments(customer string, now *emitted, payments map[string]records.Payment) []Change {
 	var out []Change
-	say := func(p records.Payment) {
+	emit := func(p records.Payment) {
 		out = append(out, Change{Customer: customer, Account: &records.Account{Customer: customer, Payment: &p}})
 	}
 	kept := maps.Clone(now.Payments)
@@ -82,19 +83,19 @@ func (s *State) pay(customer string, now *sent, payments map[string]records.Paym
 	}
 	for _, key := range slices.Sorted(maps.Keys(now.Payments)) {
 		p := now.Payments[key]
-		if _, ok := payments[key]; !ok && s.facts.Clock.Sub(p.At) < settled {
+		if _, ok := payments[key]; !ok && s.facts.Clock.Sub(p.At) < finalAge {
 			delete(kept, key)
 			p.Void = true
-			say(p)
+			emit(p)
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(payments)) {
 		p, before := payments[key], kept[key]
-		if before.Key != "" && (samePayment(p, before) || s.facts.Clock.Sub(before.At) >= settled) {
+		if before.Key != "" && (samePayment(p, before) || s.facts.Clock.Sub(before.At) >= finalAge) {
 			continue
 		}
 		kept[key] = p
-		say(p)
+		emit(p)
 	}
 	now.Payments = kept
 	return out
@@ -106,7 +107,8 @@ func samePayment(a, b records.Payment) bool {
 	return same && a == b
 }
 
-// sameState ignores the position: it moves with every record.
+// sameState reports whether the states are equal apart from the position, which
+// moves with every record.
 func sameState(a, b records.PlanState) bool {
 	return a.Plan == b.Plan && a.Status == b.Status && a.Paid == b.Paid && a.Event == b.Event && a.CausedAt.Equal(b.CausedAt)
 }

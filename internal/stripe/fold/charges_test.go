@@ -15,7 +15,8 @@ func refundsOf(s *State, customer string) string {
 	return out
 }
 
-func TestRefundsAreToldAndTakeNothing(t *testing.T) {
+func TestRefundsAreEmittedAndChangeNoPlan(t *testing.T) {
+	t.Parallel()
 	for _, sh := range shapes {
 		shop := newShop("cus_1", "acme")
 		shop.shape = sh
@@ -29,13 +30,14 @@ func TestRefundsAreToldAndTakeNothing(t *testing.T) {
 	}
 }
 
-// TestDisputeWaitsForItsCharge: a dispute does not say whose it is.
+// TestDisputeWaitsForItsCharge: a dispute does not name a customer.
 func TestDisputeWaitsForItsCharge(t *testing.T) {
+	t.Parallel()
 	sh := newShop("cus_1", "").dispute()
 	s := folded(t, testConfig(), sh)
 	charge := fetchedRecord(t, 7, t0.Add(time.Minute), sh.charge(0))
 	if c := s.Apply(charge); len(c) != 0 || refundsOf(s, "acme") != "" {
-		t.Fatalf("nobody's dispute changed %+v", c)
+		t.Fatalf("an unmapped dispute changed %+v", c)
 	}
 	to := func(customer string, seq uint64) []Change {
 		return s.Apply(Record{Kind: KindMap, Seq: seq, Time: t0, Map: Mapping{Customer: customer, StripeCustomer: "cus_1"}})

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Drift is how an object at Stripe differs from what is known of it here.
+// Drift lists how an object at Stripe differs from the facts.
 type Drift struct {
 	Type        string       `json:"type"`
 	ID          string       `json:"id"`
@@ -15,7 +15,7 @@ type Drift struct {
 	Differences []Difference `json:"differences"`
 }
 
-// Difference is one field; "" is none.
+// Difference is a field that differs; "" means that the field is missing.
 type Difference struct {
 	Field  string `json:"field"`
 	Here   string `json:"here"`
@@ -28,8 +28,9 @@ func (d *Drift) note(field, here, stripe string) {
 	}
 }
 
-// Compare says how an object differs from the newest that is known of it; false
-// when it does not, is older, or would be of no use.
+// Compare returns how an object differs from the newest facts about it. It
+// returns false when the object does not differ, is older, or is not used by the
+// fold.
 func (s *State) Compare(f *Fetched) (Drift, bool) {
 	d := Drift{Type: f.Type, ID: f.ID}
 	object, err := decode(f.Object)
@@ -73,10 +74,10 @@ func (s *State) compareSubscription(d *Drift, o *subscriptionObject, at time.Tim
 	d.note("metadata."+s.cfg.CustomerKey, was.Customer, now.Customer)
 }
 
-// compareCustomer leaves alone whom nothing is known of and who says not to be
-// ours: most of an account's customers may never subscribe.
+// compareCustomer skips a Stripe customer that has no facts and names none of our
+// customers: most of an account's customers may never subscribe.
 func (s *State) compareCustomer(d *Drift, o *customerObject, at time.Time) {
-	mine := ours(o.Metadata.get(s.cfg.CustomerKey))
+	mine := validCustomer(o.Metadata.get(s.cfg.CustomerKey))
 	p := s.facts.Parties[d.ID]
 	if p == nil && mine == "" {
 		return
@@ -93,7 +94,8 @@ func (s *State) compareCustomer(d *Drift, o *customerObject, at time.Time) {
 	d.note("metadata."+s.cfg.CustomerKey, p.Object.Customer, mine)
 }
 
-// Open are the ids of subscriptions that have not ended, behind the one given.
+// Open returns at most limit ids of subscriptions that have not ended, ordered,
+// after the given id.
 func (s *State) Open(after string, limit int) []string {
 	var ids []string
 	for _, p := range s.facts.Parties {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// fieldsOf are the fields that differ.
+// fieldsOf returns the fields that differ.
 func fieldsOf(d Drift) (names []string) {
 	for _, f := range d.Differences {
 		names = append(names, f.Field)
@@ -17,6 +17,7 @@ func fieldsOf(d Drift) (names []string) {
 }
 
 func TestCompareSubscriptions(t *testing.T) {
+	t.Parallel()
 	later := t0.Add(time.Hour)
 	for name, c := range map[string]struct {
 		change fields
@@ -51,13 +52,14 @@ func TestCompareSubscriptions(t *testing.T) {
 	}
 }
 
-func TestCompareWhatIsNotKnown(t *testing.T) {
+func TestCompareUnknownObjects(t *testing.T) {
+	t.Parallel()
 	sh := newShop("cus_1", "acme").create("sub_1", "price_pro", "active")
 	rec := fetchedRecord(t, 1, t0, sh.object("sub_1"))
 	if d, differs := New(testConfig()).Compare(&rec.Fetched); !differs || d.Differences[0] != (Difference{"subscription", "", "active"}) || d.Customer != "acme" {
 		t.Errorf("%+v", d)
 	}
-	// Only a payment has spoken of it.
+	// Only a payment has named it.
 	sh = newShop("cus_1", "acme")
 	sh.subs["sub_1"] = fields{"price": "price_pro", "status": "active"}
 	s := folded(t, testConfig(), sh.invoice("invoice.paid", "sub_1", 2000, "subscription_create"))
@@ -67,6 +69,7 @@ func TestCompareWhatIsNotKnown(t *testing.T) {
 }
 
 func TestCompareCustomers(t *testing.T) {
+	t.Parallel()
 	customer := func(id, email, owner string) *Fetched {
 		meta := fields{}
 		if owner != "" {
@@ -107,6 +110,7 @@ func TestCompareCustomers(t *testing.T) {
 }
 
 func TestCompareProducts(t *testing.T) {
+	t.Parallel()
 	s := New(testConfig())
 	product := func(plan string) Record {
 		return fetchedRecord(t, 1, t0, fields{"id": "prod_1", "object": "product", "metadata": fields{"plan": plan}})
@@ -131,6 +135,7 @@ func TestCompareProducts(t *testing.T) {
 }
 
 func TestOpen(t *testing.T) {
+	t.Parallel()
 	var shops []*shop
 	for i := range 5 {
 		id := fmt.Sprint("sub_", i)

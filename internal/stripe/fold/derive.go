@@ -9,10 +9,10 @@ import (
 	"github.com/tidegate-io/tidegate/internal/records"
 )
 
-// maxHistory is how many changes a subscription document shows.
+// maxHistory is how many plan changes a subscription document shows.
 const maxHistory = 50
 
-// view is everything that follows from the facts about one customer.
+// view is all that follows from the facts about one customer.
 type view struct {
 	doc      records.Subscription
 	state    records.PlanState
@@ -20,13 +20,13 @@ type view struct {
 	party    string
 	payments map[string]records.Payment
 	moves    map[string]records.Move
-	trimmed  time.Time // what happened up to then may have been summed up
+	trimmed  time.Time // versions up to then may have been summed up
 	unknown  []string  // prices in force that lead to no plan
 	next     time.Time // when the view changes by itself; zero: never
 }
 
-// view derives a customer's view from the facts and the clock. Positions apart,
-// it does not depend on the order of the records.
+// view derives a customer's view from the facts and the clock. Apart from
+// positions, it does not depend on the order of the records.
 func (s *State) view(customer string) view {
 	v := view{state: records.PlanState{Position: s.facts.Seq}, doc: records.Subscription{
 		Customer: customer, Plan: s.cfg.Plans.Default, Position: s.facts.Seq,
@@ -35,9 +35,9 @@ func (s *State) view(customer string) view {
 	lives := s.lives(customer)
 	now := s.facts.Clock
 	for i := range lives {
-		// What Stripe said last is in force even when it lies ahead: clocks
-		// differ.
-		now = later(now, lives[i].heard)
+		// Stripe's newest version is in force even when its time is ahead of our
+		// clock.
+		now = later(now, lives[i].lastEvent)
 	}
 	line, next := s.timeline(lives, now)
 	v.next = next
@@ -56,11 +56,11 @@ func (s *State) view(customer string) view {
 	v.email = s.emailOf(customer, v.party)
 	v.payments = s.payments(customer, lives)
 	v.moves, v.trimmed = s.moves(customer, lives, line), trimmed(lives)
-	v.unknown = s.unknown(lives, now)
+	v.unknown = s.unknownIn(lives, now)
 	return v
 }
 
-// lives are the subscriptions of a customer, by id.
+// lives returns the subscriptions of a customer, ordered by id.
 func (s *State) lives(customer string) []life {
 	var lives []life
 	for _, pid := range slices.Sorted(maps.Keys(s.index[customer])) {
@@ -75,7 +75,7 @@ func (s *State) lives(customer string) []life {
 	return lives
 }
 
-func (s *State) fillDocument(d *records.Subscription, line []standing, lives []life, now time.Time) {
+func (s *State) fillDocument(d *records.Subscription, line []phase, lives []life, now time.Time) {
 	plans := &s.cfg.Plans
 	last := line[len(line)-1].seg
 	d.Status = last.status
@@ -114,7 +114,8 @@ func (s *State) fillDocument(d *records.Subscription, line []standing, lives []l
 	}
 }
 
-// firstParty is the Stripe customer of a customer without subscriptions.
+// firstParty returns the Stripe customer of a customer without subscriptions, or
+// "".
 func (s *State) firstParty(customer string) string {
 	best := ""
 	for pid := range s.index[customer] {
@@ -125,8 +126,8 @@ func (s *State) firstParty(customer string) string {
 	return best
 }
 
-// emailOf is the address that Stripe has of a customer: the one of the Stripe
-// customer that decides, else of any other.
+// emailOf returns the e-mail address that Stripe has for a customer: the address
+// of the deciding Stripe customer, else of another one, else "".
 func (s *State) emailOf(customer, decides string) string {
 	ids := slices.Sorted(maps.Keys(s.index[customer]))
 	if i := slices.Index(ids, decides); i > 0 {
@@ -147,8 +148,8 @@ func (s *State) emailOf(customer, decides string) string {
 	return ""
 }
 
-// unknown are the prices in force that lead to no plan.
-func (s *State) unknown(lives []life, now time.Time) []string {
+// unknownIn returns the prices in force that lead to no plan.
+func (s *State) unknownIn(lives []life, now time.Time) []string {
 	var out []string
 	for i := range lives {
 		g := lives[i].at(now)

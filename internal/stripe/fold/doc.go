@@ -1,12 +1,18 @@
-// Package billing turns what Stripe says into what a customer may use: it
-// verifies webhooks, folds the stream BILLING into subscription states, and
-// says when a payment moved a customer from a free to a paid plan.
+// Package fold turns Stripe's events into what a customer may use. It verifies
+// webhooks, folds the stream BILLING into subscription states, and finds the
+// payments that moved a customer from a free to a paid plan.
 //
-// The fold keeps facts, not conclusions: every version of a subscription that
-// was ever seen (bounded), every claim about whose it is, the earliest payment.
-// Facts are joined in a way that forgets the order in which they came and how
-// often; what a customer may use is derived from them anew after each record.
-// So any order and any duplication of Stripe's events ends in the same state,
-// and an event of a Stripe customer that nobody knows yet applies at once when
-// somebody claims it.
+// The gateway calls Verify. A stream.Supervisor runs the Processor, which owns
+// the State. A State is not safe for concurrent use; of a Processor, Configure
+// and Figures are.
+//
+// "Customer" is a customer of the operator's app. A Stripe customer is a
+// "party" in the code.
+//
+// The fold keeps facts and derives conclusions from them after each record. The
+// facts are all versions of a subscription (up to a bound), all claims about the
+// customer that a Stripe customer belongs to, and the earliest payment. Merging
+// facts does not depend on their order or on repetition, so any order and any
+// duplication of Stripe's events ends in the same state. Events of an unmapped
+// Stripe customer are kept, and apply as soon as the Stripe customer is mapped.
 package fold

@@ -21,8 +21,8 @@ var encoding = func() cbor.EncMode {
 	return mode
 }()
 
-// decoding takes maps of any size: the default limit is below the number of
-// events that a busy account has in seenDays.
+// decoding accepts maps of any size: a busy account has more events in seenDays
+// than the default limit.
 var decoding = func() cbor.DecMode {
 	mode, err := cbor.DecOptions{MaxMapPairs: math.MaxInt32, MaxArrayElements: math.MaxInt32}.DecMode()
 	if err != nil {
@@ -31,7 +31,7 @@ var decoding = func() cbor.DecMode {
 	return mode
 }()
 
-// dirty is what has changed since the last commit.
+// dirty lists what has changed since the last commit.
 type dirty struct {
 	parties, links, unlinked, prices, products, charges, customers map[string]bool
 	seen                                                           []string
@@ -44,18 +44,18 @@ func newDirty() dirty {
 	}
 }
 
-func (d *dirty) add(a absorbed) {
-	if a.party != "" {
-		d.parties[a.party] = true
+func (d *dirty) add(t touched) {
+	if t.party != "" {
+		d.parties[t.party] = true
 	}
-	for _, id := range a.prices {
+	for _, id := range t.prices {
 		d.prices[id] = true
 	}
-	for _, id := range a.products {
+	for _, id := range t.products {
 		d.products[id] = true
 	}
-	if a.charge != "" {
-		d.charges[a.charge] = true
+	if t.charge != "" {
+		d.charges[t.charge] = true
 	}
 }
 
@@ -63,20 +63,20 @@ func (d *dirty) empty() bool {
 	return len(d.parties)+len(d.links)+len(d.unlinked)+len(d.prices)+len(d.products)+len(d.charges)+len(d.customers)+len(d.seen) == 0
 }
 
-// delta is a commit: every entry replaces the one before it. A snapshot is the
-// delta from nothing.
+// delta is a commit: each of its entries replaces the earlier one. A snapshot is
+// a delta from the empty state.
 type delta struct {
 	Seq       uint64                  `cbor:"q"`
 	Clock     time.Time               `cbor:"t,omitzero"`
 	Documents uint64                  `cbor:"n,omitempty"`
-	Written   uint64                  `cbor:"w,omitempty"` // documents up to this one are written
+	Written   uint64                  `cbor:"w,omitempty"` // documents up to this number are written
 	Parties   map[string]*party       `cbor:"p,omitempty"`
 	Links     map[string]link         `cbor:"l,omitempty"`
 	Unlinked  map[string]uint64       `cbor:"x,omitempty"`
 	Prices    map[string]*priceFact   `cbor:"c,omitempty"`
 	Products  map[string]*productFact `cbor:"o,omitempty"`
 	Charges   map[string]*chargeFact  `cbor:"h,omitempty"`
-	Customers map[string]*sent        `cbor:"u,omitempty"`
+	Customers map[string]*emitted     `cbor:"u,omitempty"`
 	Seen      map[string]int64        `cbor:"s,omitempty"`
 	SeenDay   int64                   `cbor:"d,omitempty"`
 	Thin      Thin                    `cbor:"v,omitzero"`
@@ -87,8 +87,8 @@ func (s *State) head(written uint64) delta {
 	return delta{Seq: f.Seq, Clock: f.Clock, Documents: f.Documents, Written: written, SeenDay: f.SeenDay, Thin: f.Thin}
 }
 
-// Snapshot encodes the state. Equal states have equal bytes. written is kept
-// with it: the number of the last document up to which all are written.
+// Snapshot encodes the state; equal states have equal bytes. It also stores
+// written: all documents up to that number are written.
 func (s *State) Snapshot(written uint64) ([]byte, error) {
 	d, f := s.head(written), &s.facts
 	d.Parties, d.Links, d.Customers, d.Seen = f.Parties, f.Links, f.Customers, f.Seen
@@ -97,7 +97,8 @@ func (s *State) Snapshot(written uint64) ([]byte, error) {
 	return encoding.Marshal(d)
 }
 
-// Delta encodes what has changed since the last call, or returns nil.
+// Delta encodes what has changed since the last call. It returns nil when nothing
+// has.
 func (s *State) Delta(written uint64) ([]byte, error) {
 	if s.dirty.empty() {
 		return nil, nil
@@ -121,6 +122,7 @@ func (s *State) Delta(written uint64) ([]byte, error) {
 	return b, err
 }
 
+// pick returns the entries of m with the given keys.
 func pick[V any](m map[string]V, keys map[string]bool) map[string]V {
 	out := make(map[string]V, len(keys))
 	for k := range keys {
@@ -129,9 +131,8 @@ func pick[V any](m map[string]V, keys map[string]bool) map[string]V {
 	return out
 }
 
-// Restore returns the state of a snapshot (nil: the empty one) and the deltas
-// made after it, and the number of the last document up to which all are
-// written.
+// Restore returns the state of a snapshot (nil: the empty state) and of the
+// deltas made after it, and the number up to which all documents are written.
 func Restore(cfg Config, snapshot []byte, deltas ...[]byte) (*State, uint64, error) {
 	s := newState(cfg)
 	var written uint64
@@ -145,10 +146,11 @@ func Restore(cfg Config, snapshot []byte, deltas ...[]byte) (*State, uint64, err
 		}
 		written = w
 	}
-	s.open()
+	s.rebuild()
 	return s, written, nil
 }
 
+// patch applies a delta.
 func (f *facts) patch(b []byte) (written uint64, err error) {
 	var d delta
 	if err = decoding.Unmarshal(b, &d); err != nil {

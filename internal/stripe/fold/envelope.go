@@ -7,22 +7,23 @@ import (
 	"time"
 )
 
-// Envelope is a Stripe event of any API version. What a payload lacks, or has
-// in an unknown form, is zero here.
+// Envelope is a Stripe event of any API version. A field that the payload lacks,
+// or has in an unknown form, is zero.
 type Envelope struct {
 	ID         string          // evt_…
 	Type       string          // such as customer.subscription.updated
 	Created    time.Time       // by Stripe's clock, in whole seconds; UTC
-	APIVersion string          // whose shape Object has
-	Livemode   *bool           // false in Stripe's test mode; nil: it does not say
-	Thin       bool            // a v2 event: it names an object and does not hold it
-	Related    Ref             // what a thin event names
+	APIVersion string          // the version that Object has the shape of
+	Livemode   *bool           // false in Stripe's test mode; nil: not given
+	Thin       bool            // a v2 event: it names an object instead of holding it
+	Related    Ref             // the object that a thin event names
 	Object     json.RawMessage // data.object, or nil
 	Previous   json.RawMessage // data.previous_attributes, or nil
 }
 
-// ParseEnvelope reads a payload. It refuses only what is not a JSON object: to
-// answer a webhook with an error makes Stripe send it again for days.
+// ParseEnvelope reads a payload. It returns ErrPayload only for a body that is
+// not a JSON object: Stripe repeats a webhook that is answered with an error for
+// days.
 func ParseEnvelope(body []byte) (Envelope, error) {
 	if bytes.Equal(bytes.TrimSpace(body), []byte("null")) {
 		return Envelope{}, nil
@@ -49,7 +50,8 @@ func ParseEnvelope(body []byte) (Envelope, error) {
 	return e, nil
 }
 
-// lenient leaves out unchanged when raw is absent or of another type.
+// lenient decodes raw into out. It leaves out unchanged when raw is absent or of
+// another type.
 func lenient[T any](raw json.RawMessage, out *T) {
 	var v T
 	if len(raw) > 0 && json.Unmarshal(raw, &v) == nil {
@@ -57,6 +59,7 @@ func lenient[T any](raw json.RawMessage, out *T) {
 	}
 }
 
+// present returns raw, or nil for JSON's null.
 func present(raw json.RawMessage) json.RawMessage {
 	if len(raw) == 0 || bytes.Equal(raw, []byte("null")) {
 		return nil

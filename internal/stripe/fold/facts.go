@@ -6,25 +6,25 @@ import (
 	"time"
 )
 
-// maxVersions is how many versions of a subscription are kept apart. Events
-// that come later than this many newer ones no longer count.
+// maxVersions is how many versions of a subscription are kept. An event is
+// ignored when it comes after this many newer ones.
 const maxVersions = 64
 
-// stamp is the place of an event among those of one object. Stripe's times are
-// whole seconds, so within one the kind of event decides, then its id.
+// stamp orders the events of one object. Stripe's times are whole seconds, so
+// within one second the kind of event decides, then its id.
 type stamp struct {
 	At     time.Time `cbor:"t"`
 	Serial int64     `cbor:"s,omitempty"` // orders `tidegate dev`'s events of one second
 	Rank   int       `cbor:"r,omitempty"`
-	Seq    uint64    `cbor:"q,omitempty"` // orders what was fetched in one second; an event has none
+	Seq    uint64    `cbor:"q,omitempty"` // orders fetched objects of one second; 0 for an event
 	ID     string    `cbor:"i"`
 }
 
-// Ranks of events of one second.
+// Ranks order the events of one second.
 const (
 	rankCreated = iota + 1
 	rankUpdated
-	rankFetched // has seen the other changes, and if not, is fetched again after them
+	rankFetched // shows the changes of its second, or is fetched again after them
 	rankDeleted // is final
 )
 
@@ -33,17 +33,17 @@ func (a stamp) compare(b stamp) int {
 		cmp.Compare(a.Rank, b.Rank), cmp.Compare(a.Seq, b.Seq), cmp.Compare(a.ID, b.ID))
 }
 
-// before orders payments: the first one counts.
+// before reports whether a payment with stamp a is earlier than one with stamp b.
 func (a stamp) before(b stamp) bool {
 	return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.ID, b.ID)) < 0
 }
 
-// party is all that is known of a Stripe customer.
+// party holds all facts about a Stripe customer.
 type party struct {
 	Object  object           `cbor:"o"`           // its newest version
-	Deleted *stamp           `cbor:"d,omitempty"` // nothing of it counts from then on
+	Deleted *stamp           `cbor:"d,omitempty"` // from then on it has no subscription
 	Mail    claim            `cbor:"m"`           // address given at the newest checkout
-	Claims  map[string]claim `cbor:"c,omitempty"` // by source and subscription; see resolve
+	Claims  map[string]claim `cbor:"c,omitempty"` // by source and subscription; see subOwner
 	Subs    map[string]*sub  `cbor:"s,omitempty"`
 }
 
@@ -51,35 +51,35 @@ type party struct {
 type object struct {
 	Stamp    stamp  `cbor:"s"`
 	Email    string `cbor:"e,omitempty"`
-	Customer string `cbor:"c,omitempty"` // ours, by its metadata
+	Customer string `cbor:"c,omitempty"` // ours, from its metadata
 }
 
-// claim is a value that the newest event wins.
+// claim is a value of which the newest event's counts.
 type claim struct {
 	Stamp stamp  `cbor:"s"`
 	Value string `cbor:"v,omitempty"`
 }
 
-func (c claim) join(o claim) (claim, bool) {
+func (c claim) merge(o claim) (claim, bool) {
 	if o.Value == "" || c.Value != "" && o.Stamp.compare(c.Stamp) <= 0 {
 		return c, false
 	}
 	return o, true
 }
 
-// sub is a subscription. It has no versions while only payments or sessions
-// have spoken of it.
+// sub holds the facts about a subscription. It has no versions while only
+// payments or checkout sessions have named it.
 type sub struct {
-	Created time.Time `cbor:"c,omitzero"`  // by the object itself
+	Created time.Time `cbor:"c,omitzero"`  // from the object
 	Seen    time.Time `cbor:"f,omitzero"`  // time of the earliest event that showed it
-	Base    *base     `cbor:"b,omitempty"` // what has fallen out of Log
+	Base    *base     `cbor:"b,omitempty"` // summary of the versions removed from Log
 	Log     []version `cbor:"l,omitempty"` // ascending
 	Payment *evidence `cbor:"p,omitempty"` // the earliest above 0
 }
 
-// base sums up the versions that no longer are in the log.
+// base sums up the versions that are no longer in the log.
 type base struct {
-	Run  stamp   `cbor:"r"` // first version of the run of alike ones that Last ends
+	Run  stamp   `cbor:"r"` // since when the subscription had the status and items of Last
 	Last version `cbor:"l"`
 }
 
@@ -92,7 +92,7 @@ type version struct {
 	CancelAt    time.Time         `cbor:"c,omitzero"`
 	AtPeriodEnd bool              `cbor:"p,omitempty"`
 	TrialEnd    time.Time         `cbor:"t,omitzero"`
-	Customer    string            `cbor:"m,omitempty"` // ours, by its metadata
+	Customer    string            `cbor:"m,omitempty"` // ours, from its metadata
 	Previous    map[string]string `cbor:"v,omitempty"` // see previousOf
 }
 
@@ -102,7 +102,7 @@ func (v *version) compare(o *version) int {
 		cmp.Compare(v.Stamp.ID, o.Stamp.ID))
 }
 
-// end is when the subscription is to end, or zero.
+// end returns when the subscription is going to end, or zero.
 func (v *version) end() time.Time {
 	if v.CancelAt.IsZero() && v.AtPeriodEnd {
 		return v.PeriodEnd
@@ -115,9 +115,9 @@ type evidence struct {
 	Stamp    stamp     `cbor:"s"`
 	Amount   int64     `cbor:"a"`
 	Currency string    `cbor:"c,omitempty"`
-	Initial  bool      `cbor:"n,omitempty"` // it says itself that it is the subscription's first
+	Initial  bool      `cbor:"n,omitempty"` // the payment says that it is the subscription's first
 	Billed   time.Time `cbor:"b,omitzero"`  // when the invoice was made
-	Items    []item    `cbor:"i,omitempty"` // what was charged, when it says so
+	Items    []item    `cbor:"i,omitempty"` // charged prices, when the payment names them
 }
 
 func (p *party) sub(id string) *sub {
@@ -134,15 +134,16 @@ func (p *party) sub(id string) *sub {
 
 func (p *party) claim(source source, sub string, c claim) {
 	key := string(source) + sub
-	if joined, ok := p.Claims[key].join(c); ok {
+	if newest, ok := p.Claims[key].merge(c); ok {
 		if p.Claims == nil {
 			p.Claims = map[string]claim{}
 		}
-		p.Claims[key] = joined
+		p.Claims[key] = newest
 	}
 }
 
-// add joins a version.
+// add merges a version of the subscription, which was created at created (zero:
+// unknown).
 func (s *sub) add(v version, created time.Time) {
 	if s.Created.IsZero() || !created.IsZero() && created.Before(s.Created) {
 		s.Created = created
@@ -163,6 +164,7 @@ func (s *sub) add(v version, created time.Time) {
 	}
 }
 
+// trim moves the oldest version from the log to the base.
 func (s *sub) trim() {
 	old := s.Log[0]
 	b := &base{Run: old.Stamp, Last: old}
@@ -172,21 +174,22 @@ func (s *sub) trim() {
 	s.Base, s.Log = b, slices.Delete(s.Log, 0, 1)
 }
 
-func (s *sub) pay(e evidence) {
+func (s *sub) addPayment(e evidence) {
 	if s.Payment == nil || e.Stamp.before(s.Payment.Stamp) {
 		s.Payment = &e
 	}
 }
 
-// watched says whether the subscription has been seen from its beginning, so
-// that no payment can have gone before the first known one.
-func (s *sub) watched() bool {
+// seenFromStart reports whether the subscription's events are known from its
+// beginning, so that no payment came before the first known one.
+func (s *sub) seenFromStart() bool {
 	return s.Created.IsZero() || !s.Seen.IsZero() && !s.Seen.After(s.Created.Add(time.Hour))
 }
 
-// first says whether the payment can be the first of the subscription, which
-// for one that is older than what we know must be seen from the payment.
-func (s *sub) first(trialEnd time.Time) bool {
+// mayBeFirst reports whether the known payment can be the subscription's first
+// one. When the beginning of the subscription was not seen, the payment itself
+// has to show it.
+func (s *sub) mayBeFirst(trialEnd time.Time) bool {
 	e := s.Payment
-	return e.Initial || s.watched() || !e.Billed.After(later(s.Created, trialEnd).Add(3*24*time.Hour))
+	return e.Initial || s.seenFromStart() || !e.Billed.After(later(s.Created, trialEnd).Add(3*24*time.Hour))
 }

@@ -8,58 +8,61 @@ import (
 	"github.com/tidegate-io/tidegate/internal/records"
 )
 
-// Unmapped is a Stripe customer that is nobody's: neither the operator nor
-// metadata says whose. What is known of it applies once somebody does.
+// Unmapped is a Stripe customer that neither the operator nor metadata maps to a
+// customer. Its facts are kept, and apply as soon as it is mapped.
 type Unmapped struct {
 	StripeCustomer string   `json:"stripe_customer"`
-	Email          string   `json:"email,omitempty"` // to help the operator; never used to guess
-	Subscriptions  []string `json:"subscriptions"`   // ids of some
+	Email          string   `json:"email,omitempty"` // helps the operator; never used for mapping
+	Subscriptions  []string `json:"subscriptions"`   // ids, at most maxNamed
 	Status         string   `json:"status"`          // of the newest subscription
-	Plan           string   `json:"plan"`            // that it would give
+	Plan           string   `json:"plan"`            // that the newest subscription would give
 }
 
-// note keeps the lists of what an operator should see to.
-func (s *State) note(id string) {
+// noteUnmapped adds the Stripe customer to the unmapped ones or removes it.
+func (s *State) noteUnmapped(id string) {
 	p := s.facts.Parties[id]
 	if len(s.owned[id]) > 0 || p.Deleted != nil || len(p.Subs) == 0 && p.Mail.Value == "" {
-		delete(s.nobodys, id)
+		delete(s.unmapped, id)
 		return
 	}
-	s.nobodys[id] = true
+	s.unmapped[id] = true
 }
 
-func (s *State) noteUnknown(customer string, prices []string, is bool) {
+// noteUnknown records whether the customer pays these prices, which lead to no
+// plan.
+func (s *State) noteUnknown(customer string, prices []string, inForce bool) {
 	for _, price := range prices {
 		switch {
-		case is && s.unknowns[price] == nil:
-			s.unknowns[price] = map[string]bool{customer: true}
-		case is:
-			s.unknowns[price][customer] = true
+		case inForce && s.unknownPrices[price] == nil:
+			s.unknownPrices[price] = map[string]bool{customer: true}
+		case inForce:
+			s.unknownPrices[price][customer] = true
 		default:
-			if delete(s.unknowns[price], customer); len(s.unknowns[price]) == 0 {
-				delete(s.unknowns, price)
+			if delete(s.unknownPrices[price], customer); len(s.unknownPrices[price]) == 0 {
+				delete(s.unknownPrices, price)
 			}
 		}
 	}
 }
 
-// Unmapped lists Stripe customers that have bought something and are nobody's,
-// by id, behind the one given; more says that there are further ones.
+// Unmapped returns at most limit unmapped Stripe customers with subscriptions or
+// a checkout, ordered by id, after the given id. It reports whether there are
+// more.
 func (s *State) Unmapped(after string, limit int) (list []Unmapped, more bool) {
 	list = []Unmapped{}
-	for _, id := range slices.Sorted(maps.Keys(s.nobodys)) {
+	for _, id := range slices.Sorted(maps.Keys(s.unmapped)) {
 		if id <= after {
 			continue
 		}
 		if len(list) == limit {
 			return list, true
 		}
-		list = append(list, s.unmapped(id))
+		list = append(list, s.describe(id))
 	}
 	return list, false
 }
 
-func (s *State) unmapped(id string) Unmapped {
+func (s *State) describe(id string) Unmapped {
 	p := s.facts.Parties[id]
 	u := Unmapped{StripeCustomer: id, Email: cmp.Or(p.Object.Email, p.Mail.Value), Subscriptions: []string{}}
 	var newest stamp
@@ -75,29 +78,29 @@ func (s *State) unmapped(id string) Unmapped {
 	return u
 }
 
-// UnknownPrice is a price that customers pay and that leads to no plan.
+// UnknownPrice is a price in force that leads to no plan.
 type UnknownPrice struct {
 	Price     string   `json:"price"`
-	Customers []string `json:"customers"` // some of them
-	Count     int      `json:"count"`     // all of them
+	Customers []string `json:"customers"` // at most maxNamed
+	Count     int      `json:"count"`     // of all its customers
 }
 
-// maxNamed is how many customers an unknown price names, and how many
-// subscriptions an unmapped customer.
+// maxNamed is how many customers an UnknownPrice names, and how many
+// subscriptions an Unmapped.
 const maxNamed = 10
 
-// UnknownPrices lists the prices in force that lead to no plan, by id.
+// UnknownPrices returns the prices in force that lead to no plan, ordered by id.
 func (s *State) UnknownPrices() []UnknownPrice {
 	out := []UnknownPrice{}
-	for _, price := range slices.Sorted(maps.Keys(s.unknowns)) {
-		customers := slices.Sorted(maps.Keys(s.unknowns[price]))
+	for _, price := range slices.Sorted(maps.Keys(s.unknownPrices)) {
+		customers := slices.Sorted(maps.Keys(s.unknownPrices[price]))
 		out = append(out, UnknownPrice{Price: price, Customers: customers[:min(len(customers), maxNamed)], Count: len(customers)})
 	}
 	return out
 }
 
-// Subscription is the customer's document as of now; false when nothing is
-// known of the customer.
+// Subscription returns the customer's current document. It returns false when no
+// fact is about the customer.
 func (s *State) Subscription(customer string) (records.Subscription, bool) {
 	if len(s.index[customer]) == 0 && s.facts.Customers[customer] == nil {
 		return records.Subscription{}, false
@@ -105,8 +108,8 @@ func (s *State) Subscription(customer string) (records.Subscription, bool) {
 	return s.view(customer).doc, true
 }
 
-// Payments are the conversions that were said of the customer and hold, by
-// key.
+// Payments returns the customer's conversions that were emitted and not taken
+// back, ordered by key.
 func (s *State) Payments(customer string) []records.Payment {
 	c := s.facts.Customers[customer]
 	if c == nil {
@@ -119,8 +122,8 @@ func (s *State) Payments(customer string) []records.Payment {
 	return out
 }
 
-// Refunds are what was said to have gone back to the customer, or is asked
-// back, by key.
+// Refunds returns the customer's refunds and disputes that were emitted and not
+// taken back, ordered by key.
 func (s *State) Refunds(customer string) []records.Refund {
 	c := s.facts.Customers[customer]
 	if c == nil {
@@ -133,8 +136,8 @@ func (s *State) Refunds(customer string) []records.Refund {
 	return out
 }
 
-// documentsAfter are the documents that changed after the given number, as of
-// now.
+// documentsAfter returns the current documents of customers whose document
+// changed after the given number.
 func (s *State) documentsAfter(number uint64) []Change {
 	var out []Change
 	for _, c := range slices.Sorted(maps.Keys(s.facts.Customers)) {

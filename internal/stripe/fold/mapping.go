@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// source says where a claim on a Stripe customer was found.
+// source is where a claim on a Stripe customer comes from.
 type source string
 
-// The sources of claims that are kept by subscription ("" when the object
-// names none), best first. Better than these are the operator's map and a
-// subscription's own metadata; the Stripe customer's own comes last.
+// The sources of claims that are kept by subscription ("" when the object names
+// none), best first. The operator's mapping and a subscription's own metadata are
+// better than these; the Stripe customer's metadata comes last.
 const (
 	sourceInvoice   source = "2/" // its subscription's metadata, as the invoice shows it
 	sourceSession   source = "3/" // a checkout session's metadata
@@ -20,13 +20,14 @@ const (
 
 var sources = []source{sourceInvoice, sourceSession, sourceReference}
 
-// link is the newest word of the operator on a Stripe customer.
+// link is the operator's newest mapping of a Stripe customer.
 type link struct {
 	Customer string `cbor:"c,omitempty"`
 	Seq      uint64 `cbor:"s"`
 }
 
-// linked is the customer that the operator has given a Stripe customer to, or "".
+// linked returns the customer that the operator has mapped a Stripe customer to,
+// or "".
 func (s *State) linked(id string) string {
 	l := s.facts.Links[id]
 	if l.Customer == "" || s.facts.Unlinked[l.Customer] > l.Seq {
@@ -35,7 +36,7 @@ func (s *State) linked(id string) string {
 	return l.Customer
 }
 
-// link takes the operator's word on whose a Stripe customer is.
+// link applies a mapping of the operator.
 func (s *State) link(m Mapping, seq uint64) []Change {
 	if m.StripeCustomer == "" {
 		return s.unlink(m.Customer, seq)
@@ -50,7 +51,7 @@ func (s *State) link(m Mapping, seq uint64) []Change {
 	return s.changes(s.reindex(m.StripeCustomer))
 }
 
-// unlink takes back what the operator has said of a customer until now.
+// unlink removes all mappings of a customer that are older than the record.
 func (s *State) unlink(customer string, seq uint64) []Change {
 	if s.facts.Unlinked[customer] >= seq {
 		return nil
@@ -66,8 +67,8 @@ func (s *State) unlink(customer string, seq uint64) []Change {
 	return s.changes(affected)
 }
 
-// owners are our customers that a Stripe customer belongs to: more than one
-// when its subscriptions name different ones.
+// owners returns the customers that a Stripe customer belongs to. There are
+// several when its subscriptions name different ones.
 func (s *State) owners(id string) map[string]bool {
 	p := s.facts.Parties[id]
 	if p == nil {
@@ -85,9 +86,10 @@ func (s *State) owners(id string) map[string]bool {
 	return out
 }
 
-// subOwner is the customer that a subscription is for: as the operator says,
-// else what its own objects say, else its Stripe customer's metadata, else
-// what the Stripe customer's other objects say. Never a guess by e-mail.
+// subOwner returns the customer that a subscription belongs to. The operator's
+// mapping decides, else the subscription's own objects, else its Stripe
+// customer's metadata, else the Stripe customer's other objects. An e-mail
+// address never decides.
 func (s *State) subOwner(id string, p *party, sid string, sub *sub) string {
 	if c := s.linked(id); c != "" {
 		return c
@@ -106,7 +108,7 @@ func (s *State) subOwner(id string, p *party, sid string, sub *sub) string {
 	return s.partyOwner(id, p)
 }
 
-// partyOwner is the customer that a Stripe customer as a whole is for.
+// partyOwner returns the customer that a Stripe customer as a whole belongs to.
 func (s *State) partyOwner(id string, p *party) string {
 	if c := s.linked(id); c != "" {
 		return c
@@ -114,7 +116,7 @@ func (s *State) partyOwner(id string, p *party) string {
 	var best claim
 	for _, sid := range slices.Sorted(maps.Keys(p.Subs)) {
 		if v, ok := p.Subs[sid].newest(); ok {
-			best, _ = best.join(claim{Stamp: v.Stamp, Value: v.Customer})
+			best, _ = best.merge(claim{Stamp: v.Stamp, Value: v.Customer})
 		}
 	}
 	for _, src := range sources {
@@ -123,7 +125,7 @@ func (s *State) partyOwner(id string, p *party) string {
 		}
 		for _, key := range slices.Sorted(maps.Keys(p.Claims)) {
 			if strings.HasPrefix(key, string(src)) {
-				best, _ = best.join(p.Claims[key])
+				best, _ = best.merge(p.Claims[key])
 			}
 		}
 	}

@@ -9,15 +9,15 @@ import (
 	"github.com/tidegate-io/tidegate/internal/records"
 )
 
-// moves are the customer's moves between plans that are no first payments, by
-// key: trials that began, changes between paid plans, ends of paid access, and
-// subscriptions that came back to life. They follow from what decided for the
-// customer over time, not from the order in which that became known. A key is
-// the moment, so that a late event can correct what kind of move it was.
-func (s *State) moves(customer string, lives []life, line []standing) map[string]records.Move {
+// moves returns the customer's moves between plans that are no first payments,
+// by key: trials, changes between paid plans, ends of paid access, and
+// reactivated subscriptions. They follow from the customer's phases and not from
+// the order of the records. A key holds the moment of the move, so that a late
+// event can correct its kind.
+func (s *State) moves(customer string, lives []life, line []phase) map[string]records.Move {
 	out := map[string]records.Move{}
 	for i := range lives {
-		if l := &lives[i]; l.sub.watched() {
+		if l := &lives[i]; l.sub.seenFromStart() {
 			if g := l.trial(); g != nil {
 				key := customer + "/" + l.id + "/trial"
 				out[key] = records.Move{Key: key, Kind: records.MoveTrial, Event: g.event, FromPlan: s.cfg.Plans.Default, ToPlan: g.plan, At: g.from}
@@ -35,32 +35,32 @@ func (s *State) moves(customer string, lives []life, line []standing) map[string
 	return out
 }
 
-// moveKind is what the change from a to b is, or "".
-func (s *State) moveKind(a, b *standing) records.MoveKind {
+// moveKind returns the kind of the change from a to b, or "" when it is no move.
+func (s *State) moveKind(a, b *phase) records.MoveKind {
 	rank := s.cfg.Plans.rank
 	switch {
 	case a.seg.paid && a.seg.status == "trialing":
-		return "" // a trial that ends: paid or not, it has its records
+		return "" // the end of a trial has its own records
 	case a.seg.paid && !b.seg.paid:
 		return records.MoveChurn
 	case a.seg.paid && rank(b.seg.plan) > rank(a.seg.plan):
 		return records.MoveUpgrade
 	case a.seg.paid && rank(b.seg.plan) < rank(a.seg.plan):
 		return records.MoveDowngrade
-	case !a.seg.paid && b.seg.paid && b.life.stretches()[0].from.Before(b.from):
-		return records.MoveReactivation // a new subscription's is a payment
+	case !a.seg.paid && b.seg.paid && b.life.paidSpans()[0].from.Before(b.from):
+		return records.MoveReactivation // with a new subscription it would be a payment
 	}
 	return ""
 }
 
-func (s *State) planAt(a *standing) string {
+func (s *State) planAt(a *phase) string {
 	if a.seg.paid {
 		return a.seg.plan
 	}
 	return s.cfg.Plans.Default
 }
 
-// trial is the segment in which a trial began, or nil.
+// trial returns the segment in which a trial began, or nil.
 func (l *life) trial() *segment {
 	for i := range l.segments {
 		if g := &l.segments[i]; g.paid && g.status == "trialing" {
@@ -70,7 +70,7 @@ func (l *life) trial() *segment {
 	return nil
 }
 
-// trimmed is the time up to which versions have been summed up.
+// trimmed returns the time up to which versions have been summed up.
 func trimmed(lives []life) (until time.Time) {
 	for i := range lives {
 		if b := lives[i].sub.Base; b != nil {
@@ -80,17 +80,18 @@ func trimmed(lives []life) (until time.Time) {
 	return until
 }
 
-// move says which moves are new, differ, or turned out to be none. What is
-// older than events can come, or was summed up, stays as it was said.
-func (s *State) move(now *sent, said map[string]records.Move, v *view) []records.Move {
+// changedMoves returns the moves that are new or differ and, as void, those that
+// turned out to be none. A move stays as it was emitted when it is older than any
+// event can be, or when its versions were summed up. It updates now.
+func (s *State) changedMoves(now *emitted, old map[string]records.Move, v *view) []records.Move {
 	var out []records.Move
-	kept := maps.Clone(said)
+	kept := maps.Clone(old)
 	if kept == nil {
 		kept = map[string]records.Move{}
 	}
-	stays := func(m records.Move) bool { return s.facts.Clock.Sub(m.At) >= settled || !m.At.After(v.trimmed) }
-	for _, key := range slices.Sorted(maps.Keys(said)) {
-		m := said[key]
+	stays := func(m records.Move) bool { return s.facts.Clock.Sub(m.At) >= finalAge || !m.At.After(v.trimmed) }
+	for _, key := range slices.Sorted(maps.Keys(old)) {
+		m := old[key]
 		if _, ok := v.moves[key]; ok || stays(m) {
 			continue
 		}
@@ -116,7 +117,8 @@ func sameMove(a, b records.Move) bool {
 	return same && a == b
 }
 
-// Moves are the moves that were said of the customer and hold, by key.
+// Moves returns the customer's moves that were emitted and not taken back,
+// ordered by key.
 func (s *State) Moves(customer string) []records.Move {
 	c := s.facts.Customers[customer]
 	if c == nil {

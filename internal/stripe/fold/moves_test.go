@@ -21,7 +21,7 @@ import (
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
-// history writes down what Stripe says of a customer's subscriptions.
+// history collects Stripe's events about a customer's subscriptions.
 type history struct {
 	at  time.Time
 	evs [][]byte
@@ -36,7 +36,7 @@ func (h *history) event(kind string, object fields) *history {
 	return h
 }
 
-// sub is an event of a subscription; it was created at the first one.
+// sub adds an event of a subscription, which was created at its first event.
 func (h *history) sub(id, price, status string) *history {
 	kind, created := "customer.subscription.created", h.at
 	for _, b := range h.evs {
@@ -58,7 +58,7 @@ func (h *history) sub(id, price, status string) *history {
 		"items": fields{"data": []fields{{"price": fields{"id": price, "lookup_key": map[string]any{"price_pro": "pro_monthly"}[price]}}}}})
 }
 
-// paid is a paid invoice; charged are the prices that it names.
+// paid adds a paid invoice that names the charged prices.
 func (h *history) paid(id string, amount int64, charged ...string) *history {
 	lines := []fields{}
 	for _, price := range charged {
@@ -73,10 +73,10 @@ type none struct{}
 
 func (none) Publish(*nats.Msg, ...jetstream.PublishOpt) error { return nil }
 
-// movesTold are the kinds that a listener believes in after all that was said,
-// and what the state holds.
-func movesTold(t interface{ Fatal(...any) }, evs [][]byte, until time.Time) (told map[string]string, kinds []string) {
-	p := NewProcessor(testConfig(), 1, newShelf())
+// emittedMoves returns the moves and payments that a consumer of all changes ends up
+// with, and their kinds in order. It fails when the state has other ones.
+func emittedMoves(t interface{ Fatal(...any) }, evs [][]byte, until time.Time) (emitted map[string]string, kinds []string) {
+	p := NewProcessor(testConfig(), 1, newMemoryStore())
 	ctx, cancel := context.WithCancel(context.Background())
 	p.start(ctx, events.Names{}, slog.New(slog.DiscardHandler), none{})
 	defer func() { cancel(); <-p.done }()
@@ -89,7 +89,7 @@ func movesTold(t interface{ Fatal(...any) }, evs [][]byte, until time.Time) (tol
 	if _, err := p.Tick(until); err != nil {
 		t.Fatal(err)
 	}
-	told = map[string]string{}
+	emitted = map[string]string{}
 	moves := map[string]records.Move{}
 	for _, m := range p.queue {
 		var a records.Account
@@ -98,28 +98,28 @@ func movesTold(t interface{ Fatal(...any) }, evs [][]byte, until time.Time) (tol
 		}
 		if x := a.Move; x != nil {
 			moves[x.Key] = *x
-			told[x.Key] = fmt.Sprintf("%s %s→%s %v %s", x.Kind, x.FromPlan, x.ToPlan, x.At.Sub(t0), x.Event)
+			emitted[x.Key] = fmt.Sprintf("%s %s→%s %v %s", x.Kind, x.FromPlan, x.ToPlan, x.At.Sub(t0), x.Event)
 			if x.Void {
-				delete(told, x.Key)
+				delete(emitted, x.Key)
 				delete(moves, x.Key)
 			}
 		}
 		if x := a.Payment; x != nil {
-			told[x.Key] = fmt.Sprintf("%s %s→%s %v %s %d", x.Kind, x.FromPlan, x.ToPlan, x.At.Sub(t0), x.Event, x.Amount)
+			emitted[x.Key] = fmt.Sprintf("%s %s→%s %v %s %d", x.Kind, x.FromPlan, x.ToPlan, x.At.Sub(t0), x.Event, x.Amount)
 			if x.Void {
-				delete(told, x.Key)
+				delete(emitted, x.Key)
 			}
 		}
 	}
 	if holds := p.state.Moves("acme"); len(holds) != len(moves) {
-		t.Fatal("told", moves, "holds", holds)
+		t.Fatal("emitted", moves, "holds", holds)
 	}
-	for _, key := range slices.SortedFunc(maps.Keys(told), func(a, b string) int {
-		return strings.Compare(told[a][strings.LastIndex(told[a], "evt"):], told[b][strings.LastIndex(told[b], "evt"):])
+	for _, key := range slices.SortedFunc(maps.Keys(emitted), func(a, b string) int {
+		return strings.Compare(emitted[a][strings.LastIndex(emitted[a], "evt"):], emitted[b][strings.LastIndex(emitted[b], "evt"):])
 	}) {
-		kinds = append(kinds, strings.Join(strings.Fields(told[key])[:2], " "))
+		kinds = append(kinds, strings.Join(strings.Fields(emitted[key])[:2], " "))
 	}
-	return told, kinds
+	return emitted, kinds
 }
 
 func histories() map[string]struct {
@@ -155,9 +155,10 @@ func histories() map[string]struct {
 }
 
 func TestMoves(t *testing.T) {
+	t.Parallel()
 	for name, c := range histories() {
 		t.Run(name, func(t *testing.T) {
-			_, kinds := movesTold(t, c.h.evs, c.h.at.Add(time.Hour))
+			_, kinds := emittedMoves(t, c.h.evs, c.h.at.Add(time.Hour))
 			if got := strings.Join(kinds, ", "); got != c.want {
 				t.Errorf("got  %s\nwant %s", got, c.want)
 			}
@@ -165,32 +166,35 @@ func TestMoves(t *testing.T) {
 	}
 }
 
-// Any order and any repetition of the events ends in the same records.
+// TestMovesInAnyOrder: any order and any repetition of the events ends in the same
+// records.
 func TestMovesInAnyOrder(t *testing.T) {
+	t.Parallel()
 	all := histories()
 	names := slices.Sorted(maps.Keys(all))
 	rapid.Check(t, func(rt *rapid.T) {
 		h := all[rapid.SampledFrom(names).Draw(rt, "history")].h
-		want, _ := movesTold(rt, h.evs, h.at.Add(time.Hour))
+		want, _ := emittedMoves(rt, h.evs, h.at.Add(time.Hour))
 		evs := rapid.Permutation(h.evs).Draw(rt, "order")
 		for range rapid.IntRange(0, 3).Draw(rt, "repeats") {
 			i := rapid.IntRange(0, len(evs)).Draw(rt, "where")
 			evs = slices.Insert(slices.Clone(evs), i, rapid.SampledFrom(h.evs).Draw(rt, "what"))
 		}
-		if got, _ := movesTold(rt, evs, h.at.Add(time.Hour)); !reflect.DeepEqual(got, want) {
+		if got, _ := emittedMoves(rt, evs, h.at.Add(time.Hour)); !reflect.DeepEqual(got, want) {
 			rt.Fatalf("got  %v\nwant %v", got, want)
 		}
 	})
 }
 
-// What is older than events can come is not taken back when its versions have
-// been summed up.
+// TestMovesOutliveTheirVersions: an old move is not taken back when its versions
+// have been summed up.
 func TestMovesOutliveTheirVersions(t *testing.T) {
+	t.Parallel()
 	h := (&history{at: t0}).sub("sub_1", "price_pro", "active").paid("sub_1", 2000, "price_pro").wait(time.Hour).sub("sub_1", "price_team", "active")
 	for range maxVersions + 10 {
 		h.wait(time.Minute).sub("sub_1", "price_team", "past_due").wait(time.Minute).sub("sub_1", "price_team", "active")
 	}
-	if _, kinds := movesTold(t, h.evs, h.at); strings.Join(kinds, ", ") != "conversion free→pro, upgrade pro→team" {
+	if _, kinds := emittedMoves(t, h.evs, h.at); strings.Join(kinds, ", ") != "conversion free→pro, upgrade pro→team" {
 		t.Errorf("got %v", kinds)
 	}
 }

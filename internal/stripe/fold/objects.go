@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// The objects below hold each field where any API version has it. Ids, names
-// and times of an unexpected type count as absent; an amount of one makes the
-// object unreadable.
+// The objects below have each field in every place where some API version has
+// it. An id, name or time of an unexpected type counts as absent; an amount of an
+// unexpected type makes the object unreadable.
 
-// head is what every object has.
+// head has the fields of every object.
 type head struct {
 	ID     text `json:"id"`
 	Object text `json:"object"`
@@ -27,7 +27,8 @@ func headOf(object json.RawMessage) (head, error) {
 	return h, nil
 }
 
-// decode reads an object that the fold has a use for; of any other it is nil.
+// decode reads an object of a type that the fold uses. It returns nil for other
+// types, and ErrRecord for an object that it can't read.
 func decode(raw json.RawMessage) (any, error) {
 	h, err := headOf(raw)
 	if err != nil {
@@ -75,7 +76,7 @@ func (t *stripeTime) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// ref is the id of another object, which may have been expanded in place.
+// ref is the id of another object. Stripe may show the whole object in its place.
 type ref string
 
 func (r *ref) UnmarshalJSON(b []byte) error {
@@ -90,7 +91,7 @@ func (r *ref) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// text is a string, or "" for whatever else stands there.
+// text is a string; any other JSON value is read as "".
 type text string
 
 func (t *text) UnmarshalJSON(b []byte) error {
@@ -101,7 +102,7 @@ func (t *text) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// metadata is a set of strings that the operator's code has put on an object.
+// metadata holds the strings that the operator's code has put on an object.
 type metadata map[string]text
 
 func (m *metadata) UnmarshalJSON(b []byte) error {
@@ -126,7 +127,7 @@ type priceObject struct {
 	Metadata  metadata `json:"metadata"`
 }
 
-// UnmarshalJSON also takes a bare id, which some shapes have.
+// UnmarshalJSON also accepts a bare id, which some shapes have.
 func (p *priceObject) UnmarshalJSON(b []byte) error {
 	type plain priceObject
 	var v plain
@@ -156,8 +157,8 @@ type customerObject struct {
 	Metadata metadata `json:"metadata"`
 }
 
-// holder is who an object belongs to: a customer or, in newer versions, an
-// account that stands for one.
+// holder is the Stripe customer that an object belongs to or, in newer versions,
+// the account that takes its place.
 type holder struct {
 	Customer ref  `json:"customer"`
 	Account  text `json:"customer_account"`
@@ -185,17 +186,18 @@ type subscriptionObject struct {
 	Items       listOf[subscriptionItem] `json:"items"`
 }
 
-// version is the subscription as the object shows it; key is the metadata's.
+// version returns the subscription as the object shows it. The metadata key names
+// our customer.
 func (s *subscriptionObject) version(key string) version {
 	return version{
 		Status: string(s.Status), Items: s.items(),
 		PeriodEnd: s.periodEnd(), CancelAt: s.CancelAt.Time, AtPeriodEnd: s.AtPeriodEnd, TrialEnd: s.TrialEnd.Time,
-		Customer: ours(s.Metadata.get(key)),
+		Customer: validCustomer(s.Metadata.get(key)),
 	}
 }
 
-// periodEnd is the latest one when items differ: nobody who has paid is cut
-// off early.
+// periodEnd returns the end of the billing period. When items differ it is the
+// latest one, so that a customer who has paid does not lose access early.
 func (s *subscriptionObject) periodEnd() time.Time {
 	end := s.PeriodEnd.Time
 	if end.IsZero() {

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// versions are the subscription's versions in the order in which they
-// happened, as far as can be told.
+// versions returns the subscription's versions in the order in which they
+// happened, as far as the events show it.
 func (s *sub) versions() []version {
 	all := make([]version, 0, len(s.Log)+1)
 	if s.Base != nil {
@@ -28,7 +28,7 @@ func (s *sub) versions() []version {
 	return all
 }
 
-// newest is the subscription's last version; false while there is none.
+// newest returns the subscription's last version, or false while there is none.
 func (s *sub) newest() (version, bool) {
 	all := s.versions()
 	if len(all) == 0 {
@@ -37,13 +37,15 @@ func (s *sub) newest() (version, bool) {
 	return all[len(all)-1], true
 }
 
-// sameMoment says that only what the events changed can order them.
+// sameMoment reports whether only the previous values in the events can order a
+// and b.
 func sameMoment(a, b *version) bool {
 	return a.Stamp.At.Equal(b.Stamp.At) && a.Stamp.Serial == b.Stamp.Serial && a.Stamp.Rank == b.Stamp.Rank
 }
 
-// arrange appends versions of one moment so that each follows the one that it
-// says it changed; those that don't say follow in their given order.
+// arrange appends versions of one moment so that each follows the version that
+// its previous values describe. Versions without previous values keep their
+// order.
 func arrange(done, group []version) []version {
 	if len(group) == 1 {
 		return append(done, group[0])
@@ -53,20 +55,20 @@ func arrange(done, group []version) []version {
 		left[i] = &group[i]
 	}
 	for len(left) > 0 {
-		i := follower(done, left)
+		i := nextOf(done, left)
 		done = append(done, *left[i])
 		left = append(left[:i], left[i+1:]...)
 	}
 	return done
 }
 
-// follower is the index of the version that comes next: one that changes what
-// the last one left behind, and nothing else if there is such a one; else one
-// that changes none of the others.
-func follower(done []version, left []*version) int {
+// nextOf returns the index of the version that comes next. It prefers a version
+// that directly follows the last one, then one that may follow it, then one that
+// follows none of the others.
+func nextOf(done []version, left []*version) int {
 	if len(done) > 0 {
 		last := &done[len(done)-1]
-		for _, follows := range []func(*version, *version) bool{(*version).undoes, (*version).follows} {
+		for _, follows := range []func(*version, *version) bool{(*version).directlyFollows, (*version).mayFollow} {
 			for i, v := range left {
 				if len(v.Previous) > 0 && follows(v, last) {
 					return i
@@ -77,7 +79,7 @@ func follower(done []version, left []*version) int {
 	for i, v := range left {
 		free := true
 		for _, o := range left {
-			free = free && (o == v || !v.follows(o) || o.follows(v))
+			free = free && (o == v || !v.mayFollow(o) || o.mayFollow(v))
 		}
 		if free {
 			return i
@@ -86,15 +88,16 @@ func follower(done []version, left []*version) int {
 	return 0
 }
 
-// undoes says whether v, its change taken back, is o.
-func (v *version) undoes(o *version) bool {
+// directlyFollows reports whether v with its previous values restored equals o.
+func (v *version) directlyFollows(o *version) bool {
 	before := v.shown()
 	maps.Copy(before, v.Previous)
 	return maps.Equal(before, o.shown())
 }
 
-// follows says whether what v changed had in o the value that v changed.
-func (v *version) follows(o *version) bool {
+// mayFollow reports whether o has the previous value of everything that v
+// changed.
+func (v *version) mayFollow(o *version) bool {
 	if len(v.Previous) == 0 {
 		return false
 	}
@@ -107,7 +110,7 @@ func (v *version) follows(o *version) bool {
 	return true
 }
 
-// shown holds the attributes whose changes order versions.
+// shown returns the attributes whose changes order versions.
 func (v *version) shown() map[string]string {
 	return map[string]string{
 		"status":               v.Status,
@@ -133,8 +136,8 @@ func unix(t time.Time) string {
 	return strconv.FormatInt(t.Unix(), 10)
 }
 
-// previousOf reads previous_attributes into the terms of shown; it leaves out
-// whatever does not help to order.
+// previousOf converts previous_attributes to the attributes of shown. It leaves
+// out the others.
 func previousOf(raw json.RawMessage) map[string]string {
 	var attrs map[string]json.RawMessage
 	lenient(raw, &attrs)

@@ -41,6 +41,7 @@ type invoiceObject struct {
 	} `json:"status_transitions"`
 }
 
+// subscription returns the id of the invoice's subscription, or "".
 func (i *invoiceObject) subscription() string {
 	for _, r := range []ref{i.Subscription, i.Parent.Details.Subscription} {
 		if r != "" {
@@ -58,6 +59,7 @@ func (i *invoiceObject) subscription() string {
 	return ""
 }
 
+// claims returns the customer that the subscription's metadata names, or "".
 func (i *invoiceObject) claims(key string) string {
 	if c := i.Details.Metadata.get(key); c != "" {
 		return c
@@ -65,7 +67,7 @@ func (i *invoiceObject) claims(key string) string {
 	return i.Parent.Details.Metadata.get(key)
 }
 
-// items are the prices that were charged; credits for unused time are not.
+// items returns the prices that were charged, without credits for unused time.
 func (i *invoiceObject) items() []item {
 	var items []item
 	for _, l := range i.Lines.Data {

@@ -8,35 +8,35 @@ import (
 	"github.com/tidegate-io/tidegate/internal/records"
 )
 
-// spell is a chain of paid access without a free gap, over all of a customer's
+// paidPeriod is paid access without a gap, over all of a customer's
 // subscriptions.
-type spell struct {
-	first *life     // whose paid access began it
+type paidPeriod struct {
+	first *life     // the subscription that began it
 	to    time.Time // zero: open
-	parts []stretch
+	parts []paidSpan
 }
 
-// stretch is paid access by one subscription.
-type stretch struct {
+// paidSpan is paid access by one subscription.
+type paidSpan struct {
 	life     *life
 	from, to time.Time
 }
 
-// payments are the customer's conversions by key: of each spell the first
-// payment above 0, provided that the spell was seen from its beginning. The key
-// names the customer and the subscription that began the spell, so it is the
-// same whichever of the events that prove the payment came first.
+// payments returns the customer's conversions by key: the first payment above 0
+// of each paid period that was seen from its beginning. The key names the
+// customer and the subscription that began the period. So it stays the same
+// whichever event shows the payment first.
 func (s *State) payments(customer string, lives []life) map[string]records.Payment {
 	found := map[string]*evidence{}
 	out := map[string]records.Payment{}
 	kind := records.MoveConversion
-	for _, sp := range spells(lives) {
+	for _, sp := range paidPeriods(lives) {
 		key := customer + "/" + sp.first.id
 		for _, part := range sp.parts {
 			e := part.life.sub.Payment
 			if e == nil || !part.life.paidFirst(e.Stamp.At).Equal(part.from) ||
-				!part.life.sub.first(part.life.newest.TrialEnd) ||
-				part.life.id != sp.first.id && !sp.first.sub.watched() {
+				!part.life.sub.mayBeFirst(part.life.newest.TrialEnd) ||
+				part.life.id != sp.first.id && !sp.first.sub.seenFromStart() {
 				continue
 			}
 			if f := found[key]; f != nil && !e.Stamp.before(f.Stamp) {
@@ -55,16 +55,17 @@ func (s *State) payments(customer string, lives []life) map[string]records.Payme
 	return out
 }
 
-// paying says whether the customer surely or, where the beginning was not seen,
-// most likely paid something during the spell: what follows is no first payment.
-func (sp *spell) paying() bool {
+// paying reports whether the customer paid during the period, surely or (where
+// the beginning was not seen) most likely. A payment after such a period is not
+// the customer's first.
+func (sp *paidPeriod) paying() bool {
 	for i := range sp.parts {
 		l := sp.parts[i].life
 		if l.sub.Payment != nil {
 			return true
 		}
 		for _, g := range l.segments {
-			if g.paid && g.status != "trialing" && !l.sub.watched() {
+			if g.paid && g.status != "trialing" && !l.sub.seenFromStart() {
 				return true
 			}
 		}
@@ -72,9 +73,9 @@ func (sp *spell) paying() bool {
 	return false
 }
 
-// paidPlan is the plan that was paid: what the payment itself names, else what
-// the subscription was on.
-func (s *State) paidPlan(part stretch, e *evidence) string {
+// paidPlan returns the plan that was paid for: the one that the payment names,
+// else the subscription's.
+func (s *State) paidPlan(part paidSpan, e *evidence) string {
 	if plan := s.cfg.Plans.best(e.Items, &s.facts.Prices); s.cfg.Plans.paid(plan) {
 		return plan
 	}
@@ -87,9 +88,9 @@ func (s *State) paidPlan(part stretch, e *evidence) string {
 	return plan
 }
 
-// stretches joins the subscription's paid segments.
-func (l *life) stretches() []stretch {
-	var out []stretch
+// paidSpans returns the subscription's paid segments, adjacent ones merged.
+func (l *life) paidSpans() []paidSpan {
+	var out []paidSpan
 	for _, g := range l.segments {
 		if !g.paid {
 			continue
@@ -98,15 +99,15 @@ func (l *life) stretches() []stretch {
 			out[n-1].to = g.to
 			continue
 		}
-		out = append(out, stretch{life: l, from: g.from, to: g.to})
+		out = append(out, paidSpan{life: l, from: g.from, to: g.to})
 	}
 	return out
 }
 
-// paidFirst is the beginning of the first paid access that did not end before
-// t: what a payment of that moment paid for.
+// paidFirst returns the beginning of the first paid span that did not end before
+// t: a payment at t paid for that span.
 func (l *life) paidFirst(t time.Time) time.Time {
-	for _, p := range l.stretches() {
+	for _, p := range l.paidSpans() {
 		if p.to.IsZero() || !p.to.Before(t) {
 			return p.from
 		}
@@ -114,15 +115,17 @@ func (l *life) paidFirst(t time.Time) time.Time {
 	return time.Time{}
 }
 
-func spells(lives []life) []spell {
-	var parts []stretch
+// paidPeriods merges the paid spans of subscriptions that follow each other
+// without a gap.
+func paidPeriods(lives []life) []paidPeriod {
+	var parts []paidSpan
 	for i := range lives {
-		parts = append(parts, lives[i].stretches()...)
+		parts = append(parts, lives[i].paidSpans()...)
 	}
-	slices.SortStableFunc(parts, func(a, b stretch) int {
+	slices.SortStableFunc(parts, func(a, b paidSpan) int {
 		return cmp.Or(a.from.Compare(b.from), cmp.Compare(a.life.id, b.life.id))
 	})
-	var out []spell
+	var out []paidPeriod
 	for _, p := range parts {
 		if n := len(out); n > 0 && (out[n-1].to.IsZero() || !p.from.After(out[n-1].to)) {
 			sp := &out[n-1]
@@ -132,7 +135,7 @@ func spells(lives []life) []spell {
 			}
 			continue
 		}
-		out = append(out, spell{first: p.life, to: p.to, parts: []stretch{p}})
+		out = append(out, paidPeriod{first: p.life, to: p.to, parts: []paidSpan{p}})
 	}
 	return out
 }

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// DefaultGrace is how long a customer whose payment failed keeps the plan
+// DefaultGrace is how long a customer keeps the plan after a failed payment,
 // unless configured otherwise.
 const DefaultGrace = 7 * 24 * time.Hour
 
@@ -17,8 +17,8 @@ const DefaultCustomerKey = "tidegate_customer"
 // planKey is the metadata key of a price or a product that names its plan.
 const planKey = "plan"
 
-// Config is the part of the configuration that the fold depends on. It is no
-// part of the state: what a customer may use is derived with it anew.
+// Config is the part of the configuration that the fold depends on. It is not
+// stored: the fold derives what a customer may use again when it changes.
 type Config struct {
 	CustomerKey string        // "" means DefaultCustomerKey
 	Grace       time.Duration // of a failed payment; 0 gives none
@@ -31,25 +31,26 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Plans says which plan a Stripe price leads to. The first that knows it
-// decides: lookup key, price, product, metadata "plan" of the price, of the
-// product; then a lookup key that the price once had (moving a key to a new
-// price must not take the plan from those who pay the old one); then Any.
+// Plans says which plan a Stripe price leads to. The first match decides, in this
+// order: the lookup key, the price, the product, metadata "plan" of the price,
+// metadata "plan" of the product, a lookup key that the price once had (so that
+// subscribers of an old price keep the plan when the key moves to a new price),
+// Any.
 type Plans struct {
 	Order      []string // all plans as the catalog lists them: a later one is better
 	Default    string   // of customers without a subscription; "" means "free"
 	LookupKeys map[string]string
 	Prices     map[string]string
 	Products   map[string]string
-	Any        string // of a price that leads to no other plan; "" none
+	Any        string // for a price that leads to no other plan; "" is none
 }
 
-// item is a price as an object showed it.
+// item is a price as an object shows it.
 type item struct {
 	Price   string `cbor:"p,omitempty"`
 	Lookup  string `cbor:"l,omitempty"`
 	Product string `cbor:"o,omitempty"`
-	Plan    string `cbor:"m,omitempty"` // its metadata
+	Plan    string `cbor:"m,omitempty"` // from its metadata
 }
 
 func (a item) compare(b item) int {
@@ -57,7 +58,7 @@ func (a item) compare(b item) int {
 		cmp.Compare(a.Product, b.Product), cmp.Compare(a.Plan, b.Plan))
 }
 
-// of is the plan of a price, or "".
+// of returns the plan of a price, or "".
 func (p *Plans) of(it item, f *priceFacts) string {
 	if it.Product == "" {
 		it.Product = f.product(it.Price)
@@ -77,7 +78,7 @@ func (p *Plans) of(it item, f *priceFacts) string {
 	return cmp.Or(best, p.Any)
 }
 
-// best is the best plan of several prices, or "".
+// best returns the best plan of several prices, or "".
 func (p *Plans) best(items []item, f *priceFacts) string {
 	best := ""
 	for _, it := range items {
@@ -86,7 +87,7 @@ func (p *Plans) best(items []item, f *priceFacts) string {
 	return best
 }
 
-// known drops a name from metadata that is no plan.
+// known returns name if it is a plan, or "".
 func (p *Plans) known(name string) string {
 	if slices.Contains(p.Order, name) {
 		return name
@@ -112,16 +113,16 @@ func (p *Plans) better(a, b string) string {
 	return a
 }
 
-// paid says whether a plan is one that is paid for.
+// paid reports whether a plan is neither none nor the default plan.
 func (p *Plans) paid(plan string) bool { return plan != "" && plan != p.Default }
 
-// Price is what identifies a price at Stripe.
+// Price identifies a price at Stripe.
 type Price struct {
 	ID, LookupKey, Product string
 }
 
-// PriceOf makes up a price that leads to the plan, for the events of
-// `tidegate dev upgrade`; false when no price does.
+// PriceOf returns an invented price that leads to the plan, for the events of
+// `tidegate dev upgrade`. It returns false when no price leads to the plan.
 func (p *Plans) PriceOf(plan string) (Price, bool) {
 	price := Price{ID: "price_dev_" + plan, Product: "prod_dev_" + plan}
 	var ok bool
@@ -139,6 +140,7 @@ func (p *Plans) PriceOf(plan string) (Price, bool) {
 	return price, plan != "" && p.Any == plan
 }
 
+// smallest returns the smallest key whose value is plan.
 func smallest(m map[string]string, plan string) (string, bool) {
 	best, found := "", false
 	for k, v := range m {

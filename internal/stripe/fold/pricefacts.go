@@ -2,7 +2,8 @@ package fold
 
 import "slices"
 
-// priceFacts is what is known of prices beyond the snapshot in a subscription.
+// priceFacts holds the facts about prices and products, which may be newer than
+// the price that a subscription shows.
 type priceFacts struct {
 	Prices   map[string]*priceFact
 	Products map[string]*productFact
@@ -47,8 +48,9 @@ func (f *priceFacts) lookups(price string) []string {
 	return nil
 }
 
-// addPrice joins a sight of a price; stored says whether there is something to
-// commit, matters whether the plan of some subscription can differ now.
+// addPrice merges an observation of a price. It reports whether there is something
+// to commit (stored) and whether the plan of a subscription may differ now
+// (matters).
 func (f *priceFacts) addPrice(it item, at stamp) (stored, matters bool) {
 	if it.Price == "" {
 		return false, false
@@ -70,6 +72,8 @@ func (f *priceFacts) addPrice(it item, at stamp) (stored, matters bool) {
 	return stored, matters
 }
 
+// addProduct merges an observation of a product and reports whether it is the
+// newest.
 func (f *priceFacts) addProduct(id, plan string, at stamp) bool {
 	p := f.Products[id]
 	if p == nil {

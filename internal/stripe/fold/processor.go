@@ -3,7 +3,6 @@ package fold
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"log/slog"
 	"strings"
 	"sync/atomic"
@@ -18,26 +17,23 @@ import (
 	"github.com/tidegate-io/tidegate/internal/writeback"
 )
 
-// Role is the name under which the fold holds its lease; it has one partition.
-const Role = "billing"
-
 // Processor runs the fold: BILLING in, ACCOUNT and subscription documents out.
-// It implements stream.Processor.
+// It implements stream.Processor, as the one partition of stream.RoleBilling.
 type Processor struct {
 	cfg        atomic.Pointer[Config]
 	partitions int
 	store      Store
 
 	state   *State
-	applied *Config // what state was last derived with
-	written uint64  // as restored
+	applied *Config // the configuration of state
+	written uint64  // from the last commit: documents up to this number are written
 	writer  *writeback.Writer[string, records.Subscription]
 	done    chan struct{} // closed when the writer has ended
 	out     publisher
 	names   events.Names
 	log     *slog.Logger
 	queue   []*nats.Msg
-	told    map[string]bool // prices that the log has named
+	warned  map[string]bool // unknown prices that were logged
 	figures atomic.Pointer[Figures]
 	ended   atomic.Bool
 }
@@ -49,13 +45,14 @@ type publisher interface {
 
 var _ stream.Processor = (*Processor)(nil)
 
-// Store is where subscription documents are written. One processor writes at a
-// time, from one goroutine.
+// Store stores subscription documents. One processor writes at a time, from one
+// goroutine.
 type Store interface {
-	// WriteSubscriptions puts each document, of different customers, in place
-	// of the customer's older one, which is one with a position not above its
-	// own: a timer changes a document without a new position. When it returns
-	// an error it is called again with at least the same customers.
+	// WriteSubscriptions stores one document for each of several customers. A
+	// document replaces the stored one unless that has a higher position. An
+	// equal position is replaced, because a timer changes a document without a
+	// new position. After an error, WriteSubscriptions is called again with at
+	// least the same customers.
 	WriteSubscriptions(ctx context.Context, docs []records.Subscription) error
 }
 
@@ -67,13 +64,12 @@ func NewProcessor(cfg Config, partitions int, store Store) *Processor {
 	return p
 }
 
-// Input is what the processor reads.
+// Input returns the stream and subjects that the processor reads.
 func Input(names events.Names) stream.Input {
 	return stream.Input{Stream: events.StreamBilling, Filter: names.Billing(">")}
 }
 
-// Configure makes cfg count from the next Tick on. It is safe to call at any
-// time from any goroutine.
+// Configure makes cfg apply from the next Tick on. It is safe for concurrent use.
 func (p *Processor) Configure(cfg Config) { p.cfg.Store(&cfg) }
 
 // Restore implements stream.Processor.
@@ -91,20 +87,21 @@ func (p *Processor) Apply(commit []byte) (err error) {
 	return err
 }
 
-// Start implements stream.Processor. It writes again what an earlier owner may
-// not have written; the writer ends with ctx.
+// Start implements stream.Processor. It writes the documents that an earlier
+// owner may not have written. The writer ends with ctx.
 func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 	if len(o.Inputs) > 0 { // records without effect move the position without a commit
 		p.state.facts.Seq = max(p.state.facts.Seq, o.Inputs[0].Position)
 	}
+	p.answer(o)
 	p.start(ctx, o.Names, o.Log, o)
 	return nil
 }
 
 func (p *Processor) start(ctx context.Context, names events.Names, log *slog.Logger, out publisher) {
-	p.names, p.log, p.out, p.told = names, log, out, map[string]bool{}
-	p.state.open()
-	p.figure()
+	p.names, p.log, p.out, p.warned = names, log, out, map[string]bool{}
+	p.state.rebuild()
+	p.setFigures()
 	p.writer = writeback.New(func(s *records.Subscription) string { return s.Customer }, p.store.WriteSubscriptions, log)
 	p.done = make(chan struct{})
 	var docs []records.Subscription
@@ -119,7 +116,7 @@ func (p *Processor) start(ctx context.Context, names events.Names, log *slog.Log
 	}()
 }
 
-// documented is the number up to which all documents are written.
+// documented returns the number up to which all documents are written.
 func (p *Processor) documented() uint64 { return max(p.written, p.writer.Watermark()) }
 
 // Documents implements stream.Documenter.
@@ -133,23 +130,21 @@ func (p *Processor) Handle(m *stream.Message) error {
 	kind := Kind(strings.TrimPrefix(m.Subject, p.names.Billing("")))
 	rec, err := ParseRecord(kind, m.Data, m.Seq, m.Time)
 	if err == nil {
-		return p.say(p.state.Apply(rec))
+		return p.emit(p.state.Apply(rec))
 	}
 	p.log.Warn("billing record is unreadable", "seq", m.Seq, "error", err)
-	return p.enqueue(p.names.Dead(0), records.Dead{
-		Origin: fmt.Sprintf("%s/%d/0", events.StreamBilling, m.Seq), Reason: err.Error(), At: m.Time, Body: m.Data,
-	})
+	return stream.Reject(err)
 }
 
-// say queues what changes have to be told.
-func (p *Processor) say(changes []Change) error {
+// emit queues the changes for the store, the log and ACCOUNT.
+func (p *Processor) emit(changes []Change) error {
 	for _, c := range changes {
 		if c.Subscription != nil {
 			p.writer.Add([]records.Subscription{*c.Subscription}, c.Document)
 		}
 		for _, price := range c.UnknownPrices {
-			if !p.told[price] { // once, not for each of its customers
-				p.told[price] = true
+			if !p.warned[price] { // log a price once and not for each customer
+				p.warned[price] = true
 				p.log.Warn("a stripe price leads to no plan: list it under plans.<plan>.stripe, or give a plan any_subscription", "price", price)
 			}
 		}
@@ -182,7 +177,7 @@ func (p *Processor) Flush() error {
 		}
 	}
 	p.queue = p.queue[:0]
-	p.figure()
+	p.setFigures()
 	return nil
 }
 
@@ -193,8 +188,8 @@ func (p *Processor) Tick(now time.Time) (time.Time, error) {
 		p.applied = cfg
 		changes = append(changes, p.state.Configure(*cfg)...)
 	}
-	p.figure()
-	return p.state.NextTimer(), p.say(changes)
+	p.setFigures()
+	return p.state.NextTimer(), p.emit(changes)
 }
 
 // Commit implements stream.Processor.

@@ -21,8 +21,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// shelf is a store in memory that can be told to refuse.
-type shelf struct {
+// memoryStore is a store in memory. It returns errors while refuse is set.
+type memoryStore struct {
 	mu      sync.Mutex
 	docs    map[string]records.Subscription
 	refuse  bool
@@ -30,11 +30,11 @@ type shelf struct {
 	wrote   chan records.Subscription
 }
 
-func newShelf() *shelf {
-	return &shelf{docs: map[string]records.Subscription{}, refused: make(chan struct{}, 100), wrote: make(chan records.Subscription, 100)}
+func newMemoryStore() *memoryStore {
+	return &memoryStore{docs: map[string]records.Subscription{}, refused: make(chan struct{}, 100), wrote: make(chan records.Subscription, 100)}
 }
 
-func (s *shelf) WriteSubscriptions(_ context.Context, docs []records.Subscription) error {
+func (s *memoryStore) WriteSubscriptions(_ context.Context, docs []records.Subscription) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.refuse {
@@ -48,7 +48,7 @@ func (s *shelf) WriteSubscriptions(_ context.Context, docs []records.Subscriptio
 	return nil
 }
 
-func (s *shelf) setRefuse(v bool) { s.mu.Lock(); s.refuse = v; s.mu.Unlock() }
+func (s *memoryStore) setRefuse(v bool) { s.mu.Lock(); s.refuse = v; s.mu.Unlock() }
 
 // await returns the next value or fails.
 func await[T any](t *testing.T, c <-chan T) T {
@@ -62,8 +62,9 @@ func await[T any](t *testing.T, c <-chan T) T {
 	}
 }
 
-// plant is everything around the processor, for real.
-type plant struct {
+// fixture is a NATS server with a processor's streams and the messages that it
+// publishes.
+type fixture struct {
 	env      stream.Env
 	names    events.Names
 	accounts chan records.Account
@@ -72,7 +73,7 @@ type plant struct {
 
 const testPartitions = 2
 
-func newPlant(t *testing.T) *plant {
+func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	names := events.Names{Namespace: "acme"}
 	srv := testnats.Start(t)
@@ -84,7 +85,7 @@ func newPlant(t *testing.T) *plant {
 	if _, err := stream.Ensure(t.Context(), js, stream.Layout{Names: names, Partitions: testPartitions}); err != nil {
 		t.Fatal(err)
 	}
-	p := &plant{
+	p := &fixture{
 		env: stream.Env{NC: nc, JS: js, Names: names, Holder: "test", Log: slog.New(slog.DiscardHandler), Now: time.Now,
 			CommitEvery: 5 * time.Millisecond},
 		names: names, accounts: make(chan records.Account, 100), dead: make(chan records.Dead, 100),
@@ -107,12 +108,12 @@ func listen[T any](t *testing.T, nc *nats.Conn, subject string, out chan T) {
 	}
 }
 
-// run starts an owner; stop ends it and waits.
-func (p *plant) run(t *testing.T, store Store) (stop func()) {
+// run starts an owner; stop ends it and waits for it.
+func (p *fixture) run(t *testing.T, store Store) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	sup := stream.NewSupervisor(p.env)
-	sup.Go(ctx, stream.Spec{Role: Role, Inputs: []stream.Input{Input(p.names)}}, func() stream.Processor {
+	sup.Go(ctx, stream.Spec{Role: stream.RoleBilling, Inputs: []stream.Input{Input(p.names)}}, func() stream.Processor {
 		return NewProcessor(testConfig(), testPartitions, store)
 	})
 	stop = sync.OnceFunc(func() { cancel(); sup.Wait() })
@@ -120,24 +121,19 @@ func (p *plant) run(t *testing.T, store Store) (stop func()) {
 	return stop
 }
 
-func (p *plant) put(t *testing.T, kind Kind, body []byte) {
+func (p *fixture) put(t *testing.T, kind Kind, body []byte) {
 	t.Helper()
 	if _, err := p.env.JS.Publish(t.Context(), p.names.Billing(string(kind)), body); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func (p *plant) ask(t *testing.T, request string) Answer {
+func ask[Req, Resp any](t *testing.T, p *fixture, q stream.Question[Req, Resp], req Req) Resp {
 	t.Helper()
-	m := nats.NewMsg(p.names.Query(Role, 0))
-	m.Data = []byte(request)
-	m.Header.Set(stream.FreshHeader, "1")
-	reply, err := p.env.NC.RequestMsg(m, 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	a, err := q.Ask(ctx, stream.Asker{NC: p.env.NC, Names: p.names, Patience: 10 * time.Second}, 0, req)
 	if err != nil {
-		t.Fatal(err)
-	}
-	var a Answer
-	if err := json.Unmarshal(reply.Data, &a); err != nil {
 		t.Fatal(err)
 	}
 	return a
@@ -150,7 +146,8 @@ func devUpgrade(customer string, now time.Time) Upgrade {
 }
 
 func TestProcessorAcrossOwners(t *testing.T) {
-	p, store := newPlant(t), newShelf()
+	t.Parallel()
+	p, store := newFixture(t), newMemoryStore()
 	stop := p.run(t, store)
 	now := time.Now()
 	for _, w := range UpgradeEvents(devUpgrade("a@b.c", now)) {
@@ -165,7 +162,7 @@ func TestProcessorAcrossOwners(t *testing.T) {
 		paid = paid || a.Subscription != nil && a.Subscription.Plan == "pro" && a.Subscription.Paid
 		converted = converted || a.Payment != nil && a.Payment.ToPlan == "pro" && a.Payment.FromPlan == "free"
 	}
-	if a := p.ask(t, `{"customer":"a@b.c"}`); a.Subscription == nil || a.Subscription.Plan != "pro" || len(a.Payments) != 1 {
+	if a := ask(t, p, SubscriptionQuestion, "a@b.c"); a.Subscription == nil || a.Subscription.Plan != "pro" || len(a.Payments) != 1 {
 		t.Fatalf("answer %+v", a)
 	}
 	for await(t, store.wrote).Plan != "pro" {
@@ -183,14 +180,15 @@ func TestProcessorAcrossOwners(t *testing.T) {
 			break
 		}
 	}
-	if a := p.ask(t, `{"customer":"a@b.c"}`); a.Subscription.Plan != "free" || len(a.Payments) != 1 {
+	if a := ask(t, p, SubscriptionQuestion, "a@b.c"); a.Subscription.Plan != "free" || len(a.Payments) != 1 {
 		t.Fatalf("answer %+v", a)
 	}
 }
 
-func TestProcessorBuriesGarbageAndGoesOn(t *testing.T) {
-	p := newPlant(t)
-	p.run(t, newShelf())
+func TestProcessorRejectsGarbageAndContinues(t *testing.T) {
+	t.Parallel()
+	p := newFixture(t)
+	p.run(t, newMemoryStore())
 	p.put(t, KindStripe, []byte("not json"))
 	p.put(t, "odd", []byte("{}"))
 	p.put(t, KindStripe, []byte("{}"))
@@ -201,21 +199,43 @@ func TestProcessorBuriesGarbageAndGoesOn(t *testing.T) {
 			t.Errorf("dead letter %+v, want %s", d, origin)
 		}
 	}
-	if a := p.ask(t, `{"report":true}`); len(a.Report.Customers) != 1 || a.Report.Customers[0].StripeCustomer != "cus_1" {
-		t.Errorf("report %+v", a.Report)
+	if r := ask(t, p, ReportQuestion, Page{Limit: 1}); len(r.Customers) != 1 || r.Customers[0].StripeCustomer != "cus_1" {
+		t.Errorf("report %+v", r)
 	}
 	body, _ := json.Marshal(Mapping{Customer: "acme", StripeCustomer: "cus_1"})
 	p.put(t, KindMap, body)
-	if a := p.ask(t, `{"report":true}`); len(a.Report.Customers) != 0 || len(a.Report.Prices) != 1 || a.Report.Prices[0].Price != "price_x" {
-		t.Errorf("unknown prices %+v", a)
+	if r := ask(t, p, ReportQuestion, Page{}); len(r.Customers) != 0 || len(r.Prices) != 1 || r.Prices[0].Price != "price_x" {
+		t.Errorf("unknown prices %+v", r)
 	}
-	for _, q := range []string{`{}`, `x`} {
-		if a := p.ask(t, q); a.Error == "" {
-			t.Errorf("query %s: %+v", q, a)
-		}
-	}
-	if a := p.ask(t, `{"customer":"nobody"}`); a.Subscription != nil || a.Error != "" {
+	if a := ask(t, p, SubscriptionQuestion, "nobody"); a.Subscription != nil {
 		t.Errorf("nobody: %+v", a)
+	}
+}
+
+// TestACrashLeavesOneDeadLetter: the next owner reads a record again that the
+// last one rejected and did not commit.
+func TestACrashLeavesOneDeadLetter(t *testing.T) {
+	t.Parallel()
+	p := newFixture(t)
+	p.put(t, KindStripe, []byte("not json"))
+	env := p.env
+	env.CommitEvery = time.Hour
+	lost, end := make(chan struct{}), make(chan error, 1)
+	spec := stream.Spec{Role: stream.RoleBilling, Inputs: []stream.Input{Input(p.names)}}
+	go func() {
+		end <- stream.Run(t.Context(), env, spec, NewProcessor(testConfig(), testPartitions, newMemoryStore()), lost, func() {})
+	}()
+	await(t, p.dead)
+	close(lost)
+	if err := <-end; !errors.Is(err, stream.ErrLost) {
+		t.Fatal(err)
+	}
+	stop := p.run(t, newMemoryStore())
+	ask(t, p, SubscriptionQuestion, "acme")
+	stop() // commits
+	s, err := p.env.JS.Stream(t.Context(), p.names.Stream(events.StreamDead))
+	if err != nil || s.CachedInfo().State.Msgs != 1 {
+		t.Fatalf("%d dead letters of 1 record, %v", s.CachedInfo().State.Msgs, err)
 	}
 }
 
@@ -227,10 +247,11 @@ func (o *outbox) Publish(m *nats.Msg, _ ...jetstream.PublishOpt) error {
 	return nil
 }
 
-// TestNewOwnerWritesWhatTheOldOneCouldNot has no network: the moments of the
-// store's failures are chosen.
-func TestNewOwnerWritesWhatTheOldOneCouldNot(t *testing.T) {
-	store, out := newShelf(), &outbox{}
+// TestNewOwnerWritesDocumentsOfTheOldOne runs without a network, so that it can
+// choose when the store fails.
+func TestNewOwnerWritesDocumentsOfTheOldOne(t *testing.T) {
+	t.Parallel()
+	store, out := newMemoryStore(), &outbox{}
 	log := slog.New(slog.DiscardHandler)
 	owner := func(commits ...[]byte) (*Processor, func()) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -286,9 +307,10 @@ func TestNewOwnerWritesWhatTheOldOneCouldNot(t *testing.T) {
 }
 
 func TestProcessorTicksGraceAndConfiguration(t *testing.T) {
+	t.Parallel()
 	out := &outbox{}
 	ctx, cancel := context.WithCancel(t.Context())
-	p := NewProcessor(testConfig(), testPartitions, newShelf())
+	p := NewProcessor(testConfig(), testPartitions, newMemoryStore())
 	if err := p.Restore(nil); err != nil {
 		t.Fatal(err)
 	}
@@ -339,11 +361,12 @@ func TestProcessorTicksGraceAndConfiguration(t *testing.T) {
 	}
 }
 
-// TestTimersSurviveRestart: they follow from what was committed.
+// TestTimersSurviveRestart: a new owner derives the timers from the commits.
 func TestTimersSurviveRestart(t *testing.T) {
+	t.Parallel()
 	grace := newShop("cus_1", "acme").buy("sub_1", "price_pro").wait(time.Hour).update("sub_1", fields{"status": "past_due"})
 	ending := newShop("cus_2", "globex").buy("sub_2", "price_pro").update("sub_2", fields{"cancel_at_period_end": true})
-	p, stop := alone(t, slog.New(slog.DiscardHandler))
+	p, stop := startOffline(t, slog.New(slog.DiscardHandler))
 	feed(t, p, grace, ending)
 	commit, err := p.Commit()
 	if err != nil {
@@ -352,7 +375,7 @@ func TestTimersSurviveRestart(t *testing.T) {
 	stop()
 	ctx, cancel := context.WithCancel(t.Context())
 	out := &outbox{}
-	p = NewProcessor(testConfig(), testPartitions, newShelf())
+	p = NewProcessor(testConfig(), testPartitions, newMemoryStore())
 	if err := errors.Join(p.Restore(nil), p.Apply(commit)); err != nil {
 		t.Fatal(err)
 	}

@@ -13,11 +13,11 @@ import (
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
-// alone starts a processor that has no network; stop ends it.
-func alone(t *testing.T, log *slog.Logger) (p *Processor, stop func()) {
+// startOffline starts a processor without a network; stop ends it.
+func startOffline(t *testing.T, log *slog.Logger) (p *Processor, stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	p = NewProcessor(testConfig(), testPartitions, newShelf())
+	p = NewProcessor(testConfig(), testPartitions, newMemoryStore())
 	if err := p.Restore(nil); err != nil {
 		t.Fatal(err)
 	}
@@ -41,8 +41,9 @@ func feed(t *testing.T, p *Processor, shops ...*shop) {
 }
 
 func TestUnknownPriceIsLoggedOnceAndCounted(t *testing.T) {
+	t.Parallel()
 	var log bytes.Buffer
-	p, stop := alone(t, slog.New(slog.NewTextHandler(&log, nil)))
+	p, stop := startOffline(t, slog.New(slog.NewTextHandler(&log, nil)))
 	if f, ok := p.Figures(); !ok || f != (Figures{}) {
 		t.Errorf("figures %+v %v", f, ok)
 	}
@@ -64,6 +65,7 @@ func TestUnknownPriceIsLoggedOnceAndCounted(t *testing.T) {
 }
 
 func TestReportIsPaged(t *testing.T) {
+	t.Parallel()
 	var shops []*shop
 	for i := range 5 {
 		id := fmt.Sprint("cus_", i)
@@ -94,6 +96,7 @@ func TestReportIsPaged(t *testing.T) {
 }
 
 func TestThinEventsAreCounted(t *testing.T) {
+	t.Parallel()
 	s := New(testConfig())
 	for i, body := range thinEvents(t) {
 		rec, err := ParseRecord(KindStripe, body, uint64(i+1), t0)

@@ -15,37 +15,39 @@ type Kind string
 // The kinds of records.
 const (
 	KindStripe  Kind = "stripe"  // a verified webhook payload, as it came
-	KindMap     Kind = "map"     // Mapping: whose a Stripe customer is
-	KindFetched Kind = "fetched" // Fetched: an object that was asked for
+	KindMap     Kind = "map"     // Mapping: which customer a Stripe customer belongs to
+	KindFetched Kind = "fetched" // Fetched: an object from Stripe's API
 )
 
-// ErrRecord is returned for a record that can't be folded, ever.
+// ErrRecord is returned for a record that can never be folded.
 var ErrRecord = errors.New("invalid billing record")
 
-// Mapping is the operator's word on whose a Stripe customer is; it wins over
-// what Stripe's objects say. Without a customer it takes back what was said of
-// the Stripe customer, without a Stripe customer what was said of the customer.
+// Mapping says which customer a Stripe customer belongs to. It comes from the
+// operator and wins over Stripe's objects. Without Customer it removes the
+// mapping of StripeCustomer; without StripeCustomer it removes all mappings of
+// Customer.
 type Mapping struct {
 	Customer       string `json:"customer"`
 	StripeCustomer string `json:"stripe_customer"`
 }
 
-// Fetched is an object as Stripe's API answered: what was fetched goes into
-// BILLING first, and only from there into the fold, so that a replay never
-// fetches. At is when it was asked, by Stripe's clock (the answer's Date
-// header). The object replaces what events up to that second said of it, an end
-// of that very second apart, for that is final; events after it count again. Of
-// two fetches of one second the one that was stored later counts.
+// Fetched is an object as Stripe's API returned it. It is stored in BILLING
+// first and folded from there, so that a replay never fetches. At is the moment
+// of the request by Stripe's clock (the answer's Date header). The object
+// replaces what events up to that second said about it; only the end of a
+// subscription in that same second stays, because an end is final. Later events
+// count again. Of two fetches in one second, the one stored later counts.
 type Fetched struct {
 	Type       string          `json:"type"` // the object's, such as subscription
 	ID         string          `json:"id"`   // the object's
 	At         time.Time       `json:"at"`
-	APIVersion string          `json:"api_version,omitempty"` // whose shape it has; for people, the fold reads every shape
+	APIVersion string          `json:"api_version,omitempty"` // of Object's shape; for people: the fold reads every shape
 	Object     json.RawMessage `json:"object"`
 }
 
-// NewFetched is the record of an object, to be published as JSON under
-// KindFetched. The error is ErrRecord: the answer is no object with type and id.
+// NewFetched returns the record of an object, to be published as JSON under
+// KindFetched. It returns ErrRecord when the JSON is no object with a type and an
+// id.
 func NewFetched(object json.RawMessage, apiVersion string, at time.Time) (Fetched, error) {
 	h, err := headOf(object)
 	if err != nil {
@@ -61,7 +63,7 @@ func (f *Fetched) validate() error {
 	}
 	h, err := headOf(f.Object)
 	if err == nil && (string(h.ID) != f.ID || string(h.Object) != f.Type) {
-		err = fmt.Errorf("%w: `object` is another than `type` and `id` say", ErrRecord)
+		err = fmt.Errorf("%w: `type` and `id` do not match `object`", ErrRecord)
 	}
 	return err
 }
@@ -75,11 +77,11 @@ type Record struct {
 	Map     Mapping   // KindMap
 	Fetched Fetched   // KindFetched
 
-	object any // of the event or fetched; nil when the fold has no use for it
+	object any // decoded from Event or Fetched; nil when the fold does not use it
 }
 
-// ParseRecord reads a message of BILLING. The error is ErrPayload or
-// ErrRecord.
+// ParseRecord reads a message of BILLING. It returns ErrPayload or ErrRecord when
+// the message can't be read.
 func ParseRecord(kind Kind, body []byte, seq uint64, stored time.Time) (Record, error) {
 	rec := Record{Kind: kind, Seq: seq, Time: stored.UTC()}
 	var err error

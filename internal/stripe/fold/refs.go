@@ -1,15 +1,15 @@
 package fold
 
-// Ref names an object of Stripe's.
+// Ref names a Stripe object.
 type Ref struct {
 	Type string `json:"type"` // such as subscription
 	ID   string `json:"id"`
 }
 
-// Refs are the objects that an event may have changed and that are worth asking
-// Stripe for: events come in any order, and a thin one holds nothing. What never
-// changes again once an event shows it, such as a paid invoice, is not among
-// them.
+// Refs returns the objects that the event may have changed and that should be
+// fetched from Stripe, because events come in any order and a thin event holds
+// no object. Objects that never change after their event, such as a paid
+// invoice, are left out.
 func (e *Envelope) Refs() []Ref {
 	if e.Thin {
 		return refs(e.Related)
@@ -24,7 +24,7 @@ func (e *Envelope) Refs() []Ref {
 		var o subscriptionObject
 		lenient(e.Object, &o)
 		found := []Ref{self}
-		if e.Type == "customer.subscription.created" { // its metadata and address came with no event
+		if e.Type == "customer.subscription.created" { // no event shows the customer's metadata and address
 			found = append(found, Ref{"customer", string(o.Customer)})
 		}
 		for _, it := range o.items() {
@@ -39,7 +39,7 @@ func (e *Envelope) Refs() []Ref {
 		var o sessionObject
 		lenient(e.Object, &o)
 		return refs(Ref{"subscription", string(o.Subscription)}, Ref{"customer", string(o.Customer)})
-	case "dispute": // does not say whose it is
+	case "dispute": // names a charge but no customer
 		var o disputeObject
 		lenient(e.Object, &o)
 		return refs(Ref{"charge", string(o.Charge)})
@@ -49,7 +49,7 @@ func (e *Envelope) Refs() []Ref {
 	return nil
 }
 
-// refs drops what has no id.
+// refs drops references without a type or an id.
 func refs(all ...Ref) (found []Ref) {
 	for _, r := range all {
 		if r.ID != "" && r.Type != "" {
@@ -59,6 +59,6 @@ func refs(all ...Ref) (found []Ref) {
 	return found
 }
 
-// MessageID is the id under which an event is published to BILLING, which takes
-// it once in four days; later the fold knows it.
+// MessageID returns the message id under which an event is published to BILLING.
+// BILLING drops duplicates for four days; after that the fold drops them.
 func MessageID(event string) string { return "stripe/" + event }

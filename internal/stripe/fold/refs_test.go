@@ -7,6 +7,7 @@ import (
 )
 
 func TestRefs(t *testing.T) {
+	t.Parallel()
 	const items = `"items":{"data":[{"price":{"id":"price_1","product":"prod_1"}},{"price":{"id":"price_2","product":{"id":"prod_2"}}}]}`
 	for _, c := range []struct{ body, want string }{
 		{`{"type":"customer.subscription.created","data":{"object":{"object":"subscription","id":"sub_1","customer":"cus_1",` + items + `}}}`,
@@ -39,8 +40,9 @@ func TestRefs(t *testing.T) {
 	}
 }
 
-// Events of every API version name the same objects.
+// TestRefsInEveryShape: events of every API version name the same objects.
 func TestRefsInEveryShape(t *testing.T) {
+	t.Parallel()
 	var want []Ref
 	for i, sh := range shapes {
 		s := newShop("cus_1", "acme")

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Webhook is an event as Stripe would post it; Sign makes its header.
+// Webhook is an event as Stripe posts it; Sign returns its header.
 type Webhook struct {
 	ID      string
 	Type    string
@@ -20,7 +20,7 @@ type Webhook struct {
 // Upgrade describes a customer who buys a subscription.
 type Upgrade struct {
 	Customer    string // ours
-	Email       string // "" makes one up
+	Email       string // "" means an invented one
 	Price       Price
 	Amount      int64  // in the currency's smallest unit; 0 means 2000
 	Currency    string // "" means usd
@@ -28,14 +28,15 @@ type Upgrade struct {
 	Now         time.Time
 }
 
-// sequenceVersion is the API version whose shapes the sequences have.
+// sequenceVersion is the API version of the webhooks below.
 const sequenceVersion = "2023-10-16"
 
-// DevCustomer is the Stripe customer that the sequences use for a customer:
-// always the same, so that DowngradeEvents knows what to end.
+// DevCustomer returns the id of the Stripe customer that UpgradeEvents uses for a
+// customer. It is always the same, so that DowngradeEvents ends the right one.
 func DevCustomer(customer string) string { return devID("cus_dev_", customer) }
 
-// DevSubscription is the subscription that the sequences use, likewise.
+// DevSubscription returns the id of the subscription that UpgradeEvents uses for a
+// customer.
 func DevSubscription(customer string) string { return devID("sub_dev_", customer) }
 
 func devID(prefix, customer string) string {
@@ -44,8 +45,7 @@ func devID(prefix, customer string) string {
 	return prefix + strconv.FormatUint(h.Sum64(), 36)
 }
 
-// UpgradeEvents are the webhooks of a real upgrade by Checkout, in the order
-// in which they happen.
+// UpgradeEvents returns the webhooks of an upgrade by Checkout, in Stripe's order.
 func UpgradeEvents(u Upgrade) []Webhook {
 	u.Email = cmp.Or(u.Email, devID("", u.Customer)+"@customer.example")
 	u.Amount = cmp.Or(u.Amount, 2000)
@@ -61,7 +61,7 @@ func UpgradeEvents(u Upgrade) []Webhook {
 	}
 }
 
-// DowngradeEvents are the webhooks of the end of the subscription that
+// DowngradeEvents returns the webhooks of the end of the subscription that
 // UpgradeEvents began.
 func DowngradeEvents(u Upgrade) []Webhook {
 	u.CustomerKey = cmp.Or(u.CustomerKey, DefaultCustomerKey)
@@ -71,7 +71,7 @@ func DowngradeEvents(u Upgrade) []Webhook {
 	return []Webhook{s.event("customer.subscription.deleted", o, nil)}
 }
 
-// fields is a JSON object in the making.
+// fields is a JSON object.
 type fields = map[string]any
 
 // sequence makes the objects of one purchase.
@@ -87,7 +87,7 @@ func (s *sequence) event(kind string, o, previous fields) Webhook {
 		data["previous_attributes"] = previous
 	}
 	w := Webhook{ID: randomID("evt_"), Type: kind}
-	// Strings, numbers and maps of them always can be encoded.
+	// Encoding strings, numbers and maps of them never fails.
 	w.Payload, _ = json.Marshal(fields{
 		"id": w.ID, "object": "event", "api_version": sequenceVersion, "created": s.at.Unix(), "type": kind,
 		"livemode": false, "pending_webhooks": 1, "data": data, "request": fields{"id": nil, "idempotency_key": nil},

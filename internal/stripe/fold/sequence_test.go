@@ -10,7 +10,7 @@ import (
 	"github.com/stripe/stripe-go/v76/webhook"
 )
 
-// apply verifies webhooks as the edge does and folds them.
+// apply verifies webhooks as the gateway does and folds them.
 func apply(t *testing.T, s *State, hooks []Webhook, now time.Time) {
 	t.Helper()
 	for _, w := range hooks {
@@ -26,6 +26,7 @@ func apply(t *testing.T, s *State, hooks []Webhook, now time.Time) {
 }
 
 func TestUpgradeAndDowngradeInOneSecond(t *testing.T) {
+	t.Parallel()
 	s := New(testConfig())
 	now := t0
 	for _, backwards := range []bool{false, true} {
@@ -55,6 +56,7 @@ func TestUpgradeAndDowngradeInOneSecond(t *testing.T) {
 }
 
 func TestUpgradeToEveryPlanThatHasAPrice(t *testing.T) {
+	t.Parallel()
 	cfg := testConfig()
 	cfg.Plans.Any = "paid"
 	for _, plan := range []string{"pro", "team", "paid"} {
@@ -73,9 +75,10 @@ func TestUpgradeToEveryPlanThatHasAPrice(t *testing.T) {
 	}
 }
 
-// TestSequencesAreReal reads them with Stripe's own library, which pins their
-// API version.
+// TestSequencesAreReal reads the sequences with Stripe's library, which accepts
+// only its own API version.
 func TestSequencesAreReal(t *testing.T) {
+	t.Parallel()
 	u := devUpgrade("acme", time.Now())
 	for _, w := range append(UpgradeEvents(u), DowngradeEvents(u)...) {
 		e, err := webhook.ConstructEvent(w.Payload, Sign(w.Payload, "whsec", time.Now()), "whsec")

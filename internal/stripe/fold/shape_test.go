@@ -11,13 +11,13 @@ import (
 	"time"
 )
 
-// shape is the form that objects have in one API version; see testdata/shapes.
+// shape is the form of objects in one API version; see testdata/shapes.
 type shape struct {
 	version string
 	objects map[string]json.RawMessage
 }
 
-// shapes are all of them, oldest first.
+// shapes holds all shapes, oldest first.
 var shapes = func() (all []*shape) {
 	files, err := filepath.Glob("testdata/20*.json")
 	if err != nil || len(files) < 3 {
@@ -38,7 +38,7 @@ var shapes = func() (all []*shape) {
 	return all
 }()
 
-// object is a fresh one of the kind, as Stripe's own mock has it.
+// object returns a new object of the kind, as stripe-mock has it.
 func (sh *shape) object(kind string) fields {
 	var o fields
 	if err := json.Unmarshal(sh.objects[kind], &o); err != nil {
@@ -47,13 +47,13 @@ func (sh *shape) object(kind string) fields {
 	return o
 }
 
-// has says whether objects of the kind have the field in this version.
+// has reports whether objects of the kind have the field in this version.
 func (sh *shape) has(kind, field string) bool {
 	_, ok := sh.object(kind)[field]
 	return ok
 }
 
-// first is the first element of a list object.
+// first returns the first element of a list object.
 func first(o fields, list string) fields {
 	return o[list].(fields)["data"].([]any)[0].(fields)
 }
@@ -65,7 +65,7 @@ func (sh *shape) price(id string) fields {
 	return o
 }
 
-// item is that of a subscription with these attributes.
+// item returns the item of a subscription with these attributes.
 func (sh *shape) item(sub fields) fields {
 	it := first(sh.object("subscription"), "items")
 	it["price"] = sh.price(sub["price"].(string))
@@ -91,7 +91,8 @@ func (sh *shape) subscription(id, customer string, metadata, sub fields) fields 
 	return o
 }
 
-// previous is previous_attributes for the changes, given what was before.
+// previous returns previous_attributes for the changes of an object with the
+// attributes before.
 func (sh *shape) previous(before, changes fields) fields {
 	p := fields{}
 	for k := range changes {
@@ -120,7 +121,7 @@ func (sh *shape) invoice(subscription, customer, price string, amount int64) fie
 	return o
 }
 
-// thinEvents are such as Stripe sends to an endpoint for thin events.
+// thinEvents returns events as Stripe sends them to an endpoint for thin events.
 func thinEvents(t testing.TB) [][]byte {
 	t.Helper()
 	b, err := os.ReadFile("testdata/thin.ndjson")
@@ -130,9 +131,10 @@ func thinEvents(t testing.TB) [][]byte {
 	return bytes.Split(bytes.TrimSpace(b), []byte("\n"))
 }
 
-// TestThinEventsWithFetchedObjects: nothing comes of thin events, all of what is
-// fetched because of them.
+// TestThinEventsWithFetchedObjects: thin events change nothing; the objects that
+// are fetched because of them do.
 func TestThinEventsWithFetchedObjects(t *testing.T) {
+	t.Parallel()
 	for _, sh := range shapes {
 		shop := newShop("cus_1", "acme")
 		shop.shape = sh
@@ -165,9 +167,10 @@ func TestThinEventsWithFetchedObjects(t *testing.T) {
 	}
 }
 
-// TestShapesDiffer guards the tests themselves: what moved in Stripe's versions
-// must have moved in the shapes.
+// TestShapesDiffer checks the test data: fields that moved between Stripe's
+// versions must have moved in the shapes.
 func TestShapesDiffer(t *testing.T) {
+	t.Parallel()
 	for kind, field := range map[string]string{"subscription": "current_period_end", "invoice": "subscription", "charge": "invoice"} {
 		for i, sh := range shapes {
 			if got, want := sh.has(kind, field), i == 0; got != want {

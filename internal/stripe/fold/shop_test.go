@@ -19,8 +19,8 @@ func testConfig() Config {
 	}}
 }
 
-// shop plays Stripe for one Stripe customer: it keeps objects and writes down
-// the events of their changes, in the shape of one API version.
+// shop plays Stripe for one Stripe customer. It keeps objects and collects the
+// events of their changes, in the shape of one API version.
 type shop struct {
 	cus   string
 	shape *shape
@@ -43,7 +43,7 @@ func (s *shop) emit(kind string, o, previous fields) {
 	if previous != nil {
 		data["previous_attributes"] = previous
 	}
-	// Ids run backwards, so that nothing passes by ids growing in time.
+	// Ids decrease, so that no test passes because ids grow in time.
 	b, err := json.Marshal(fields{
 		"id": fmt.Sprintf("evt_%s_%03d", s.cus, 900-s.n), "object": "event", "type": kind, "api_version": s.shape.version,
 		"created": s.at.Unix(), "livemode": false, "pending_webhooks": 1, "data": data,
@@ -83,7 +83,7 @@ func (s *shop) update(id string, changes fields) *shop {
 	return s
 }
 
-// renew begins the next period.
+// renew begins the next billing period.
 func (s *shop) renew(id string) *shop {
 	return s.update(id, fields{"current_period_end": s.at.AddDate(0, 1, 0).Unix()})
 }
@@ -140,7 +140,7 @@ func (s *shop) dispute() *shop {
 	return s
 }
 
-// buy is the way of most sequences to a paid subscription.
+// buy adds the events of a new paid subscription.
 func (s *shop) buy(id, price string) *shop {
 	return s.create(id, price, "incomplete").
 		invoice("invoice.paid", id, 2000, "subscription_create").
@@ -148,7 +148,7 @@ func (s *shop) buy(id, price string) *shop {
 		wait(2*time.Second).checkout(id, "acme", 2000)
 }
 
-// scenario is a sequence of events and what must come of it whatever the order.
+// scenario is a sequence of events and the result that it must have in any order.
 type scenario struct {
 	name     string
 	shops    []*shop
@@ -161,7 +161,7 @@ type scenario struct {
 
 const month = 30 * 24 * time.Hour
 
-// scenarios are all sequences in the shape of one API version.
+// scenarios returns all scenarios in the shape of one API version.
 func scenarios(sh *shape) (all []*scenario) {
 	start := func() *shop {
 		s := newShop("cus_1", "acme")
@@ -231,7 +231,7 @@ func scenarios(sh *shape) (all []*scenario) {
 	return all
 }
 
-// versions are the scenarios, each in the shape of every API version.
+// versions returns each scenario in the shapes of all API versions.
 func versions() [][]*scenario {
 	var all [][]*scenario
 	for i, sh := range shapes {
@@ -245,7 +245,7 @@ func versions() [][]*scenario {
 	return all
 }
 
-// records are all events of the scenario, in their true order.
+// records returns all events of the scenario in their true order.
 func (sc *scenario) records() []Record {
 	if sc.recs != nil {
 		return slices.Clone(sc.recs)

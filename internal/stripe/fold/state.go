@@ -16,35 +16,36 @@ type State struct {
 	facts facts
 
 	// Derived from the facts.
-	index    map[string]map[string]bool // customer → Stripe customers
-	owned    map[string]map[string]bool // Stripe customer → customers, as indexed
-	priced   map[string]map[string]bool // price → Stripe customers that ever had it
-	charged  map[string]map[string]bool // Stripe customer → charges
-	timers   timers
-	nobodys  map[string]bool            // Stripe customers to be mapped
-	unknowns map[string]map[string]bool // price without a plan → customers
+	index         map[string]map[string]bool // customer → Stripe customers
+	owned         map[string]map[string]bool // Stripe customer → customers, as indexed
+	priced        map[string]map[string]bool // price → Stripe customers that ever had it
+	charged       map[string]map[string]bool // Stripe customer → charges
+	timers        timers
+	unmapped      map[string]bool            // Stripe customers to be mapped
+	unknownPrices map[string]map[string]bool // price without a plan → customers
 
 	dirty dirty
 }
 
-// facts is what is committed.
+// facts is the committed part of the state.
 type facts struct {
 	Seq       uint64    // of the last record
-	Clock     time.Time // latest moment known
-	Documents uint64    // how many times a document has changed
+	Clock     time.Time // the latest known moment
+	Documents uint64    // counts the changes of all documents
 	Parties   map[string]*party
 	Links     map[string]link
-	Unlinked  map[string]uint64 // our customers whose links were taken back, until which record
+	Unlinked  map[string]uint64 // our customer → record up to which its mappings are removed
 	Prices    priceFacts
 	Charges   map[string]*chargeFact
-	Customers map[string]*sent
+	Customers map[string]*emitted
 	Seen      map[string]int64 // event ids by the day they were stored
 	SeenDay   int64
 	Thin      Thin
 }
 
-// sent is what was last said of a customer, so that only changes are said.
-type sent struct {
+// emitted is what was last emitted about a customer, so that only changes are
+// emitted.
+type emitted struct {
 	State    records.PlanState          `cbor:"s"`
 	Email    string                     `cbor:"e,omitempty"`
 	Party    string                     `cbor:"p,omitempty"`
@@ -56,55 +57,54 @@ type sent struct {
 	Moves    map[string]records.Move    `cbor:"v,omitempty"`
 }
 
-// Change is something new about a customer. Fields that did not change are
-// nil.
+// Change holds what changed about a customer. Fields that did not change are nil.
 type Change struct {
 	Customer      string
 	Account       *records.Account      // to be published to ACCOUNT
 	Subscription  *records.Subscription // to be written
-	Document      uint64                // number of that document; grows with every change of any
-	UnknownPrices []string              // now in force without leading to a plan: tell the operator
+	Document      uint64                // number of that document; grows with every change of any document
+	UnknownPrices []string              // now in force and lead to no plan; to be logged
 }
 
-// seenDays is for how many days an event is known as a duplicate by its id. An
-// older one is folded again, which changes nothing: it only costs more.
+// seenDays is for how many days event ids are kept. A duplicate that comes later
+// is folded again, which costs time and changes nothing.
 const seenDays = 40
 
 // New returns an empty state.
 func New(cfg Config) *State {
 	s := newState(cfg)
-	s.open()
+	s.rebuild()
 	return s
 }
 
-// newState is a state that takes patches, until it is opened.
+// newState returns a state that takes patches and needs rebuild before Apply.
 func newState(cfg Config) *State {
 	return &State{cfg: cfg.withDefaults(), facts: newFacts(), dirty: newDirty()}
 }
 
 func newFacts() facts {
 	return facts{
-		Parties: map[string]*party{}, Links: map[string]link{}, Unlinked: map[string]uint64{}, Customers: map[string]*sent{}, Seen: map[string]int64{},
+		Parties: map[string]*party{}, Links: map[string]link{}, Unlinked: map[string]uint64{}, Customers: map[string]*emitted{}, Seen: map[string]int64{},
 		Charges: map[string]*chargeFact{},
 		Prices:  priceFacts{Prices: map[string]*priceFact{}, Products: map[string]*productFact{}},
 	}
 }
 
-// Apply folds a record that ParseRecord has made.
+// Apply folds a record that ParseRecord has returned, and returns the changes.
 func (s *State) Apply(rec Record) []Change {
 	s.tick(rec)
 	switch rec.Kind {
 	case KindStripe:
 		return s.event(&rec)
 	case KindFetched:
-		return s.join(fetchedSight(&rec, s.cfg.CustomerKey))
+		return s.merge(fetchedObservation(&rec, s.cfg.CustomerKey))
 	case KindMap:
 		return s.link(rec.Map, rec.Seq)
 	}
 	return nil
 }
 
-// tick moves position and clock to the record's.
+// tick moves position and clock forward to the record's.
 func (s *State) tick(rec Record) {
 	s.facts.Seq = max(s.facts.Seq, rec.Seq)
 	s.facts.Clock = later(s.facts.Clock, rec.Time)
@@ -114,6 +114,7 @@ func (s *State) tick(rec Record) {
 	}
 }
 
+// forget removes the event ids that are older than seenDays.
 func (s *State) forget() {
 	maps.DeleteFunc(s.facts.Seen, func(_ string, day int64) bool { return day < s.facts.SeenDay-seenDays })
 }
@@ -129,40 +130,40 @@ func (s *State) event(rec *Record) []Change {
 	if rec.Event.Thin {
 		s.facts.Thin = Thin{Count: s.facts.Thin.Count + 1, Last: later(s.facts.Thin.Last, rec.Time)}
 	}
-	sight, ok := eventSight(rec, s.cfg.CustomerKey)
+	o, ok := eventObservation(rec, s.cfg.CustomerKey)
 	if !ok {
 		return nil
 	}
-	return s.join(sight)
+	return s.merge(o)
 }
 
-// join adds what an object shows and says what follows.
-func (s *State) join(sg sight) []Change {
-	a := s.facts.absorb(sg)
-	s.dirty.add(a)
-	s.noteCharge(a.charge)
+// merge adds the facts of an observation and returns the changes that follow.
+func (s *State) merge(o observation) []Change {
+	t := s.facts.merge(o)
+	s.dirty.add(t)
+	s.noteCharge(t.charge)
 	affected := map[string]bool{}
-	if a.party != "" {
-		affected = s.reindex(a.party)
+	if t.party != "" {
+		affected = s.reindex(t.party)
 	}
-	for _, price := range a.repriced {
+	for _, price := range t.repriced {
 		for id := range s.priced[price] {
 			maps.Copy(affected, s.owned[id])
 		}
 	}
-	if len(a.products) > 0 {
+	if len(t.products) > 0 {
 		affected = s.all() // rare: somebody edited a product at Stripe
 	}
 	return s.changes(affected)
 }
 
-// Configure takes another configuration and says what it changes.
+// Configure sets the configuration and returns the changes that follow.
 func (s *State) Configure(cfg Config) []Change {
 	s.cfg = cfg.withDefaults()
 	return s.changes(s.all())
 }
 
-// Advance moves the clock and says what timers change: grace periods and
+// Advance moves the clock and returns the changes of grace periods and
 // cancellations that have come due.
 func (s *State) Advance(now time.Time) []Change {
 	s.facts.Clock = later(s.facts.Clock, now.UTC())
@@ -173,7 +174,8 @@ func (s *State) Advance(now time.Time) []Change {
 	return s.changes(due)
 }
 
-// NextTimer is when Advance has something to do; zero: not by itself.
+// NextTimer returns when Advance has something to do; zero means never without a
+// new record.
 func (s *State) NextTimer() time.Time {
 	if len(s.timers.heap) == 0 {
 		return time.Time{}
@@ -181,8 +183,8 @@ func (s *State) NextTimer() time.Time {
 	return s.timers.heap[0].at
 }
 
-// reindex updates whose the Stripe customer is and returns who was or is
-// affected by it.
+// reindex updates the customers that a Stripe customer belongs to, and returns
+// those that it belonged to before or belongs to now.
 func (s *State) reindex(id string) map[string]bool {
 	affected := map[string]bool{}
 	for c := range s.owned[id] {
@@ -202,7 +204,7 @@ func (s *State) reindex(id string) map[string]bool {
 		s.index[c][id] = true
 	}
 	s.notePrices(id)
-	s.note(id)
+	s.noteUnmapped(id)
 	return affected
 }
 
@@ -239,6 +241,7 @@ func (s *State) noteCharge(id string) {
 	s.charged[c.Party][id] = true
 }
 
+// all returns all known customers.
 func (s *State) all() map[string]bool {
 	all := map[string]bool{}
 	for c := range s.index {
@@ -250,16 +253,16 @@ func (s *State) all() map[string]bool {
 	return all
 }
 
-// open makes ready for Apply what newState and patches have made.
-func (s *State) open() {
+// rebuild derives the indexes and timers from the facts.
+func (s *State) rebuild() {
 	s.forget()
 	s.index, s.owned = map[string]map[string]bool{}, map[string]map[string]bool{}
 	s.priced = map[string]map[string]bool{}
 	s.charged = map[string]map[string]bool{}
-	s.timers, s.nobodys = timers{}, map[string]bool{}
-	s.unknowns = map[string]map[string]bool{}
-	for c, sent := range s.facts.Customers {
-		s.noteUnknown(c, sent.Unknown, true)
+	s.timers, s.unmapped = timers{}, map[string]bool{}
+	s.unknownPrices = map[string]map[string]bool{}
+	for c, e := range s.facts.Customers {
+		s.noteUnknown(c, e.Unknown, true)
 	}
 	for id := range s.facts.Charges {
 		s.noteCharge(id)
@@ -280,7 +283,7 @@ func (s *State) changes(customers map[string]bool) []Change {
 	return out
 }
 
-// digest is a document's, its position apart.
+// digest returns a hash of the document without its position.
 func digest(d records.Subscription) uint64 {
 	d.Position = 0
 	h := fnv.New64a()

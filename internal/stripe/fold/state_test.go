@@ -14,7 +14,7 @@ import (
 	"github.com/tidegate-io/tidegate/internal/records"
 )
 
-// fold applies records one after another and then lets time pass.
+// fold applies records one after another and then advances the clock.
 func fold(s *State, recs []Record, until time.Time) []Change {
 	var all []Change
 	for i, rec := range recs {
@@ -26,8 +26,8 @@ func fold(s *State, recs []Record, until time.Time) []Change {
 	return append(all, s.Advance(until)...)
 }
 
-// summary is everything that must not depend on order: documents, states and
-// conversions of all customers, positions apart.
+// summary returns everything that must not depend on order: documents, states and
+// conversions of all customers, without positions.
 func summary(s *State) string {
 	var b strings.Builder
 	for _, c := range slices.Sorted(maps.Keys(s.all())) {
@@ -58,6 +58,7 @@ func paymentsOf(s *State, customer string) string {
 }
 
 func TestScenarios(t *testing.T) {
+	t.Parallel()
 	for _, scs := range versions() {
 		alike := ""
 		for i, sc := range scs {
@@ -98,6 +99,7 @@ func scrambled(t *rapid.T, recs []Record) []Record {
 }
 
 func TestAnyOrderAnyDuplication(t *testing.T) {
+	t.Parallel()
 	all := slices.Concat(versions()...)
 	want := map[string]string{}
 	for _, sc := range all {
@@ -117,12 +119,13 @@ func TestAnyOrderAnyDuplication(t *testing.T) {
 	}
 }
 
-// rounds is how many times as many scenarios as usual are drawn in the tests
-// that draw from all of them.
+// rounds is how many times rapid.Check runs in the tests that draw from all
+// scenarios.
 const rounds = 4
 
 func TestAnyOrderWithoutDedupe(t *testing.T) {
-	// Ids are forgotten after 40 days: the fold itself must not need them.
+	t.Parallel()
+	// Event ids are removed after 40 days: the fold must not depend on them.
 	all := slices.Concat(versions()...)
 	for range rounds {
 		rapid.Check(t, func(rt *rapid.T) {
@@ -141,10 +144,11 @@ func TestAnyOrderWithoutDedupe(t *testing.T) {
 	}
 }
 
-// maxPermuted is the length up to which all orders of a sequence are tried.
+// maxPermuted is the length up to which all orders of a scenario are tested.
 const maxPermuted = 6
 
 func TestAllPermutations(t *testing.T) {
+	t.Parallel()
 	for _, scs := range versions() {
 		for i, sc := range scs {
 			recs := sc.records()
@@ -184,6 +188,7 @@ func permute(recs []Record, n int, visit func([]Record)) {
 }
 
 func TestMappingInAnyOrder(t *testing.T) {
+	t.Parallel()
 	anonymous := newShop("cus_1", "")
 	anonymous.create("sub_1", "price_pro", "active").invoice("invoice.paid", "sub_1", 2000, "subscription_create")
 	sc := scenario{shops: []*shop{anonymous}}
@@ -205,7 +210,8 @@ func TestMappingInAnyOrder(t *testing.T) {
 	})
 }
 
-func TestMappingsAreTakenBackInAnyOrder(t *testing.T) {
+func TestMappingsAreRemovedInAnyOrder(t *testing.T) {
+	t.Parallel()
 	anonymous := newShop("cus_1", "").create("sub_1", "price_pro", "active")
 	other := newShop("cus_2", "").create("sub_2", "price_team", "active")
 	sc := scenario{shops: []*shop{anonymous, other}}
@@ -226,12 +232,13 @@ func TestMappingsAreTakenBackInAnyOrder(t *testing.T) {
 }
 
 func TestUnmappedIsKeptAndAppliedAtOnce(t *testing.T) {
+	t.Parallel()
 	anonymous := newShop("cus_1", "").customer("customer.created", "ada@acme.example")
 	anonymous.create("sub_1", "price_pro", "active")
 	sc := scenario{shops: []*shop{anonymous}}
 	s := New(testConfig())
 	if changes := fold(s, sc.records(), sc.end()); len(changes) != 0 {
-		t.Fatalf("nobody's events changed %+v", changes)
+		t.Fatalf("unmapped events changed %+v", changes)
 	}
 	if u := unmapped(s); len(u) != 1 || u[0].StripeCustomer != "cus_1" || u[0].Status != "active" || u[0].Email == "" {
 		t.Fatalf("unmapped: %+v", u)
@@ -256,6 +263,7 @@ func TestUnmappedIsKeptAndAppliedAtOnce(t *testing.T) {
 }
 
 func TestStateSurvivesRestart(t *testing.T) {
+	t.Parallel()
 	all := slices.Concat(versions()...)
 	for range rounds {
 		rapid.Check(t, func(rt *rapid.T) {
@@ -314,8 +322,9 @@ func restore(t *rapid.T, snapshot []byte, deltas [][]byte) *State {
 	return s
 }
 
-// told is what a listener believes after all changes.
-func told(changes []Change) (states map[string]records.PlanState, payments map[string]records.Payment) {
+// finalValues returns the states and payments that a consumer of all changes ends
+// up with.
+func finalValues(changes []Change) (states map[string]records.PlanState, payments map[string]records.Payment) {
 	states, payments = map[string]records.PlanState{}, map[string]records.Payment{}
 	for _, c := range changes {
 		if c.Account == nil {
@@ -333,31 +342,33 @@ func told(changes []Change) (states map[string]records.PlanState, payments map[s
 	return states, payments
 }
 
-func TestListenersEndUpAlike(t *testing.T) {
+func TestEmittedChangesMatchTheState(t *testing.T) {
+	t.Parallel()
 	all := slices.Concat(versions()...)
 	for range rounds {
 		rapid.Check(t, func(rt *rapid.T) {
 			sc := rapid.SampledFrom(all).Draw(rt, "scenario")
 			s := New(testConfig())
 			changes := fold(s, scrambled(rt, sc.records()), sc.end())
-			states, payments := told(changes)
+			states, payments := finalValues(changes)
 			if got := states["acme"]; !sameState(got, s.facts.Customers["acme"].State) {
-				rt.Fatalf("%s: told %+v, is %+v", sc.name, got, s.facts.Customers["acme"].State)
+				rt.Fatalf("%s: emitted %+v, is %+v", sc.name, got, s.facts.Customers["acme"].State)
 			}
 			holds := s.Payments("acme")
 			for _, p := range holds {
 				if !samePayment(payments[p.Key], p) {
-					rt.Fatalf("%s: told %+v, holds %+v", sc.name, payments[p.Key], p)
+					rt.Fatalf("%s: emitted %+v, holds %+v", sc.name, payments[p.Key], p)
 				}
 			}
 			if len(payments) != len(holds) {
-				rt.Fatalf("%s: told %v, hold %v", sc.name, payments, holds)
+				rt.Fatalf("%s: emitted %v, holds %v", sc.name, payments, holds)
 			}
 		})
 	}
 }
 
 func TestManyEventsAreRestored(t *testing.T) {
+	t.Parallel()
 	s := New(testConfig())
 	for i := range 200_000 {
 		s.facts.Seen[fmt.Sprint("evt_", i)] = s.facts.SeenDay
@@ -372,6 +383,7 @@ func TestManyEventsAreRestored(t *testing.T) {
 }
 
 func TestDuplicatesAreForgottenAfter40Days(t *testing.T) {
+	t.Parallel()
 	s := New(testConfig())
 	rec := Record{Kind: KindStripe, Seq: 1, Time: t0, Event: Envelope{ID: "evt_1"}}
 	fold(s, []Record{rec}, t0)

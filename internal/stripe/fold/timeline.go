@@ -6,18 +6,18 @@ import (
 	"time"
 )
 
-// segment is a stretch of a subscription's life with one status and plan.
+// segment is a span of a subscription's life with one status and plan.
 type segment struct {
 	from, to time.Time // to is zero: open
 	status   string
-	plan     string // what the prices lead to
+	plan     string // of its prices
 	paid     bool   // gives the plan's access
-	event    string // brought it; of a timer: the one that set it
+	event    string // that began it; for a timer: the event that set the timer
 	version  *version
-	grace    time.Time // past_due: until when it is paid
+	grace    time.Time // for past_due: until when paid access lasts
 }
 
-// effective is the plan that the segment gives, or "".
+// effective returns the plan that the segment gives access to, or "".
 func (g *segment) effective() string {
 	if !g.paid {
 		return ""
@@ -25,16 +25,17 @@ func (g *segment) effective() string {
 	return g.plan
 }
 
-// life is a subscription of a customer with its segments, ascending.
+// life is a subscription of a customer with its segments in ascending order.
 type life struct {
 	id, party string
 	sub       *sub
 	newest    version
-	heard     time.Time // of its last event
+	lastEvent time.Time // of its last event
 	segments  []segment
 }
 
-// lifeOf derives the segments; those in the future are what timers will bring.
+// lifeOf derives a subscription's segments. Timers will start those in the
+// future.
 func (s *State) lifeOf(id, partyID string, p *party, sub *sub) life {
 	all := sub.versions()
 	l := life{id: id, party: partyID, sub: sub}
@@ -42,7 +43,7 @@ func (s *State) lifeOf(id, partyID string, p *party, sub *sub) life {
 		return l
 	}
 	l.newest = all[len(all)-1]
-	l.heard = l.newest.Stamp.At
+	l.lastEvent = l.newest.Stamp.At
 	var pastDue time.Time // when the present run of past_due began
 	for i := range all {
 		v := &all[i]
@@ -62,10 +63,10 @@ func (s *State) lifeOf(id, partyID string, p *party, sub *sub) life {
 		if p.Deleted != nil && (to.IsZero() || to.After(p.Deleted.At)) {
 			to = p.Deleted.At
 		}
-		l.segments = append(l.segments, s.cut(v, to, pastDue)...)
+		l.segments = append(l.segments, s.segmentsOf(v, to, pastDue)...)
 	}
 	if d := p.Deleted; d != nil {
-		l.heard = d.At
+		l.lastEvent = d.At
 		l.segments = append(l.segments, segment{
 			from: d.At, status: "canceled", event: d.ID, version: &l.newest,
 			plan: s.cfg.Plans.best(l.newest.Items, &s.facts.Prices),
@@ -74,9 +75,9 @@ func (s *State) lifeOf(id, partyID string, p *party, sub *sub) life {
 	return l
 }
 
-// cut makes the one or two segments of a version: paid access may run out
-// before the next version comes.
-func (s *State) cut(v *version, to, pastDue time.Time) []segment {
+// segmentsOf returns the one or two segments of a version: paid access may run
+// out before the next version comes.
+func (s *State) segmentsOf(v *version, to, pastDue time.Time) []segment {
 	g := segment{
 		from: v.Stamp.At, to: to, status: v.Status, event: v.Stamp.ID, version: v,
 		plan: s.cfg.Plans.best(v.Items, &s.facts.Prices),
@@ -107,7 +108,7 @@ func (s *State) cut(v *version, to, pastDue time.Time) []segment {
 	return []segment{g, rest}
 }
 
-// at is the segment in force at t, or nil.
+// at returns the segment in force at t, or nil.
 func (l *life) at(t time.Time) *segment {
 	i, _ := slices.BinarySearchFunc(l.segments, t, func(g segment, t time.Time) int {
 		if g.from.After(t) {
@@ -121,22 +122,22 @@ func (l *life) at(t time.Time) *segment {
 	return &l.segments[i-1]
 }
 
-// standing is what decides for a customer during a stretch of time.
-type standing struct {
+// phase is a span of time in which one segment decides for the customer.
+type phase struct {
 	from  time.Time
-	event string // began it
-	life  *life  // the newest that it rests on
+	event string // that began it
+	life  *life  // the newest subscription that decides
 	seg   *segment
 }
 
-// same says whether the two mean the same for the customer.
-func (a *standing) same(b *standing) bool {
+// same reports whether the customer gets the same from both phases.
+func (a *phase) same(b *phase) bool {
 	return a.seg.status == b.seg.status && a.seg.effective() == b.seg.effective() && a.seg.paid == b.seg.paid
 }
 
-// timeline is what decided for the customer, change by change up to now, and
-// when the next change is due by itself (zero: never).
-func (s *State) timeline(lives []life, now time.Time) (line []standing, next time.Time) {
+// timeline returns the customer's phases up to now, and when the next phase
+// begins without a new record (zero: never).
+func (s *State) timeline(lives []life, now time.Time) (line []phase, next time.Time) {
 	var moments []time.Time
 	for i := range lives {
 		for j := range lives[i].segments {
@@ -161,9 +162,10 @@ func (s *State) timeline(lives []life, now time.Time) (line []standing, next tim
 }
 
 // bestAt picks among a customer's subscriptions: paid beats free, then the
-// plan that the catalog lists last, then the one that was heard of last.
-func (s *State) bestAt(lives []life, t time.Time) standing {
-	best := standing{from: t}
+// plan that the catalog lists last, then the subscription with the
+// newest version.
+func (s *State) bestAt(lives []life, t time.Time) phase {
+	best := phase{from: t}
 	for i := range lives {
 		g := lives[i].at(t)
 		if g == nil {

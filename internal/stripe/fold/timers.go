@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// timers holds at most one moment a customer.
+// timers holds at most one moment per customer.
 type timers struct {
 	heap  []timer
 	place map[string]int // customer → index in heap
@@ -38,7 +38,7 @@ func (t *timers) Swap(i, j int) {
 	t.place[t.heap[i].customer], t.place[t.heap[j].customer] = i, j
 }
 
-// Push is for container/heap.
+// Push implements heap.Interface.
 func (t *timers) Push(x any) {
 	if t.place == nil {
 		t.place = map[string]int{}
@@ -47,7 +47,7 @@ func (t *timers) Push(x any) {
 	t.heap = append(t.heap, x.(timer))
 }
 
-// Pop is for container/heap.
+// Pop implements heap.Interface.
 func (t *timers) Pop() any {
 	last := t.heap[len(t.heap)-1]
 	t.heap = t.heap[:len(t.heap)-1]

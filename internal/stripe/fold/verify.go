@@ -10,21 +10,20 @@ import (
 	"github.com/stripe/stripe-go/v76/webhook"
 )
 
-// Tolerance is how far a webhook's signature may lie from now, before or
-// after it.
+// Tolerance is how far the time of a webhook's signature may be from now, in
+// either direction.
 const Tolerance = 5 * time.Minute
 
 // Errors of Verify, wrapped with detail.
 var (
-	// ErrSignature is returned when no secret made the signature, or when its
-	// time is too far from now: the sender is not (or no longer) Stripe.
+	// ErrSignature is returned when none of the secrets made the signature, or when
+	// its time is too far from now.
 	ErrSignature = errors.New("stripe signature refused")
 	// ErrPayload is returned for a body that is not a JSON object.
 	ErrPayload = errors.New("stripe payload refused")
 )
 
-// Mode is the part of a Stripe account that something belongs to: what happens
-// in the one is not seen in the other.
+// Mode is one of the two separate parts of a Stripe account.
 type Mode string
 
 // The modes; "" is either.
@@ -33,10 +32,10 @@ const (
 	ModeLive Mode = "live"
 )
 
-// ErrMode is returned for an event of the other mode than Tidegate works in.
+// ErrMode is returned for an event of another mode than Tidegate's.
 var ErrMode = errors.New("stripe event of another mode")
 
-// ModeOfKey is the mode that an API key is for; "" when it does not show.
+// ModeOfKey returns the mode of an API key, or "" when the key does not show it.
 func ModeOfKey(key string) Mode {
 	for _, m := range []Mode{ModeTest, ModeLive} {
 		for _, kind := range []string{"sk_", "rk_"} {
@@ -48,7 +47,7 @@ func ModeOfKey(key string) Mode {
 	return ""
 }
 
-// CheckMode refuses an event that says it is of the other mode.
+// CheckMode returns ErrMode when the event names another mode than ours.
 func (e *Envelope) CheckMode(ours Mode) error {
 	if ours == "" || e.Livemode == nil {
 		return nil
@@ -65,8 +64,9 @@ func (e *Envelope) CheckMode(ours Mode) error {
 }
 
 // Verify checks the Stripe-Signature header of a webhook against each of the
-// secrets (several while one is being replaced) and parses the payload. Events
-// of any API version, thin events and unknown types are accepted.
+// secrets (several while one is being replaced) and parses the payload. It
+// accepts events of any API version, thin events and unknown types. It returns
+// ErrSignature or ErrPayload.
 func Verify(payload []byte, header string, secrets []string, now time.Time) (Envelope, error) {
 	if err := verifySignature(payload, header, secrets, now); err != nil {
 		return Envelope{}, fmt.Errorf("%w: %w", ErrSignature, err)
@@ -80,7 +80,7 @@ func verifySignature(payload []byte, header string, secrets []string, now time.T
 		if secret == "" { // anyone can sign with it
 			continue
 		}
-		// The library would take its own clock and accept any future time.
+		// The library's own check uses its own clock and accepts any future time.
 		if err = webhook.ValidatePayloadIgnoringTolerance(payload, header, secret); err == nil {
 			return verifyTime(header, now)
 		}
@@ -107,7 +107,7 @@ func verifyTime(header string, now time.Time) error {
 	return nil
 }
 
-// Sign makes the Stripe-Signature header that Verify accepts.
+// Sign returns a Stripe-Signature header that Verify accepts.
 func Sign(payload []byte, secret string, now time.Time) string {
 	return webhook.GenerateTestSignedPayload(&webhook.UnsignedPayload{
 		Payload: payload, Secret: secret, Timestamp: now,

@@ -9,6 +9,7 @@ import (
 )
 
 func TestVerify(t *testing.T) {
+	t.Parallel()
 	body := []byte(`{"id":"evt_1","type":"customer.created","created":1772366400,"api_version":"2026-08-26.x","data":{"object":{"id":"cus_1"}}}`)
 	now := t0
 	good := Sign(body, "whsec_new", now)
@@ -56,6 +57,7 @@ func TestVerify(t *testing.T) {
 }
 
 func TestModes(t *testing.T) {
+	t.Parallel()
 	for key, want := range map[string]Mode{
 		"sk_test_1": ModeTest, "rk_test_1": ModeTest, "sk_live_1": ModeLive, "rk_live_1": ModeLive, "": "", "sk_other": "", "pk_live_1": "",
 	} {
@@ -87,6 +89,7 @@ func TestModes(t *testing.T) {
 }
 
 func TestOddEventsAreAcceptedAndChangeNothing(t *testing.T) {
+	t.Parallel()
 	for _, body := range []string{
 		`{}`, `null`, `{"id":"evt_1"}`, `{"id":"evt_1","data":null}`, `{"id":"evt_1","data":[]}`, `{"id":7,"created":"x","data":7}`,
 		`{"id":"evt_1","type":"customer.subscription.updated","created":1772366400,"data":{"object":null}}`,
@@ -113,6 +116,7 @@ func TestOddEventsAreAcceptedAndChangeNothing(t *testing.T) {
 }
 
 func TestUnreadableObjectIsRefused(t *testing.T) {
+	t.Parallel()
 	_, err := ParseRecord(KindStripe, []byte(`{"id":"evt_1","type":"invoice.paid","created":1772366400,
 		"data":{"object":{"object":"invoice","customer":"cus_1","subscription":"sub_1","amount_paid":"many"}}}`), 1, t0)
 	if !errors.Is(err, ErrRecord) {

@@ -8,12 +8,12 @@ import (
 	"github.com/tidegate-io/tidegate/internal/stripe/api"
 )
 
-// BenchmarkSync takes over an account of 2,000 subscribers that nothing is known
-// of, and compares it again; raw is only listing it. The fake Stripe runs in
-// the same process and answers at once.
+// BenchmarkSync syncs an account of 2,000 unknown subscribers, and compares it
+// again; raw only lists them. The fake Stripe runs in the same process and answers
+// at once.
 func BenchmarkSync(b *testing.B) {
 	const n = 2000
-	p := newPlant(b)
+	p := newFixture(b)
 	for i := range n {
 		p.Subscribe(p.Customer(fmt.Sprint("u", i, "@x.example"), "tidegate_customer", fmt.Sprint("c", i)), "price_pro", "tidegate_customer", fmt.Sprint("c", i))
 	}

@@ -12,19 +12,19 @@ import (
 	"github.com/tidegate-io/tidegate/internal/stripe/fold"
 )
 
-// job is an object to be asked for.
+// job is an object to fetch.
 type job struct {
-	due   time.Time
-	last  time.Time // when it is asked for at the latest
-	tries int
-	asked uint64 // Seq of what made it wanted, while it is asked for; 0: it is not
+	due      time.Time
+	last     time.Time // the latest moment for the fetch
+	attempts int
+	asked    uint64 // Seq of what made it wanted, while it is asked for; 0: it is not
 }
 
-// jobs are what is to be asked for: first what has just changed, for somebody may
-// be waiting for it.
+// jobs holds the objects to fetch. Those that changed recently come first,
+// because a customer may be waiting.
 type jobs struct{ fresh, old map[fold.Ref]*job }
 
-// recent is how long a change is a fresh one.
+// recent is for how long a change is fresh.
 const recent = time.Hour
 
 func newJobs() jobs { return jobs{fresh: map[fold.Ref]*job{}, old: map[fold.Ref]*job{}} }
@@ -38,7 +38,7 @@ func (q *jobs) get(ref fold.Ref) *job {
 	return q.old[ref]
 }
 
-// put adds a job, or moves it.
+// put adds a job or moves it to the other map.
 func (q *jobs) put(ref fold.Ref, j *job, fresh bool) {
 	q.drop(ref)
 	if fresh {
@@ -53,25 +53,26 @@ func (q *jobs) drop(ref fold.Ref) {
 	delete(q.old, ref)
 }
 
-// result is how asking for an object ended.
+// result is the result of a fetch.
 type result struct {
 	ref    fold.Ref
 	object api.Object
 	err    error
 }
 
-// begin asks for what is due, and says when something will be.
-func (p *Processor) begin(now time.Time) (next time.Time) {
+// startDue starts the fetches that are due, and returns when the next one will be
+// (zero: none).
+func (p *Processor) startDue(now time.Time) (next time.Time) {
 	if p.fetching.paused(now) && p.jobs.len() > 0 {
 		return p.fetching.until
 	}
-	next = p.beginSome(p.jobs.fresh, now)
-	return earlier(next, p.beginSome(p.jobs.old, now))
+	next = p.startDueIn(p.jobs.fresh, now)
+	return earlier(next, p.startDueIn(p.jobs.old, now))
 }
 
-func (p *Processor) beginSome(some map[fold.Ref]*job, now time.Time) (next time.Time) {
+func (p *Processor) startDueIn(some map[fold.Ref]*job, now time.Time) (next time.Time) {
 	for ref, j := range some {
-		if p.busy >= p.fetching.width() {
+		if p.running >= p.fetching.width() {
 			return next // an answer has to come first
 		}
 		switch {
@@ -81,8 +82,8 @@ func (p *Processor) beginSome(some map[fold.Ref]*job, now time.Time) (next time.
 		case j.due.After(now):
 			next = earlier(next, j.due)
 		default:
-			p.busy++
-			j.tries++
+			p.running++
+			j.attempts++
 			j.asked = p.state.Pending[ref].Seq
 			go func() {
 				o, err := p.opt.Stripe.Fetch(p.ctx, ref.Type, ref.ID)
@@ -93,30 +94,31 @@ func (p *Processor) beginSome(some map[fold.Ref]*job, now time.Time) (next time.
 	return next
 }
 
-// take is what follows from an answer.
-func (p *Processor) take(r result, now time.Time) {
-	p.busy--
+// handleResult publishes a fetched object and finishes its job, or schedules
+// another attempt.
+func (p *Processor) handleResult(r result, now time.Time) {
+	p.running--
 	j, w := p.jobs.get(r.ref), p.state.Pending[r.ref]
 	newest := j.asked == w.Seq
 	j.asked = 0
 	switch {
 	case r.err == nil:
-		p.fetching.works(p.log)
+		p.fetching.succeeded(p.log)
 		p.figures.fetched.Inc()
 		p.publish(r.object)
 		if r.ref.Type == "product" {
 			p.products[r.ref.ID] = now
 		}
 		switch fresh := r.object.At.After(w.Created); {
-		case newest && (fresh || j.tries >= tries):
+		case newest && (fresh || j.attempts >= maxAttempts):
 			p.drop(r.ref)
 		case newest:
-			j.due = now.Add(askAgain)
-		default: // events have come meanwhile
-			j.tries = 0
+			j.due = now.Add(retryAfter)
+		default: // newer events have come
+			j.attempts = 0
 		}
 	case errors.Is(r.err, api.ErrMissing), errors.Is(r.err, api.ErrRequest), errors.Is(r.err, api.ErrDenied):
-		p.fetching.works(p.log)
+		p.fetching.succeeded(p.log)
 		p.figures.refused.Inc()
 		p.refused(r, now)
 		if newest {
@@ -124,12 +126,12 @@ func (p *Processor) take(r result, now time.Time) {
 		}
 	default:
 		p.figures.failed.Inc()
-		p.fetching.fails(r.err, now, p.log)
-		j.tries = 0 // due as it was
+		p.fetching.failed(r.err, now, p.log)
+		j.attempts = 0 // and j.due stays
 	}
 }
 
-// refused tells the operator what asking again does not mend.
+// refused logs a failure that another attempt can't repair.
 func (p *Processor) refused(r result, now time.Time) {
 	if !errors.Is(r.err, api.ErrDenied) {
 		p.log.Warn("an object of stripe was not fetched, its events have to do: is STRIPE_SECRET_KEY of the same account and mode?",
@@ -140,7 +142,7 @@ func (p *Processor) refused(r result, now time.Time) {
 		p.log.Warn("stripe's objects of a type may not be fetched, their events have to do: let STRIPE_SECRET_KEY read them",
 			"type", r.ref.Type, "error", r.err)
 	}
-	p.denied[r.ref.Type] = now.Add(deniedFor)
+	p.denied[r.ref.Type] = now.Add(deniedPause)
 }
 
 func (p *Processor) drop(ref fold.Ref) {
@@ -149,7 +151,7 @@ func (p *Processor) drop(ref fold.Ref) {
 	p.dirty.set(ref)
 }
 
-// maxBody is what fits into a message of NATS, beside its header.
+// maxBody is how many bytes fit into a NATS message beside its header.
 const maxBody = 1<<20 - 4<<10
 
 // publish queues an object for BILLING.

@@ -6,48 +6,47 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tidegate-io/tidegate/internal/stripe/fold"
 	"github.com/tidegate-io/tidegate/internal/test/teststripe"
 )
 
-// TestWhateverArrives: of the webhooks of forty customers a third is lost, a
-// third comes twice, all come in any order, Stripe fails now and then, and the
-// process is replaced. In the end Tidegate says what Stripe says.
+// TestWhateverArrives: of the webhooks of forty customers a third is lost, a third
+// comes twice, all come in any order, Stripe fails now and then, and the process
+// is replaced. In the end Tidegate has the same subscriptions as Stripe.
 func TestWhateverArrives(t *testing.T) {
 	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
-	p := newPlant(t)
+	p := newFixture(t)
 	p.every.Store(int64(300 * time.Millisecond))
 	stop := p.ask()
 	subs := map[string]string{} // by customer
-	var told []teststripe.Event
+	var sent []teststripe.Event
 	for i := range 40 {
 		c := fmt.Sprint("c", i)
 		sub, first := p.Subscribe(p.Customer("", "tidegate_customer", c), []string{"price_pro", "price_any"}[r.IntN(2)])
 		subs[c] = sub
-		told = append(told, first...)
+		sent = append(sent, first...)
 		for range r.IntN(4) {
-			told = append(told, p.Change(sub, teststripe.Object{"status": []string{"active", "past_due", "unpaid", "paused"}[r.IntN(4)]}))
+			sent = append(sent, p.Change(sub, teststripe.Object{"status": []string{"active", "past_due", "unpaid", "paused"}[r.IntN(4)]}))
 		}
 		if r.IntN(4) == 0 {
-			told = append(told, p.Cancel(sub))
+			sent = append(sent, p.Cancel(sub))
 		}
 	}
-	r.Shuffle(len(told), func(i, j int) { told[i], told[j] = told[j], told[i] })
-	for i, e := range told {
+	r.Shuffle(len(sent), func(i, j int) { sent[i], sent[j] = sent[j], sent[i] })
+	for i, e := range sent {
 		switch r.IntN(3) {
 		case 0:
 			continue
 		case 1:
-			p.hear(e)
+			p.deliver(e)
 		}
-		p.hear(e)
+		p.deliver(e)
 		switch i {
-		case len(told) / 3:
+		case len(sent) / 3:
 			p.Fail(500, 429, 503)
-		case len(told) / 2:
+		case len(sent) / 2:
 			p.Down()
 			stop()
 			p.ask()
@@ -65,14 +64,14 @@ func TestWhateverArrives(t *testing.T) {
 		}
 		p.shows(c, plan, status)
 	}
-	p.settled()
+	p.idle()
 	for c, sub := range subs {
-		var a fold.Answer
-		if err := p.query(fold.Role, fmt.Sprintf(`{"customer":%q}`, c), &a); err != nil {
+		got, err := p.subscription(c)
+		if err != nil {
 			t.Fatal(err)
 		}
-		if want := p.Get(sub)["status"]; a.Subscription.Status != want || len(a.Subscription.Subscriptions) != 1 {
-			t.Errorf("%s is %v, not %s", c, a.Subscription, want)
+		if want := p.Get(sub)["status"]; got.Status != want || len(got.Subscriptions) != 1 {
+			t.Errorf("%s is %v, not %s", c, got, want)
 		}
 	}
 	if r, err := p.sync(dry); err != nil || len(statuses(r)) > 0 {
@@ -80,7 +79,7 @@ func TestWhateverArrives(t *testing.T) {
 	}
 }
 
-// statuses are the subscriptions that differ.
+// statuses returns the subscriptions whose status differs.
 func statuses(r Report) (ids []string) {
 	for _, d := range r.Drifts {
 		if d.Type == "subscription" {

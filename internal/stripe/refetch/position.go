@@ -11,9 +11,9 @@ import (
 	"github.com/tidegate-io/tidegate/internal/stripe/fold"
 )
 
-// begin is where an interrupted run stopped; one that only compares always
-// begins anew, as does one whose position is old or unreadable.
-func (s *Sync) begin(ctx context.Context) (p position) {
+// resume returns where an interrupted run stopped. It returns the beginning for a
+// dry run, and when the position is too old or unreadable.
+func (s *Sync) resume(ctx context.Context) (p position) {
 	if s.DryRun || s.Restart {
 		return position{}
 	}
@@ -42,8 +42,8 @@ func (s *Sync) save(ctx context.Context, p position) error {
 	return err
 }
 
-// end forgets the position, and waits until the fold has taken everything in.
-func (s *Sync) end(ctx context.Context) error {
+// finish removes the position, and waits until the fold has applied everything.
+func (s *Sync) finish(ctx context.Context) error {
 	if s.DryRun {
 		return nil
 	}
@@ -52,7 +52,7 @@ func (s *Sync) end(ctx context.Context) error {
 		err = state.Purge(ctx, jetstream.WithPurgeSubject(s.Names.Log(syncRole, 0)))
 	}
 	if err == nil {
-		_, err = s.ask(ctx, fold.Query{Open: true, Limit: 1})
+		_, err = ask(ctx, s, fold.OpenQuestion, fold.Page{Limit: 1}) // answered after all that was stored
 	}
 	return err
 }

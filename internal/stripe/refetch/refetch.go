@@ -1,12 +1,14 @@
-// Package refetch asks Stripe, where a key is configured, for what webhooks
-// leave open: which of two events of a second came last, what a thin event is
-// about, whose a new Stripe customer is, and what never arrived. What it gets
-// goes into BILLING, beside the webhooks, and only from there into the
-// subscription fold: a replay asks nobody.
+// Package refetch fetches from Stripe what webhooks leave open, when a key is
+// configured: the order of two events of one second, the object of a thin event,
+// the metadata of a new Stripe customer, and lost webhooks. It publishes fetched
+// objects to BILLING, beside the webhooks, and the subscription fold reads them
+// from there. So a replay sends no requests to Stripe.
 //
-// It is a role of its own with one partition, so that one process asks at a
-// time and another goes on where it stopped. It keeps nothing waiting: webhooks
-// are folded as they come, and again when the object is here.
+// The Processor is a role of its own with one partition: one process fetches at a
+// time, and the next owner continues where it stopped. Nothing waits for it: the
+// fold applies webhooks at once, and fetched objects later. A Sync compares all
+// objects once, for `tidegate stripe sync`. Processor and Sync are not safe for
+// concurrent use.
 package refetch
 
 import (
@@ -24,54 +26,51 @@ import (
 	"github.com/tidegate-io/tidegate/internal/stripe/fold"
 )
 
-// Role is the name under which the lease is held.
-const Role = "stripe"
-
-// Stripe is what is asked; *api.Client is one. Both methods are called
-// concurrently, and return when ctx is done.
+// Stripe is the part of Stripe's API that a Processor needs; *api.Client
+// implements it. The methods must be safe for concurrent use and return when ctx
+// is done.
 type Stripe interface {
 	Fetch(ctx context.Context, typ, id string) (api.Object, error)
 	Events(ctx context.Context, since time.Time, after string) (api.Page, error)
 }
 
-// Options is what a Processor needs. Fields without a remark are required.
+// Options configures a Processor. Stripe, Now and Reconcile are required.
 type Options struct {
 	Stripe Stripe
 	Now    func() time.Time
-	// Reconcile is how often the events at Stripe are compared; 0: never. It is
-	// asked again before each time.
+	// Reconcile returns how often Stripe's list of events is compared with BILLING;
+	// 0 means never. It is called before each comparison.
 	Reconcile func() time.Duration
-	Settle    time.Duration // how long an object is left alone after an event; 0 is 2 s
-	Metrics   *metrics.Set  // nil: figures are not kept
+	Delay     time.Duration // from an event to the fetch of its object; 0 means 2 s
+	Metrics   *metrics.Set  // may be nil
 }
 
 const (
-	// defaultSettle lets the events of one purchase come together, and Stripe's
-	// clock, which counts whole seconds, go past them.
-	defaultSettle = 2 * time.Second
-	// patience bounds how long further events can put a fetch off.
-	patience = 10 * time.Second
-	// inFlight is how many objects are asked for at once.
-	inFlight = 8
-	// poll is how soon answers are looked for while some are awaited.
+	// defaultDelay is long enough for all events of one purchase to arrive, and for
+	// Stripe's clock, which counts whole seconds, to pass them.
+	defaultDelay = 2 * time.Second
+	// maxDelay is how long further events can delay a fetch.
+	maxDelay = 10 * time.Second
+	// maxRunning is how many objects are fetched at once.
+	maxRunning = 8
+	// poll is how often Tick checks for answers while requests run.
 	poll = 50 * time.Millisecond
-	// firstLook is how far back the events lie that are looked into when there
-	// was no key before.
-	firstLook = time.Hour
-	// known is how long a product that was fetched need not be fetched again
-	// when a subscription names it; its own events say when it changes.
-	known = 24 * time.Hour
-	// askAgain is after how long an object is asked for once more when the answer
-	// may not have seen the newest event, and tries how often.
-	askAgain = time.Second
-	tries    = 5
-	// onItsWay is how long a webhook may take before it counts as lost.
-	onItsWay = 5 * time.Minute
-	// deniedFor is how long a type is left alone that the key may not read.
-	deniedFor = time.Hour
+	// firstScan is how far back events are read when there was no key before.
+	firstScan = time.Hour
+	// productAge is how long a fetched product is not fetched again when a
+	// subscription names it. The product's own events show its changes.
+	productAge = 24 * time.Hour
+	// An object is fetched again after retryAfter when the answer may be older than
+	// the newest event, up to maxAttempts times.
+	retryAfter  = time.Second
+	maxAttempts = 5
+	// webhookDelay is after how long a webhook that has not come counts as lost.
+	webhookDelay = 5 * time.Minute
+	// deniedPause is how long a type is not fetched after the key was denied it.
+	deniedPause = time.Hour
 )
 
-// foundHeader marks events that Stripe was asked for.
+// foundHeader marks events that come from Stripe's list and not from a webhook.
 const foundHeader = "Tidegate-Found"
 
 // Processor implements stream.Processor. Make it with New.
@@ -81,15 +80,15 @@ type Processor struct {
 
 	state    state
 	dirty    dirty
-	jobs     jobs                 // of state.Pending
+	jobs     jobs                 // for state.Pending
 	products map[string]time.Time // when fetched
 	answers  chan result
-	busy     int
-	denied   map[string]time.Time // types that the key may not see, until when they are not asked for
-	fetching line
-	looking  line
-	look     *look // at the events, while it goes on
-	found    int   // lost webhooks that nobody was told of yet
+	running  int                  // requests for objects
+	denied   map[string]time.Time // type that the key may not read → until when it is not fetched
+	fetching breaker
+	scanning breaker
+	scan     *scan // of Stripe's list of events; nil: none runs
+	found    int   // lost webhooks that were not logged yet
 	queue    []*nats.Msg
 
 	ctx   context.Context
@@ -105,23 +104,23 @@ type publisher interface {
 
 var _ stream.Processor = (*Processor)(nil)
 
-// Input is what the processor reads.
+// Input returns the stream and subject that the processor reads.
 func Input(names events.Names) stream.Input {
 	return stream.Input{Stream: events.StreamBilling, Filter: names.Billing(string(fold.KindStripe))}
 }
 
 // New returns a processor.
 func New(o Options) *Processor {
-	if o.Settle == 0 {
-		o.Settle = defaultSettle
+	if o.Delay == 0 {
+		o.Delay = defaultDelay
 	}
 	if o.Metrics == nil {
 		o.Metrics = metrics.NewSet()
 	}
 	return &Processor{
 		opt: o, figures: newFigures(o.Metrics), state: newState(), dirty: newDirty(), jobs: newJobs(),
-		products: map[string]time.Time{}, denied: map[string]time.Time{}, answers: make(chan result, inFlight),
-		fetching: line{what: "objects"}, looking: line{what: "events"},
+		products: map[string]time.Time{}, denied: map[string]time.Time{}, answers: make(chan result, maxRunning),
+		fetching: breaker{what: "objects"}, scanning: breaker{what: "events"},
 	}
 }
 
@@ -130,23 +129,25 @@ func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 	p.ctx, p.out, p.names, p.log = ctx, o, o.Names, o.Log
 	now := p.opt.Now()
 	if p.state.From.IsZero() {
-		p.state.From = now.Add(-firstLook)
+		p.state.From = now.Add(-firstScan)
 		p.dirty.head = true
 	}
 	for ref, w := range p.state.Pending {
 		p.jobs.put(ref, &job{due: now, last: now}, now.Sub(w.Created) < recent)
 	}
-	context.AfterFunc(ctx, func() { p.figures.pending.Set(0) }) // somebody else's from then on
+	stream.Answer(o, StatusQuestion, p.status)
+	context.AfterFunc(ctx, func() { p.figures.pending.Set(0) }) // from then on another owner counts
 	return nil
 }
 
-// Handle implements stream.Processor. It notes which objects to ask for.
+// Handle implements stream.Processor. It schedules the fetches of an event's
+// objects.
 func (p *Processor) Handle(m *stream.Message) error {
 	e, err := fold.ParseEnvelope(m.Data)
 	if err != nil {
 		return nil //nolint:nilerr // the fold writes the dead letter
 	}
-	if m.Header.Get(foundHeader) != "" && m.Time.Sub(e.Created) > onItsWay {
+	if m.Header.Get(foundHeader) != "" && m.Time.Sub(e.Created) > webhookDelay {
 		p.found++
 		p.figures.found.Inc()
 		p.log.Debug("a lost webhook was found", "event", e.ID, "type", e.Type)
@@ -156,17 +157,19 @@ func (p *Processor) Handle(m *stream.Message) error {
 	}
 	for _, ref := range e.Refs() {
 		created := e.Created
-		if ref.Type == "product" && e.Type != "product.updated" { // only named: nothing happened to it
-			if created = (time.Time{}); p.jobs.get(ref) != nil || m.Time.Before(p.products[ref.ID].Add(known)) {
-				continue // also while it is asked for
+		if ref.Type == "product" && e.Type != "product.updated" { // the event only names it
+			if created = (time.Time{}); p.jobs.get(ref) != nil || m.Time.Before(p.products[ref.ID].Add(productAge)) {
+				continue
 			}
 		}
-		p.want(ref, m, created, &e)
+		p.addJob(ref, m, created, &e)
 	}
 	return nil
 }
 
-func (p *Processor) want(ref fold.Ref, m *stream.Message, created time.Time, e *fold.Envelope) {
+// addJob schedules the fetch of an object that changed at created (zero: it did
+// not change), or moves it.
+func (p *Processor) addJob(ref fold.Ref, m *stream.Message, created time.Time, e *fold.Envelope) {
 	w := p.state.Pending[ref]
 	w.Seq = m.Seq
 	if created.After(w.Created) {
@@ -176,10 +179,10 @@ func (p *Processor) want(ref fold.Ref, m *stream.Message, created time.Time, e *
 	p.dirty.set(ref)
 	j := p.jobs.get(ref)
 	if j == nil {
-		j = &job{last: m.Time.Add(patience)}
+		j = &job{last: m.Time.Add(maxDelay)}
 	}
 	p.jobs.put(ref, j, p.opt.Now().Sub(e.Created) < recent || p.jobs.fresh[ref] != nil)
-	if j.due = m.Time.Add(p.opt.Settle); e.Thin { // until then nothing is known
+	if j.due = m.Time.Add(p.opt.Delay); e.Thin { // a thin event shows nothing of the object
 		j.due = m.Time
 	}
 	if j.due.After(j.last) {
@@ -204,25 +207,26 @@ func (p *Processor) Tick(now time.Time) (time.Time, error) {
 	for {
 		select {
 		case r := <-p.answers:
-			p.take(r, now)
+			p.handleResult(r, now)
 			continue
 		default:
 		}
 		break
 	}
 	p.reconcile(now)
-	if p.look == nil && p.found > 0 {
+	if p.scan == nil && p.found > 0 {
 		p.log.Info("webhooks that never came were found at stripe", "count", p.found)
 		p.found = 0
 	}
-	next := earlier(p.begin(now), p.nextLook(now))
-	if p.busy > 0 {
+	next := earlier(p.startDue(now), p.nextScan(now))
+	if p.running > 0 {
 		next = earlier(next, now.Add(poll))
 	}
-	p.show()
-	return earlier(next, now.Add(time.Minute)), nil // the configuration may change
+	p.updateMetrics()
+	return earlier(next, now.Add(time.Minute)), nil // Reconcile may change meanwhile
 }
 
+// earlier returns the earlier of two moments, of which zero means never.
 func earlier(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b

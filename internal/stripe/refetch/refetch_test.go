@@ -14,15 +14,14 @@ import (
 	"github.com/tidegate-io/tidegate/internal/test/teststripe"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/records"
 )
 
-// ofOneSecond gives events the same time and takes away what they say they
-// changed, so that nothing in them tells their order.
-func ofOneSecond(t *testing.T, told ...teststripe.Event) (same []teststripe.Event) {
+// ofOneSecond gives events the same time and removes their previous values, so
+// that nothing in them shows their order.
+func ofOneSecond(t *testing.T, sent ...teststripe.Event) (same []teststripe.Event) {
 	t.Helper()
 	var first any
-	for _, e := range told {
+	for _, e := range sent {
 		var o map[string]any
 		if err := json.Unmarshal(e.Payload, &o); err != nil {
 			t.Fatal(err)
@@ -38,35 +37,36 @@ func ofOneSecond(t *testing.T, told ...teststripe.Event) (same []teststripe.Even
 	return same
 }
 
-// TestRefetchBeatsTheOrderOfEvents: what the events alone would give is wrong.
-func TestRefetchBeatsTheOrderOfEvents(t *testing.T) {
+// TestFetchedObjectWinsOverTheOrderOfEvents: the events alone give a wrong state.
+func TestFetchedObjectWinsOverTheOrderOfEvents(t *testing.T) {
 	t.Parallel()
-	p := newPlant(t)
+	p := newFixture(t)
 	cus := p.Customer("ada@acme.example", "tidegate_customer", "acme")
-	sub, told := p.Subscribe(cus, "price_pro")
-	told = append(told, p.Change(sub, teststripe.Object{"status": "past_due"}))
-	told = append(told, p.Change(sub, teststripe.Object{"status": "unpaid"}))
-	told = append(told, p.Change(sub, teststripe.Object{"status": "active", "metadata": map[string]any{"tidegate_customer": "acme"}}))
-	told = ofOneSecond(t, told...)
-	for i := range told { // the last comes first
-		p.hear(told[len(told)-1-i])
+	sub, sent := p.Subscribe(cus, "price_pro")
+	sent = append(sent, p.Change(sub, teststripe.Object{"status": "past_due"}))
+	sent = append(sent, p.Change(sub, teststripe.Object{"status": "unpaid"}))
+	sent = append(sent, p.Change(sub, teststripe.Object{"status": "active", "metadata": map[string]any{"tidegate_customer": "acme"}}))
+	sent = ofOneSecond(t, sent...)
+	for i := range sent { // the last event comes first
+		p.deliver(sent[len(sent)-1-i])
 	}
 	p.ask()
 	p.shows("acme", "pro", "active")
-	p.settled()
+	p.idle()
 	p.shows("acme", "pro", "active")
 
-	// An end that is told first, and a late word of before.
+	// The end comes first, and an older event comes late.
 	ended := ofOneSecond(t, p.Change(sub, teststripe.Object{"quantity": 2}), p.Cancel(sub))
-	p.hear(ended[1], ended[0])
+	p.deliver(ended[1], ended[0])
 	p.shows("acme", "free", "canceled")
-	p.settled()
+	p.idle()
 	p.shows("acme", "free", "canceled")
 	replays(t, p)
 }
 
-// replays folds BILLING anew, without Stripe, and demands the same.
-func replays(t *testing.T, p *plant) {
+// replays folds BILLING anew without Stripe, and checks that the result is the
+// same.
+func replays(t *testing.T, p *fixture) {
 	t.Helper()
 	asked := len(p.Requests(""))
 	s := fold.New(foldConfig())
@@ -82,12 +82,12 @@ func replays(t *testing.T, p *plant) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var live struct{ Subscription records.Subscription }
-	if err := p.query(fold.Role, `{"customer":"acme"}`, &live); err != nil {
+	live, err := p.subscription("acme")
+	if err != nil {
 		t.Fatal(err)
 	}
 	doc, _ := s.Subscription("acme")
-	a, _ := json.Marshal(live.Subscription)
+	a, _ := json.Marshal(live)
 	b, _ := json.Marshal(doc)
 	if !bytes.Equal(a, b) {
 		t.Errorf("live     %s\nreplayed %s", a, b)
@@ -97,15 +97,15 @@ func replays(t *testing.T, p *plant) {
 	}
 }
 
-// TestCustomerIsFetched: no webhook tells the metadata of a Stripe customer.
+// TestCustomerIsFetched: no webhook shows the metadata of a new Stripe customer.
 func TestCustomerIsFetched(t *testing.T) {
 	t.Parallel()
-	p := newPlant(t)
+	p := newFixture(t)
 	p.ask()
-	_, told := p.Subscribe(p.Customer("ada@acme.example", "tidegate_customer", "acme"), "price_any")
-	p.hear(told...)
+	_, sent := p.Subscribe(p.Customer("ada@acme.example", "tidegate_customer", "acme"), "price_any")
+	p.deliver(sent...)
 	p.shows("acme", "paid", "active")
-	p.settled()
+	p.idle()
 	for _, rec := range p.records(fold.KindFetched) {
 		if f := rec.Fetched; f.APIVersion == "" || f.At.IsZero() || !json.Valid(f.Object) {
 			t.Errorf("%+v", f)
@@ -115,57 +115,57 @@ func TestCustomerIsFetched(t *testing.T) {
 
 func TestThinEvents(t *testing.T) {
 	t.Parallel()
-	p := newPlant(t)
+	p := newFixture(t)
 	p.ask()
 	sub, _ := p.Subscribe(p.Customer("", "tidegate_customer", "acme"), "price_pro", "tidegate_customer", "acme")
 	thin := func(id, typ, of, object string) teststripe.Event {
 		return teststripe.Event{ID: id, Type: typ, Payload: fmt.Appendf(nil, `{"id":%q,"object":"v2.core.event","type":%q,"created":%q,"livemode":false,
 			"related_object":{"id":%q,"type":%q,"url":"/v1/x"}}`, id, typ, p.Now().Format(time.RFC3339Nano), object, of)}
 	}
-	p.hear(thin("evt_t1", "v1.customer.subscription.created", "subscription", sub))
+	p.deliver(thin("evt_t1", "v1.customer.subscription.created", "subscription", sub))
 	p.shows("acme", "pro", "active")
 	p.Cancel(sub)
-	p.hear(thin("evt_t2", "v1.customer.subscription.deleted", "subscription", sub))
+	p.deliver(thin("evt_t2", "v1.customer.subscription.deleted", "subscription", sub))
 	p.shows("acme", "free", "canceled")
-	p.hear(thin("evt_t3", "v1.billing.meter.error_report_triggered", "billing.meter", "mtr_1"))
-	p.settled()
+	p.deliver(thin("evt_t3", "v1.billing.meter.error_report_triggered", "billing.meter", "mtr_1"))
+	p.idle()
 }
 
-// TestEventsOfAnObjectShareAFetch: a flood of webhooks is no flood of questions.
+// TestEventsOfAnObjectShareAFetch: many webhooks of an object cause few requests.
 func TestEventsOfAnObjectShareAFetch(t *testing.T) {
 	t.Parallel()
-	p := newPlant(t)
-	sub, told := p.Subscribe(p.Customer("", "tidegate_customer", "acme"), "price_pro")
+	p := newFixture(t)
+	sub, sent := p.Subscribe(p.Customer("", "tidegate_customer", "acme"), "price_pro")
 	for i := range 200 {
-		told = append(told, p.Change(sub, teststripe.Object{"quantity": i}))
+		sent = append(sent, p.Change(sub, teststripe.Object{"quantity": i}))
 	}
-	p.hear(told...)
+	p.deliver(sent...)
 	p.ask()
 	p.shows("acme", "pro", "active")
-	p.settled()
-	if n := len(p.Requests("GET /v1/subscriptions/")); n == 0 || n > tries {
-		t.Errorf("%d fetches for %d events", n, len(told))
+	p.idle()
+	if n := len(p.Requests("GET /v1/subscriptions/")); n == 0 || n > maxAttempts {
+		t.Errorf("%d fetches for %d events", n, len(sent))
 	}
 	if n := len(p.Requests("GET /v1/products/")); n != 1 {
 		t.Errorf("the product was fetched %d times", n)
 	}
 }
 
-// TestOutage: the fold goes on with the events, and is put right later, though
-// the process was another one by then.
+// TestOutage: the fold continues with the events, and the next process corrects it
+// when Stripe answers again.
 func TestOutage(t *testing.T) {
 	t.Parallel()
-	p := newPlant(t)
+	p := newFixture(t)
 	stop := p.ask()
 	p.Down()
 	cus := p.Customer("", "tidegate_customer", "acme")
-	sub, told := p.Subscribe(cus, "price_pro", "tidegate_customer", "acme")
-	p.hear(told...)
+	sub, sent := p.Subscribe(cus, "price_pro", "tidegate_customer", "acme")
+	p.deliver(sent...)
 	p.shows("acme", "pro", "active")
-	p.Change(sub, teststripe.Object{"status": "unpaid"}) // nobody hears of it
+	p.Change(sub, teststripe.Object{"status": "unpaid"}) // without a webhook
 	p.eventually("the outage is known", func() error {
-		var s Status
-		if err := p.query(Role, "{}", &s); err != nil {
+		s, err := p.status()
+		if err != nil {
 			return err
 		}
 		if s.Pending == 0 || !strings.Contains(s.Error, "did not answer") {
@@ -177,19 +177,19 @@ func TestOutage(t *testing.T) {
 	p.ask()
 	p.Recover()
 	p.shows("acme", "free", "unpaid")
-	p.settled()
+	p.idle()
 }
 
 func TestRateLimit(t *testing.T) {
 	t.Parallel()
-	p := newPlant(t)
+	p := newFixture(t)
 	p.Limit(6)
 	p.ask()
 	for i := range 12 {
-		_, told := p.Subscribe(p.Customer(""), "price_pro", "tidegate_customer", fmt.Sprint("c", i))
-		p.hear(told[0])
+		_, sent := p.Subscribe(p.Customer(""), "price_pro", "tidegate_customer", fmt.Sprint("c", i))
+		p.deliver(sent[0])
 	}
-	p.settled()
+	p.idle()
 	fetched := map[string]bool{}
 	for _, rec := range p.records(fold.KindFetched) {
 		fetched[rec.Fetched.ID] = true
@@ -199,50 +199,51 @@ func TestRateLimit(t *testing.T) {
 	}
 }
 
-// TestWhatStripeRefuses stops nothing.
-func TestWhatStripeRefuses(t *testing.T) {
+// TestRefusedFetches: a refused fetch does not stop the others.
+func TestRefusedFetches(t *testing.T) {
 	t.Parallel()
-	p := newPlant(t)
-	sub, told := p.Subscribe(p.Customer("", "tidegate_customer", "acme"), "price_pro", "tidegate_customer", "acme")
+	p := newFixture(t)
+	sub, sent := p.Subscribe(p.Customer("", "tidegate_customer", "acme"), "price_pro", "tidegate_customer", "acme")
 	p.Forget(sub)
-	p.hear(told...)
+	p.deliver(sent...)
 	p.ask()
-	p.settled()
+	p.idle()
 	p.shows("acme", "pro", "active") // as the events say
 
 	p.Fail(403)
-	_, told = p.Subscribe(p.Customer("", "tidegate_customer", "globex"), "price_pro", "tidegate_customer", "globex")
-	p.hear(told...)
-	p.settled()
+	_, sent = p.Subscribe(p.Customer("", "tidegate_customer", "globex"), "price_pro", "tidegate_customer", "globex")
+	p.deliver(sent...)
+	p.idle()
 	p.shows("globex", "pro", "active")
 }
 
-// TestFirstStart does not ask for what lies long behind.
+// TestFirstStart: objects of old events are not fetched.
 func TestFirstStart(t *testing.T) {
 	t.Parallel()
-	p := newPlant(t)
-	_, told := p.Subscribe(p.Customer("", "tidegate_customer", "acme"), "price_pro", "tidegate_customer", "acme")
-	p.hear(told...)
+	p := newFixture(t)
+	_, sent := p.Subscribe(p.Customer("", "tidegate_customer", "acme"), "price_pro", "tidegate_customer", "acme")
+	p.deliver(sent...)
 	now := time.Now
-	p.env.Now = func() time.Time { return now().Add(3 * firstLook) }
+	p.env.Now = func() time.Time { return now().Add(3 * firstScan) }
 	c := New(Options{Now: p.env.Now, Reconcile: func() time.Duration { return 0 }})
-	p.own(Role, Input(p.env.Names), func() stream.Processor { return c })
+	p.own(stream.RoleStripe, Input(p.env.Names), func() stream.Processor { return c })
 	p.shows("acme", "pro", "active")
-	p.settled()
+	p.idle()
 	if n := len(p.Requests("")); n != 0 {
 		t.Errorf("%d questions about the past", n)
 	}
 }
 
-// TestFreshChangesComeFirst: a backlog of days does not hold up who pays now.
+// TestFreshChangesComeFirst: a backlog of days does not delay a customer who pays
+// now.
 func TestFreshChangesComeFirst(t *testing.T) {
 	t.Parallel()
-	p := newPlant(t)
+	p := newFixture(t)
 	p.Hang()
 	var old []teststripe.Event
 	for i := range 200 {
-		_, told := p.Subscribe(p.Customer(""), "price_pro", "tidegate_customer", fmt.Sprint("c", i))
-		old = append(old, told[0])
+		_, sent := p.Subscribe(p.Customer(""), "price_pro", "tidegate_customer", fmt.Sprint("c", i))
+		old = append(old, sent[0])
 	}
 	for i := range old {
 		var o map[string]any
@@ -252,23 +253,22 @@ func TestFreshChangesComeFirst(t *testing.T) {
 		o["created"] = p.Now().Add(-72 * time.Hour).Unix()
 		old[i].Payload, _ = json.Marshal(o)
 	}
-	p.hear(old...)
+	p.deliver(old...)
 	p.ask()
-	sub, told := p.Subscribe(p.Customer("", "tidegate_customer", "acme"), "price_pro")
-	p.hear(told...)
+	sub, sent := p.Subscribe(p.Customer("", "tidegate_customer", "acme"), "price_pro")
+	p.deliver(sent...)
 	p.eventually("all are pending", func() error {
-		var s Status
-		if err := p.query(Role, "{}", &s); err != nil || s.Pending != 403 {
+		if s, err := p.status(); err != nil || s.Pending != 403 {
 			return fmt.Errorf("%+v, %w", s, err)
 		}
 		return nil
 	})
 	p.Recover()
-	p.settled()
+	p.idle()
 	p.shows("acme", "pro", "active")
 	all := p.Requests("GET")
 	first := slices.IndexFunc(all, func(r teststripe.Request) bool { return strings.HasSuffix(r.Path, sub) })
-	if first < 0 || first > 3*inFlight { // some may have been asked for before it was heard of
+	if first < 0 || first > 3*maxRunning { // some may have been fetched before its webhook came
 		t.Errorf("it was the question number %d of %d", first, len(all))
 	}
 }

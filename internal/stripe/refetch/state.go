@@ -9,36 +9,36 @@ import (
 	"github.com/tidegate-io/tidegate/internal/wire"
 )
 
-// state is what another owner needs to go on.
+// state is what the next owner needs to continue.
 type state struct {
-	From       time.Time // events that were stored before are not looked into
-	Reconciled time.Time // up to here, by Stripe's clock, all events are in BILLING
+	From       time.Time // events that were stored earlier are ignored
+	Reconciled time.Time // BILLING has all events up to this moment of Stripe's clock
 	Pending    map[fold.Ref]wanted
 }
 
-// wanted is why an object is to be fetched.
+// wanted says why an object is to be fetched.
 type wanted struct {
 	Seq     uint64    `cbor:"s"` // of the newest event about it, in BILLING
-	Created time.Time `cbor:"c"` // of that one, by Stripe's clock
+	Created time.Time `cbor:"c"` // of that event, by Stripe's clock
 }
 
 func newState() state { return state{Pending: map[fold.Ref]wanted{}} }
 
-// entry is a wanted object, or one that no longer is.
+// entry is an object that is to be fetched or, without Wanted, no longer is.
 type entry struct {
 	Type   string  `cbor:"t"`
 	ID     string  `cbor:"i"`
 	Wanted *wanted `cbor:"w,omitempty"`
 }
 
-// record is a commit; a snapshot is one from nothing.
+// record is a commit. A snapshot is a commit from the empty state.
 type record struct {
 	From       time.Time `cbor:"f"`
 	Reconciled time.Time `cbor:"r"`
 	Entries    []entry   `cbor:"e,omitempty"`
 }
 
-// dirty is what has changed since the last commit.
+// dirty lists what has changed since the last commit.
 type dirty struct {
 	head bool
 	refs map[fold.Ref]bool
@@ -108,7 +108,7 @@ func (p *Processor) encode(refs map[fold.Ref]bool) ([]byte, error) {
 	return wire.Marshal(r)
 }
 
-// figures are what an operator sees of it.
+// figures holds the metrics.
 type figures struct {
 	fetched, refused, failed, found *metrics.Counter
 	pending, reconciled             *metrics.Gauge
@@ -125,8 +125,8 @@ func newFigures(set *metrics.Set) figures {
 	}
 }
 
-// show sets the gauges.
-func (p *Processor) show() {
+// updateMetrics sets the gauges.
+func (p *Processor) updateMetrics() {
 	p.figures.pending.Set(float64(p.jobs.len()))
 	if !p.state.Reconciled.IsZero() {
 		p.figures.reconciled.Set(float64(p.state.Reconciled.Unix()))

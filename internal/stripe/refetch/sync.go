@@ -16,7 +16,7 @@ import (
 	"github.com/tidegate-io/tidegate/internal/stripe/fold"
 )
 
-// Lists is what a Sync asks; *api.Client is one.
+// Lists is the part of Stripe's API that a Sync needs; *api.Client implements it.
 type Lists interface {
 	Fetch(ctx context.Context, typ, id string) (api.Object, error)
 	Products(ctx context.Context, after string) (api.Page, error)
@@ -24,32 +24,32 @@ type Lists interface {
 	Customers(ctx context.Context, after string) (api.Page, error)
 }
 
-// Sync compares all subscriptions, customers and products at Stripe with what
-// the subscription fold knows of them, and publishes those that differ to
-// BILLING, so that the fold takes them in.
+// Sync compares all subscriptions, customers and products at Stripe with the
+// facts of the subscription fold, and publishes the objects that differ to
+// BILLING, from where the fold applies them.
 type Sync struct {
 	Stripe  Lists
 	NC      *nats.Conn
 	JS      jetstream.JetStream
 	Names   events.Names
-	DryRun  bool                     // only compare
-	Restart bool                     // even if the last run was interrupted
-	Step    func(what string, n int) // told of progress; may be nil
+	DryRun  bool                     // compare without publishing
+	Restart bool                     // begin anew even if the last run was interrupted
+	Step    func(what string, n int) // is called with progress; may be nil
 
 	report Report
 	seen   map[string]bool // subscriptions listed in this run
 }
 
-// Report is what a Sync found.
+// Report is the result of a Sync.
 type Report struct {
 	Compared map[string]int `json:"compared"` // by type
 	Drifts   []fold.Drift   `json:"differences"`
 	Repaired int            `json:"repaired"`
-	Missing  []string       `json:"missing"` // subscriptions that are open here and unknown to Stripe
-	Resumed  bool           `json:"resumed"` // an interrupted run was gone on with
+	Missing  []string       `json:"missing"` // subscriptions that are open here and that Stripe does not have
+	Resumed  bool           `json:"resumed"` // whether it continued an interrupted run
 }
 
-// position is how far a run has come, kept in STATE.
+// position is how far a run has come; it is stored in STATE.
 type position struct {
 	Stage int       `json:"stage"`
 	After string    `json:"after"`
@@ -59,20 +59,20 @@ type position struct {
 const (
 	syncRole = "stripe-sync" // names the position in STATE
 	syncAge  = 24 * time.Hour
-	// syncTries is how often a question is repeated, with pauses that grow to
-	// a minute, before the run ends.
-	syncTries = 8
-	chunk     = 256 << 10 // bytes of objects in one question to the fold
-	openPage  = 5000
-	handover  = 5 * time.Second // how long the fold may be without an owner
+	// syncAttempts is how often a request is sent before the run ends with an error.
+	// The pauses between attempts grow to a minute.
+	syncAttempts = 8
+	chunk        = 256 << 10 // bytes of objects in one question to the fold
+	openPage     = 5000
+	handover     = 5 * time.Second // how long the fold may be without an owner
 )
 
-// Run compares everything. After an error, another Run goes on where this one
+// Run compares everything. After an error, the next Run continues where this one
 // stopped.
 func (s *Sync) Run(ctx context.Context) (Report, error) {
 	s.report = Report{Compared: map[string]int{}, Drifts: []fold.Drift{}, Missing: []string{}}
 	s.seen = map[string]bool{}
-	from := s.begin(ctx)
+	from := s.resume(ctx)
 	stages := []struct {
 		what string
 		list func(context.Context, string) (api.Page, error)
@@ -83,17 +83,17 @@ func (s *Sync) Run(ctx context.Context) (Report, error) {
 		}
 		from.After = ""
 	}
-	if err := s.open(ctx); err != nil {
+	if err := s.checkOpen(ctx); err != nil {
 		return s.report, err
 	}
-	return s.report, s.end(ctx)
+	return s.report, s.finish(ctx)
 }
 
-// stage goes through a list.
+// stage compares all objects of a list.
 func (s *Sync) stage(ctx context.Context, number int, after, what string, list func(context.Context, string) (api.Page, error)) error {
 	for {
-		page, err := again(ctx, func() (api.Page, error) { return list(ctx, after) })
-		if errors.Is(err, api.ErrRequest) && after != "" { // the last one seen is gone: from the beginning
+		page, err := retry(ctx, func() (api.Page, error) { return list(ctx, after) })
+		if errors.Is(err, api.ErrRequest) && after != "" { // Stripe no longer has that object: begin anew
 			after = ""
 			continue
 		}
@@ -150,7 +150,7 @@ func (s *Sync) take(ctx context.Context, objects []api.Object) error {
 }
 
 func (s *Sync) compare(ctx context.Context, some []fold.Fetched) error {
-	a, err := s.ask(ctx, fold.Query{Compare: some})
+	drifts, err := ask(ctx, s, fold.CompareQuestion, some)
 	if err != nil {
 		return err
 	}
@@ -158,16 +158,16 @@ func (s *Sync) compare(ctx context.Context, some []fold.Fetched) error {
 	for i := range some {
 		byID[some[i].ID] = &some[i]
 	}
-	s.report.Drifts = append(s.report.Drifts, a.Drifts...)
+	s.report.Drifts = append(s.report.Drifts, drifts...)
 	if s.DryRun {
 		return nil
 	}
-	for i := range a.Drifts {
-		body, err := json.Marshal(byID[a.Drifts[i].ID])
+	for i := range drifts {
+		body, err := json.Marshal(byID[drifts[i].ID])
 		if err != nil {
 			return err
 		}
-		if _, err := again(ctx, func() (*jetstream.PubAck, error) {
+		if _, err := retry(ctx, func() (*jetstream.PubAck, error) {
 			return s.JS.Publish(ctx, s.Names.Billing(string(fold.KindFetched)), body)
 		}); err != nil {
 			return fmt.Errorf("storing an object: %w", err)
@@ -177,19 +177,19 @@ func (s *Sync) compare(ctx context.Context, some []fold.Fetched) error {
 	return nil
 }
 
-// open asks for subscriptions one by one that are open here and that Stripe has
-// not listed.
-func (s *Sync) open(ctx context.Context) error {
+// checkOpen fetches each subscription that is open here and that Stripe did not
+// list.
+func (s *Sync) checkOpen(ctx context.Context) error {
 	for after := ""; ; {
-		a, err := s.ask(ctx, fold.Query{Open: true, After: after, Limit: openPage})
+		open, err := ask(ctx, s, fold.OpenQuestion, fold.Page{After: after, Limit: openPage})
 		if err != nil {
 			return err
 		}
-		for _, id := range a.Open {
+		for _, id := range open {
 			if after = id; s.seen[id] {
 				continue
 			}
-			o, err := again(ctx, func() (api.Object, error) { return s.Stripe.Fetch(ctx, "subscription", id) })
+			o, err := retry(ctx, func() (api.Object, error) { return s.Stripe.Fetch(ctx, "subscription", id) })
 			switch {
 			case errors.Is(err, api.ErrMissing):
 				s.report.Missing = append(s.report.Missing, id)
@@ -202,52 +202,31 @@ func (s *Sync) open(ctx context.Context) error {
 			}
 			s.step("subscriptions that are open here", 1)
 		}
-		if len(a.Open) < openPage {
+		if len(open) < openPage {
 			return nil
 		}
 	}
 }
 
-// ask puts a question to the fold, which answers after all that was stored
-// before.
-func (s *Sync) ask(ctx context.Context, q fold.Query) (a fold.Answer, err error) {
-	body, err := json.Marshal(q)
-	if err != nil {
-		return a, err
-	}
-	reply, err := s.request(ctx, body)
-	for try := 0; errors.Is(err, nats.ErrNoResponders) && try < 20; try++ { // between two owners
-		select {
-		case <-ctx.Done():
-			return a, ctx.Err()
-		case <-time.After(handover / 20):
-		}
-		reply, err = s.request(ctx, body)
-	}
-	if err != nil {
-		return a, fmt.Errorf("nobody runs the role enforcer, which keeps subscriptions: start it: %w", err)
-	}
-	if err = json.Unmarshal(reply.Data, &a); err == nil && a.Error != "" {
-		err = errors.New(a.Error)
-	}
-	return a, err
-}
-
-func (s *Sync) request(ctx context.Context, body []byte) (*nats.Msg, error) {
+// ask sends a question to the fold. It waits up to handover while the fold has no
+// owner.
+func ask[Req, Resp any](ctx context.Context, s *Sync, q stream.Question[Req, Resp], req Req) (Resp, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	m := nats.NewMsg(s.Names.Query(fold.Role, 0))
-	m.Header.Set(stream.FreshHeader, "1")
-	m.Data = body
-	return s.NC.RequestMsgWithContext(ctx, m)
+	answer, err := q.Ask(ctx, stream.Asker{NC: s.NC, Names: s.Names, Patience: handover}, 0, req)
+	if errors.Is(err, stream.ErrNotOwned) || errors.Is(err, stream.ErrNoAnswer) {
+		err = fmt.Errorf("no process runs the role enforcer, which keeps subscriptions: start it: %w", err)
+	}
+	return answer, err
 }
 
-// again repeats what may work later.
-func again[T any](ctx context.Context, f func() (T, error)) (T, error) {
+// retry calls f until it succeeds, fails for good, or has failed syncAttempts
+// times.
+func retry[T any](ctx context.Context, f func() (T, error)) (T, error) {
 	pause := time.Second
-	for try := 1; ; try++ {
+	for attempt := 1; ; attempt++ {
 		v, err := f()
-		if err == nil || try == syncTries || ctx.Err() != nil || !temporary(err) {
+		if err == nil || attempt == syncAttempts || ctx.Err() != nil || !temporary(err) {
 			return v, err
 		}
 		select {

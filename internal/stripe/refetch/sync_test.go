@@ -15,7 +15,7 @@ import (
 	"github.com/tidegate-io/tidegate/internal/test/teststripe"
 )
 
-func (p *plant) sync(change ...func(*Sync)) (Report, error) {
+func (p *fixture) sync(change ...func(*Sync)) (Report, error) {
 	p.t.Helper()
 	c, err := api.New(api.Options{Key: p.Key, Base: p.URL})
 	if err != nil {
@@ -30,8 +30,8 @@ func (p *plant) sync(change ...func(*Sync)) (Report, error) {
 
 func dry(s *Sync) { s.DryRun = true }
 
-// said are the differences in short.
-func said(r Report) (lines []string) {
+// summary returns the differences in short.
+func summary(r Report) (lines []string) {
 	for _, d := range r.Drifts {
 		for _, f := range d.Differences {
 			lines = append(lines, fmt.Sprintf("%s %s %s→%s", d.Customer, f.Field, f.Here, f.Stripe))
@@ -41,18 +41,18 @@ func said(r Report) (lines []string) {
 	return lines
 }
 
-// TestSyncRepairsDrift: one subscription is unknown, one ended unheard, one
-// changed its price, one is as it was.
+// TestSyncRepairsDrift: one subscription is unknown, one ended and one changed its
+// price without a webhook, one is unchanged.
 func TestSyncRepairsDrift(t *testing.T) {
 	t.Parallel()
-	p := newPlant(t)
-	buy := func(customer string) (sub string, told []teststripe.Event) {
+	p := newFixture(t)
+	buy := func(customer string) (sub string, sent []teststripe.Event) {
 		return p.Subscribe(p.Customer(customer+"@x.example", "tidegate_customer", customer), "price_pro", "tidegate_customer", customer)
 	}
 	for _, customer := range []string{"same", "ended", "moved", "unknown"} {
-		sub, told := buy(customer)
+		sub, sent := buy(customer)
 		if customer != "unknown" {
-			p.hear(told[0])
+			p.deliver(sent[0])
 		}
 		switch customer {
 		case "ended":
@@ -63,27 +63,27 @@ func TestSyncRepairsDrift(t *testing.T) {
 			p.Change(sub, teststripe.Object{"items": o})
 		}
 	}
-	p.Customer("stranger@x.example") // never bought anything: none of ours
+	p.Customer("stranger@x.example") // has bought nothing and is no customer of ours
 	p.shows("ended", "pro", "active")
 	want := []string{"ended email →ended@x.example", "ended metadata.tidegate_customer →ended", "ended status active→canceled",
 		"moved email →moved@x.example", "moved metadata.tidegate_customer →moved", "moved plan pro→paid", "moved prices price_pro→price_any",
 		"same email →same@x.example", "same metadata.tidegate_customer →same",
 		"unknown email →unknown@x.example", "unknown metadata.tidegate_customer →unknown", "unknown subscription →active"}
 
-	p.Wait(3 * time.Second) // what was just told counts as newer than a list
-	// A trial finds all of it and changes nothing.
+	p.Wait(3 * time.Second) // the webhooks count as newer than a list until then
+	// A dry run finds all of it and changes nothing.
 	r, err := p.sync(dry)
 	if err != nil || r.Repaired != 0 || len(p.records(fold.KindFetched)) != 0 {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	r, err = p.sync()
-	if err != nil || !slices.Equal(said(r), want) || r.Repaired != 7 || len(r.Missing) > 0 || r.Resumed {
-		t.Fatalf("%+v, %v\n%s", r, err, strings.Join(said(r), "\n"))
+	if err != nil || !slices.Equal(summary(r), want) || r.Repaired != 7 || len(r.Missing) > 0 || r.Resumed {
+		t.Fatalf("%+v, %v\n%s", r, err, strings.Join(summary(r), "\n"))
 	}
 	if r.Compared["subscription"] != 4 || r.Compared["customer"] != 5 || r.Compared["product"] != 2 {
 		t.Errorf("compared %v", r.Compared)
 	}
-	p.shows("same", "pro", "active") // at once: it has waited
+	p.shows("same", "pro", "active") // at once: the run waits for the fold
 	p.shows("ended", "free", "canceled")
 	p.shows("moved", "paid", "active")
 	p.shows("unknown", "pro", "active")
@@ -93,12 +93,13 @@ func TestSyncRepairsDrift(t *testing.T) {
 	}
 }
 
-// TestSyncOfWhatStripeNoLongerLists: open here, gone there.
-func TestSyncOfWhatStripeNoLongerLists(t *testing.T) {
+// TestSyncOfMissingSubscriptions: subscriptions are open here and missing at
+// Stripe.
+func TestSyncOfMissingSubscriptions(t *testing.T) {
 	t.Parallel()
-	p := newPlant(t)
-	sub, told := p.Subscribe(p.Customer("", "tidegate_customer", "acme"), "price_pro", "tidegate_customer", "acme")
-	p.hear(told...)
+	p := newFixture(t)
+	sub, sent := p.Subscribe(p.Customer("", "tidegate_customer", "acme"), "price_pro", "tidegate_customer", "acme")
+	p.deliver(sent...)
 	p.shows("acme", "pro", "active")
 	p.Forget(sub)
 	r, err := p.sync()
@@ -107,7 +108,7 @@ func TestSyncOfWhatStripeNoLongerLists(t *testing.T) {
 	}
 }
 
-// interrupted ends a run after so many pages.
+// interrupted ends a run after a number of pages.
 type interrupted struct {
 	Lists
 	pages int
@@ -122,9 +123,9 @@ func (i *interrupted) Customers(ctx context.Context, after string) (api.Page, er
 	return i.Lists.Customers(ctx, after)
 }
 
-func TestSyncGoesOnWhereItStopped(t *testing.T) {
+func TestSyncContinuesWhereItStopped(t *testing.T) {
 	t.Parallel()
-	p := newPlant(t)
+	p := newFixture(t)
 	const n = 450
 	for i := range n {
 		p.Customer(fmt.Sprint("u", i, "@x.example"), "tidegate_customer", fmt.Sprint("c", i))
@@ -135,7 +136,7 @@ func TestSyncGoesOnWhereItStopped(t *testing.T) {
 	if err == nil || ctx.Err() == nil || r.Repaired != 201 {
 		t.Fatalf("%+v, %v", r, err)
 	}
-	p.Forget("cus_0251") // where it stopped
+	p.Forget("cus_0251") // the run stopped at it
 	r, err = p.sync()
 	if err != nil || !r.Resumed || r.Repaired != n-200 {
 		t.Errorf("repaired %d, resumed %v, %v", r.Repaired, r.Resumed, err)
@@ -147,7 +148,7 @@ func TestSyncGoesOnWhereItStopped(t *testing.T) {
 
 func TestSyncOutlastsFailures(t *testing.T) {
 	t.Parallel()
-	p := newPlant(t)
+	p := newFixture(t)
 	p.Subscribe(p.Customer("", "tidegate_customer", "acme"), "price_pro")
 	p.Fail(429, 500)
 	steps := map[string]int{}
@@ -163,7 +164,7 @@ func TestSyncOutlastsFailures(t *testing.T) {
 
 func TestSyncNeedsTheFold(t *testing.T) {
 	t.Parallel()
-	p := newPlant(t)
+	p := newFixture(t)
 	p.Subscribe(p.Customer("", "tidegate_customer", "acme"), "price_pro")
 	p.env.Names.Namespace = "elsewhere"
 	if _, err := p.sync(dry); err == nil || !strings.Contains(err.Error(), "enforcer") || strings.Contains(err.Error(), nats.ErrTimeout.Error()) {

@@ -15,6 +15,7 @@ import (
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/app"
 	"github.com/tidegate-io/tidegate/internal/config"
+	"github.com/tidegate-io/tidegate/internal/questions"
 	"github.com/tidegate-io/tidegate/internal/stream"
 	"github.com/tidegate-io/tidegate/internal/test/testnats"
 )
@@ -223,11 +224,11 @@ func waitCommitted(b *testing.B, nc *nats.Conn, a *app.App) {
 	if err != nil {
 		b.Fatal(err)
 	}
+	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
+	defer cancel()
+	asker := stream.Asker{NC: nc, Names: names}
 	for p := range a.Partitions() {
-		fresh := nats.NewMsg(names.Query(app.RoleAggregator, p))
-		fresh.Header.Set(stream.FreshHeader, "1")
-		fresh.Data = []byte("{}")
-		if _, err := nc.RequestMsg(fresh, time.Minute); err != nil { // waits for the fold alone
+		if _, err := questions.UsageOf.Ask(ctx, asker, p, ""); err != nil { // waits for the fold alone
 			b.Fatal(err)
 		}
 		in := stream.Input{Stream: events.StreamUsage, Filter: names.Usage(p, "*")}

@@ -15,6 +15,7 @@ import (
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/config"
 	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/questions"
 	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
 	"github.com/tidegate-io/tidegate/internal/test/testnats"
@@ -122,17 +123,16 @@ func aggregateAll(b *testing.B, nc *nats.Conn, js jetstream.JetStream) {
 		ended <- stream.Run(ctx, env, spec, aggregator.New(opt, 0), make(chan struct{}), func() { close(ready) })
 	}()
 	<-ready
-	last := nats.NewMsg(env.Names.Query(aggregator.Role, 0))
-	last.Header.Set(stream.FreshHeader, "1")
-	last.Data = []byte("{}")
-	if _, err := nc.RequestMsg(last, time.Minute); err != nil { // answered after everything that is stored
+	ask, done := context.WithTimeout(ctx, time.Minute)
+	defer done()
+	if _, err := questions.UsageOf.Ask(ask, stream.Asker{NC: nc}, 0, ""); err != nil { // answered after everything that is stored
 		b.Fatal(err)
 	}
 	cancel() // commits
 	if err := <-ended; err != nil {
 		b.Fatal(err)
 	}
-	at, err := stream.Committed(b.Context(), js, env.Names, aggregator.Role, 0)
+	at, err := stream.Committed(b.Context(), js, env.Names, stream.RoleAggregator, 0)
 	if err != nil || len(at) == 0 || at[0].Seq < storedEvents {
 		b.Fatalf("committed up to %v of %d, %v", at, storedEvents, err)
 	}

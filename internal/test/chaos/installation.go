@@ -17,6 +17,7 @@ import (
 
 	"github.com/tidegate-io/tidegate/client"
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/questions"
 	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/test/freeport"
 	"github.com/tidegate-io/tidegate/internal/test/testbuild"
@@ -317,11 +318,11 @@ func (in *installation) introduce(ctx context.Context, customers []Customer) err
 
 func (in *installation) known(ctx context.Context, customers []Customer) error {
 	for _, c := range customers {
-		var known struct{ Known bool }
-		if err := in.ask(ctx, "enforcer", c.ID, &known); err != nil {
+		standing, err := ask(ctx, in, questions.StandingOf, c.ID)
+		if err != nil {
 			return err
 		}
-		if !known.Known && (c.Email != "" || c.Paid) {
+		if !standing.Known && (c.Email != "" || c.Paid) {
 			return errors.New(c.ID + " is not")
 		}
 	}

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/records"
+	"github.com/tidegate-io/tidegate/internal/questions"
 )
 
 // BenchmarkNodeLoss says for how long the loss of each of three servers is
@@ -130,8 +130,7 @@ func (p *probe) use(customer string) error {
 func (p *probe) isCounted(ctx context.Context, customer string) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	var answer struct{ Windows []records.Window }
-	err := p.ask(ctx, "aggregator", customer, &answer)
+	answer, err := ask(ctx, p.installation, questions.UsageOf, customer)
 	if err == nil && (len(answer.Windows) != 1 || answer.Windows[0].Used != events.Count(gates[1].Limit)) {
 		err = fmt.Errorf("not %d: %v", gates[1].Limit, answer.Windows)
 	}

@@ -4,16 +4,16 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/questions"
 	"github.com/tidegate-io/tidegate/internal/records"
+	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
 // observe finds out what there is now.
@@ -97,28 +97,16 @@ func (in *installation) observeUsage(ctx context.Context, o *Observed) error {
 
 // ask puts a question about a customer to the owner of its partition, who has
 // to take in first what was stored before.
-func (in *installation) ask(ctx context.Context, role, customer string, answer any) error {
+func ask[Resp any](ctx context.Context, in *installation, q stream.Question[string, Resp], customer string) (Resp, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	m := nats.NewMsg(in.names.Query(role, events.PartitionOf(customer, partitions)))
-	m.Header.Set("Fresh", "1")
-	m.Data, _ = json.Marshal(map[string]string{"customer": customer}) // a string always encodes
-	reply, err := in.direct.RequestMsgWithContext(ctx, m)
-	if err != nil {
-		return fmt.Errorf("asking the %s of %s: %w", role, m.Subject, err)
-	}
-	if why := reply.Header.Get("Error"); why != "" {
-		return errors.New(why)
-	}
-	return json.Unmarshal(reply.Data, answer)
+	return q.Ask(ctx, stream.Asker{NC: in.direct, Names: in.names}, events.PartitionOf(customer, partitions), customer)
 }
 
 func (in *installation) observeWindows(ctx context.Context, o *Observed, customers []Customer) error {
 	for _, c := range customers {
-		var answer struct {
-			Windows []records.Window `json:"windows"`
-		}
-		if err := in.ask(ctx, "aggregator", c.ID, &answer); err != nil {
+		answer, err := ask(ctx, in, questions.UsageOf, c.ID)
+		if err != nil {
 			return err
 		}
 		o.Windows = append(o.Windows, answer.Windows...)

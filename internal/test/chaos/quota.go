@@ -130,7 +130,7 @@ func (j *injector) committed(ctx context.Context, partition int) error {
 	if err != nil {
 		return err
 	}
-	at, err := stream.Committed(ctx, j.js, j.names, "aggregator", partition)
+	at, err := stream.Committed(ctx, j.js, j.names, stream.RoleAggregator, partition)
 	if err != nil || newest == 0 || len(at) > 0 && at[0].Seq >= newest {
 		return err
 	}

@@ -1,10 +1,10 @@
-// Command shapes writes the objects of a Stripe API version as stripe-mock, of
-// Stripe itself, has them: the shapes from which the tests make their events.
+// Command shapes writes the objects of a Stripe API version as Stripe's mock
+// server, stripe-mock, has them. The tests make their events from these shapes.
 // From the repository:
 //
 //	go run ./internal/stripe/fold/testdata/shapes 2023-10-16=v0.183.0 2025-03-31.basil=v0.194.0 2026-08-26.dahlia=v0.203.0
 //
-// A directory with stripe-mock's source may stand in place of its version. (That
+// The version may also be a directory with the source of stripe-mock. (The shape
 // of 2025-03-31.basil was made so, with v0.203.0's spec3.json beside v0.194.0's
 // fixtures3.json.)
 package main
@@ -20,7 +20,7 @@ import (
 
 const target = "internal/stripe/fold/testdata"
 
-// kinds are the objects that the fold reads.
+// kinds lists the objects that the fold reads.
 var kinds = []string{"charge", "checkout.session", "customer", "dispute", "invoice", "price", "product", "subscription"}
 
 func main() {
@@ -103,7 +103,7 @@ func (s *spec) prune(v any) {
 	}
 }
 
-// source is the directory of stripe-mock's source.
+// source returns the directory of stripe-mock's source.
 func source(from string) (string, error) {
 	if filepath.IsAbs(from) {
 		return from, nil

@@ -8,29 +8,29 @@ import (
 	"github.com/tidegate-io/tidegate/events"
 )
 
-// sight is one object as one record showed it.
-type sight struct {
+// observation is one object as one record shows it.
+type observation struct {
 	stamp    stamp
 	kind     string // event type; "" when it was fetched
-	object   any    // what decode has made of it
+	object   any    // from decode
 	previous json.RawMessage
 	key      string // metadata key of our customer
 }
 
-// absorbed says what a sight touched.
-type absorbed struct {
+// touched lists what an observation changed.
+type touched struct {
 	party    string   // Stripe customer, or ""
 	prices   []string // to be committed
-	repriced []string // those of them that may lead to another plan now
+	repriced []string // those of prices that may lead to another plan now
 	products []string
 	charge   string
 }
 
-// eventSight is false for an event that shows no object.
-func eventSight(rec *Record, key string) (sight, bool) {
+// eventObservation returns false for an event without an object.
+func eventObservation(rec *Record, key string) (observation, bool) {
 	e := &rec.Event
 	if rec.object == nil || e.Thin || e.ID == "" || e.Created.IsZero() {
-		return sight{}, false
+		return observation{}, false
 	}
 	rank := rankUpdated
 	switch {
@@ -39,19 +39,19 @@ func eventSight(rec *Record, key string) (sight, bool) {
 	case strings.HasSuffix(e.Type, ".deleted"):
 		rank = rankDeleted
 	}
-	return sight{
+	return observation{
 		stamp: stamp{At: e.Created, Rank: rank, ID: e.ID},
 		kind:  e.Type, object: rec.object, previous: e.Previous, key: key,
 	}, true
 }
 
-func fetchedSight(rec *Record, key string) sight {
-	at := rec.Fetched.At.UTC().Truncate(time.Second) // as whole as the times of events
-	return sight{stamp: stamp{At: at, Rank: rankFetched, Seq: rec.Seq, ID: rec.Fetched.ID}, object: rec.object, key: key}
+func fetchedObservation(rec *Record, key string) observation {
+	at := rec.Fetched.At.UTC().Truncate(time.Second) // events have whole seconds too
+	return observation{stamp: stamp{At: at, Rank: rankFetched, Seq: rec.Seq, ID: rec.Fetched.ID}, object: rec.object, key: key}
 }
 
-// absorb joins the facts of one object.
-func (f *facts) absorb(s sight) absorbed {
+// merge adds the facts of one object.
+func (f *facts) merge(s observation) touched {
 	switch o := s.object.(type) {
 	case *subscriptionObject:
 		return f.subscription(s, o)
@@ -70,25 +70,25 @@ func (f *facts) absorb(s sight) absorbed {
 	case *disputeObject:
 		return f.dispute(s, o)
 	}
-	return absorbed{}
+	return touched{}
 }
 
-// ours is the customer that metadata or a reference names; what can't be an id
-// names nobody.
-func ours(id string) string {
+// validCustomer returns id, or "" when it can't be a customer's id.
+func validCustomer(id string) string {
 	if events.ValidateCustomer(id) != nil {
 		return ""
 	}
 	return id
 }
 
-// serialKey is the metadata key by which `tidegate dev` orders its own events
-// of one second, where a real subscription never comes back after its end.
+// serialKey is the metadata key by which `tidegate dev` orders its events within
+// one second. It needs its own order, because it restarts a subscription after
+// its end, which Stripe never does.
 const serialKey = "tidegate_dev_serial"
 
-func (f *facts) subscription(s sight, o *subscriptionObject) absorbed {
+func (f *facts) subscription(s observation, o *subscriptionObject) touched {
 	if o.ID == "" || o.party() == "" {
-		return absorbed{}
+		return touched{}
 	}
 	if n := o.Metadata.get(serialKey); n != "" {
 		lenient(json.RawMessage(n), &s.stamp.Serial)
@@ -100,7 +100,7 @@ func (f *facts) subscription(s sight, o *subscriptionObject) absorbed {
 	}
 	p := f.party(o.party())
 	p.sub(string(o.ID)).add(v, o.Created.Time)
-	out := absorbed{party: o.party()}
+	out := touched{party: o.party()}
 	for _, it := range v.Items {
 		stored, matters := f.Prices.addPrice(it, s.stamp)
 		if stored {
@@ -113,53 +113,53 @@ func (f *facts) subscription(s sight, o *subscriptionObject) absorbed {
 	return out
 }
 
-func (f *facts) invoice(s sight, o *invoiceObject) absorbed {
+func (f *facts) invoice(s observation, o *invoiceObject) touched {
 	sid := o.subscription()
 	if o.party() == "" || sid == "" {
-		return absorbed{}
+		return touched{}
 	}
 	p := f.party(o.party())
-	p.claim(sourceInvoice, sid, claim{Stamp: s.stamp, Value: ours(o.claims(s.key))})
+	p.claim(sourceInvoice, sid, claim{Stamp: s.stamp, Value: validCustomer(o.claims(s.key))})
 	paid := s.kind == "invoice.paid" || s.kind == "invoice.payment_succeeded" || s.kind == "" && o.Status == "paid"
 	if paid && o.AmountPaid > 0 {
 		at := s.stamp
-		if t := o.Transitions.PaidAt.Time; !t.IsZero() { // the same whether an event or a fetch tells
+		if t := o.Transitions.PaidAt.Time; !t.IsZero() { // events and fetches both show it
 			at.At = t
 		} else if s.kind == "" {
 			at.At = o.Created.Time
 		}
 		if !at.At.IsZero() {
-			p.sub(sid).pay(evidence{
+			p.sub(sid).addPayment(evidence{
 				Stamp: at, Amount: o.AmountPaid, Currency: strings.ToLower(string(o.Currency)),
 				Initial: o.BillingReason == "subscription_create", Billed: o.Created.Time, Items: o.items(),
 			})
 		}
 	}
-	return absorbed{party: o.party()}
+	return touched{party: o.party()}
 }
 
-func (f *facts) session(s sight, o *sessionObject) absorbed {
+func (f *facts) session(s observation, o *sessionObject) touched {
 	if o.party() == "" {
-		return absorbed{}
+		return touched{}
 	}
 	p := f.party(o.party())
 	sid := string(o.Subscription)
-	p.claim(sourceSession, sid, claim{Stamp: s.stamp, Value: ours(o.Metadata.get(s.key))})
-	p.claim(sourceReference, sid, claim{Stamp: s.stamp, Value: ours(string(o.ClientReferenceID))})
-	p.Mail, _ = p.Mail.join(claim{Stamp: s.stamp, Value: string(o.CustomerDetails.Email)})
+	p.claim(sourceSession, sid, claim{Stamp: s.stamp, Value: validCustomer(o.Metadata.get(s.key))})
+	p.claim(sourceReference, sid, claim{Stamp: s.stamp, Value: validCustomer(string(o.ClientReferenceID))})
+	p.Mail, _ = p.Mail.merge(claim{Stamp: s.stamp, Value: string(o.CustomerDetails.Email)})
 	done := s.kind == "checkout.session.completed" || s.kind == "checkout.session.async_payment_succeeded"
 	if done && sid != "" && o.PaymentStatus == "paid" && o.AmountTotal > 0 {
-		p.sub(sid).pay(evidence{
+		p.sub(sid).addPayment(evidence{
 			Stamp: s.stamp, Amount: o.AmountTotal, Currency: strings.ToLower(string(o.Currency)),
 			Initial: true, Billed: o.Created.Time,
 		})
 	}
-	return absorbed{party: o.party()}
+	return touched{party: o.party()}
 }
 
-func (f *facts) customer(s sight, o *customerObject) absorbed {
+func (f *facts) customer(s observation, o *customerObject) touched {
 	if o.ID == "" {
-		return absorbed{}
+		return touched{}
 	}
 	p := f.party(string(o.ID))
 	if o.Deleted || s.kind == "customer.deleted" {
@@ -167,30 +167,30 @@ func (f *facts) customer(s sight, o *customerObject) absorbed {
 			p.Deleted = &s.stamp
 		}
 	}
-	// The answer to a fetch of a deleted one holds nothing but its id.
+	// A fetched object of a deleted customer has nothing but its id.
 	if !o.Deleted && (p.Object.Stamp.ID == "" || s.stamp.compare(p.Object.Stamp) > 0) {
-		p.Object = object{Stamp: s.stamp, Email: string(o.Email), Customer: ours(o.Metadata.get(s.key))}
+		p.Object = object{Stamp: s.stamp, Email: string(o.Email), Customer: validCustomer(o.Metadata.get(s.key))}
 	}
-	return absorbed{party: string(o.ID)}
+	return touched{party: string(o.ID)}
 }
 
-func (f *facts) price(s sight, o *priceObject) absorbed {
+func (f *facts) price(s observation, o *priceObject) touched {
 	stored, matters := f.Prices.addPrice(o.item(), s.stamp)
 	if !stored {
-		return absorbed{}
+		return touched{}
 	}
-	out := absorbed{prices: []string{string(o.ID)}}
+	out := touched{prices: []string{string(o.ID)}}
 	if matters {
 		out.repriced = out.prices
 	}
 	return out
 }
 
-func (f *facts) productChange(s sight, o *productObject) absorbed {
+func (f *facts) productChange(s observation, o *productObject) touched {
 	if o.ID == "" || !f.Prices.addProduct(string(o.ID), o.Metadata.get(planKey), s.stamp) {
-		return absorbed{}
+		return touched{}
 	}
-	return absorbed{products: []string{string(o.ID)}}
+	return touched{products: []string{string(o.ID)}}
 }
 
 func (f *facts) party(id string) *party {

@@ -14,34 +14,36 @@ import (
 	"github.com/tidegate-io/tidegate/events"
 )
 
-// lane is what goes to one partition, in order. One message of it is under way
-// at a time, and what is recorded meanwhile shares the next one: so an idle app
-// sends at once, and a busy one sends few large messages.
-type lane struct {
-	mu      sync.Mutex
-	subject string
-	busy    bool    // a goroutine sends
-	flying  *pack   // under way
-	full    []*pack // sealed, oldest first
-	open    *pack   // takes further events; nil or not empty
+// partitionQueue holds the events of one partition that are not acknowledged, in
+// order. One message is under way at a time, and events that are recorded
+// meanwhile share the next one. So an idle app sends at once, and a busy one sends
+// few large messages.
+type partitionQueue struct {
+	mu       sync.Mutex
+	subject  string
+	busy     bool     // a goroutine sends
+	inFlight *batch   // under way
+	full     []*batch // sealed, oldest first
+	open     *batch   // takes further events; nil or not empty
 	// oldest is about when the oldest event that is not acknowledged was
 	// recorded, and not later; 0: there is none.
 	oldest atomic.Int64
 	_      [32]byte
 }
 
-// pack is a message in the making.
-type pack struct {
+// batch is a message in the making.
+type batch struct {
 	body   []byte
 	most   int // bytes
 	events int
-	room   int
+	size   int   // bytes of the budget
 	since  int64 // when its first event was recorded, or before
 	done   []chan struct{}
 }
 
-// add packs an event and says whether the caller must start a sender.
-func (l *lane) add(h *held, now int64, most func() int) (start bool) {
+// add puts an event into a batch and reports whether the caller must start a
+// sender.
+func (l *partitionQueue) add(h *accepted, now int64, most func() int) (start bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.open == nil {
@@ -58,7 +60,7 @@ func (l *lane) add(h *held, now int64, most func() int) (start bool) {
 		p = l.open
 	}
 	p.events++
-	p.room += h.size
+	p.size += h.size
 	if h.done != nil {
 		p.done = append(p.done, h.done)
 	}
@@ -67,8 +69,8 @@ func (l *lane) add(h *held, now int64, most func() int) (start bool) {
 	return start
 }
 
-func (l *lane) begin(now int64, most int) {
-	l.open = &pack{since: now, most: most, body: (*bodies.Get().(*[]byte))[:0]}
+func (l *partitionQueue) begin(now int64, most int) {
+	l.open = &batch{since: now, most: most, body: (*bodies.Get().(*[]byte))[:0]}
 	if l.oldest.Load() == 0 {
 		l.oldest.Store(now)
 	}
@@ -77,34 +79,34 @@ func (l *lane) begin(now int64, most int) {
 // bodies are reused: the connection has copied a body when its publish returns.
 var bodies = sync.Pool{New: func() any { return new([]byte) }}
 
-// next takes back the message that was acknowledged and returns the next one to
-// send; with none, the sender has stopped.
-func (l *lane) next() *pack {
+// next forgets the batch that was acknowledged and returns the next one to send.
+// nil means that there is none, and that the sender has stopped.
+func (l *partitionQueue) next() *batch {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.flying = nil
+	l.inFlight = nil
 	switch {
 	case len(l.full) > 0:
-		l.flying = l.full[0]
+		l.inFlight = l.full[0]
 		l.full[0] = nil
 		l.full = l.full[1:]
 	case l.open != nil:
-		l.flying, l.open = l.open, nil
+		l.inFlight, l.open = l.open, nil
 	default:
 		l.busy = false
 		l.oldest.Store(0)
 		return nil
 	}
-	l.oldest.Store(l.flying.since)
-	return l.flying
+	l.oldest.Store(l.inFlight.since)
+	return l.inFlight
 }
 
-// newest lets done be closed when all that is in the lane now is acknowledged;
-// it says whether there is anything.
-func (l *lane) newest(done chan struct{}) bool {
+// newest arranges for done to be closed when everything that is in the queue now
+// is acknowledged. It reports whether there is anything.
+func (l *partitionQueue) newest(done chan struct{}) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	p := l.flying
+	p := l.inFlight
 	if len(l.full) > 0 {
 		p = l.full[len(l.full)-1]
 	}
@@ -118,18 +120,18 @@ func (l *lane) newest(done chan struct{}) bool {
 	return true
 }
 
-// take returns those who wait for p, which is acknowledged.
-func (l *lane) take(p *pack) []chan struct{} {
+// take returns the channels to close for p, which is acknowledged.
+func (l *partitionQueue) take(p *batch) []chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	done := p.done
 	p.done = nil
-	l.flying = nil
+	l.inFlight = nil
 	return done
 }
 
-// send publishes a lane's messages until there are none, or until ctx ends.
-func (c *Client) send(ctx context.Context, l *lane) {
+// send publishes a queue's messages until there are none, or until ctx ends.
+func (c *Client) send(ctx context.Context, l *partitionQueue) {
 	for p := l.next(); p != nil; p = l.next() {
 		if !c.deliver(ctx, l.subject, p) {
 			return
@@ -137,15 +139,15 @@ func (c *Client) send(ctx context.Context, l *lane) {
 		for _, done := range l.take(p) {
 			close(done)
 		}
-		c.room.give(p.events, p.room)
+		c.budget.give(p.events, p.size)
 		body := p.body
 		bodies.Put(&body)
 	}
 }
 
-// deliver publishes a message until it is acknowledged; false means that ctx
-// has ended.
-func (c *Client) deliver(ctx context.Context, subject string, p *pack) bool {
+// deliver publishes a batch until it is acknowledged. It reports false when ctx
+// ended first.
+func (c *Client) deliver(ctx context.Context, subject string, p *batch) bool {
 	for wait := shortestWait; ; wait = min(2*wait, longestWait) {
 		connected := c.connected.until(ctx)
 		err := c.publish(connected, subject, events.ContentTypeBatch, p.body)
@@ -159,7 +161,7 @@ func (c *Client) deliver(ctx context.Context, subject string, p *pack) bool {
 			wait = shortestWait
 			continue
 		}
-		if !errors.Is(err, errAway) { // which the watch reports, once for all partitions
+		if !errors.Is(err, errAway) { // the watch reports that once for all partitions
 			c.report("usage cannot be delivered now", fmt.Errorf("%d events: %w", p.events, err))
 		}
 		timer := time.NewTimer(wait + rand.N(wait/2))
@@ -172,7 +174,7 @@ func (c *Client) deliver(ctx context.Context, subject string, p *pack) bool {
 	}
 }
 
-// era is the time from one connect to the next. The zero value is ready.
+// era is the time from one connect to the next. Its zero value is ready to use.
 type era struct {
 	mu  sync.Mutex
 	ctx context.Context
@@ -190,7 +192,7 @@ func (e *era) until(parent context.Context) context.Context {
 	return e.ctx
 }
 
-// next begins a new era.
+// next ends the era and begins a new one.
 func (e *era) next() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -223,7 +225,7 @@ func (c *Client) publish(ctx context.Context, subject, contentType string, body 
 	return err
 }
 
-// maxBody is how large a message may be.
+// maxBody returns how many bytes a message may have.
 func (c *Client) maxBody() int {
 	if c.nc != nil {
 		if n := int(c.nc.MaxPayload()); n > 2*events.MaxEventBytes && n-1024 < events.MaxBatchBytes {
@@ -233,14 +235,14 @@ func (c *Client) maxBody() int {
 	return events.MaxBatchBytes
 }
 
-// delivered says whether everything that was recorded of a customer up to a
+// delivered reports whether everything that was recorded of a customer up to a
 // moment is acknowledged.
 func (c *Client) delivered(customer string, upTo int64) bool {
-	lanes := c.lanes.Load()
-	if lanes == nil {
+	queues := c.queues.Load()
+	if queues == nil {
 		return false
 	}
-	oldest := (*lanes)[events.PartitionOf(customer, len(*lanes))].oldest.Load()
+	oldest := (*queues)[events.PartitionOf(customer, len(*queues))].oldest.Load()
 	return oldest == 0 || oldest > upTo
 }
 
@@ -249,18 +251,18 @@ func (c *Client) Flush(ctx context.Context) error {
 	if c.disabled {
 		return nil
 	}
-	for lanes := c.lanes.Load(); lanes == nil; lanes = c.lanes.Load() {
-		if c.lobby.empty() {
+	for queues := c.queues.Load(); queues == nil; queues = c.queues.Load() {
+		if c.pending.empty() {
 			return nil
 		}
 		if err := c.waitFor(ctx, c.synced); err != nil {
 			return err
 		}
 	}
-	lanes := *c.lanes.Load()
-	for i := range lanes {
+	queues := *c.queues.Load()
+	for i := range queues {
 		done := make(chan struct{})
-		if lanes[i].newest(done) {
+		if queues[i].newest(done) {
 			if err := c.waitFor(ctx, done); err != nil {
 				return err
 			}
@@ -269,7 +271,7 @@ func (c *Client) Flush(ctx context.Context) error {
 	return nil
 }
 
-func (l *lobby) empty() bool {
+func (l *pending) empty() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.events) == 0
@@ -280,8 +282,8 @@ func (c *Client) waitFor(ctx context.Context, done <-chan struct{}) error {
 	case <-done:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("%d events wait for their acknowledgement: %w", c.room.taken(), ctx.Err())
-	case <-c.crew.ctx.Done():
+		return fmt.Errorf("%d events wait for their acknowledgement: %w", c.budget.taken(), ctx.Err())
+	case <-c.workers.ctx.Done():
 		return ErrClosed
 	}
 }

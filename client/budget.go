@@ -7,27 +7,29 @@ import (
 	"sync/atomic"
 )
 
-// room bounds the events that wait for their acknowledgements.
-type room struct {
+// budget bounds how many events and bytes may wait for their acknowledgement.
+type budget struct {
 	maxEvents, maxBytes int64
 	events, bytes       atomic.Int64
 	waiters             atomic.Int64
 	wake                wake
 }
 
-func newRoom(events, bytes int) *room { return &room{maxEvents: int64(events), maxBytes: int64(bytes)} }
+func newBudget(events, bytes int) *budget {
+	return &budget{maxEvents: int64(events), maxBytes: int64(bytes)}
+}
 
-// take makes room for one event, or returns ErrBufferFull when none comes free
-// until ctx ends.
-func (r *room) take(ctx context.Context, size int) error {
+// take takes one event of size bytes out of the budget. It waits while the budget
+// is used up, and returns ErrBufferFull when ctx ends first.
+func (r *budget) take(ctx context.Context, size int) error {
 	if r.try(size) {
 		return nil
 	}
 	r.waiters.Add(1)
 	defer r.waiters.Add(-1)
 	for {
-		freed := r.wake.wait() // before the attempt, so that none is missed
-		// An attempt that fails wakes everyone, this one too.
+		freed := r.wake.wait() // before the attempt, so that no broadcast is missed
+		// A failed attempt wakes all waiters, this one too.
 		if r.fits(size) && r.try(size) {
 			return nil
 		}
@@ -39,21 +41,21 @@ func (r *room) take(ctx context.Context, size int) error {
 	}
 }
 
-func (r *room) fits(size int) bool {
+func (r *budget) fits(size int) bool {
 	return r.events.Load() < r.maxEvents && r.bytes.Load()+int64(size) <= r.maxBytes
 }
 
-func (r *room) try(size int) bool {
+func (r *budget) try(size int) bool {
 	events, bytes := r.events.Add(1), r.bytes.Add(int64(size))
 	if events <= r.maxEvents && bytes <= r.maxBytes {
 		return true
 	}
-	r.give(1, size) // wakes others too, for they may have failed over this attempt
+	r.give(1, size) // wakes the others: this attempt may have made theirs fail
 	return false
 }
 
-// give frees the room of n events.
-func (r *room) give(n, size int) {
+// give returns n events of size bytes together.
+func (r *budget) give(n, size int) {
 	r.bytes.Add(-int64(size))
 	left := r.events.Add(-int64(n))
 	if r.waiters.Load() > 0 || left == 0 {
@@ -61,10 +63,10 @@ func (r *room) give(n, size int) {
 	}
 }
 
-func (r *room) taken() int64 { return r.events.Load() }
+func (r *budget) taken() int64 { return r.events.Load() }
 
-// empty waits until nothing is left.
-func (r *room) empty(ctx context.Context) error {
+// empty waits until everything has been returned.
+func (r *budget) empty(ctx context.Context) error {
 	r.waiters.Add(1)
 	defer r.waiters.Add(-1)
 	for {
@@ -80,7 +82,7 @@ func (r *room) empty(ctx context.Context) error {
 	}
 }
 
-// wake lets goroutines wait for the next broadcast. The zero value is ready.
+// wake lets goroutines wait for the next broadcast. Its zero value is ready to use.
 type wake struct {
 	mu sync.Mutex
 	ch chan struct{}

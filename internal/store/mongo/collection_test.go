@@ -17,7 +17,7 @@ import (
 	"github.com/tidegate-io/tidegate/internal/test/testmongo"
 )
 
-// A value of every kind as JSON has it.
+// TestPlainValues converts a value of every BSON type.
 func TestPlainValues(t *testing.T) {
 	t.Parallel()
 	object, _ := primitive.ObjectIDFromHex("65f0c0ffee65f0c0ffee65f0")
@@ -93,7 +93,8 @@ func TestEachDocument(t *testing.T) {
 	}
 }
 
-// A server that goes away in the middle is an error, not the end.
+// TestEachWithoutServer: when the server goes away during a listing, Each returns an
+// error.
 func TestEachWithoutServer(t *testing.T) {
 	t.Parallel()
 	server, database := testmongo.StartServer(t), testmongo.Database()
@@ -117,5 +118,5 @@ func TestEachWithoutServer(t *testing.T) {
 	if err == nil || n == len(docs) || !strings.Contains(err.Error(), "APP_MONGODB_URI") {
 		t.Errorf("after %d documents: %v", n, err)
 	}
-	server.Restart(t) // for what the test leaves behind
+	server.Restart(t) // for the clean-up of the test
 }

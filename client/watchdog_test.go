@@ -22,7 +22,7 @@ func TestAWatchThatSeesNothingIsBlind(t *testing.T) {
 		"no answer is not an answer":      {5, []look{{9, 5}, {0, 5}, {9, 9}}, false},
 		"seen again meanwhile":            {5, []look{{9, 5}, {9, 9}, {12, 9}}, false},
 	} {
-		s, blind := sight{newest: c.newest}, false
+		s, blind := watchdog{newest: c.newest}, false
 		for _, l := range c.looks {
 			blind = s.blind(l.last, l.reached) || blind
 		}

@@ -9,13 +9,13 @@ import (
 	"github.com/tidegate-io/tidegate/internal/test/teststripe"
 )
 
-// reconciled waits until all events up to now have been looked at.
-func (p *plant) reconciled() {
+// reconciled waits until all events up to now have been scanned.
+func (p *fixture) reconciled() {
 	p.t.Helper()
 	since := p.Now()
 	p.eventually("a look at the events", func() error {
-		var s Status
-		if err := p.query(Role, "{}", &s); err != nil {
+		s, err := p.status()
+		if err != nil {
 			return err
 		}
 		if s.Reconciled.Before(since) || s.Pending > 0 {
@@ -27,17 +27,17 @@ func (p *plant) reconciled() {
 
 func TestLostWebhooksAreFound(t *testing.T) {
 	t.Parallel()
-	p := newPlant(t)
+	p := newFixture(t)
 	p.every.Store(int64(200 * time.Millisecond))
 	p.Wait(-time.Hour)
-	_, told := p.Subscribe(p.Customer("", "tidegate_customer", "globex"), "price_any", "tidegate_customer", "globex")
-	p.hear(told...)
+	_, sent := p.Subscribe(p.Customer("", "tidegate_customer", "globex"), "price_any", "tidegate_customer", "globex")
+	p.deliver(sent...)
 	lost, _ := p.Subscribe(p.Customer("", "tidegate_customer", "acme"), "price_pro", "tidegate_customer", "acme")
 	p.Wait(time.Hour)
 	p.ask()
 	p.shows("acme", "pro", "active")
 	p.shows("globex", "paid", "active")
-	p.Cancel(lost) // of which a webhook may still come
+	p.Cancel(lost) // its webhook may still come
 	p.shows("acme", "free", "canceled")
 	p.reconciled()
 	p.reconciled()
@@ -65,11 +65,11 @@ func TestLostWebhooksAreFound(t *testing.T) {
 	p.shows("globex", "paid", "active")
 }
 
-// TestLookGoesOn through many pages, over failures and with another owner, and
-// does not begin anew.
-func TestLookGoesOn(t *testing.T) {
+// TestScanContinues: a scan continues through many pages, after failures and with
+// another owner, and does not begin anew.
+func TestScanContinues(t *testing.T) {
 	t.Parallel()
-	p := newPlant(t)
+	p := newFixture(t)
 	const n = 150 // customers, of two events each: three pages and more
 	for i := range n {
 		p.Subscribe(p.Customer(""), "price_pro", "tidegate_customer", fmt.Sprint("c", i))
@@ -78,8 +78,8 @@ func TestLookGoesOn(t *testing.T) {
 	p.Fail(500)
 	stop := p.ask()
 	p.eventually("the look is done", func() error {
-		var s Status
-		if err := p.query(Role, "{}", &s); err != nil {
+		s, err := p.status()
+		if err != nil {
 			return err
 		}
 		if s.Reconciled.IsZero() {
@@ -95,20 +95,20 @@ func TestLookGoesOn(t *testing.T) {
 	})
 	asked := len(p.Requests("GET /v1/events"))
 	stop()
-	_, told := p.Subscribe(p.Customer(""), "price_pro", "tidegate_customer", "acme")
-	p.hear(told...)
+	_, sent := p.Subscribe(p.Customer(""), "price_pro", "tidegate_customer", "acme")
+	p.deliver(sent...)
 	p.ask()
 	p.shows("acme", "pro", "active")
-	p.settled()
+	p.idle()
 	if more := len(p.Requests("GET /v1/events")); more != asked {
 		t.Errorf("%d pages more within the hour", more-asked)
 	}
 }
 
-// TestLookSeesOnlyWhatIsNew keeps what it asks for short.
-func TestLookSeesOnlyWhatIsNew(t *testing.T) {
+// TestScanReadsOnlyNewEvents: a second scan reads only a few pages.
+func TestScanReadsOnlyNewEvents(t *testing.T) {
 	t.Parallel()
-	p := newPlant(t)
+	p := newFixture(t)
 	p.every.Store(int64(100 * time.Millisecond))
 	p.ask()
 	p.reconciled()
@@ -129,13 +129,13 @@ func TestLookSeesOnlyWhatIsNew(t *testing.T) {
 
 func TestKeyThatMayNotSeeEvents(t *testing.T) {
 	t.Parallel()
-	p := newPlant(t)
+	p := newFixture(t)
 	p.every.Store(int64(time.Hour))
 	p.Fail(403)
 	p.ask()
 	p.eventually("the refusal is known", func() error {
-		var s Status
-		if err := p.query(Role, "{}", &s); err != nil {
+		s, err := p.status()
+		if err != nil {
 			return err
 		}
 		if s.Error == "" {
@@ -143,8 +143,8 @@ func TestKeyThatMayNotSeeEvents(t *testing.T) {
 		}
 		return nil
 	})
-	sub, told := p.Subscribe(p.Customer("", "tidegate_customer", "acme"), "price_pro", "tidegate_customer", "acme")
-	p.Change(sub, teststripe.Object{"status": "unpaid"}) // of which nobody hears
-	p.hear(told...)
-	p.shows("acme", "free", "unpaid") // objects are fetched all the same
+	sub, sent := p.Subscribe(p.Customer("", "tidegate_customer", "acme"), "price_pro", "tidegate_customer", "acme")
+	p.Change(sub, teststripe.Object{"status": "unpaid"}) // without a webhook
+	p.deliver(sent...)
+	p.shows("acme", "free", "unpaid") // objects are still fetched
 }

@@ -1,17 +1,16 @@
-// Package kvstore is the embedded store: documents as JSON in JetStream
-// key-value buckets, for `tidegate dev`, tests and small installations that
-// want no second server.
+// Package kv implements store.Store with JSON documents in JetStream key-value
+// buckets. `tidegate dev`, tests and small installations without a second server
+// use it. A Store is safe for concurrent use.
 //
-// Every collection has a bucket of its own. Keys are made of tokens, so that
-// a customer's windows are found by key (`<customer>.<feature>.<start>`)
-// without reading anyone else's; what else is looked up by customer, and the
-// mails that are due, have index entries beside the documents. Index entries
-// are written before the document and hold nothing that is believed without
-// it: one that a crash left behind is passed over. Listings by time or across
-// customers read the whole bucket.
+// Every collection has its own bucket. Keys consist of tokens, so that a customer's
+// windows are found by key (`<customer>.<feature>.<start>`). Other documents of a
+// customer, and mails that are due, are found by index entries beside the
+// documents. An index entry is written before its document; readers ignore an entry
+// without a document, as a crash leaves it. Listings by time or of all customers
+// read the whole bucket.
 //
-// Conditional writes are guarded by the revision that was read, so they hold
-// against any number of writers.
+// Conditional writes depend on the revision that was read, so they are safe with
+// any number of writers.
 package kv
 
 import (
@@ -27,7 +26,7 @@ import (
 	"github.com/tidegate-io/tidegate/events"
 )
 
-// The buckets, before the namespace.
+// The names of the buckets without the namespace.
 const (
 	bucketUsage         = "store_usage"
 	bucketCustomers     = "store_customers"
@@ -37,18 +36,18 @@ const (
 )
 
 const (
-	idleTimeout = 10 * time.Second // how long a listing waits for its next document
-	workers     = 8                // round trips in flight of one batch
+	idleTimeout = 10 * time.Second // of a listing, between two documents
+	workers     = 8                // concurrent requests of one batch
 )
 
-// Store is the embedded store. store.Store is its contract.
+// Store implements store.Store in key-value buckets.
 type Store struct {
 	usage, customers, subscriptions, notifications, conversions *bucket
 }
 
-// Open returns the store in the buckets of names, which it makes where they
-// are missing, with so many replicas (at least 1). js stays the caller's, who
-// closes its connection after the store.
+// Open returns the store in the buckets of names. It creates missing buckets with
+// the number of replicas (at least 1). The caller must close js's connection after
+// the store.
 func Open(ctx context.Context, js jetstream.JetStream, names events.Names, replicas int) (*Store, error) {
 	s := new(Store)
 	for base, at := range map[string]**bucket{
@@ -64,13 +63,13 @@ func Open(ctx context.Context, js jetstream.JetStream, names events.Names, repli
 	return s, nil
 }
 
-// Ping asks the server for one of the buckets.
+// Ping implements store.Store.
 func (s *Store) Ping(ctx context.Context) error {
 	_, err := s.usage.kv.Status(ctx)
 	return s.usage.fail("ping", err)
 }
 
-// Close does nothing: the connection is the caller's.
+// Close implements store.Store. It does nothing: the caller closes the connection.
 func (s *Store) Close(context.Context) error { return nil }
 
 func openBucket(ctx context.Context, js jetstream.JetStream, name string, replicas int) (*bucket, error) {
@@ -90,7 +89,8 @@ func openBucket(ctx context.Context, js jetstream.JetStream, name string, replic
 	return b, nil
 }
 
-// fail says which bucket err came from, and what to do when nobody answered.
+// fail adds the bucket and the operation to err, and what to do when the server
+// does not answer.
 func (b *bucket) fail(doing string, err error) error {
 	switch {
 	case err == nil:
@@ -104,8 +104,8 @@ func (b *bucket) fail(doing string, err error) error {
 	return fmt.Errorf("embedded store, bucket %s: %s: %w", b.name, doing, err)
 }
 
-// parallel calls f for 0 to n-1, a few at a time, and returns the first error;
-// after one it begins no more.
+// parallel calls f with 0 to n-1, in several goroutines. After an error it calls f
+// no more, and returns the first error.
 func parallel(ctx context.Context, n int, f func(ctx context.Context, i int) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

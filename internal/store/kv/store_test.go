@@ -80,7 +80,7 @@ func TestStoreOutlivesTheServer(t *testing.T) {
 	}
 	srv.Restart(t)
 	var err error
-	for t.Context().Err() == nil { // the connection comes back by itself
+	for t.Context().Err() == nil { // the connection reconnects by itself
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		err = s.Ping(ctx)
 		cancel()
@@ -88,15 +88,16 @@ func TestStoreOutlivesTheServer(t *testing.T) {
 			break
 		}
 	}
-	s = open(t, js, events.Names{}) // as a new process would
+	s = open(t, js, events.Names{}) // as a new process does
 	c, ok, err := s.Customer(t.Context(), "acme")
 	if err != nil || !ok || c.Email != "ada@acme.example" {
 		t.Errorf("after the restart: %+v, %v, %v", c, ok, err)
 	}
 }
 
-// A crash between index and document leaves entries that mean nothing.
-func TestIndexEntriesAloneMeanNothing(t *testing.T) {
+// TestIndexEntriesAlone: a crash between index and document leaves entries without
+// effect.
+func TestIndexEntriesAlone(t *testing.T) {
 	t.Parallel()
 	s := open(t, testnats.Start(t).JetStream(t), events.Names{})
 	ctx := t.Context()
@@ -124,7 +125,8 @@ func TestIndexEntriesAloneMeanNothing(t *testing.T) {
 	}
 }
 
-// An outbox that has sent a million mails must not look through them all.
+// TestSentMailsLeaveTheIndex: an outbox with a million sent mails must not read them
+// all.
 func TestSentMailsLeaveTheIndex(t *testing.T) {
 	t.Parallel()
 	s := open(t, testnats.Start(t).JetStream(t), events.Names{})
@@ -148,7 +150,7 @@ func TestSentMailsLeaveTheIndex(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoDocumentIsNamed(t *testing.T) {
+func TestErrorNamesTheKeyOfABrokenDocument(t *testing.T) {
 	t.Parallel()
 	s := open(t, testnats.Start(t).JetStream(t), events.Names{})
 	ctx := t.Context()
@@ -163,9 +165,9 @@ func TestWhatIsNoDocumentIsNamed(t *testing.T) {
 	}
 }
 
-// More documents than the watch's channel holds: its callback is waiting for
-// someone to take them when the walk ends.
-func TestEarlyEndOfALongWalk(t *testing.T) {
+// TestEarlyEndOfALongListing: there are more documents than the watch's channel
+// holds, so its callback is blocked when the listing ends.
+func TestEarlyEndOfALongListing(t *testing.T) {
 	t.Parallel()
 	s := open(t, testnats.Start(t).JetStream(t), events.Names{})
 	var all []records.Window

@@ -16,17 +16,17 @@ import (
 	"go.mongodb.org/mongo-driver/mongo/options"
 )
 
-// batchTimeout is how long the server may take for some documents of a
-// collection, which it may have to read from disk.
+// batchTimeout is the time-out of one batch of documents, which the server may have
+// to read from disk.
 const batchTimeout = 30 * time.Second
 
-// errStopped wraps what ended an iteration from within.
+// errStopped wraps the error of the callback that stopped an iteration.
 type errStopped struct{ error }
 
 func (e errStopped) Unwrap() error { return e.error }
 
-// Count is about how many documents a place's collection has. One that is not
-// there is an error.
+// Count returns about how many documents a place's collection has. It returns an
+// error when there is no such collection.
 func (r *Reader) Count(ctx context.Context, p Place) (int64, error) {
 	there, err := r.exists(ctx, &p)
 	if err != nil {
@@ -41,11 +41,11 @@ func (r *Reader) Count(ctx context.Context, p Place) (int64, error) {
 	return n, r.store.fail("count "+p.Collection, err)
 }
 
-// Each hands over every document of a place's collection in the order of _id,
-// with the named fields of the first level, as values that JSON has: dates are
-// RFC 3339, an ObjectID is its hexadecimal digits, a UUID is written as such,
-// and a number is exactly what is stored. An error of f ends it and is
-// returned as it is.
+// Each calls f with every document of a place's collection, ordered by _id. A
+// document has the named fields of the first level, as JSON values: dates in RFC
+// 3339, an ObjectID as hexadecimal digits, a UUID in its usual form, and a number
+// exactly as stored. Each stops when f returns an error, and returns that error
+// unchanged.
 func (r *Reader) Each(ctx context.Context, p Place, fields []string, f func(doc map[string]any) error) error {
 	err := r.each(ctx, &p, fields, f)
 	var stopped errStopped
@@ -135,7 +135,7 @@ func plainValue(v bson.RawValue) (any, error) {
 	case bson.TypeArray:
 		return plainArray(v.Array())
 	}
-	return v.String(), nil // Extended JSON: an expression, code
+	return v.String(), nil // Extended JSON, for types such as a regular expression or code
 }
 
 func plainArray(list bson.Raw) (any, error) {

@@ -9,7 +9,7 @@ import (
 func TestWaitingForRoomIsIdle(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		r := newRoom(2, 100)
+		r := newBudget(2, 100)
 		for range 2 {
 			if err := r.take(t.Context(), 10); err != nil {
 				t.Fatal(err)

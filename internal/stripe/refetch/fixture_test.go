@@ -2,7 +2,6 @@ package refetch
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -27,13 +26,13 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// plant is NATS, the subscription fold and a Stripe account.
-type plant struct {
+// fixture is NATS, the subscription fold and a Stripe account.
+type fixture struct {
 	*teststripe.Server
 	t       testing.TB
 	env     stream.Env
 	metrics *metrics.Set
-	every   atomic.Int64 // between looks at the events
+	every   atomic.Int64 // between scans of the events
 }
 
 func foldConfig() fold.Config {
@@ -45,7 +44,7 @@ type nowhere struct{}
 
 func (nowhere) WriteSubscriptions(context.Context, []records.Subscription) error { return nil }
 
-func newPlant(t testing.TB) *plant {
+func newFixture(t testing.TB) *fixture {
 	t.Helper()
 	nc := testnats.Start(t).Connect(t)
 	js, err := stream.JetStream(nc)
@@ -56,16 +55,16 @@ func newPlant(t testing.TB) *plant {
 	if _, err := stream.Ensure(t.Context(), js, stream.Layout{Names: names, Partitions: 2}); err != nil {
 		t.Fatal(err)
 	}
-	p := &plant{Server: teststripe.New(t), t: t, metrics: metrics.NewSet(), env: stream.Env{NC: nc, JS: js, Names: names,
+	p := &fixture{Server: teststripe.New(t), t: t, metrics: metrics.NewSet(), env: stream.Env{NC: nc, JS: js, Names: names,
 		Holder: "test", Log: slog.New(slog.DiscardHandler), Now: time.Now, CommitEvery: 5 * time.Millisecond}}
 	p.Price("price_pro", "pro_monthly", "prod_pro")
 	p.Price("price_any", "any_monthly", "prod_any")
-	p.own(fold.Role, fold.Input(names), func() stream.Processor { return fold.NewProcessor(foldConfig(), 2, nowhere{}) })
+	p.own(stream.RoleBilling, fold.Input(names), func() stream.Processor { return fold.NewProcessor(foldConfig(), 2, nowhere{}) })
 	return p
 }
 
-// own runs a role until stop.
-func (p *plant) own(role string, in stream.Input, processor func() stream.Processor) (stop func()) {
+// own runs a role until stop is called.
+func (p *fixture) own(role string, in stream.Input, processor func() stream.Processor) (stop func()) {
 	p.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	sup := stream.NewSupervisor(p.env)
@@ -75,24 +74,24 @@ func (p *plant) own(role string, in stream.Input, processor func() stream.Proces
 	return stop
 }
 
-// ask runs what the package is about, until stop.
-func (p *plant) ask() (stop func()) {
+// ask runs a Processor until stop is called.
+func (p *fixture) ask() (stop func()) {
 	p.t.Helper()
 	c, err := api.New(api.Options{Key: p.Key, Base: p.URL})
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	return p.own(Role, Input(p.env.Names), func() stream.Processor {
-		return New(Options{Stripe: c, Now: time.Now, Settle: 20 * time.Millisecond, Metrics: p.metrics,
+	return p.own(stream.RoleStripe, Input(p.env.Names), func() stream.Processor {
+		return New(Options{Stripe: c, Now: time.Now, Delay: 20 * time.Millisecond, Metrics: p.metrics,
 			Reconcile: func() time.Duration { return time.Duration(p.every.Load()) }})
 	})
 }
 
-// hear delivers webhooks, two seconds after what they tell.
-func (p *plant) hear(told ...teststripe.Event) {
+// deliver publishes webhooks, two seconds after their events.
+func (p *fixture) deliver(sent ...teststripe.Event) {
 	p.t.Helper()
 	p.Wait(2 * time.Second)
-	for _, e := range told {
+	for _, e := range sent {
 		m := nats.NewMsg(p.env.Names.Billing("stripe"))
 		m.Data = e.Payload
 		m.Header.Set(jetstream.MsgIDHeader, fold.MessageID(e.ID))
@@ -103,19 +102,26 @@ func (p *plant) hear(told ...teststripe.Event) {
 }
 
 // query asks the owner of a role.
-func (p *plant) query(role, question string, answer any) error {
-	m := nats.NewMsg(p.env.Names.Query(role, 0))
-	m.Data = []byte(question)
-	m.Header.Set(stream.FreshHeader, "1")
-	reply, err := p.env.NC.RequestMsg(m, 10*time.Second)
-	if err != nil {
-		return err
-	}
-	return json.Unmarshal(reply.Data, answer)
+func query[Req, Resp any](p *fixture, q stream.Question[Req, Resp], req Req) (Resp, error) {
+	ctx, cancel := context.WithTimeout(p.t.Context(), 10*time.Second)
+	defer cancel()
+	return q.Ask(ctx, stream.Asker{NC: p.env.NC, Names: p.env.Names}, 0, req)
 }
 
-// eventually waits until f is content.
-func (p *plant) eventually(what string, f func() error) {
+// status asks how fetching goes.
+func (p *fixture) status() (Status, error) { return query(p, StatusQuestion, stream.None{}) }
+
+// subscription asks what a customer pays for.
+func (p *fixture) subscription(customer string) (sub records.Subscription, err error) {
+	a, err := query(p, fold.SubscriptionQuestion, customer)
+	if a.Subscription != nil {
+		sub = *a.Subscription
+	}
+	return sub, err
+}
+
+// eventually waits until f returns nil.
+func (p *fixture) eventually(what string, f func() error) {
 	p.t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -135,26 +141,26 @@ func (p *plant) eventually(what string, f func() error) {
 }
 
 // shows waits for a customer's plan and status.
-func (p *plant) shows(customer, plan, status string) {
+func (p *fixture) shows(customer, plan, status string) {
 	p.t.Helper()
 	p.eventually(customer+" is "+plan, func() error {
-		var a struct{ Subscription records.Subscription }
-		if err := p.query(fold.Role, fmt.Sprintf(`{"customer":%q}`, customer), &a); err != nil {
+		s, err := p.subscription(customer)
+		if err != nil {
 			return err
 		}
-		if s := a.Subscription; s.Plan != plan || s.Status != status {
+		if s.Plan != plan || s.Status != status {
 			return fmt.Errorf("it is %s %s", s.Plan, s.Status)
 		}
 		return nil
 	})
 }
 
-// settled waits until nothing is to be asked for.
-func (p *plant) settled() {
+// idle waits until there is nothing to fetch.
+func (p *fixture) idle() {
 	p.t.Helper()
 	p.eventually("nothing is pending", func() error {
-		var s Status
-		if err := p.query(Role, "{}", &s); err != nil {
+		s, err := p.status()
+		if err != nil {
 			return err
 		}
 		if s.Pending > 0 || s.Reconciling {
@@ -164,8 +170,8 @@ func (p *plant) settled() {
 	})
 }
 
-// records are what BILLING holds of a kind.
-func (p *plant) records(kind fold.Kind) (all []fold.Record) {
+// records returns BILLING's records of a kind.
+func (p *fixture) records(kind fold.Kind) (all []fold.Record) {
 	p.t.Helper()
 	in := stream.Input{Stream: events.StreamBilling, Filter: p.env.Names.Billing(string(kind))}
 	err := stream.Read(p.t.Context(), p.env.JS, p.env.Names, in, ^uint64(0), func(m *stream.Message) error {

@@ -1,0 +1,38 @@
+// Package questions declares what the owners of the aggregator's and the
+// enforcer's partitions are asked. Roles do not import each other, so what one
+// asks another stands here; what only commands and the edge ask of a role stands
+// in its own package.
+package questions
+
+import (
+	"time"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
+	"github.com/tidegate-io/tidegate/internal/stream"
+)
+
+// UsageOf asks the aggregator for a customer's windows, by the customer's id.
+// Ask the customer's partition.
+var UsageOf = stream.Question[string, Usage]{Role: stream.RoleAggregator, Kind: "usage", Fresh: true}
+
+// Usage is the answer to UsageOf.
+type Usage struct {
+	Windows []records.Window `json:"windows"` // without buckets
+	AsOf    time.Time        `json:"as_of"`   // when the last message was stored that is counted in them
+}
+
+// StandingOf asks the enforcer what it knows of a customer, by the customer's
+// id. Ask the customer's partition.
+var StandingOf = stream.Question[string, Standing]{Role: stream.RoleEnforcer, Kind: "standing", Fresh: true}
+
+// Standing is the answer to StandingOf.
+type Standing struct {
+	Known     bool              `json:"known"` // by usage or by an account record
+	Customer  records.Customer  `json:"customer"`
+	Decisions []events.Decision `json:"decisions"` // one for each gate
+}
+
+// Resend has the aggregator emit the totals of all open windows again: the
+// enforcer has missed some.
+var Resend = stream.Question[stream.None, stream.None]{Role: stream.RoleAggregator, Kind: "resend"}
