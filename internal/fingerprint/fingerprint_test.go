@@ -57,12 +57,12 @@ func TestASetForgetsAfterTheHorizon(t *testing.T) {
 				s.Add(fp, hour)
 				added[fp] = hour
 			}
-			s.Sweep(oldest) // whenever it is called, it changes no answer
+			s.Expire(oldest) // whenever it is called, it changes no answer
 			if got, want := s.Has(fp, oldest), added[fp] >= oldest && added[fp] > 0; got != want {
 				t.Fatalf("after a sweep %d of %d at %d: %t", fp, added[fp], hour, got)
 			}
 		}
-		s.Sweep(hour + 1000)
+		s.Expire(hour + 1000)
 		if s.Len() != 0 {
 			t.Fatalf("%d are left", s.Len())
 		}
@@ -125,7 +125,7 @@ func TestHour(t *testing.T) {
 	}
 }
 
-// TestALargeSetForgetsNothing through growing and sweeping.
+// TestALargeSetForgetsNothing through growing and expiring.
 func TestALargeSetForgetsNothing(t *testing.T) {
 	var s Set
 	fps := append(random(7, 100_000), 0)
@@ -138,7 +138,7 @@ func TestALargeSetForgetsNothing(t *testing.T) {
 	if s.Len() != len(fps) {
 		t.Errorf("%d of %d", s.Len(), len(fps))
 	}
-	s.Sweep(1001)
+	s.Expire(1001)
 	for i, fp := range fps {
 		if want := i%2 == 1; s.Has(fp, 0) != want {
 			t.Fatalf("%#x of hour %d: %t", fp, 1000+i%2, !want)

@@ -10,13 +10,13 @@ import (
 //
 // Every event asks it and is added: a map costs twice as much.
 type Set struct {
-	fps   []uint64 // open addressing, 0: free; a power of two
-	hours []uint32
-	mix   uint64 // odd and random, so that nobody chooses where fingerprints go
-	shift int
-	used  int
-	zero  Entry // the fingerprint 0, if FP is 1
-	swept uint32
+	fps     []uint64 // open addressing, 0: free; a power of two
+	hours   []uint32
+	mix     uint64 // odd and random, so that nobody chooses where fingerprints go
+	shift   int
+	used    int
+	zero    Entry // the fingerprint 0, if FP is 1
+	expired uint32
 }
 
 // slot is where fp stands, or could be put.
@@ -76,18 +76,18 @@ func (s *Set) Len() int { return s.used + int(s.zero.FP) }
 // Reset removes everything, and keeps the room if about as much may come again.
 func (s *Set) Reset() {
 	if s.used < len(s.fps)/8 {
-		*s = Set{swept: s.swept}
+		*s = Set{expired: s.expired}
 	}
 	clear(s.fps)
 	s.used, s.zero = 0, Entry{}
 }
 
-// Sweep removes what is older than oldest, at most once a day.
-func (s *Set) Sweep(oldest uint32) {
-	if oldest < s.swept+24 {
+// Expire removes what is older than oldest, at most once a day.
+func (s *Set) Expire(oldest uint32) {
+	if oldest < s.expired+24 {
 		return
 	}
-	kept := Set{swept: oldest}
+	kept := Set{expired: oldest}
 	for i, fp := range s.fps {
 		if fp != 0 && s.hours[i] >= oldest {
 			kept.Add(fp, s.hours[i])
