@@ -12,7 +12,7 @@ import (
 // What an event needs of memory (its customer, the customer's window, its
 // fingerprint's place) is in no cache of the processor when there are many
 // customers, and waiting for it was more than half of what an event cost. Looked
-// up in loops of their own, stream.Ahead of them at a time, the misses of many
+// up in loops of their own, stream.PrefetchMax of them at a time, the misses of many
 // events overlap. The events are then folded one after another as ever: what was
 // looked up says where things are, not what they are.
 

@@ -32,7 +32,7 @@ type folder struct {
 	changes               uint32 // of windows, by the message so far
 	isImport              bool
 	one                   [1]gate.Segment // room that need not be allocated for each event
-	next                  [stream.Ahead]upcoming
+	next                  [stream.PrefetchMax]upcoming
 	at, expected          int   // of next: the messages to come
 	loaded                int64 // means nothing: it is there for what was read to be needed
 }

@@ -166,8 +166,8 @@ func (p *Processor) own(ctx context.Context, o *stream.Owner) {
 	p.store.o = o
 }
 
-// Expect implements stream.Expecter.
-func (p *Processor) Expect(ms []stream.Message) { p.f.expect(ms) }
+// Prefetch implements stream.Prefetcher.
+func (p *Processor) Prefetch(ms []stream.Message) { p.f.expect(ms) }
 
 // Handle implements stream.Processor.
 func (p *Processor) Handle(m *stream.Message) error {

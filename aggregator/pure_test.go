@@ -92,7 +92,7 @@ func TestExpectingChangesNothing(t *testing.T) {
 			ms = append(ms, stream.Message{Subject: "usage.p.0." + last, Data: data, Seq: uint64(i) + 1, Time: m.at})
 		}
 		for len(ms) > 0 {
-			n := rapid.IntRange(1, min(len(ms), stream.Ahead)).Draw(rt, "together")
+			n := rapid.IntRange(1, min(len(ms), stream.PrefetchMax)).Draw(rt, "together")
 			together.expect(ms[:n])
 			for i := range ms[:n] {
 				for _, f := range []*fold{alone, together} {

@@ -295,3 +295,29 @@ func TestSettledWaitsForTheServers(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatIsNotUnderstoodIsNotCountedDown: gates of a newer server, whose windows
+// or aggregates this client does not know.
+func TestWhatIsNotUnderstoodIsNotCountedDown(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*events.Gate){
+		"period":    func(g *events.Gate) { g.Period = "fortnight" },
+		"window":    func(g *events.Gate) { g.Window = "lunar" },
+		"aggregate": func(g *events.Gate) { g.Aggregate = "median" },
+	} {
+		g := apiGate(1)
+		change(&g)
+		c, m := inMemory(t, nil, g)
+		for range 3 {
+			if err := c.Record(t.Context(), Usage{Customer: "bob", Event: "api"}); err != nil {
+				t.Fatal(err)
+			}
+			if d := c.Check("bob", "api"); !d.Allowed {
+				t.Errorf("%s: a guess blocks: %+v", name, d)
+			}
+		}
+		if n := recorded(t, c, m); n != 3 {
+			t.Errorf("%s: %d uses were recorded", name, n)
+		}
+	}
+}

@@ -14,9 +14,9 @@ import (
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
-// account takes over one record of ACCOUNT, and tells the aggregator what of it
-// changes the fold.
-func (p *Processor) account(m *stream.Message) error {
+// applyAccount applies one record of ACCOUNT, and publishes control events to USAGE
+// for the parts of it that change the aggregator's fold.
+func (p *Processor) applyAccount(m *stream.Message) error {
 	var a records.Account
 	err := json.Unmarshal(m.Data, &a)
 	if err == nil && a.Gate == nil {
@@ -35,15 +35,15 @@ func (p *Processor) account(m *stream.Message) error {
 	}
 	c := p.customer(a.Customer)
 	before := c.planName()
-	c.describe(&a, m)
-	if err := p.setOverrides(c, &a, m); err != nil {
+	c.setProfile(&a, m)
+	if err := p.applyOverrides(c, &a, m); err != nil {
 		return err
 	}
 	if a.Anchor != nil {
 		at := a.Anchor.UTC()
 		c.doc.Anchor = &at
 		c.cut(m.Time)
-		if err := p.control(m, records.ControlAnchor, c.doc.ID, "anchor", records.AnchorControl{Anchor: at, From: m.Time}); err != nil {
+		if err := p.publishControl(m, records.ControlAnchor, c.doc.ID, "anchor", records.AnchorControl{Anchor: at, From: m.Time}); err != nil {
 			return err
 		}
 	}
@@ -53,7 +53,7 @@ func (p *Processor) account(m *stream.Message) error {
 	if a.Subscription != nil && a.Subscription.Position >= c.stripe.Position {
 		c.stripe = *a.Subscription
 	}
-	if err := p.planChanged(c, before, m); err != nil {
+	if err := p.applyPlanChange(c, before, m); err != nil {
 		return err
 	}
 	c.doc.Plan = p.catalog.Plan(c.planName()).Name
@@ -65,8 +65,8 @@ func (p *Processor) account(m *stream.Message) error {
 	return nil
 }
 
-// describe takes over what has no bearing on decisions.
-func (c *customer) describe(a *records.Account, m *stream.Message) {
+// setProfile sets the fields that do not change decisions.
+func (c *customer) setProfile(a *records.Account, m *stream.Message) {
 	c.known = true
 	c.doc.Position, c.doc.UpdatedAt = m.Seq, m.Time
 	if a.Erase {
@@ -87,8 +87,9 @@ func (c *customer) describe(a *records.Account, m *stream.Message) {
 	set(&c.doc.Suppressed, a.Suppress)
 }
 
-func (p *Processor) setOverrides(c *customer, a *records.Account, m *stream.Message) error {
-	if len(a.Overrides) > 0 { // the old ones may just be being written
+// applyOverrides sets and removes overrides.
+func (p *Processor) applyOverrides(c *customer, a *records.Account, m *stream.Message) error {
+	if len(a.Overrides) > 0 { // a store may be writing the old map
 		c.doc.Overrides = maps.Clone(c.doc.Overrides)
 		if c.doc.Overrides == nil {
 			c.doc.Overrides = map[string]gate.Override{}
@@ -102,7 +103,7 @@ func (p *Processor) setOverrides(c *customer, a *records.Account, m *stream.Mess
 			o.At = &at
 			c.doc.Overrides[feature] = *o
 		}
-		err := p.control(m, records.ControlOverride, c.doc.ID, "override/"+feature, records.OverrideControl{Feature: feature, Override: o, Position: m.Seq})
+		err := p.publishControl(m, records.ControlOverride, c.doc.ID, "override/"+feature, records.OverrideControl{Feature: feature, Override: o, Position: m.Seq})
 		if err != nil {
 			return err
 		}
@@ -110,9 +111,10 @@ func (p *Processor) setOverrides(c *customer, a *records.Account, m *stream.Mess
 	return nil
 }
 
-// planChanged tells the aggregator a new plan. The first paid plan and every
-// downgrade begin a new window; a trial and a return to a paid plan do not.
-func (p *Processor) planChanged(c *customer, before string, m *stream.Message) error {
+// applyPlanChange publishes a plan that changed to the aggregator. The first paid
+// plan and every downgrade end the running windows; a trial and a return to a paid
+// plan do not.
+func (p *Processor) applyPlanChange(c *customer, before string, m *stream.Message) error {
 	after := c.planName()
 	paid := p.catalog.Plan(after).Paid
 	first := paid && !c.everPaid && (c.doc.PinnedPlan != "" || c.stripe.Status != "trialing")
@@ -125,9 +127,10 @@ func (p *Processor) planChanged(c *customer, before string, m *stream.Message) e
 	if cut {
 		c.cut(m.Time)
 	}
-	return p.control(m, records.ControlPlan, c.doc.ID, "plan", records.PlanControl{Plan: after, From: m.Time, Cut: cut, Position: m.Seq})
+	return p.publishControl(m, records.ControlPlan, c.doc.ID, "plan", records.PlanControl{Plan: after, From: m.Time, Cut: cut, Position: m.Seq})
 }
 
+// cut ends the customer's running windows.
 func (c *customer) cut(from time.Time) {
 	c.cutAt = from.UTC().Truncate(time.Millisecond)
 	for _, e := range c.features {
@@ -137,9 +140,9 @@ func (c *customer) cut(from time.Time) {
 	}
 }
 
-// control publishes a control event whose identity is the record that caused
+// publishControl publishes a control event. Its id names the record that caused
 // it, so that a repetition after a crash counts once.
-func (p *Processor) control(m *stream.Message, typ, customer, what string, data any) error {
+func (p *Processor) publishControl(m *stream.Message, typ, customer, what string, data any) error {
 	id := fmt.Sprintf("account/%d/%s", m.Seq, what)
 	b, err := records.Control(typ, customer, id, data)
 	if err != nil {

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-	"go.uber.org/goleak"
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/gate"
@@ -22,7 +21,10 @@ import (
 	"github.com/tidegate-io/tidegate/internal/wire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	testnats.RapidChecks(25) // each of which starts a server and up to six owners
+	testnats.Main(m)
+}
 
 type memory struct {
 	mu   sync.Mutex
@@ -152,7 +154,7 @@ func (b *bench) publish(t testing.TB, subject string, data []byte) {
 // fresh asks the owner once it has seen everything stored.
 func (b *bench) fresh(t testing.TB, customer string) (records.Customer, map[string]events.Decision) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	a, err := questions.StandingOf.Ask(ctx, stream.Asker{NC: b.env.NC}, 0, customer)
 	if err != nil {
@@ -180,7 +182,7 @@ func (b *bench) bucket(t testing.TB, key string, want func(events.Decision) bool
 
 func (b *bench) watch(t testing.TB, key string, want func([]byte) bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	w, err := b.kv.Watch(ctx, key)
 	if err != nil {

@@ -21,6 +21,7 @@ import (
 // and again, and looks at the end whether apps see what the state says,
 // whether every crossing was reported, and whether any decision went back.
 func TestACrashAnywhereDecidesTheSame(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		b := newBench(t)
 		b.env.SnapshotAfter = rapid.SampledFrom([]int{1, 3000, 1 << 20}).Draw(rt, "snapshot")
@@ -77,7 +78,7 @@ func TestACrashAnywhereDecidesTheSame(t *testing.T) {
 		}
 		for id := range crossed {
 			if !reported[id] {
-				rt.Fatalf("%s is blocked and nobody was told", id)
+				rt.Fatalf("%s is blocked and no crossing was emitted", id)
 			}
 		}
 		b.neverBack(t, rt)

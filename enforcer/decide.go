@@ -13,9 +13,10 @@ import (
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
-// evaluate decides about one feature of a customer anew, publishes the decision
-// if it is another one, and reports what was crossed. byUsage says that usage
-// gave rise to it: whatever else blocks somebody sends no mail.
+// evaluate decides about one feature of a customer, publishes the decision if it
+// differs from the published one, and emits the limits that were crossed. byUsage
+// is true when new usage is the reason. Otherwise, for instance after a change of
+// the configuration, a block sends no mail.
 func (p *Processor) evaluate(c *customer, feature string, byUsage bool) error {
 	g, ok := p.catalog.Gate(feature)
 	e := c.features[feature]
@@ -23,19 +24,19 @@ func (p *Processor) evaluate(c *customer, feature string, byUsage bool) error {
 		return p.withdraw(c, feature, e)
 	}
 	if e == nil {
-		e = &entitlement{} // kept only if it comes to say something
+		e = &entitlement{} // stored only if something is published
 	}
 	now := p.opt.Now()
 	d, w := p.decide(c, g, e, now)
 	if e.Published != nil && !e.Published.Allowed && d.Allowed {
-		if err := p.limit(limitOf(records.LimitKindUnblocked, e.Published, e.Reached, d.DecidedAt)); err != nil {
+		if err := p.emitLimit(limitOf(records.LimitKindUnblocked, e.Published, e.Reached, d.DecidedAt)); err != nil {
 			return err
 		}
 	}
-	if err := p.report(c, g, e, &d, w, byUsage); err != nil {
+	if err := p.emitCrossings(c, g, e, &d, w, byUsage); err != nil {
 		return err
 	}
-	p.link(e, &d)
+	p.addLink(e, &d)
 	changed, err := p.publishDecision(c, e, d)
 	if err != nil {
 		return err
@@ -48,9 +49,13 @@ func (p *Processor) evaluate(c *customer, feature string, byUsage bool) error {
 	return nil
 }
 
+// decide returns the decision about a customer at now, and the window that it
+// counts.
 func (p *Processor) decide(c *customer, g *gate.Gate, e *entitlement, now time.Time) (events.Decision, *records.WindowTotal) {
 	o := c.override(g.Feature)
-	// The limit does not depend on the total, only on the window (for grants).
+	// The first decision finds the limit, which depends on the window (for grants)
+	// but not on the total. A block of a rolling window then needs the limit to work
+	// out when it ends.
 	u, w := e.usage(g, events.NullValue{}, now)
 	d := gate.Decide(p.catalog, g, c.doc.ID, c.planName(), o, u, now)
 	if w != nil && g.Window.Kind == gate.Rolling && d.UnblocksAt == nil && (!d.Allowed || d.WouldBlock) {
@@ -60,15 +65,15 @@ func (p *Processor) decide(c *customer, g *gate.Gate, e *entitlement, now time.T
 	return d, w
 }
 
-// linkLife is for how long the address in a decision works after its end.
+// linkLife is how long the address in a decision works after the decision's end.
 const linkLife = 30 * 24 * time.Hour
 
-// link gives a block the customer's own address to upgrade at.
-func (p *Processor) link(e *entitlement, d *events.Decision) {
+// addLink gives a blocked decision the customer's own address to upgrade at.
+func (p *Processor) addLink(e *entitlement, d *events.Decision) {
 	if p.opt.Link == nil || d.Allowed && !d.WouldBlock || d.Reason == events.NoDecision {
 		return
 	}
-	ends := d.DecidedAt.Truncate(linkLife).Add(linkLife) // moves only now and then
+	ends := d.DecidedAt.Truncate(linkLife).Add(linkLife) // changes once in linkLife
 	if d.UnblocksAt != nil {
 		ends = *d.UnblocksAt
 	}
@@ -77,9 +82,9 @@ func (p *Processor) link(e *entitlement, d *events.Decision) {
 	}
 }
 
-// publishDecision puts d into the bucket unless it holds the same, or nobody
-// needs it: an absent key means a customer of the default plan, far from every
-// limit.
+// publishDecision puts d into the bucket and returns true, unless the published
+// decision is the same or d needs no key: apps take an absent key for a customer
+// of the default plan who is far from every limit.
 func (p *Processor) publishDecision(c *customer, e *entitlement, d events.Decision) (bool, error) {
 	if e.Published == nil {
 		ordinary := d.Allowed && !d.WouldBlock && d.Plan == p.catalog.Default().Name && len(c.doc.Overrides) == 0 &&
@@ -99,13 +104,13 @@ func (p *Processor) publishDecision(c *customer, e *entitlement, d events.Decisi
 	return true, p.putDecision(events.DecisionKey(d.Customer, d.Feature), b, nil)
 }
 
-// sameDecision says whether an app would do the same with a and b. How much was
+// sameDecision reports whether an app would do the same with a and b. How much was
 // used matters only near a limit.
 func sameDecision(a, b *events.Decision) bool {
 	return a.Allowed == b.Allowed && a.Reason == b.Reason && a.WouldBlock == b.WouldBlock && a.Plan == b.Plan &&
 		a.Limit == b.Limit && a.Message == b.Message && a.UpgradeURL == b.UpgradeURL &&
 		sameTime(a.UnblocksAt, b.UnblocksAt) && sameTime(a.WindowEnd, b.WindowEnd) &&
-		(a.WindowEnd == nil || sameTime(a.WindowStart, b.WindowStart)) && // a rolling one starts later all the time
+		(a.WindowEnd == nil || sameTime(a.WindowStart, b.WindowStart)) && // the start of a rolling window moves all the time
 		(a.Remaining == b.Remaining || a.Reason == events.Unlimited || a.Reason == events.WithinLimit)
 }
 
@@ -113,9 +118,9 @@ func sameTime(a, b *time.Time) bool {
 	return a == b || a != nil && b != nil && a.Equal(*b)
 }
 
-// withdraw removes the decision of a gate that is not configured. Its totals
-// stay as long as they may count: they are told once, perhaps before the
-// configuration that knows the gate has come here.
+// withdraw deletes the decision of a gate that is not configured. It keeps the
+// totals of windows that still run: the aggregator may have a newer configuration,
+// with the gate, and emits each total once.
 func (p *Processor) withdraw(c *customer, feature string, e *entitlement) error {
 	if e == nil {
 		return nil
@@ -134,8 +139,8 @@ func (p *Processor) withdraw(c *customer, feature string, e *entitlement) error 
 	return p.putDecision(events.DecisionKey(c.doc.ID, feature), nil, nats.Header{"KV-Operation": {"DEL"}})
 }
 
-// putDecision writes a key of the decisions bucket, guarded by the fence: what
-// a stale owner puts is refused.
+// putDecision writes a key of the decisions bucket with the fence, so that the
+// server refuses the puts of a stale owner.
 func (p *Processor) putDecision(key string, value []byte, h nats.Header) error {
 	bucket := p.o.Names.Bucket(events.BucketDecisions)
 	prefix := "$KV." + bucket + "."
@@ -143,30 +148,32 @@ func (p *Processor) putDecision(key string, value []byte, h nats.Header) error {
 		stream.Fence{Stream: "KV_" + bucket, Subject: prefix + records.FenceKey(p.o.Partition), Seq: p.fence})
 }
 
-// nextPosition numbers decisions: by epoch, so that no owner repeats what a
-// former one has given out, and within 53 bits, as JSON's readers demand.
+// nextPosition returns the next number for a decision. It begins with the epoch, so
+// that it is greater than all numbers of former owners, and has at most 53 bits,
+// which readers of JSON keep exactly.
 func (p *Processor) nextPosition() int64 {
 	p.counter++
 	return int64(p.o.Epoch)<<32 | p.counter
 }
 
-// notice is for how long a crossing of a rolling window is not reported again.
-const notice = 30 * 24 * time.Hour
+// noticePeriod is how long a crossing of a rolling window is not emitted again.
+const noticePeriod = 30 * 24 * time.Hour
 
-// noticeStart is the window that a crossing is reported of: w, or for a rolling
-// one the notice period, which began at last or begins with w.
+// noticeStart returns the start of the window of a crossing. For a rolling window
+// that is the notice period, which began at last or begins with w.
 func noticeStart(g *gate.Gate, w *records.WindowTotal, last time.Time) time.Time {
 	switch {
 	case g.Window.Kind != gate.Rolling:
 		return w.Start
-	case w.StoredAt.Before(last.Add(notice)):
+	case w.StoredAt.Before(last.Add(noticePeriod)):
 		return last
 	}
 	return w.StoredAt.Truncate(time.Millisecond)
 }
 
-// report publishes the crossings that d shows and that were not reported yet.
-func (p *Processor) report(c *customer, g *gate.Gate, e *entitlement, d *events.Decision, w *records.WindowTotal, byUsage bool) error {
+// emitCrossings emits the warning levels and the limit that d shows as reached, each
+// once a window.
+func (p *Processor) emitCrossings(c *customer, g *gate.Gate, e *entitlement, d *events.Decision, w *records.WindowTotal, byUsage bool) error {
 	if w == nil || !d.Limit.Valid || d.Reason == events.NotInPlan || d.Limit.Sign() <= 0 {
 		return nil
 	}
@@ -181,10 +188,10 @@ func (p *Processor) report(c *customer, g *gate.Gate, e *entitlement, d *events.
 			e.Warned, e.WarnedIn = nil, start
 		}
 		e.Warned = append(e.Warned, percent)
-		p.keep(c, g.Feature, e)
+		p.store(c, g.Feature, e)
 		l := limitOf(records.LimitKindThreshold, d, start, w.StoredAt)
 		l.Percent, l.Silent = percent, silent
-		if err := p.limit(l); err != nil {
+		if err := p.emitLimit(l); err != nil {
 			return err
 		}
 	}
@@ -192,17 +199,19 @@ func (p *Processor) report(c *customer, g *gate.Gate, e *entitlement, d *events.
 		return nil
 	}
 	e.Reached = start
-	p.keep(c, g.Feature, e)
+	p.store(c, g.Feature, e)
 	l := limitOf(records.LimitKindReached, d, start, w.StoredAt)
 	l.Percent, l.Silent = 100, silent
-	return p.limit(l)
+	return p.emitLimit(l)
 }
 
-func (p *Processor) keep(c *customer, feature string, e *entitlement) {
+// store makes e the entitlement to a feature, which may be new.
+func (p *Processor) store(c *customer, feature string, e *entitlement) {
 	c.features[feature] = e
 	p.changed(c)
 }
 
+// limitOf returns the record of a crossing that a decision shows.
 func limitOf(kind records.LimitKind, d *events.Decision, start, at time.Time) records.Limit {
 	l := records.Limit{Kind: kind, Customer: d.Customer, Feature: d.Feature, Plan: d.Plan, Limit: d.Limit.Value, Used: d.Used.Value,
 		WindowStart: start, UnblocksAt: d.UnblocksAt, At: at, Shadow: d.WouldBlock}
@@ -212,7 +221,7 @@ func limitOf(kind records.LimitKind, d *events.Decision, start, at time.Time) re
 	return l
 }
 
-func (p *Processor) limit(l records.Limit) error {
+func (p *Processor) emitLimit(l records.Limit) error {
 	b, err := json.Marshal(&l)
 	if err != nil {
 		return err
@@ -220,7 +229,8 @@ func (p *Processor) limit(l records.Limit) error {
 	return p.o.Publish(&nats.Msg{Subject: p.o.Names.Limits(p.o.Partition), Data: b})
 }
 
-// publishGates tells apps the gates; the owner of partition 0 does it for all.
+// publishGates puts the gates into the decisions bucket, for apps. Only the owner
+// of partition 0 does so.
 func (p *Processor) publishGates() error {
 	if p.o.Partition != 0 {
 		return nil

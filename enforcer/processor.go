@@ -1,6 +1,6 @@
 // Package enforcer turns window totals, plans and overrides into decisions. It
-// reads the streams WINDOWS and ACCOUNT, publishes decisions to a key-value
-// bucket that apps watch, and reports limits that were reached to LIMITS.
+// reads the streams WINDOWS and ACCOUNT, puts decisions into a key-value bucket
+// that apps watch, and emits limits that customers reach to LIMITS.
 package enforcer
 
 import (
@@ -25,26 +25,27 @@ type Store interface {
 	WriteCustomers(ctx context.Context, docs []records.Customer) error
 }
 
-// Options are what every partition of an enforcer needs.
+// Options are the options of all partitions. Link may be nil, the others must not.
 type Options struct {
 	Partitions int
 	Store      Store
-	// Catalog returns the configuration; a new pointer is a new one.
+	// Catalog returns the configuration. It returns another pointer when the
+	// configuration has changed.
 	Catalog func() *gate.Catalog
 	Now     func() time.Time
-	// Link makes the address at which a blocked customer upgrades, which knows
-	// who comes and of which window; "" leaves that to the gate's. It must give
-	// the same for the same. Nil: as "".
+	// Link returns the address at which a blocked customer upgrades, with the
+	// customer and the window in it, or "" for the gate's own address. For the same
+	// arguments it must return the same address.
 	Link func(customer, feature string, windowStart, expires time.Time) string
 }
 
 const (
 	inputWindows = iota
 	inputAccount
-	inputs // how many there are
+	inputs // the number of inputs
 )
 
-// Spec is what an enforcer's partition reads.
+// Spec returns the inputs of a partition.
 func Spec(n events.Names, partition int) stream.Spec {
 	return stream.Spec{Role: stream.RoleEnforcer, Partition: partition, Inputs: []stream.Input{
 		inputWindows: {Stream: events.StreamWindows, Filter: n.Windows(partition)},
@@ -52,7 +53,8 @@ func Spec(n events.Names, partition int) stream.Spec {
 	}}
 }
 
-// Processor decides for one partition.
+// Processor decides for the customers of one partition. It implements
+// stream.Processor and stream.Documenter.
 type Processor struct {
 	*state
 	opt     Options
@@ -63,28 +65,31 @@ type Processor struct {
 	counter int64  // of decisions in this epoch
 	timers  wakeups
 
-	marked       map[mark]bool          // decisions to look at in Flush; by usage?
-	dirty        map[*customer]struct{} // since the last commit
-	documents    []*customer            // whose document changed
+	marked       map[mark]bool          // decisions to evaluate in Flush; true: because of usage
+	dirty        map[*customer]struct{} // changed since the last commit
+	documents    []*customer            // whose document changed since the last commit
 	position     uint64                 // in ACCOUNT
-	savedDocs    uint64
-	put          uint64 // revision of the decisions bucket, as the state was committed
-	gatesChanged bool
+	savedDocs    uint64                 // Documents of the last commit
+	put          uint64                 // Put of the last commit
+	gatesChanged bool                   // since the last commit
 	backlog      backlog
 }
 
+// mark names a decision to evaluate.
 type mark struct {
 	c       *customer
 	feature string // "": every gate
 }
 
-// New is a processor for one ownership of a partition.
+// New returns a processor for one ownership of a partition.
 func New(opt Options) *Processor {
 	return &Processor{state: newState(), opt: opt, marked: map[mark]bool{}, dirty: map[*customer]struct{}{}}
 }
 
+// changed adds a customer to the next commit.
 func (p *Processor) changed(c *customer) { p.dirty[c] = struct{}{} }
 
+// mark has Flush evaluate a decision.
 func (p *Processor) mark(c *customer, feature string, byUsage bool) {
 	m := mark{c, feature}
 	p.marked[m] = p.marked[m] || byUsage
@@ -113,7 +118,7 @@ func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 	if err := p.takeFence(ctx); err != nil {
 		return err
 	}
-	if err := p.takeOver(ctx); err != nil {
+	if err := p.readDecisions(ctx); err != nil {
 		return err
 	}
 	p.docs = writeback.New(func(c *records.Customer) string { return c.ID }, p.opt.Store.WriteCustomers, o.Log)
@@ -122,11 +127,11 @@ func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 		if c.known && c.doc.Position > p.savedDocs {
 			p.documents = append(p.documents, c)
 		}
-		p.mark(c, "", false) // time has passed, and the configuration may be another one
+		p.mark(c, "", false) // time has passed, and the configuration may have changed
 	}
 	if o.Inputs[inputWindows].Gap() {
 		o.Log.Info("windows_have_a_gap_asking_for_all")
-		go p.askForAll(ctx)
+		go p.requestTotals(ctx)
 	}
 	stream.Answer(o, questions.StandingOf, p.standingOf)
 	return p.publishGates()
@@ -138,8 +143,8 @@ func (p *Processor) Documents() stream.Documents {
 	return stream.Documents{Collection: "customers", Waiting: l.Waiting, Oldest: l.Oldest}
 }
 
-// askForAll has the aggregator emit all open windows again.
-func (p *Processor) askForAll(ctx context.Context) {
+// requestTotals has the aggregator emit all open windows again.
+func (p *Processor) requestTotals(ctx context.Context) {
 	asker := stream.Asker{NC: p.o.JS.Conn(), Names: p.o.Names}
 	for ctx.Err() == nil {
 		if _, err := questions.Resend.Ask(ctx, asker, p.o.Partition, stream.None{}); err == nil {
@@ -157,7 +162,7 @@ func (p *Processor) Handle(m *stream.Message) error {
 	p.backlog.handled[m.Input] = m.Seq
 	if m.Input == inputAccount {
 		p.position = m.Seq
-		return p.account(m)
+		return p.applyAccount(m)
 	}
 	totals, err := wire.ParseTotals(m.Data)
 	if err != nil {
@@ -168,16 +173,16 @@ func (p *Processor) Handle(m *stream.Message) error {
 		t := &totals[i]
 		c := p.customer(t.Customer)
 		e := c.feature(t.Feature)
-		if !e.learn(t, c.cutAt, now) {
+		if !e.merge(t, c.cutAt, now) {
 			continue
 		}
 		p.changed(c)
 		p.mark(c, t.Feature, true)
-		// The notice period begins with the total that crossed the limit, not
-		// with the last one of those that came together.
+		// The notice period begins with the total that crossed the limit. Flush would
+		// see only the last of the totals that came together.
 		if g, ok := p.catalog.Gate(t.Feature); ok && g.Window.Kind == gate.Rolling {
 			d, w := p.decide(c, g, e, now)
-			if err := p.report(c, g, e, &d, w, true); err != nil {
+			if err := p.emitCrossings(c, g, e, &d, w, true); err != nil {
 				return err
 			}
 		}
@@ -187,7 +192,7 @@ func (p *Processor) Handle(m *stream.Message) error {
 
 // Flush implements stream.Processor.
 func (p *Processor) Flush() error {
-	if p.backlog.waits(p.opt.Now()) {
+	if p.backlog.pending(p.opt.Now()) {
 		return nil
 	}
 	for len(p.marked) > 0 {
@@ -210,6 +215,8 @@ func (p *Processor) Flush() error {
 	return nil
 }
 
+// featuresOf returns the features of all gates, and those of which the customer has
+// an entitlement though their gate is not configured.
 func (p *Processor) featuresOf(c *customer) map[string]struct{} {
 	fs := make(map[string]struct{}, len(p.catalog.Gates))
 	for i := range p.catalog.Gates {
@@ -232,7 +239,7 @@ func (p *Processor) Tick(now time.Time) (time.Time, error) {
 			p.mark(c, "", false)
 		}
 	}
-	next := now.Add(time.Second) // a new configuration is looked for
+	next := now.Add(time.Second) // when to look for a new configuration again
 	if at := p.due(now); !at.IsZero() && at.Before(next) {
 		next = at
 	}
@@ -277,34 +284,4 @@ func (p *Processor) Snapshot() ([]byte, error) {
 	}
 	sortRecords(r.Customers)
 	return wire.Marshal(&r)
-}
-
-// standingOf answers questions.StandingOf.
-func (p *Processor) standingOf(id string) (questions.Standing, error) {
-	c := p.customers[id]
-	known := c != nil
-	if c == nil {
-		c = &customer{doc: records.Customer{ID: id}, features: map[string]*entitlement{}}
-	}
-	answer := questions.Standing{Known: known, Customer: c.doc, Decisions: []events.Decision{}}
-	answer.Customer.Plan = p.catalog.Plan(c.planName()).Name
-	now := p.opt.Now()
-	for i := range p.catalog.Gates {
-		g := &p.catalog.Gates[i]
-		e := c.features[g.Feature]
-		if e == nil {
-			e = &entitlement{}
-		}
-		d, w := p.decide(c, g, e, now)
-		var told events.Decision // what apps have; nothing is as of no time
-		if e.Published != nil {
-			told = *e.Published
-			d.Position, d.UpgradeURL = told.Position, told.UpgradeURL
-		}
-		if w == nil || told.AsOf.After(d.AsOf) {
-			d.AsOf = told.AsOf
-		}
-		answer.Decisions = append(answer.Decisions, d)
-	}
-	return answer, nil
 }

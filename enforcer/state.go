@@ -9,7 +9,7 @@ import (
 	"github.com/tidegate-io/tidegate/internal/wire"
 )
 
-// state is what the enforcer of a partition knows.
+// state is the state of the enforcer of one partition.
 type state struct {
 	customers map[string]*customer
 	gatesOff  map[string]bool // emergency switches; only on partition 0
@@ -18,31 +18,31 @@ type state struct {
 type customer struct {
 	doc      records.Customer
 	stripe   records.PlanState
-	everPaid bool      // the first paid plan moves the anchor, later ones do not
-	known    bool      // by ACCOUNT, not only by usage
-	cutAt    time.Time // when the running windows were last ended; zero: never
+	everPaid bool      // only the first paid plan moves the anchor
+	known    bool      // from ACCOUNT, not only from usage
+	cutAt    time.Time // when the running windows were ended last; zero: never
 	features map[string]*entitlement
 }
 
-// entitlement is what is known of a customer's use of one feature.
+// entitlement is a customer's use of one feature, and the enforcer's conclusions.
 type entitlement struct {
 	_         struct{}              `cbor:",toarray"`
-	Windows   []records.WindowTotal // by start; those that have ended are dropped
-	Published *events.Decision      // what the decisions bucket holds; nil: nothing
-	Reached   time.Time             // start of the window whose limit was reached; rolling: that moment
-	Warned    []int                 // percents passed in the window WarnedIn
-	WarnedIn  time.Time             // rolling: the moment of the first one
+	Windows   []records.WindowTotal // without those that have ended
+	Published *events.Decision      // the value in the decisions bucket; nil: none
+	Reached   time.Time             // start of the window whose limit was reached; rolling: when it was reached
+	Warned    []int                 // the warning levels reached in the window WarnedIn, in percent
+	WarnedIn  time.Time             // start of that window; rolling: when the first level was reached
 
-	wake time.Time // when the decision may change by itself
+	wake time.Time // when the decision may change without a message; zero: never
 }
 
-// record is a commit (the customers that changed) or a snapshot (all).
+// record is a commit, with the customers that changed, or a snapshot, with all.
 type record struct {
 	Customers []customerRec   `cbor:"1,keyasint,omitempty"`
 	GatesOff  map[string]bool `cbor:"2,keyasint,omitempty"`
-	Gates     bool            `cbor:"3,keyasint,omitempty"` // GatesOff is meant
-	Documents uint64          `cbor:"4,keyasint,omitempty"` // customers changed up to here in ACCOUNT are written
-	Put       uint64          `cbor:"5,keyasint,omitempty"` // revision of the decisions bucket up to which the state knows what it put
+	Gates     bool            `cbor:"3,keyasint,omitempty"` // GatesOff is part of the record
+	Documents uint64          `cbor:"4,keyasint,omitempty"` // up to this sequence of ACCOUNT, documents are written
+	Put       uint64          `cbor:"5,keyasint,omitempty"` // up to this revision of the decisions bucket, Published is current
 }
 
 type customerRec struct {
@@ -59,6 +59,7 @@ func newState() *state {
 	return &state{customers: map[string]*customer{}, gatesOff: map[string]bool{}}
 }
 
+// customer returns the customer with an id, and adds it if it is new.
 func (s *state) customer(id string) *customer {
 	c := s.customers[id]
 	if c == nil {
@@ -68,6 +69,7 @@ func (s *state) customer(id string) *customer {
 	return c
 }
 
+// apply adds a commit or snapshot to the state and returns it.
 func (s *state) apply(b []byte) (r record, err error) {
 	if err := wire.Unmarshal(b, &r); err != nil {
 		return r, err
@@ -92,6 +94,7 @@ func (c *customer) record() customerRec {
 	return customerRec{Doc: c.doc, Stripe: c.stripe, EverPaid: c.everPaid, Known: c.known, CutAt: c.cutAt, Features: c.features}
 }
 
+// feature returns the entitlement to a feature, and adds it if it is new.
 func (c *customer) feature(name string) *entitlement {
 	e := c.features[name]
 	if e == nil {
@@ -101,8 +104,8 @@ func (c *customer) feature(name string) *entitlement {
 	return e
 }
 
-// planName is the plan in force: the operator's, else Stripe's, else "" for
-// the default one.
+// planName returns the plan in force: the operator's, or else Stripe's, or else ""
+// for the default plan.
 func (c *customer) planName() string {
 	if c.doc.PinnedPlan != "" {
 		return c.doc.PinnedPlan
@@ -110,6 +113,7 @@ func (c *customer) planName() string {
 	return c.stripe.Plan
 }
 
+// override returns the override of a feature, or nil.
 func (c *customer) override(feature string) *gate.Override {
 	if o, ok := c.doc.Overrides[feature]; ok {
 		return &o
@@ -117,9 +121,11 @@ func (c *customer) override(feature string) *gate.Override {
 	return nil
 }
 
-// learn takes a total over, unless a newer one of the same window is known. One
-// that was told before the aggregator knew of the last cut is cut as well.
-func (e *entitlement) learn(t *records.WindowTotal, cutAt, now time.Time) bool {
+// merge replaces the total of a window by t and drops windows that have ended. It
+// returns false, and changes nothing, when the known total is newer. The
+// aggregator may have emitted t before it knew of the cut at cutAt, the
+// customer's last one; merge then cuts t.
+func (e *entitlement) merge(t *records.WindowTotal, cutAt, now time.Time) bool {
 	cut(t, cutAt)
 	kept := e.Windows[:0]
 	known := false
@@ -141,6 +147,7 @@ func (e *entitlement) learn(t *records.WindowTotal, cutAt, now time.Time) bool {
 	return true
 }
 
+// newer reports whether a is a newer total than b.
 func newer(a, b *records.WindowTotal) bool {
 	if a.Generation != b.Generation {
 		return a.Generation > b.Generation
@@ -151,12 +158,12 @@ func newer(a, b *records.WindowTotal) bool {
 	return a.Index > b.Index
 }
 
-// current is the known window that contains now.
+// current returns the window that contains now, or nil.
 func (e *entitlement) current(g *gate.Gate, now time.Time) *records.WindowTotal {
 	for i := range e.Windows {
 		w := &e.Windows[i]
 		if w.End.IsZero() != (g.Window.Kind == gate.Rolling) {
-			continue // of a former configuration
+			continue // it belongs to a former configuration
 		}
 		if w.End.IsZero() || !now.Before(w.Start) && now.Before(w.End) {
 			return w
@@ -165,15 +172,15 @@ func (e *entitlement) current(g *gate.Gate, now time.Time) *records.WindowTotal 
 	return nil
 }
 
-// cut ends a window that runs at from. The aggregator says the same a moment
-// later; until then nobody must be blocked by old usage. A total that was told
-// with the cut known says how it is after it: a new owner reads it before or
-// after the record of the cut.
+// cut ends a window that runs at from, so that usage before a cut blocks nobody
+// until the aggregator has folded the cut and emits totals that include it. It
+// leaves a total alone that includes the cut already: a new owner may read that
+// total before or after the record that caused the cut.
 func cut(w *records.WindowTotal, from time.Time) {
 	switch {
 	case !w.Cut.Before(from):
 	case w.End.IsZero():
-		if w.Start.Before(from) { // of a rolling window: before it nothing counts
+		if w.Start.Before(from) { // a rolling window counts nothing before its start
 			w.Start = from
 		}
 	case w.Start.Before(from) && from.Before(w.End):
@@ -181,7 +188,8 @@ func cut(w *records.WindowTotal, from time.Time) {
 	}
 }
 
-// usage is what the decision needs of the current window.
+// usage returns the usage in the current window, for gate.Decide, and that window.
+// Without a limit it does not work out when the usage falls below it.
 func (e *entitlement) usage(g *gate.Gate, limit events.NullValue, now time.Time) (gate.Usage, *records.WindowTotal) {
 	w := e.current(g, now)
 	if w == nil {

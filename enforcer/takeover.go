@@ -16,8 +16,8 @@ import (
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
-// takeFence makes the partition's key in the decisions bucket ours: from then
-// on the former owner's puts are refused.
+// takeFence writes this owner's epoch to the partition's fence key in the decisions
+// bucket. From then on the server refuses the former owner's puts.
 func (p *Processor) takeFence(ctx context.Context) error {
 	kv, err := p.o.JS.KeyValue(ctx, p.o.Names.Bucket(events.BucketDecisions))
 	if err != nil {
@@ -25,7 +25,7 @@ func (p *Processor) takeFence(ctx context.Context) error {
 	}
 	key, value := records.FenceKey(p.o.Partition), []byte(strconv.FormatUint(p.o.Epoch, 10))
 	for {
-		e, err := stream.Ask(ctx, func(ctx context.Context) (jetstream.KeyValueEntry, error) { return kv.Get(ctx, key) })
+		e, err := stream.Retry(ctx, func(ctx context.Context) (jetstream.KeyValueEntry, error) { return kv.Get(ctx, key) })
 		switch {
 		case errors.Is(err, jetstream.ErrKeyNotFound):
 			p.fence, err = kv.Create(ctx, key, value)
@@ -39,17 +39,17 @@ func (p *Processor) takeFence(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
-		if !errors.Is(err, jetstream.ErrKeyExists) { // somebody was faster: look again
+		if !errors.Is(err, jetstream.ErrKeyExists) { // another owner was faster: look again
 			return fmt.Errorf("fence of decisions: %w", err)
 		}
 	}
 }
 
-// takeOver learns what the former owner put into the decisions bucket after its
-// last commit: what is there and not known here would never be corrected. It
-// also finds out what that owner may have known. The fence is taken already, so
-// nothing is added to either by a decision of the former owner.
-func (p *Processor) takeOver(ctx context.Context) error {
+// readDecisions reads the decisions that the former owner put into the bucket after
+// its last commit. Without that, a key that the state does not know would stay
+// there for ever. It also notes the ends of the inputs; see backlog. The fence is
+// taken, so the former owner adds nothing to either.
+func (p *Processor) readDecisions(ctx context.Context) error {
 	kv, err := p.o.JS.KeyValue(ctx, p.o.Names.Bucket(events.BucketDecisions))
 	if err != nil {
 		return fmt.Errorf("decisions: %w", err)
@@ -65,15 +65,15 @@ func (p *Processor) takeOver(ctx context.Context) error {
 			return context.Cause(ctx)
 		case e := <-w.Updates():
 			if done = e == nil; !done {
-				p.correct(e)
+				p.setPublished(e)
 			}
 		}
 	}
 	return p.backlog.begin(ctx, p.o, p.opt.Now())
 }
 
-// correct makes what the bucket holds the published decision.
-func (p *Processor) correct(entry jetstream.KeyValueEntry) {
+// setPublished notes a key of the bucket as the published decision.
+func (p *Processor) setPublished(entry jetstream.KeyValueEntry) {
 	token, last, ok := strings.Cut(entry.Key(), ".")
 	if !ok || events.Partition(token, p.opt.Partitions) != p.o.Partition {
 		return
@@ -81,7 +81,7 @@ func (p *Processor) correct(entry jetstream.KeyValueEntry) {
 	id, err := events.ParseToken(token)
 	feature, ferr := events.ParseToken(last)
 	if err != nil || ferr != nil {
-		return // no key of a decision
+		return // the key is not a decision's
 	}
 	var published *events.Decision
 	if entry.Operation() == jetstream.KeyValuePut {
@@ -95,20 +95,21 @@ func (p *Processor) correct(entry jetstream.KeyValueEntry) {
 	p.changed(c)
 }
 
-// patience bounds how long a new owner reads before it decides.
-const patience = 10 * time.Second
+// backlogTimeout bounds how long a new owner reads messages before it decides.
+const backlogTimeout = 10 * time.Second
 
-// backlog is what was in the inputs when the partition was taken over. To
-// decide before all of it is read would put what the former owner has already
-// decided back for a moment.
+// backlog is the messages that were in the inputs when the partition was taken
+// over. The former owner may have decided on all of them, so a decision on the
+// first of them alone would set apps back for a moment.
 type backlog struct {
 	handled, until [inputs]uint64
 	deadline       time.Time
 	read           bool
 }
 
+// begin notes the ends of the inputs.
 func (b *backlog) begin(ctx context.Context, o *stream.Owner, now time.Time) (err error) {
-	b.deadline = now.Add(patience)
+	b.deadline = now.Add(backlogTimeout)
 	for i, in := range Spec(o.Names, o.Partition).Inputs {
 		b.handled[i] = o.Inputs[i].Position
 		if b.until[i], err = stream.Newest(ctx, o.JS, o.Names, in); err != nil {
@@ -118,7 +119,9 @@ func (b *backlog) begin(ctx context.Context, o *stream.Owner, now time.Time) (er
 	return nil
 }
 
-func (b *backlog) waits(now time.Time) bool {
+// pending reports whether decisions must wait: some of the backlog is not handled
+// and the time for it has not passed.
+func (b *backlog) pending(now time.Time) bool {
 	if b.read {
 		return false
 	}

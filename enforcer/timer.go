@@ -8,13 +8,14 @@ import (
 	"github.com/tidegate-io/tidegate/internal/gate"
 )
 
-// wakeup is a moment at which a decision may change by itself.
+// wakeup is a time at which a decision may change without a message.
 type wakeup struct {
 	at       time.Time
 	customer string
 	feature  string
 }
 
+// wakeups is a heap of wakeups, the earliest first.
 type wakeups []wakeup
 
 func (w wakeups) Len() int           { return len(w) }
@@ -27,8 +28,8 @@ func (w *wakeups) Pop() any {
 	return last
 }
 
-// schedule remembers when the decision must be looked at again. Timers are not
-// committed: every owner rebuilds them from the state.
+// schedule notes when to evaluate a decision again. The log does not hold timers:
+// every owner rebuilds them from the state.
 func (p *Processor) schedule(c *customer, feature string, e *entitlement, g *gate.Gate, d *events.Decision, now time.Time) {
 	var next time.Time
 	earlier := func(t *time.Time) {
@@ -36,7 +37,7 @@ func (p *Processor) schedule(c *customer, feature string, e *entitlement, g *gat
 			next = *t
 		}
 	}
-	if e.Published != nil { // an absent key stays true when its window ends
+	if e.Published != nil { // an absent key stays right when the window ends
 		earlier(d.WindowEnd)
 	}
 	earlier(d.UnblocksAt)
@@ -53,7 +54,8 @@ func (p *Processor) schedule(c *customer, feature string, e *entitlement, g *gat
 	heap.Push(&p.timers, wakeup{next, c.doc.ID, feature})
 }
 
-// due marks the decisions whose moment has come, and says when the next comes.
+// due marks the decisions whose time has come and returns the time of the next one,
+// or zero.
 func (p *Processor) due(now time.Time) time.Time {
 	for len(p.timers) > 0 && !p.timers[0].at.After(now) {
 		w := heap.Pop(&p.timers).(wakeup)

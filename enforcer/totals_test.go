@@ -17,8 +17,9 @@ import (
 )
 
 // TestATotalOfAGateThatIsNotKnownYetCountsLater: the aggregator may have a new
-// configuration before the enforcer, and tells a total once.
+// configuration before the enforcer, and emits a total once.
 func TestATotalOfAGateThatIsNotKnownYetCountsLater(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	without := catalog()
 	without.Gates = without.Gates[1:]
@@ -36,6 +37,7 @@ func TestATotalOfAGateThatIsNotKnownYetCountsLater(t *testing.T) {
 
 // TestDocumentsAreNotChangedWhileTheyAreWritten needs the race detector.
 func TestDocumentsAreNotChangedWhileTheyAreWritten(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	stop, _ := b.run(t)
 	for i := range 300 {
@@ -85,6 +87,7 @@ func (b *bench) notices(t testing.TB) map[string]int {
 }
 
 func TestARollingWindowWarnsOnceANoticePeriod(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	cat := catalog()
 	cat.Gates[1].WarnAt = []int{50, 80}
@@ -102,6 +105,7 @@ func TestARollingWindowWarnsOnceANoticePeriod(t *testing.T) {
 // TestARollingCrossingIsTheSameAfterACrash: what was one total after the other
 // may come at once to the next owner.
 func TestARollingCrossingIsTheSameAfterACrash(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	kill := b.uncommitted(t)
 	b.totals(t, rollingTotal(100, 3*time.Minute))
@@ -119,6 +123,7 @@ func TestARollingCrossingIsTheSameAfterACrash(t *testing.T) {
 // TestWhatAnOwnerPutAndDidNotCommitIsTakenBack: the bucket holds a block that
 // the state does not know, and what led to it is no reason any more.
 func TestWhatAnOwnerPutAndDidNotCommitIsTakenBack(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	stop, _ := b.run(t)
 	b.total(t, openWindow(1))
@@ -144,6 +149,7 @@ func TestWhatAnOwnerPutAndDidNotCommitIsTakenBack(t *testing.T) {
 // TestATakeoverDoesNotDecideOnWhatIsOldAlready: the totals that led to the
 // former owner's decision are read again, one after the other.
 func TestATakeoverDoesNotDecideOnWhatIsOldAlready(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	kill := b.uncommitted(t)
 	b.total(t, openWindow(9))
@@ -167,6 +173,7 @@ func TestATakeoverDoesNotDecideOnWhatIsOldAlready(t *testing.T) {
 // TestATotalFromBeforeACutDoesNotUndoIt: the aggregator folds the cut later
 // than the enforcer has heard of it.
 func TestATotalFromBeforeACutDoesNotUndoIt(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	b.run(t)
 	w := openWindow(9)
@@ -189,6 +196,7 @@ func TestATotalFromBeforeACutDoesNotUndoIt(t *testing.T) {
 // TestAnAnchorBeforeTheFirstUseCutsNothing: the window reaches back behind the
 // moment at which the anchor was set, and the aggregator knows of it.
 func TestAnAnchorBeforeTheFirstUseCutsNothing(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	b.run(t)
 	w := openWindow(10)
@@ -221,17 +229,17 @@ func (b *bench) uncommitted(t testing.TB) (kill func()) {
 
 // TestACutAndATotalInEitherOrder: a new owner may read the totals of a cut
 // before the record that caused it, or after. Both must end in the same windows,
-// and a total that was told with the cut known must not be cut again.
+// and a total that includes the cut must not be cut again.
 func TestACutAndATotalInEitherOrder(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 5, 10, 12, 0, 0, 409e6, time.UTC)
 	for name, w := range map[string]records.WindowTotal{
-		"told before the cut":          {Start: at.AddDate(0, 0, -4), End: at.AddDate(0, 0, 26)},
-		"told with the cut":            {Start: at.AddDate(0, 0, -4), End: at.AddDate(0, 0, 26), Cut: at},
-		"told with a later cut":        {Start: at.AddDate(0, 0, -4), End: at.AddDate(0, 0, 26), Cut: at.Add(time.Hour)},
-		"rolling, told before":         {Buckets: []gate.Bucket{{Start: at.Add(-time.Hour), Used: events.Count(5)}}},
-		"rolling, told with the cut":   {Start: at.AddDate(0, 0, -9), Buckets: []gate.Bucket{{Start: at.Add(-time.Hour), Used: events.Count(5)}}, Cut: at},
-		"of a window that begins then": {Start: at, End: at.AddDate(0, 0, 30), Cut: at},
+		"emitted before the cut":        {Start: at.AddDate(0, 0, -4), End: at.AddDate(0, 0, 26)},
+		"emitted with the cut":          {Start: at.AddDate(0, 0, -4), End: at.AddDate(0, 0, 26), Cut: at},
+		"emitted with a later cut":      {Start: at.AddDate(0, 0, -4), End: at.AddDate(0, 0, 26), Cut: at.Add(time.Hour)},
+		"rolling, emitted before":       {Buckets: []gate.Bucket{{Start: at.Add(-time.Hour), Used: events.Count(5)}}},
+		"rolling, emitted with the cut": {Start: at.AddDate(0, 0, -9), Buckets: []gate.Bucket{{Start: at.Add(-time.Hour), Used: events.Count(5)}}, Cut: at},
+		"of a window that begins then":  {Start: at, End: at.AddDate(0, 0, 30), Cut: at},
 	} {
 		w.Customer, w.Feature, w.Generation, w.Position, w.Used = "acme", "api", 1, 7, events.Count(49)
 		windows := func(steps ...func(*customer)) []records.WindowTotal {
@@ -241,7 +249,7 @@ func TestACutAndATotalInEitherOrder(t *testing.T) {
 			}
 			return c.features["api"].Windows
 		}
-		total := func(c *customer) { one := w; c.feature("api").learn(&one, c.cutAt, at.Add(time.Minute)) }
+		total := func(c *customer) { one := w; c.feature("api").merge(&one, c.cutAt, at.Add(time.Minute)) }
 		cut := func(c *customer) { c.cut(at) }
 		if first, last := windows(cut, total), windows(total, cut); !reflect.DeepEqual(first, last) {
 			t.Errorf("%s: the cut first %+v, the total first %+v", name, first, last)

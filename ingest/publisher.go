@@ -130,7 +130,7 @@ func (l *partitionQueue) add(e *events.Event) (*batch, int) {
 	return m, size
 }
 
-// kick sees to it that someone sends what waits in the queue.
+// startSender starts a sender if batches wait and too few are sending.
 func (p *Publisher) startSender(l *partitionQueue) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

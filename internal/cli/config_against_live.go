@@ -11,7 +11,7 @@ import (
 	"github.com/tidegate-io/tidegate/internal/gate"
 )
 
-// newlyBlocked is a customer who is allowed a feature, and would not be under
+// newlyBlocked is a customer who may use a feature now and would be blocked under
 // another configuration.
 type newlyBlocked struct {
 	Customer string           `json:"customer"`
@@ -22,8 +22,8 @@ type newlyBlocked struct {
 	NewLimit string           `json:"new_limit"` // by the configuration
 }
 
-// againstLive asks the running Tidegate for all its customers, and decides
-// about them by cfg.
+// againstLive reads all customers from the running Tidegate and prints whom cfg
+// would newly block.
 func againstLive(e *env, cfg *config.Config) error {
 	a, err := connectAPI()
 	if err != nil {
@@ -68,8 +68,9 @@ func againstLive(e *env, cfg *config.Config) error {
 	})
 }
 
-// blockedBy decides about every gate of c as an enforcer would. A customer on
-// the running default plan is one without a subscription, and comes to c's.
+// blockedBy returns the gates of c that would newly block the customer. It decides
+// as an enforcer does. A customer on the running Tidegate's default plan has no
+// subscription, so the default plan of c applies.
 func (v *customerView) blockedBy(c *gate.Catalog, defaultPlan string, now time.Time) (found []newlyBlocked) {
 	planName := v.Plan
 	if planName == defaultPlan {
@@ -102,7 +103,8 @@ func (v *customerView) blockedBy(c *gate.Catalog, defaultPlan string, now time.T
 	return found
 }
 
-// decision is the running one; a feature without a gate is open to all.
+// decision returns the running Tidegate's decision. A feature without a gate is
+// allowed.
 func (v *customerView) decision(feature string) events.Decision {
 	for _, d := range v.Decisions {
 		if d.Feature == feature {

@@ -51,7 +51,7 @@ func (m *Mapping) object(r *Record) ([]byte, error) {
 	return json.Marshal(out)
 }
 
-// sentEvents is the mapping of what is called as Tidegate calls it.
+// Unmapped returns the mapping of a source of events that uses Tidegate's names.
 func Unmapped() *Mapping { return &Mapping{Names: EventNames} }
 
 // Customer returns the customer that a record is mapped to, as the API takes it.

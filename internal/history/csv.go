@@ -10,7 +10,7 @@ import (
 )
 
 // readCSV takes the first line for the names of the columns.
-func readCSV(r io.Reader, columns func([]string) error, f Each) error {
+func readCSV(r io.Reader, columns func([]string) error, f Handler) error {
 	in := csv.NewReader(r)
 	head, err := in.Read()
 	if err != nil {

@@ -23,13 +23,13 @@ type Record struct {
 	id     string         // of a document: its _id
 }
 
-// Each is called with every record and its line or number, or with the reason why
+// Handler is called with every record and its line or number, or with the reason why
 // it cannot be read. An error that it returns ends the reading.
-type Each func(line int, rec *Record, err error) error
+type Handler func(line int, rec *Record, err error) error
 
 // Read calls f with every record of r. format is ndjson or csv; columns gets the
 // first line of a CSV.
-func Read(r io.Reader, format string, columns func([]string) error, f Each) error {
+func Read(r io.Reader, format string, columns func([]string) error, f Handler) error {
 	if format == "csv" {
 		return readCSV(r, columns, f)
 	}

@@ -58,7 +58,7 @@ func (s *Source) Name() string {
 }
 
 // Each calls f with every record. columns gets the first line of a CSV.
-func (s *Source) Each(ctx context.Context, t Terminal, m *Mapping, columns func([]string) error, f Each) error {
+func (s *Source) Each(ctx context.Context, t Terminal, m *Mapping, columns func([]string) error, f Handler) error {
 	if s.File == "" {
 		return s.documents(ctx, t, m, f)
 	}
@@ -70,7 +70,7 @@ func (s *Source) Each(ctx context.Context, t Terminal, m *Mapping, columns func(
 	return Read(in, in.Format, columns, f)
 }
 
-func (s *Source) documents(ctx context.Context, t Terminal, m *Mapping, f Each) error {
+func (s *Source) documents(ctx context.Context, t Terminal, m *Mapping, f Handler) error {
 	setting, uri := "--mongo", s.Mongo
 	if uri == "" {
 		var err error

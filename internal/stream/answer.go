@@ -101,8 +101,8 @@ type asked struct {
 	need []uint64 // positions to reach first
 }
 
-// hear takes a question from the network to the loop.
-func (r *run) hear(work context.Context, m *nats.Msg) {
+// receive takes a question from the network to the loop, or answers it at once.
+func (r *run) receive(work context.Context, m *nats.Msg) {
 	kind := m.Subject[strings.LastIndexByte(m.Subject, '.')+1:]
 	by, known := r.owner.answers[kind]
 	q := asked{msg: m, by: by, need: make([]uint64, len(r.readers))}
@@ -182,7 +182,7 @@ func (r *run) answer(work context.Context) {
 // ownership has ended.
 func (r *run) turnAllAway() {
 	if r.asking != nil {
-		_ = r.asking.Drain() // hear turns away what has arrived
+		_ = r.asking.Drain() // receive turns away the questions that have arrived
 	}
 	r.turnAway()
 	for _, q := range r.waiting {

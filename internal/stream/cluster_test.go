@@ -59,6 +59,7 @@ func newClusterBench(t *testing.T) (*testnats.Cluster, *bench) {
 // TestReplicatedStreams runs an owner on three nodes, takes one away and lets a
 // second owner fence the first.
 func TestReplicatedStreams(t *testing.T) {
+	t.Parallel()
 	c, b := newClusterBench(t)
 	first := &putter{tally: *newTally()}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -111,6 +112,7 @@ func waitCommitted(t *testing.T, b *bench, seq uint64) {
 // connected to, until what is stored then has been handled: it may not depend
 // on the node's return.
 func TestReadingOutlivesANodeThatStaysAway(t *testing.T) {
+	t.Parallel()
 	c, b := newClusterBench(t)
 	p := newTally()
 	stop := b.start(t, p)

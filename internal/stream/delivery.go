@@ -5,21 +5,21 @@ import (
 	"time"
 )
 
-// delivery is what the server says of a message that it delivers.
+// delivery is the server's description of a message that it delivers.
 type delivery struct {
-	seq         uint64    // in the stream; 0: not a message of a consumer
+	seq         uint64    // in the stream; 0: the message is not from a consumer
 	consumerSeq uint64    // counts the messages of the consumer, from 1
-	time        time.Time // when it was stored
+	time        time.Time // when the message was stored
 }
 
-// delivered reads a delivery off the reply subject of a message. The library's
-// Metadata takes three times as long, by allocating, which for small messages is
-// as much as folding one costs.
+// parseDelivery reads a delivery off the reply subject of a message. The
+// library's Metadata does the same in three times the time, because it
+// allocates; for small messages that is as much as folding one costs.
 //
 //	$JS.ACK.<stream>.<consumer>.<delivered>.<seq>.<consumer seq>.<time>.<pending>
 //	$JS.ACK.<domain>.<account>.<stream>.<consumer>.<delivered>.<seq>.<consumer seq>.<time>.<pending>[.<random>]
-func delivered(reply string) delivery {
-	position := 5
+func parseDelivery(reply string) delivery {
+	position := 5 // of <seq> among the fields
 	switch dots := strings.Count(reply, "."); {
 	case !strings.HasPrefix(reply, "$JS.ACK."):
 		return delivery{}

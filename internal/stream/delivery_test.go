@@ -10,7 +10,8 @@ import (
 	"github.com/tidegate-io/tidegate/internal/test/testnats"
 )
 
-func TestDelivered(t *testing.T) {
+func TestParseDelivery(t *testing.T) {
+	t.Parallel()
 	at := time.Unix(1_780_000_000, 123_456_789).UTC()
 	for reply, want := range map[string]uint64{
 		"$JS.ACK.USAGE.cons.1.4711.12.1780000000123456789.3":             4711,
@@ -21,15 +22,16 @@ func TestDelivered(t *testing.T) {
 		"$JS.ACK.USAGE.cons.1.47-1.12.1780000000123456789.3":             0,
 		"": 0,
 	} {
-		got := delivered(reply)
+		got := parseDelivery(reply)
 		if got.seq != want || want != 0 && (got.consumerSeq != 12 || !got.time.Equal(at)) {
 			t.Errorf("%s: %+v", reply, got)
 		}
 	}
 }
 
-// TestDeliveredIsWhatTheLibraryReads off the messages of a real server.
-func TestDeliveredIsWhatTheLibraryReads(t *testing.T) {
+// TestDeliveryIsWhatTheLibraryReads off the messages of a real server.
+func TestDeliveryIsWhatTheLibraryReads(t *testing.T) {
+	t.Parallel()
 	js := testnats.Start(t).JetStream(t)
 	s, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s.*"}})
 	if err != nil {
@@ -53,7 +55,7 @@ func TestDeliveredIsWhatTheLibraryReads(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := delivered(m.Reply()); got.seq != want || got.seq != md.Sequence.Stream || got.consumerSeq != md.Sequence.Consumer || !got.time.Equal(md.Timestamp) {
+		if got := parseDelivery(m.Reply()); got.seq != want || got.seq != md.Sequence.Stream || got.consumerSeq != md.Sequence.Consumer || !got.time.Equal(md.Timestamp) {
 			t.Errorf("%s: %+v, want %d at %s", m.Reply(), got, md.Sequence.Stream, md.Timestamp)
 		}
 	}

@@ -1,10 +1,10 @@
-// Package stream is the plumbing of the roles that own partitions: streams and
-// buckets, leases, the fenced log of a partition with its epochs, commits and
-// snapshots, and the loop that reads inputs from committed positions and
-// drives a Processor.
+// Package stream lets roles own partitions. It makes the streams and buckets,
+// holds leases, keeps the log of each partition with its epochs, commits and
+// snapshots, reads the inputs from the committed positions, drives the role's
+// Processor, and carries questions to owners and back.
 //
-// A partition's state is what its log says: the last manifest's snapshot and
-// the commits after it. Whoever holds the lease owns the partition; that there
-// is only one such process is likely by the lease and certain by the fence: the
-// log's subject is written only at the sequence that its owner knows.
+// The log of a partition says what its state is: the snapshot of the newest
+// manifest, and the commits after it. The lease makes it likely that a partition
+// has one owner. The fence makes it certain that one counts: the log's subject
+// accepts a record only from the writer that knows the sequence of the last one.
 package stream

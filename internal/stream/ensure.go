@@ -15,38 +15,38 @@ import (
 
 const day = 24 * time.Hour
 
-// partitionsKey is the metadata key under which streams say for how many
-// partitions they were made.
+// partitionsKey is the key in the metadata of a stream that holds the number of
+// partitions.
 const partitionsKey = "tidegate-partitions"
 
-// Layout says how the streams are made.
+// Layout describes the streams and buckets.
 type Layout struct {
 	Names      events.Names
-	Partitions int           // 0: as the streams say, else DefaultPartitions
-	Replicas   int           // of every stream; 0 is 1
-	UsageAge   time.Duration // 0: 70 days
-	Horizon    time.Duration // 0: 32 days
-	UsageBytes int64         // space of USAGE; 0: unlimited. A full USAGE refuses.
+	Partitions int           // 0: the number in the streams, or DefaultPartitions for new ones
+	Replicas   int           // of every stream; 0: 1
+	UsageAge   time.Duration // how long USAGE keeps messages; 0: 70 days
+	Horizon    time.Duration // how long fingerprints are kept, at least; 0: 32 days
+	UsageBytes int64         // size at which USAGE refuses messages; 0: unlimited
 }
 
-// DefaultPartitions is how many partitions new streams get when the
-// configuration does not say.
+// DefaultPartitions is the number of partitions of new streams, unless the
+// configuration sets one.
 const DefaultPartitions = 32
 
-// ErrPartitions is returned when the streams were made for another number of
-// partitions than the configuration says.
+// ErrPartitions is returned when the configuration sets another number of
+// partitions than the streams were made for.
 var ErrPartitions = errors.New("partitions cannot be changed")
 
-// JetStream is a JetStream context with the limits that the roles need.
+// JetStream returns a JetStream context with the limits that the roles need.
 func JetStream(nc *nats.Conn) (jetstream.JetStream, error) {
 	return jetstream.New(nc,
 		jetstream.WithPublishAsyncMaxPending(8192),
-		// An acknowledgement that was lost would otherwise be waited for for ever.
+		// Without it, the library would wait for ever for a lost acknowledgement.
 		jetstream.WithPublishAsyncTimeout(5*time.Second))
 }
 
-// Ensure makes the streams and buckets that are missing, leaves the others as
-// their operator has set them, and returns the number of partitions.
+// Ensure makes the streams and buckets that are missing and returns the number of
+// partitions. It does not change streams that exist: their operator may have.
 func Ensure(ctx context.Context, js jetstream.JetStream, l Layout) (partitions int, err error) {
 	usage := l.Names.Stream(events.StreamUsage)
 	s, err := js.Stream(ctx, usage)
@@ -115,7 +115,7 @@ func (l Layout) streams() []jetstream.StreamConfig {
 		{
 			Name: events.StreamUsage, MaxAge: age, MaxBytes: l.UsageBytes, Duplicates: 30 * time.Second,
 			Subjects: []string{"usage.in.*", "usage.p.*." + events.BatchToken, "usage.p.*." + events.ImportToken, "usage.p.*." + events.ControlToken},
-			// Stored under the partition that the client could have computed.
+			// The partition is the one that a client computes itself: events.PartitionOf.
 			SubjectTransform: &jetstream.SubjectTransformConfig{
 				Source:      n.Subject("usage.in.*"),
 				Destination: n.Subject(fmt.Sprintf("usage.p.{{partition(%d,1)}}.{{wildcard(1)}}", l.Partitions)),
@@ -124,8 +124,8 @@ func (l Layout) streams() []jetstream.StreamConfig {
 		{Name: events.StreamState, Subjects: []string{"state.>"}},
 		{Name: events.StreamSeen, Subjects: []string{"seen.*"}, MaxAge: horizon + 8*day},
 		{Name: events.StreamWindows, Subjects: []string{"windows.*"}, MaxAge: 3 * day},
-		// Stripe repeats a webhook for up to three days, and what it lists is
-		// published again to see what is missing.
+		// Stripe repeats a webhook for up to three days, and Tidegate publishes again
+		// every event that Stripe lists, to find lost ones.
 		{Name: events.StreamBilling, Subjects: []string{"billing.>"}, MaxAge: 400 * day, Duplicates: 4 * day},
 		{Name: events.StreamAccount, Subjects: []string{"account.*"}, MaxAge: 400 * day},
 		{Name: events.StreamLimits, Subjects: []string{"limits.*"}, MaxAge: 70 * day},
@@ -143,8 +143,8 @@ func (l Layout) streams() []jetstream.StreamConfig {
 		list[i].Retention = jetstream.LimitsPolicy
 		list[i].Discard = jetstream.DiscardNew
 		switch list[i].Name {
-		// Hashes cannot be compressed, only read more slowly; and to purge what a
-		// snapshot replaces, the server would unpack all that lies around it.
+		// Fingerprints do not get smaller. Purging compressed records of STATE would
+		// make the server unpack everything around them.
 		case n.Stream(events.StreamSeen), n.Stream(events.StreamState):
 		default:
 			list[i].Compression = jetstream.S2Compression
@@ -163,7 +163,7 @@ func (l Layout) buckets() []jetstream.KeyValueConfig {
 	}
 }
 
-// Partitions is for how many partitions the streams were made.
+// Partitions returns the number of partitions that the streams were made for.
 func Partitions(ctx context.Context, js jetstream.JetStream, n events.Names) (int, error) {
 	name := n.Stream(events.StreamUsage)
 	s, err := js.Stream(ctx, name)

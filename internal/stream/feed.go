@@ -11,24 +11,26 @@ import (
 )
 
 const (
-	// heartbeat is how often a server that has nothing to deliver says so. Twice
-	// that without a sign, and the consumer is taken for gone.
+	// heartbeat is how often a server that has nothing to deliver says so. After
+	// twice that time without a message the feed replaces its consumer.
 	heartbeat = 2 * time.Second
-	// makeTimeout is how long making a consumer may take at first, and longer each
-	// time: a server that is just coming back answers nothing at all.
-	makeTimeout  = time.Second
-	longestMake  = 5 * time.Second
-	shortestWait = 50 * time.Millisecond
-	longestWait  = time.Second
+	// openTimeout bounds the first attempt to make a consumer. Later attempts may
+	// take longer, up to maxOpenTimeout: a server that is just coming back does
+	// not answer at all.
+	openTimeout    = time.Second
+	maxOpenTimeout = 5 * time.Second
+	// minReopenWait and maxReopenWait bound the pause between two attempts.
+	minReopenWait = 50 * time.Millisecond
+	maxReopenWait = time.Second
 )
 
 // feed reads a part of a stream in order, without acknowledgements and without
-// a gap, whatever becomes of the servers.
+// gaps, through restarts and losses of servers.
 //
-// The library's ordered consumer does so too, but repeats the making of its
-// consumer under one name. In a cluster a name may be given to a node that has
-// just died, and then waits there until the node comes back. A feed takes a new
-// name each time, and notices sooner that a consumer has died with its node.
+// The library's ordered consumer does that, too, but makes its consumer again
+// under the same name. A cluster may give that name to a node that has just
+// died, and the consumer then waits for the node. A feed takes a new name each
+// time, and notices earlier that a consumer has died with its node.
 type feed struct {
 	js     jetstream.JetStream
 	log    *slog.Logger
@@ -36,7 +38,7 @@ type feed struct {
 	filter string
 	take   func(jetstream.Msg, delivery) // may block
 
-	mu     sync.Mutex // held while a message is taken
+	mu     sync.Mutex // held while take runs
 	last   uint64     // sequence of the last message taken
 	serial int        // of the consumer whose messages are taken
 }
@@ -44,10 +46,10 @@ type feed struct {
 // consumption is the reading from one consumer.
 type consumption struct {
 	stop   func()
-	broken chan struct{} // has an element once it must be replaced
+	broken chan struct{} // has an element when the consumer must be replaced
 }
 
-// open makes a consumer and begins to read from it.
+// open makes a consumer behind the last message and starts reading from it.
 func (f *feed) open(ctx context.Context, timeout time.Duration) (*consumption, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -68,19 +70,19 @@ func (f *feed) open(ctx context.Context, timeout time.Duration) (*consumption, e
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		if f.serial != serial {
-			return // a newer one reads
+			return // a newer consumer has replaced this one
 		}
-		at := delivered(msg.Reply())
-		if at.consumerSeq != next { // one was lost on its way
+		at := parseDelivery(msg.Reply())
+		if at.consumerSeq != next { // a message was lost on its way
 			f.serial++
-			c.breaks()
+			c.markBroken()
 			return
 		}
 		next++
 		f.take(msg, at)
 		f.last = at.seq
 	}, jetstream.PullMaxMessagesWithBytesLimit(10_000, 16<<20), jetstream.PullHeartbeat(heartbeat),
-		jetstream.ConsumeErrHandler(func(jetstream.ConsumeContext, error) { c.breaks() }))
+		jetstream.ConsumeErrHandler(func(jetstream.ConsumeContext, error) { c.markBroken() }))
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +90,7 @@ func (f *feed) open(ctx context.Context, timeout time.Duration) (*consumption, e
 	return c, nil
 }
 
-func (c *consumption) breaks() {
+func (c *consumption) markBroken() {
 	select {
 	case c.broken <- struct{}{}:
 	default:
@@ -100,7 +102,7 @@ func (f *feed) follow(ctx context.Context, c *consumption) {
 	nc := f.js.Conn()
 	connected := nc.StatusChanged(nats.CONNECTED)
 	defer nc.RemoveStatusListener(connected)
-	wait := shortestWait
+	wait := minReopenWait
 	for {
 		opened := time.Now()
 		select {
@@ -108,11 +110,11 @@ func (f *feed) follow(ctx context.Context, c *consumption) {
 			c.stop()
 			return
 		case <-c.broken:
-		case <-connected: // what was on its way to the old connection is lost
+		case <-connected: // messages on their way to the old connection are lost
 		}
 		c.stop()
-		if time.Since(opened) > longestWait {
-			wait = shortestWait
+		if time.Since(opened) > maxReopenWait {
+			wait = minReopenWait
 		}
 		if c, wait = f.reopen(ctx, connected, wait); c == nil {
 			return
@@ -120,10 +122,11 @@ func (f *feed) follow(ctx context.Context, c *consumption) {
 	}
 }
 
-// reopen tries until there is a new consumer; nil when ctx is done.
+// reopen opens a new consumer, with as many attempts as it takes; it returns nil
+// when ctx is done.
 func (f *feed) reopen(ctx context.Context, connected <-chan nats.Status, wait time.Duration) (*consumption, time.Duration) {
-	told := false
-	for timeout := makeTimeout; ; timeout = min(timeout+makeTimeout, longestMake) {
+	logged := false
+	for timeout := openTimeout; ; timeout = min(timeout+openTimeout, maxOpenTimeout) {
 		c, err := f.open(ctx, timeout)
 		if err == nil {
 			return c, wait
@@ -131,17 +134,17 @@ func (f *feed) reopen(ctx context.Context, connected <-chan nats.Status, wait ti
 		if ctx.Err() != nil {
 			return nil, wait
 		}
-		if wait == longestWait && !told {
-			told = true
+		if wait == maxReopenWait && !logged {
+			logged = true
 			f.log.Warn("reading_waits", "stream", f.stream, "filter", f.filter, "error", err)
 		}
 		select {
 		case <-ctx.Done():
 			return nil, wait
 		case <-connected:
-			wait = shortestWait
+			wait = minReopenWait
 		case <-time.After(wait):
-			wait = min(2*wait, longestWait)
+			wait = min(2*wait, maxReopenWait)
 		}
 	}
 }

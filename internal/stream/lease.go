@@ -9,11 +9,12 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// DefaultLeaseTTL is how long a lease outlives its last renewal.
+// DefaultLeaseTTL is how long a lease lives after its last renewal.
 const DefaultLeaseTTL = 2 * time.Second
 
-// Lease says that this process probably is the one owner of a key. It is
-// renewed in the background until Release, or until another holds the key.
+// Lease is a key in a bucket that names its holder and expires with it. The
+// holder of a partition's lease probably is its only owner. A goroutine renews
+// the lease until Release, or until another process holds the key.
 type Lease struct {
 	kv     jetstream.KeyValue
 	js     jetstream.JetStream
@@ -26,23 +27,23 @@ type Lease struct {
 	done   chan struct{}
 }
 
-// Acquire waits until key is free and takes it for holder, a name that no
-// other process has.
+// Acquire waits until the key is free and takes it for the holder. No two
+// processes may have the same holder's name.
 func Acquire(ctx context.Context, js jetstream.JetStream, kv jetstream.KeyValue, key, holder string, ttl time.Duration) (*Lease, error) {
-	var found held
+	var seen observation
 	for {
 		rev, err := kv.Create(ctx, key, []byte(holder), jetstream.KeyTTL(ttl))
 		if err == nil {
-			run, stop := context.WithCancel(context.WithoutCancel(ctx))
+			renewing, stop := context.WithCancel(context.WithoutCancel(ctx))
 			l := &Lease{kv: kv, js: js, key: key, holder: holder, ttl: ttl, rev: rev,
 				lost: make(chan struct{}), stop: stop, done: make(chan struct{})}
-			go l.renew(run)
+			go l.renew(renewing)
 			return l, nil
 		}
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		if found.outlived(ctx, kv, key, ttl) {
+		if seen.deleteIfDead(ctx, kv, key, ttl) {
 			continue
 		}
 		if err := waitFree(ctx, kv, key, ttl); err != nil {
@@ -51,32 +52,37 @@ func Acquire(ctx context.Context, js jetstream.JetStream, kv jetstream.KeyValue,
 	}
 }
 
-// held is a lease of another as it was last seen.
-type held struct {
-	rev   uint64
-	since time.Time // that it has been seen so
+// observation is a revision of a key that expires unless its process renews it,
+// and when this process saw that revision first.
+type observation struct {
+	rev uint64
+	at  time.Time
 }
 
-// outlived removes a lease that was not renewed for twice its life: a server
-// that is restarted twice in short order can forget that a key was to expire,
-// and nobody would ever own the partition. A holder that is only slow is
-// fenced as always.
-func (h *held) outlived(ctx context.Context, kv jetstream.KeyValue, key string, ttl time.Duration) bool {
+// dead reports whether the key's process is gone: it has not renewed the key for
+// twice its life.
+func (o observation) dead(now time.Time, ttl time.Duration) bool { return now.Sub(o.at) > 2*ttl }
+
+// deleteIfDead deletes a lease whose holder is gone, and reports whether it did.
+// A server that restarts twice in short order can forget that a key is to
+// expire, and nobody would own the partition ever again. A holder that is only
+// slow loses its partition to the fence, as always.
+func (o *observation) deleteIfDead(ctx context.Context, kv jetstream.KeyValue, key string, ttl time.Duration) bool {
 	e, err := kv.Get(ctx, key)
 	switch {
 	case err != nil:
 		return false
-	case e.Revision() != h.rev:
-		*h = held{e.Revision(), time.Now()}
+	case e.Revision() != o.rev:
+		*o = observation{e.Revision(), time.Now()}
 		return false
-	case time.Since(h.since) < 2*ttl:
+	case !o.dead(time.Now(), ttl):
 		return false
 	}
-	return kv.Delete(ctx, key, jetstream.LastRevision(h.rev)) == nil
+	return kv.Delete(ctx, key, jetstream.LastRevision(o.rev)) == nil
 }
 
-// waitFree returns when the key was deleted or expired, and after ttl anyway:
-// a watch can stay blind for a while after its server was restarted.
+// waitFree returns when the key is deleted or has expired. It also returns after
+// ttl, because a watch can stay silent for a while after its server restarted.
 func waitFree(ctx context.Context, kv jetstream.KeyValue, key string, ttl time.Duration) error {
 	wctx, cancel := context.WithTimeout(ctx, ttl)
 	defer cancel()
@@ -99,17 +105,17 @@ func waitFree(ctx context.Context, kv jetstream.KeyValue, key string, ttl time.D
 	return ctx.Err()
 }
 
-// Lost is closed when another process holds the key.
+// Lost returns a channel that is closed when another process holds the key.
 func (l *Lease) Lost() <-chan struct{} { return l.lost }
 
-// Release gives the key up, so that another can take it at once.
+// Release gives the key up, so that another process can take it at once.
 func (l *Lease) Release(ctx context.Context) {
 	l.stop()
 	<-l.done
 	select {
 	case <-l.lost:
 	default:
-		_ = l.kv.Delete(ctx, l.key, jetstream.LastRevision(l.rev)) // else it expires
+		_ = l.kv.Delete(ctx, l.key, jetstream.LastRevision(l.rev)) // otherwise it expires
 	}
 }
 
@@ -130,9 +136,9 @@ func (l *Lease) renew(ctx context.Context) {
 	}
 }
 
-// renewOnce is false when another holds the key. Without an answer from the
-// server the lease is kept: nobody else can be seen to own the partition, and
-// if somebody does, the fence holds.
+// renewOnce returns false when another process holds the key. Without an answer
+// from the server it returns true: this process cannot see another owner, and if
+// there is one, the fence keeps the log safe.
 func (l *Lease) renewOnce(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, l.ttl)
 	defer cancel()
@@ -146,12 +152,12 @@ func (l *Lease) renewOnce(ctx context.Context) bool {
 	}
 	e, err := l.kv.Get(ctx, l.key)
 	switch {
-	case err == nil && string(e.Value()) == l.holder: // landed, its answer was lost
+	case err == nil && string(e.Value()) == l.holder: // an earlier renewal arrived, its answer was lost
 		l.rev = e.Revision()
 		return true
 	case err == nil:
 		return false
-	case errors.Is(err, jetstream.ErrKeyNotFound): // expired while we were away
+	case errors.Is(err, jetstream.ErrKeyNotFound): // the key expired while the server was away
 		if rev, err := l.kv.Create(ctx, l.key, []byte(l.holder), jetstream.KeyTTL(l.ttl)); err == nil {
 			l.rev = rev
 		}
@@ -168,7 +174,7 @@ func (l *Lease) put(ctx context.Context, rev uint64) (uint64, error) {
 	return ack.Sequence, nil
 }
 
-// isFenced says whether err is the server's refusal of an expected sequence.
+// isFenced reports whether err is a server's refusal of an expected sequence.
 func isFenced(err error) bool {
 	var api *jetstream.APIError
 	return errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence

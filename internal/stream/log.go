@@ -13,9 +13,9 @@ import (
 	"github.com/nats-io/nuid"
 )
 
-// Position is how far an input has been processed: the sequence in its stream,
-// and which stream that was (the moment it was made), for a stream made anew
-// under the same name counts from 1 again.
+// Position is how far an input has been processed: a sequence, and the time at
+// which its stream was made, because a stream that is made anew under the same
+// name counts from 1 again.
 type Position struct {
 	Seq     uint64    `json:"seq"`
 	Created time.Time `json:"created,omitzero"`
@@ -38,20 +38,20 @@ type meta struct {
 	Epoch     uint64     `json:"epoch"`
 	Number    uint64     `json:"number"` // of the last commit, this one included
 	Part      int        `json:"part,omitempty"`
-	Last      bool       `json:"last,omitempty"` // of a commit's parts: the one that commits
+	Last      bool       `json:"last,omitempty"` // the last part of a commit, which makes it count
 	Positions []Position `json:"positions,omitempty"`
-	Writer    string     `json:"writer"`             // one per attempt to own
+	Writer    string     `json:"writer"`             // one for each ownership
 	Manifest  uint64     `json:"manifest,omitempty"` // sequence of the newest manifest before this record
 	// Of manifests:
 	Generation string `json:"generation,omitempty"`
 	Parts      int    `json:"parts,omitempty"`
 	Size       int    `json:"size,omitempty"`
-	After      uint64 `json:"after,omitempty"`    // sequence of the commit that the snapshot includes last
+	After      uint64 `json:"after,omitempty"`    // sequence of the last commit that the snapshot includes
 	Previous   uint64 `json:"previous,omitempty"` // sequence of the manifest before
 }
 
 func (m *meta) encode(payload []byte) []byte {
-	line, _ := json.Marshal(m) // cannot fail: plain fields
+	line, _ := json.Marshal(m) // plain fields always encode
 	return append(append(line, '\n'), payload...)
 }
 
@@ -63,8 +63,8 @@ func decodeRecord(data []byte) (m meta, payload []byte, err error) {
 	return m, payload, json.Unmarshal(line, &m)
 }
 
-// Log is the fenced log of a partition, held by its owner. Its methods are not
-// safe for concurrent use.
+// Log is the fenced log of a partition, as its owner writes it. Its methods are
+// not safe for concurrent use.
 type Log struct {
 	js      jetstream.JetStream
 	stream  jetstream.Stream
@@ -78,7 +78,7 @@ type Log struct {
 	positions []Position
 	last      uint64 // sequence of the subject's last message: the fence
 	manifest  manifestAt
-	size      int    // bytes of commits since the last snapshot
+	size      int    // bytes of the commits since the last snapshot
 	lastPart  uint64 // sequence of the last whole commit
 }
 
@@ -87,15 +87,16 @@ type manifestAt struct {
 	seq uint64
 }
 
-// OpenLog reads the partition's log, hands its snapshot and commits to p, and
-// claims it by an epoch record: from then on the former owner is fenced.
+// OpenLog takes the log of a partition over. It reads the log, gives its
+// snapshot and commits to p, and appends an epoch record; from then on the former
+// owner is fenced.
 func OpenLog(ctx context.Context, js jetstream.JetStream, streamName, subject, snapPrefix string, p Processor) (*Log, error) {
 	s, err := js.Stream(ctx, streamName)
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", streamName, err)
 	}
 	l := &Log{js: js, stream: s, name: streamName, subject: subject, snap: snapPrefix, writer: nuid.Next()}
-	r := reading{Log: l, p: p}
+	r := restorer{Log: l, p: p}
 	if err := r.restore(ctx); err != nil {
 		return nil, err
 	}
@@ -110,9 +111,9 @@ func OpenLog(ctx context.Context, js jetstream.JetStream, streamName, subject, s
 		if !errors.Is(err, ErrFenced) || ctx.Err() != nil {
 			return nil, err
 		}
-		// The former owner committed meanwhile (or a newer one came): read on.
+		// The former owner has committed meanwhile, or a newer one took over.
 		before := l.epoch
-		if err := r.readOn(ctx); err != nil {
+		if err := r.readRest(ctx); err != nil {
 			return nil, err
 		}
 		if l.epoch != before {
@@ -121,10 +122,10 @@ func OpenLog(ctx context.Context, js jetstream.JetStream, streamName, subject, s
 	}
 }
 
-// Epoch is the owner's epoch.
+// Epoch returns the number of this ownership of the partition.
 func (l *Log) Epoch() uint64 { return l.epoch }
 
-// Positions are those of the last commit.
+// Positions returns the positions of the last commit.
 func (l *Log) Positions() []Position { return l.positions }
 
 func (l *Log) record(kind recordKind, set func(*meta)) meta {
@@ -133,9 +134,10 @@ func (l *Log) record(kind recordKind, set func(*meta)) meta {
 	return m
 }
 
-// Commit makes payload and positions the partition's newest state. When it
-// returns nil they are durable; ErrFenced means that another owns the partition
-// and nothing was written. It tries until ctx is done.
+// Commit makes payload and positions the newest state of the partition. When it
+// returns nil, they are durable. It returns ErrFenced, and commits nothing, when
+// another process owns the partition. Otherwise it repeats its attempts until
+// ctx is done.
 func (l *Log) Commit(ctx context.Context, positions []Position, payload []byte) error {
 	number := l.number + 1
 	total := len(payload)
@@ -159,13 +161,14 @@ func (l *Log) Commit(ctx context.Context, positions []Position, payload []byte) 
 	}
 }
 
-// publish appends one record at the fence. An answer that was lost is looked
-// up, so that one that landed is neither repeated nor taken for a fence.
+// publish appends one record at the fence. When an answer is lost, it looks the
+// record up: a record that arrived is neither repeated nor taken for another
+// owner's.
 func (l *Log) publish(ctx context.Context, m meta, payload []byte) (uint64, error) {
 	data := m.encode(payload)
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
-		try, cancel := context.WithTimeout(ctx, 5*time.Second)
-		ack, err := l.js.Publish(try, l.subject, data, jetstream.WithExpectLastSequencePerSubject(l.last))
+		attempt, cancel := context.WithTimeout(ctx, 5*time.Second)
+		ack, err := l.js.Publish(attempt, l.subject, data, jetstream.WithExpectLastSequencePerSubject(l.last))
 		cancel()
 		if err == nil {
 			return ack.Sequence, nil
@@ -173,8 +176,8 @@ func (l *Log) publish(ctx context.Context, m meta, payload []byte) (uint64, erro
 		if errors.Is(err, nats.ErrMaxPayload) {
 			return 0, fmt.Errorf("a record of %d bytes: %w: raise max_payload to 1 MB", len(data), err)
 		}
-		seq, landed, err := l.landed(ctx, m)
-		if landed || err != nil && !isTemporary(err) {
+		seq, arrived, err := l.arrived(ctx, m)
+		if arrived || err != nil && !isTemporary(err) {
 			return seq, err
 		}
 		select {
@@ -185,9 +188,10 @@ func (l *Log) publish(ctx context.Context, m meta, payload []byte) (uint64, erro
 	}
 }
 
-// landed reads the log's last record: is it m, or still what came before it
-// (not landed), or another's (ErrFenced)?
-func (l *Log) landed(ctx context.Context, m meta) (seq uint64, landed bool, err error) {
+// arrived reports whether the last record in the log is m, and its sequence. It
+// returns false when the log still ends with the record before m, and ErrFenced
+// when it ends with another owner's.
+func (l *Log) arrived(ctx context.Context, m meta) (seq uint64, arrived bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	raw, err := lastOf(ctx, l.stream, l.subject)
@@ -213,7 +217,7 @@ func (l *Log) landed(ctx context.Context, m meta) (seq uint64, landed bool, err 
 	return 0, false, ErrFenced
 }
 
-// temporary marks an error after which the same may be tried again.
+// temporary marks an error after which another attempt may succeed.
 type temporary struct{ error }
 
 func isTemporary(err error) bool {

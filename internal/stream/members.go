@@ -16,23 +16,24 @@ import (
 	"github.com/tidegate-io/tidegate/events"
 )
 
-// memberPrefix begins the keys in the owners bucket that say who is there:
-// member.<role>.<holder's token>. Like leases, they expire with their process.
+// memberPrefix begins the keys in the bucket of owners by which processes say
+// that they are there: member.<role>.<token of the holder>. Like leases, they
+// expire with their process.
 const memberPrefix = "member."
 
 const (
-	// memberRefresh is how often the view of the members is read anew: a watch
-	// can stay blind for a while after its server was restarted.
+	// memberRefresh is how often a process reads all members anew, because a
+	// watch can stay silent for a while after its server restarted.
 	memberRefresh = 5 * time.Second
-	// memberSettle is how long another must be the one to own a partition
+	// handoverDelay is how long a partition must be assigned to another process
 	// before it is handed over, so that a short absence moves nothing twice.
-	memberSettle = 500 * time.Millisecond
+	handoverDelay = 500 * time.Millisecond
 )
 
-// Assign spreads partitions over members: by rendezvous hashing, so that few
-// move when a member comes or goes, but evenly: no two members differ by more
-// than one. Everybody who sees the same members comes to the same
-// result. It is empty without members.
+// Assign spreads partitions over members by rendezvous hashing, so that few
+// partitions move when a member comes or goes, and evenly: the shares of two
+// members differ by at most one. The result holds the member of each partition.
+// It depends only on the set of members, and is empty strings without members.
 func Assign(role string, partitions int, members []string) []string {
 	owners := make([]string, partitions)
 	if len(members) == 0 {
@@ -64,7 +65,7 @@ func Assign(role string, partitions int, members []string) []string {
 	return owners
 }
 
-// mix spreads what FNV leaves alike in the upper bits of similar texts.
+// mix makes the upper bits differ, which FNV leaves alike for similar texts.
 func mix(h uint64) uint64 {
 	h ^= h >> 33
 	h *= 0xff51afd7ed558ccd
@@ -73,36 +74,32 @@ func mix(h uint64) uint64 {
 	return h ^ h>>33
 }
 
-// members is who is there, as far as this process knows.
+// members holds which processes are there for each role, as far as this process
+// knows. It is safe for concurrent use.
 type members struct {
 	mu      sync.Mutex
-	known   bool // a whole view has been read
+	known   bool // all members have been read once
 	roles   map[string]map[string]bool
 	changed chan struct{} // closed and replaced at every change
 
-	// Only follow uses these.
-	signs map[string]sign // of life, by key
-	heard time.Time       // when the last one came
-}
-
-// sign is the newest renewal of a presence key, and when it was seen first.
-type sign struct {
-	revision uint64
-	at       time.Time
+	// Only follow uses these:
+	observed map[string]observation // by key
+	heard    time.Time              // when the last renewal of any key came
 }
 
 func newMembers() *members {
-	return &members{roles: map[string]map[string]bool{}, changed: make(chan struct{}), signs: map[string]sign{}}
+	return &members{roles: map[string]map[string]bool{}, changed: make(chan struct{}), observed: map[string]observation{}}
 }
 
-// of returns the members of a role, and a channel that is closed when they have
-// changed. Before the first view there are none.
+// of returns the members of a role, and a channel that is closed when they
+// change. There are none until all members have been read once.
 func (m *members) of(role string) ([]string, <-chan struct{}) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.Collect(maps.Keys(m.roles[role])), m.changed
 }
 
+// set adds or removes the member of one key.
 func (m *members) set(key string, present bool) {
 	role, holder, ok := strings.Cut(strings.TrimPrefix(key, memberPrefix), ".")
 	if !ok {
@@ -124,7 +121,7 @@ func (m *members) set(key string, present bool) {
 	m.announce()
 }
 
-// replace takes a whole view over.
+// replace makes the members of keys all there are.
 func (m *members) replace(keys map[string]bool) {
 	roles := map[string]map[string]bool{}
 	for key := range keys {
@@ -149,20 +146,20 @@ func (m *members) announce() {
 	m.changed = make(chan struct{})
 }
 
-// follow keeps the view current until ctx is done. While the servers are away
-// the last one stays.
+// follow keeps the members current until ctx is done. While the servers are away
+// they stay as they were.
 func (m *members) follow(ctx context.Context, env Env) {
 	for ctx.Err() == nil {
 		if err := m.read(ctx, env); err != nil {
 			select {
 			case <-ctx.Done():
-			case <-time.After(memberSettle):
+			case <-time.After(handoverDelay):
 			}
 		}
 	}
 }
 
-// read takes a view and its changes for as long as memberRefresh.
+// read reads all members, and then their changes until memberRefresh has passed.
 func (m *members) read(ctx context.Context, env Env) error {
 	ctx, cancel := context.WithTimeout(ctx, memberRefresh)
 	defer cancel()
@@ -175,24 +172,24 @@ func (m *members) read(ctx context.Context, env Env) error {
 		return err
 	}
 	defer func() { _ = w.Stop() }()
-	look := time.NewTicker(env.LeaseTTL / 2)
-	defer look.Stop()
-	first := map[string]bool{}
+	check := time.NewTicker(env.LeaseTTL / 2)
+	defer check.Stop()
+	first := map[string]bool{} // members, until all have been read
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-look.C:
-			m.bury(ctx, kv, env.LeaseTTL)
+		case <-check.C:
+			m.removeDead(ctx, kv, env.LeaseTTL)
 		case e, ok := <-w.Updates():
 			switch {
 			case !ok:
 				return nil
-			case e == nil:
+			case e == nil: // that were all
 				m.replace(first)
 				first = nil
 			default:
-				present := m.note(e, env.LeaseTTL)
+				present := m.observe(e, env.LeaseTTL)
 				if first == nil {
 					m.set(e.Key(), present)
 				} else if present {
@@ -203,32 +200,32 @@ func (m *members) read(ctx context.Context, env Env) error {
 	}
 }
 
-// note takes a change of a key down, and says whether its process is there.
-func (m *members) note(e jetstream.KeyValueEntry, ttl time.Duration) bool {
+// observe notes a change of a key and reports whether its process is there.
+func (m *members) observe(e jetstream.KeyValueEntry, ttl time.Duration) bool {
 	if e.Operation() != jetstream.KeyValuePut {
-		delete(m.signs, e.Key())
+		delete(m.observed, e.Key())
 		return false
 	}
 	m.heard = time.Now()
-	if s, known := m.signs[e.Key()]; known && s.revision == e.Revision() {
-		return m.heard.Sub(s.at) <= 2*ttl
+	if o, known := m.observed[e.Key()]; known && o.rev == e.Revision() {
+		return !o.dead(m.heard, ttl)
 	}
-	m.signs[e.Key()] = sign{e.Revision(), m.heard}
+	m.observed[e.Key()] = observation{e.Revision(), m.heard}
 	return true
 }
 
-// bury removes keys that were not renewed for twice their time: a server may
-// forget to expire them when it is killed. While nothing at all is heard it is
-// the server that is away, and nobody is taken for dead.
-func (m *members) bury(ctx context.Context, kv jetstream.KeyValue, ttl time.Duration) {
+// removeDead removes the members that have not renewed their keys, which a
+// server may forget to expire when it is killed. While no key at all is renewed
+// the server is away, and nobody counts as dead.
+func (m *members) removeDead(ctx context.Context, kv jetstream.KeyValue, ttl time.Duration) {
 	now := time.Now()
 	if now.Sub(m.heard) > ttl {
 		return
 	}
-	for key, s := range m.signs {
-		if now.Sub(s.at) > 2*ttl {
+	for key, o := range m.observed {
+		if o.dead(now, ttl) {
 			m.set(key, false)
-			_ = kv.Delete(ctx, key, jetstream.LastRevision(s.revision)) // one that was renewed stays
+			_ = kv.Delete(ctx, key, jetstream.LastRevision(o.rev)) // fails for a key that was renewed meanwhile
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 )
 
 func TestAssignIsEvenAndMovesLittle(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		n, size := rapid.IntRange(1, 128).Draw(t, "partitions"), rapid.IntRange(1, 9).Draw(t, "members")
 		var list []string
@@ -88,6 +89,7 @@ func (f *fleet) spread(t *testing.T, want map[string]int) {
 }
 
 func TestPartitionsSpreadOverProcesses(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	f := &fleet{b: b, stop: map[string]func(){}}
 	begin := time.Now()
@@ -122,6 +124,7 @@ func TestPartitionsSpreadOverProcesses(t *testing.T) {
 // TestADeadMemberWhoseKeyStaysOwnsNothing: a server that is killed may forget
 // when a key expires.
 func TestADeadMemberWhoseKeyStaysOwnsNothing(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	b.env.LeaseTTL = time.Second // the least that a server knows
 	kv, err := b.env.JS.KeyValue(t.Context(), "owners")

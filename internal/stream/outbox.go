@@ -11,22 +11,27 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// outbox publishes without waiting and knows what is not yet acknowledged.
+// retryWait is how long after a refusal the outbox sends a message again.
+const retryWait = 100 * time.Millisecond
+
+// outbox publishes without waiting and knows which messages are not acknowledged
+// yet. It repeats them until they are; a message may arrive twice, because all
+// outputs are idempotent.
 type outbox struct {
 	ctx  context.Context
 	js   jetstream.JetStream
-	fail func(error) // called once a publish can never succeed
+	fail func(error) // called when a message can never be published
 
-	sending sync.Mutex // held while a message of a subject with a newest one is sent
+	sending sync.Mutex // held while a fenced message is sent
 
 	mu      sync.Mutex
-	wake    sync.Cond // on mu: queue or open changed
-	queue   []*sent
+	wake    sync.Cond         // on mu: queue or open changed
+	queue   []*sent           // whose acknowledgements run waits for next
 	open    int               // published and not acknowledged
-	acked   map[string]uint64 // by stream: newest sequence acknowledged
-	newest  map[string]*sent  // of subjects where only the latest message matters
-	fenced  int               // guarded ones not acknowledged
-	serial  bool              // one guarded publish at a time: a replicated stream refuses a second
+	acked   map[string]uint64 // newest acknowledged sequence, by stream
+	newest  map[string]*sent  // newest fenced message, by subject
+	fenced  int               // fenced messages that are not acknowledged
+	serial  bool              // one fenced message at a time: a replicated stream refuses a second
 	stopped bool
 }
 
@@ -34,13 +39,13 @@ type sent struct {
 	msg    *nats.Msg
 	opts   []jetstream.PublishOpt
 	future jetstream.PubAckFuture
-	fence  *Fence // of a message of which only the newest of its subject matters
+	fence  *Fence // nil: not fenced
 }
 
 func newOutbox(ctx context.Context, js jetstream.JetStream, fail func(error)) *outbox {
 	o := &outbox{ctx: ctx, js: js, fail: fail, newest: map[string]*sent{}, acked: map[string]uint64{}}
 	o.wake.L = &o.mu
-	go o.watch()
+	go o.run()
 	context.AfterFunc(ctx, func() {
 		o.mu.Lock()
 		o.stopped = true
@@ -67,7 +72,7 @@ func (o *outbox) publishFenced(m *nats.Msg, f Fence) error {
 }
 
 func (o *outbox) enqueue(s *sent) error {
-	// The library would repeat a message by itself, behind newer ones.
+	// The library must not repeat a message: it would put it behind newer ones.
 	s.opts = append(s.opts[:len(s.opts):len(s.opts)], jetstream.WithRetryAttempts(0))
 	if _, err := o.send(s); err != nil {
 		return err
@@ -80,14 +85,14 @@ func (o *outbox) enqueue(s *sent) error {
 	return nil
 }
 
-// send hands s to the connection, unless it is overtaken. It waits while too
-// many are in flight.
-func (o *outbox) send(s *sent) (done bool, err error) {
+// send hands s to the connection, and waits while too many messages are on their
+// way. It returns true, and sends nothing, when a newer message replaces s.
+func (o *outbox) send(s *sent) (replaced bool, err error) {
 	for {
-		done, err := o.trySend(s)
+		replaced, err := o.sendOnce(s)
 		switch {
 		case err == nil:
-			return done, nil
+			return replaced, nil
 		case errors.Is(err, nats.ErrMaxPayload):
 			return false, fmt.Errorf("publishing %d bytes to %s: %w", len(s.msg.Data), s.msg.Subject, err)
 		}
@@ -99,12 +104,13 @@ func (o *outbox) send(s *sent) (done bool, err error) {
 	}
 }
 
-// trySend looks and sends in one step: a newer message can't come in between.
-func (o *outbox) trySend(s *sent) (done bool, err error) {
+// sendOnce holds a lock from the look at the newest message to the send, so that
+// no newer message comes in between.
+func (o *outbox) sendOnce(s *sent) (replaced bool, err error) {
 	if s.fence != nil {
 		o.sending.Lock()
 		defer o.sending.Unlock()
-		if o.overtaken(s) {
+		if o.replaced(s) {
 			return true, nil
 		}
 	}
@@ -114,9 +120,9 @@ func (o *outbox) trySend(s *sent) (done bool, err error) {
 	return false, err
 }
 
-// watch waits for the acknowledgements in the order of publishing, and repeats
-// what was not acknowledged: it may have landed, and all outputs are idempotent.
-func (o *outbox) watch() {
+// run waits for the acknowledgements in the order of publishing, until the
+// ownership ends or a message can never be published.
+func (o *outbox) run() {
 	for {
 		o.mu.Lock()
 		for len(o.queue) == 0 && !o.stopped {
@@ -130,24 +136,21 @@ func (o *outbox) watch() {
 		o.queue[0] = nil
 		o.queue = o.queue[1:]
 		o.mu.Unlock()
-		settled, err := o.settle(s)
+		done, err := o.await(s)
 		switch {
 		case err != nil:
 			return
-		case settled:
+		case done:
 			o.done(s)
 		default:
-			// A stream that is full refuses for long: the others' are settled meanwhile.
-			time.AfterFunc(retryWait, func() { o.again(s) })
+			// A full stream refuses for long; run goes on with the messages of the others.
+			time.AfterFunc(retryWait, func() { o.resend(s) })
 		}
 	}
 }
 
-// retryWait is how long after a refusal a message is sent again.
-const retryWait = 100 * time.Millisecond
-
-// again sends an unguarded message once more and puts it at the end of the queue.
-func (o *outbox) again(s *sent) {
+// resend sends an unfenced message once more and puts it at the end of the queue.
+func (o *outbox) resend(s *sent) {
 	if o.ctx.Err() != nil {
 		return
 	}
@@ -174,9 +177,11 @@ func (o *outbox) done(s *sent) {
 	o.wake.Broadcast()
 }
 
-// settle waits until s is acknowledged, or overtaken; false means that it was
-// refused and is not guarded, so that what comes after it need not wait.
-func (o *outbox) settle(s *sent) (settled bool, err error) {
+// await waits for the acknowledgement of s and returns true when it came, or when
+// a newer message replaces s. It returns false when an unfenced message was
+// refused; messages behind it need not wait for it. A fenced message is repeated
+// here, because those behind it carry the same fence.
+func (o *outbox) await(s *sent) (done bool, err error) {
 	for {
 		select {
 		case <-o.ctx.Done():
@@ -188,7 +193,7 @@ func (o *outbox) settle(s *sent) (settled bool, err error) {
 			return true, nil
 		case err = <-s.future.Err():
 		}
-		if isFenced(err) && !o.holds(s.fence) {
+		if isFenced(err) && !o.ownsFence(s.fence) {
 			err := fmt.Errorf("%w: a guarded publish to %s was refused", ErrFenced, s.msg.Subject)
 			o.fail(err)
 			return false, err
@@ -201,20 +206,21 @@ func (o *outbox) settle(s *sent) (settled bool, err error) {
 			return false, o.ctx.Err()
 		case <-time.After(retryWait):
 		}
-		overtaken, err := o.send(s) // to repeat one that is overtaken would put an old value over a newer one
+		replaced, err := o.send(s)
 		if err != nil {
 			o.fail(err)
 			return false, err
 		}
-		if overtaken {
+		if replaced {
 			return true, nil
 		}
 	}
 }
 
-// holds says whether the fence is still ours: a replicated stream refuses a
-// publish also while an earlier one, whose answer was lost, is on its way.
-func (o *outbox) holds(f *Fence) bool {
+// ownsFence reports whether the fence is still this owner's, or may be: a
+// replicated stream also refuses a message while an earlier one, whose answer was
+// lost, is on its way.
+func (o *outbox) ownsFence(f *Fence) bool {
 	if f == nil {
 		return false
 	}
@@ -222,19 +228,20 @@ func (o *outbox) holds(f *Fence) bool {
 	defer cancel()
 	s, err := o.js.Stream(ctx, f.Stream)
 	if err != nil {
-		return true // not known: the repetition will tell
+		return true // not known; the next refusal asks again
 	}
 	last, err := lastOf(ctx, s, f.Subject)
 	return err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && last.Sequence == f.Seq
 }
 
-func (o *outbox) overtaken(s *sent) bool {
+// replaced reports whether a newer message has come to the subject of s.
+func (o *outbox) replaced(s *sent) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return s.fence != nil && o.newest[s.msg.Subject] != s
 }
 
-// drain waits until everything published is acknowledged.
+// drain waits until everything that was published is acknowledged.
 func (o *outbox) drain() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -9,14 +9,14 @@ import (
 	"github.com/tidegate-io/tidegate/events"
 )
 
-// Owner is what a Processor may do with the partition that it owns.
+// Owner is one ownership of a partition, as its Processor sees it.
 type Owner struct {
 	Names     events.Names
 	Partition int
 	Epoch     uint64 // grows with every owner of the partition
 	JS        jetstream.JetStream
 	Log       *slog.Logger
-	Inputs    []InputState // as the partition was taken over, by input
+	Inputs    []InputState // at the takeover, in the order of Spec.Inputs
 
 	inputs  []Input
 	letters letters
@@ -24,42 +24,45 @@ type Owner struct {
 	answers map[string]answerer // by kind of question; complete once Start has returned
 }
 
-// InputState is where reading an input begins.
+// InputState describes an input at the moment when its partition was taken over.
 type InputState struct {
 	Position uint64 // committed: reading begins after it
-	First    uint64 // first sequence that the stream still has
-	Last     uint64 // last sequence that the stream had
+	First    uint64 // first sequence in the stream
+	Last     uint64 // last sequence in the stream
 }
 
-// Gap says whether the stream has dropped messages that were never processed.
+// Gap reports whether the stream has dropped messages before an owner handled
+// them.
 func (s InputState) Gap() bool { return s.First > s.Position+1 }
 
-// Publish sends m to a stream without waiting. It is retried until it is
-// acknowledged, and acknowledged before the next commit; a refusal by a fence
-// (error 10071) stops the partition with ErrFenced.
+// Publish sends m to a stream without waiting for the acknowledgement. The
+// outbox repeats m until a server acknowledges it; the next commit waits for
+// that. When a server refuses m by its expected sequence (error 10071), the
+// partition stops with ErrFenced.
 func (o *Owner) Publish(m *nats.Msg, opts ...jetstream.PublishOpt) error {
 	return o.out.publish(m, opts)
 }
 
-// Acked is the sequence of the newest message in a stream that Publish has had
-// acknowledged; 0 when there was none. Before a Commit that is of everything
-// published.
+// Acked returns the sequence of the newest message in a stream that Publish has
+// had acknowledged, or 0 when there is none. While the Processor's Commit runs,
+// everything published before is acknowledged.
 func (o *Owner) Acked(stream string) uint64 {
 	o.out.mu.Lock()
 	defer o.out.mu.Unlock()
 	return o.out.acked[stream]
 }
 
-// Fence guards publishes to a stream by the last sequence of one subject in it:
-// whoever writes that subject next fences those who do not know of it.
+// Fence guards publishes to a stream by the sequence of the last message of one
+// of its subjects: whoever writes that subject next locks out every writer that
+// does not know the new sequence.
 type Fence struct {
-	Stream  string // name
+	Stream  string // full name
 	Subject string
 	Seq     uint64
 }
 
-// PublishFenced is Publish to a subject where only the newest message counts,
-// guarded by a fence. One that has to be repeated gives way to a newer one.
+// PublishFenced is Publish with a fence, to a subject of which only the newest
+// message matters: an older message is not repeated once there is a newer one.
 func (o *Owner) PublishFenced(m *nats.Msg, f Fence) error {
 	return o.out.publishFenced(m, f)
 }

@@ -18,55 +18,59 @@ type Message struct {
 	Time    time.Time // when it was stored, UTC
 }
 
-// Processor is what a role does with one partition. Run calls its methods from
-// one goroutine, first Restore and Apply, then Start, then the others. Its
-// state must be a function of the messages handled (and, for roles that act in
-// time, of the moments of its ticks), for another owner may have to repeat
-// everything after the last commit.
+// Processor is the work of a role on one partition. Run calls its methods from
+// one goroutine: first Restore and Apply, then Start, then the others.
+//
+// The state must be a function of the handled messages (and, for roles that act
+// in time, of the times given to Tick): after a crash another owner repeats
+// everything since the last commit.
 type Processor interface {
-	// Restore replaces the state by a snapshot; nil means the beginning.
+	// Restore replaces the state by a snapshot; nil is the state of a new
+	// partition.
 	Restore(snapshot []byte) error
 	// Apply adds a commit that was made after the snapshot.
 	Apply(commit []byte) error
-	// Start is called once the partition is owned. What the processor
-	// publishes through o is acknowledged before the next commit counts. Here
-	// the processor says which questions it answers: see Answer.
+	// Start is called once, when the process owns the partition. Everything that
+	// the Processor publishes through o is acknowledged before the next commit
+	// counts. Start registers the answers to questions: see Answer. The
+	// ownership ends with ctx.
 	Start(ctx context.Context, o *Owner) error
-	// Handle processes one message. It must not block on anything but o. An
-	// error of Reject makes the message a dead letter; any other stops the
+	// Handle processes one message. It must not wait for anything but o. An
+	// error of Reject makes the message a dead letter; any other error stops the
 	// partition.
 	Handle(m *Message) error
-	// Flush publishes what the messages since the last Flush gave rise to. It
-	// follows every run of Handle and every Tick without delay.
+	// Flush publishes the results of the messages since the last Flush. Run calls
+	// it right after each batch of Handle calls and after each Tick.
 	Flush() error
-	// Tick does what is due at now, and says when it wants to be called next
-	// (zero: not at all). It is also called after every Flush.
+	// Tick does what is due at now and returns when to call it again, or zero for
+	// never. Run also calls it after each batch of Handle calls.
 	Tick(now time.Time) (next time.Time, err error)
-	// Commit returns what Apply needs to repeat the changes since the last
-	// Commit; nil when nothing changed but positions.
+	// Commit returns the changes since the last Commit, for Apply; nil when only
+	// positions have changed.
 	Commit() ([]byte, error)
-	// Snapshot returns the whole state for Restore.
+	// Snapshot returns the whole state, for Restore.
 	Snapshot() ([]byte, error)
 }
 
-// Ahead is how many messages an Expecter is told of at most. More would push
-// each other out of the processor's cache.
-const Ahead = 32
+// PrefetchMax is the largest number of messages that Prefetch is given. The data
+// of more messages would not stay in the processor's cache until Handle.
+const PrefetchMax = 32
 
-// Expecter is a Processor that wants to know which messages it is given next,
-// to fetch what they need together. Handle is called for each of them, but for
-// some that have been handled already.
-type Expecter interface {
-	Expect(ms []Message)
+// Prefetcher is a Processor that loads the data of several messages at once,
+// because waiting for memory message by message takes longer. Run calls Prefetch
+// with the next messages and then Handle with each of them, except for those
+// that the partition has already handled.
+type Prefetcher interface {
+	Prefetch(ms []Message)
 }
 
-// Errors of ownership.
+// The errors that end an ownership.
 var (
 	// ErrFenced is returned when a newer owner has taken the partition.
 	ErrFenced = errors.New("partition was taken by a newer owner")
-	// ErrLost is returned when the lease has expired or been taken.
+	// ErrLost is returned when another process holds the lease.
 	ErrLost = errors.New("lease was lost")
-	// ErrInput is returned when an input is not the stream that the committed
-	// positions belong to.
+	// ErrInput is returned when an input is not the stream to which the committed
+	// position belongs.
 	ErrInput = errors.New("input does not fit the committed position")
 )

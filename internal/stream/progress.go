@@ -19,19 +19,20 @@ type Progress struct {
 	Pending   uint64 `json:"pending"` // messages stored in its inputs and not yet handled
 	// Lag is the age of the oldest of them.
 	Lag       time.Duration `json:"lag"`
-	Documents *Documents    `json:"documents,omitempty"` // nil: of a role that says nothing of them
+	Documents *Documents    `json:"documents,omitempty"` // nil: the role is no Documenter
 }
 
-// Documents are those of a partition that are not written to the store yet.
+// Documents counts the documents of a partition that are not written to the store
+// yet.
 type Documents struct {
 	Collection string        `json:"collection"`
 	Waiting    int           `json:"waiting"`
-	Oldest     time.Duration `json:"oldest"` // how long the oldest has waited at this owner
+	Oldest     time.Duration `json:"oldest"` // how long the oldest has waited since this owner took over
 }
 
 // Documenter is a Processor that writes documents behind its commits.
 type Documenter interface {
-	// Documents may be called from any goroutine once Start has returned.
+	// Documents is safe for concurrent use once Start has returned.
 	Documents() Documents
 }
 
@@ -49,7 +50,7 @@ func (r *run) progress(ctx context.Context) Progress {
 	defer cancel()
 	p := Progress{Role: r.Role, Partition: r.Partition, Holder: r.Holder, Epoch: r.log.Epoch()}
 	for i, rd := range r.readers {
-		pending, at := rd.behind(ctx, r.handled[i].Load())
+		pending, at := rd.pendingAfter(ctx, r.handled[i].Load())
 		p.Pending += pending
 		if !at.IsZero() {
 			p.Lag = max(p.Lag, r.Now().Sub(at))
@@ -62,16 +63,16 @@ func (r *run) progress(ctx context.Context) Progress {
 	return p
 }
 
-// behind is how many messages lie behind a sequence, and when the first of them
-// was stored. What a consumer has delivered says nothing of what was handled, so
-// that the stream is asked.
-func (r *reader) behind(ctx context.Context, seq uint64) (n uint64, oldest time.Time) {
+// pendingAfter returns how many messages lie after a sequence, and when the first
+// of them was stored. It asks the stream, because the reader's consumer counts
+// messages as delivered that are still in the inbox.
+func (r *reader) pendingAfter(ctx context.Context, seq uint64) (n uint64, oldest time.Time) {
 	newest, err := r.newest(ctx)
 	if err != nil || newest <= seq {
 		return 0, oldest
 	}
 	first, err := r.stream.GetMsg(ctx, seq+1, jetstream.WithGetMsgSubject(r.filter))
-	if err != nil { // expired meanwhile, or nobody answers
+	if err != nil { // the message has expired meanwhile, or no server answers
 		return 0, oldest
 	}
 	cons, err := r.stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
@@ -82,12 +83,12 @@ func (r *reader) behind(ctx context.Context, seq uint64) (n uint64, oldest time.
 		return 1, first.Time
 	}
 	info := cons.CachedInfo()
-	_ = r.stream.DeleteConsumer(ctx, info.Name) // else it goes by itself
+	_ = r.stream.DeleteConsumer(ctx, info.Name) // otherwise it expires
 	return info.NumPending, first.Time
 }
 
-// Progress is that of every partition that this process owns, by role and
-// partition.
+// Progress returns the progress of every partition that this process owns,
+// ordered by role and partition.
 func (s *Supervisor) Progress(ctx context.Context) []Progress {
 	s.mu.Lock()
 	var owned []func(context.Context) Progress

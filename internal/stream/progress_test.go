@@ -27,6 +27,7 @@ func (stuck) Documents() Documents {
 // TestProgressIsExact: of a processor that waits in the middle of what it was
 // given, while others' messages lie in between.
 func TestProgressIsExact(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	const total, handled = 30, 9
 	for range total {

@@ -16,18 +16,19 @@ type Input struct {
 	Filter string // subject, with the namespace
 }
 
-// inbox hands the messages of all inputs to the one goroutine that processes
-// them, a run at a time: a channel a message would cost more than the fold.
+// inbox buffers the messages of all inputs for the goroutine that processes them,
+// which takes them in batches: sending each through a channel would cost more
+// than folding it.
 type inbox struct {
-	mu    sync.Mutex
-	room  sync.Cond
-	queue []Message
-	bytes int
-	ready chan struct{} // has an element when queue is not empty
-	done  bool
+	mu      sync.Mutex
+	notFull sync.Cond
+	queue   []Message
+	bytes   int
+	ready   chan struct{} // has an element when queue is not empty
+	closed  bool
 }
 
-// Bounds of what waits in an inbox before reading pauses.
+// The budget of an inbox. When it is spent, reading pauses.
 const (
 	inboxMessages = 20_000
 	inboxBytes    = 32 << 20
@@ -35,14 +36,15 @@ const (
 
 func newInbox() *inbox {
 	b := &inbox{ready: make(chan struct{}, 1)}
-	b.room.L = &b.mu
+	b.notFull.L = &b.mu
 	return b
 }
 
+// put adds a message, and waits while the inbox is full.
 func (b *inbox) put(m Message) {
 	b.mu.Lock()
-	for !b.done && (len(b.queue) >= inboxMessages || b.bytes >= inboxBytes) {
-		b.room.Wait()
+	for !b.closed && (len(b.queue) >= inboxMessages || b.bytes >= inboxBytes) {
+		b.notFull.Wait()
 	}
 	b.queue = append(b.queue, m)
 	b.bytes += len(m.Data)
@@ -53,34 +55,36 @@ func (b *inbox) put(m Message) {
 	}
 }
 
-// take swaps the queue for an empty one.
+// take returns the buffered messages and continues with an empty slice, whose
+// array it uses again.
 func (b *inbox) take(empty []Message) []Message {
 	b.mu.Lock()
 	q := b.queue
 	b.queue, b.bytes = empty[:0], 0
 	b.mu.Unlock()
-	b.room.Broadcast()
+	b.notFull.Broadcast()
 	return q
 }
 
+// close ends the waiting of put.
 func (b *inbox) close() {
 	b.mu.Lock()
-	b.done = true
+	b.closed = true
 	b.mu.Unlock()
-	b.room.Broadcast()
+	b.notFull.Broadcast()
 }
 
 // reader reads one input.
 type reader struct {
 	stream jetstream.Stream
 	filter string
-	feed   *feed
-	stop   func()
+	stop   func() // ends the reading and waits for its end
 
 	replicated bool // the stream has more than one replica
 }
 
-// startReader begins behind position, which must belong to the stream.
+// startReader reads an input into an inbox, beginning after position, which must
+// belong to the stream.
 func startReader(ctx context.Context, env Env, in Input, index int, pos *Position, to *inbox) (*reader, InputState, error) {
 	name := env.Names.Stream(in.Stream)
 	s, err := env.JS.Stream(ctx, name)
@@ -103,7 +107,7 @@ func startReader(ctx context.Context, env Env, in Input, index int, pos *Positio
 	f := &feed{js: env.JS, log: env.Log, stream: name, filter: in.Filter, last: pos.Seq, take: func(msg jetstream.Msg, at delivery) {
 		to.put(Message{Input: index, Subject: msg.Subject(), Header: msg.Headers(), Data: msg.Data(), Seq: at.seq, Time: at.time})
 	}}
-	c, err := f.open(ctx, longestMake)
+	c, err := f.open(ctx, maxOpenTimeout)
 	if err != nil {
 		return nil, state, fmt.Errorf("reading %s: %w", name, err)
 	}
@@ -113,10 +117,11 @@ func startReader(ctx context.Context, env Env, in Input, index int, pos *Positio
 		defer close(done)
 		f.follow(reading, c)
 	}()
-	return &reader{stream: s, filter: in.Filter, feed: f, replicated: info.Config.Replicas > 1, stop: func() { cancel(); <-done }}, state, nil
+	return &reader{stream: s, filter: in.Filter, replicated: info.Config.Replicas > 1, stop: func() { cancel(); <-done }}, state, nil
 }
 
-// newest is the sequence of the last message stored for the input.
+// newest returns the sequence of the last message that is stored for the input,
+// or 0 when there is none.
 func (r *reader) newest(ctx context.Context) (uint64, error) {
 	raw, err := lastOf(ctx, r.stream, r.filter)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {

@@ -12,26 +12,26 @@ import (
 	"github.com/tidegate-io/tidegate/events"
 )
 
-// reading brings a Log and its Processor to the last whole commit.
-type reading struct {
+// restorer brings a Log and its Processor to the last whole commit.
+type restorer struct {
 	*Log
 	p     Processor
 	parts [][]byte // of a commit whose last part has not come yet
-	read  uint64   // sequence of the last record looked at
+	read  uint64   // sequence of the last record that was read
 }
 
-// resetAttempts is how often a consumer that is read to an end is made again:
-// see feed, on why to begin anew is better.
+// resetAttempts is how often the library makes a consumer again. Reading from the
+// beginning, with a consumer of another name, is better: see feed.
 const resetAttempts = 1
 
-// errTorn is returned when records were purged while they were read: the
-// reader begins again.
-var errTorn = errors.New("log changed while it was read")
+// errLogChanged is returned when records were purged while they were read. The
+// restorer then begins again.
+var errLogChanged = errors.New("log changed while it was read")
 
-func (r *reading) restore(ctx context.Context) error {
+func (r *restorer) restore(ctx context.Context) error {
 	for {
-		err := r.tryRestore(ctx)
-		if !errors.Is(err, errTorn) {
+		err := r.restoreOnce(ctx)
+		if !errors.Is(err, errLogChanged) {
 			return err
 		}
 		if err := ctx.Err(); err != nil {
@@ -40,7 +40,7 @@ func (r *reading) restore(ctx context.Context) error {
 	}
 }
 
-func (r *reading) tryRestore(ctx context.Context) error {
+func (r *restorer) restoreOnce(ctx context.Context) error {
 	r.epoch, r.number, r.positions, r.manifest, r.size, r.parts, r.read, r.lastPart = 0, 0, nil, manifestAt{}, 0, nil, 0, 0
 	last, err := lastOf(ctx, r.stream, r.subject)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
@@ -61,11 +61,11 @@ func (r *reading) tryRestore(ctx context.Context) error {
 		if err := r.p.Restore(nil); err != nil {
 			return err
 		}
-		return r.readOn(ctx)
+		return r.readRest(ctx)
 	}
-	raw, err := Ask(ctx, func(ctx context.Context) (*jetstream.RawStreamMsg, error) { return r.stream.GetMsg(ctx, at) })
+	raw, err := Retry(ctx, func(ctx context.Context) (*jetstream.RawStreamMsg, error) { return r.stream.GetMsg(ctx, at) })
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return errTorn
+		return errLogChanged
 	}
 	if err != nil {
 		return err
@@ -82,15 +82,15 @@ func (r *reading) tryRestore(ctx context.Context) error {
 	if err := r.p.Restore(snapshot); err != nil {
 		return fmt.Errorf("snapshot %s of %s: %w", m.Generation, r.subject, err)
 	}
-	return r.readOn(ctx)
+	return r.readRest(ctx)
 }
 
-func (r *reading) snapshot(ctx context.Context, m meta) ([]byte, error) {
+func (r *restorer) snapshot(ctx context.Context, m meta) ([]byte, error) {
 	data := make([]byte, 0, m.Size)
 	for part := range m.Parts {
 		raw, err := lastOf(ctx, r.stream, r.part(m.Generation, part))
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return nil, errTorn
+			return nil, errLogChanged
 		}
 		if err != nil {
 			return nil, err
@@ -107,8 +107,8 @@ func (l *Log) part(generation string, part int) string {
 	return l.snap + "." + generation + "." + strconv.Itoa(part)
 }
 
-// readOn reads and applies what the log holds after r.read.
-func (r *reading) readOn(ctx context.Context) error {
+// readRest reads and applies the records after r.read.
+func (r *restorer) readRest(ctx context.Context) error {
 	last, err := lastOf(ctx, r.stream, r.subject)
 	if err != nil {
 		return err
@@ -145,7 +145,7 @@ func (r *reading) readOn(ctx context.Context) error {
 	return nil
 }
 
-func (r *reading) apply(data []byte, seq uint64) error {
+func (r *restorer) apply(data []byte, seq uint64) error {
 	m, payload, err := decodeRecord(data)
 	if err != nil {
 		return fmt.Errorf("%s at %d: %w", r.subject, seq, err)
@@ -153,7 +153,7 @@ func (r *reading) apply(data []byte, seq uint64) error {
 	r.read = seq
 	switch m.Kind {
 	case kindEpoch:
-		r.epoch, r.parts = m.Epoch, nil // parts without their last one are void
+		r.epoch, r.parts = m.Epoch, nil // parts of a commit without its last part do not count
 		return nil
 	case kindManifest:
 		r.manifest, r.size = manifestAt{meta: m, seq: seq}, 0
@@ -163,7 +163,7 @@ func (r *reading) apply(data []byte, seq uint64) error {
 		return nil
 	}
 	if m.Number != r.number+1 || m.Part != len(r.parts) {
-		return errTorn
+		return errLogChanged
 	}
 	r.parts = append(r.parts, payload)
 	if !m.Last {
@@ -187,20 +187,21 @@ func (r *reading) apply(data []byte, seq uint64) error {
 	return nil
 }
 
-// ReadLog hands the state of a partition as of its last whole commit to p,
-// without claiming it, and returns the commit's positions.
+// ReadLog gives p the state of a partition as of its last whole commit, without
+// taking the partition over, and returns the positions of that commit.
 func ReadLog(ctx context.Context, js jetstream.JetStream, n events.Names, role string, partition int, p Processor) ([]Position, error) {
 	name := n.Stream(events.StreamState)
 	s, err := js.Stream(ctx, name)
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", name, err)
 	}
-	r := reading{p: p, Log: &Log{js: js, stream: s, name: name, subject: n.Log(role, partition), snap: n.Snap(role, partition)}}
+	r := restorer{p: p, Log: &Log{js: js, stream: s, name: name, subject: n.Log(role, partition), snap: n.Snap(role, partition)}}
 	err = r.restore(ctx)
 	return r.positions, err
 }
 
-// Newest is the sequence of the last message stored for an input; 0 for none.
+// Newest returns the sequence of the last message that is stored for an input, or
+// 0 when there is none.
 func Newest(ctx context.Context, js jetstream.JetStream, n events.Names, in Input) (uint64, error) {
 	s, err := js.Stream(ctx, n.Stream(in.Stream))
 	if err != nil {
@@ -209,7 +210,7 @@ func Newest(ctx context.Context, js jetstream.JetStream, n events.Names, in Inpu
 	return (&reader{stream: s, filter: in.Filter}).newest(ctx)
 }
 
-// Read hands the messages of an input with sequences up to last to f, in order.
+// Read calls f with the messages of an input in order, up to the sequence last.
 func Read(ctx context.Context, js jetstream.JetStream, n events.Names, in Input, last uint64, f func(*Message) error) error {
 	s, err := js.Stream(ctx, n.Stream(in.Stream))
 	if err != nil {
@@ -225,8 +226,8 @@ func Read(ctx context.Context, js jetstream.JetStream, n events.Names, in Input,
 	return readUpTo(ctx, s, jetstream.OrderedConsumerConfig{FilterSubjects: []string{in.Filter}}, newest, f)
 }
 
-// readUpTo hands the messages of a consumer with sequences up to last to f, in
-// order. There must be a message at or after last.
+// readUpTo calls f with the messages of a consumer in order, up to the sequence
+// last. The consumer must have a message there or behind.
 func readUpTo(ctx context.Context, s jetstream.Stream, cfg jetstream.OrderedConsumerConfig, last uint64, f func(*Message) error) error {
 	cfg.MaxResetAttempts = resetAttempts
 	cons, err := s.OrderedConsumer(ctx, cfg)
@@ -260,8 +261,9 @@ func readUpTo(ctx context.Context, s jetstream.Stream, cfg jetstream.OrderedCons
 	}
 }
 
-// Committed are the positions of a partition's last record, read without its
-// state; none while a commit in parts is being written.
+// Committed returns the positions in the last record of a partition's log,
+// without reading the state. It returns nil while a commit of several parts is
+// being written.
 func Committed(ctx context.Context, js jetstream.JetStream, n events.Names, role string, partition int) ([]Position, error) {
 	s, err := js.Stream(ctx, n.Stream(events.StreamState))
 	if err != nil {

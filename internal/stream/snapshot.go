@@ -8,33 +8,35 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// defaultSnapshotAfter keeps small partitions from being snapshot all the time.
+// defaultSnapshotAfter keeps small partitions from making snapshots all the
+// time.
 const defaultSnapshotAfter = 1 << 20
 
-// WantsSnapshot says whether the log has grown to twice its last snapshot, and
-// to atLeast bytes.
+// WantsSnapshot reports whether the log has grown to twice its last snapshot, and
+// to at least the given number of bytes.
 func (l *Log) WantsSnapshot(atLeast int) bool {
 	return l.size >= max(2*l.manifest.Size, atLeast)
 }
 
-// pendingSnapshot is a snapshot whose parts are being written. It holds what
-// the manifest will say, for commits go on meanwhile.
+// pendingSnapshot is a snapshot whose parts are being written. It keeps what its
+// manifest will say, because commits go on meanwhile.
 type pendingSnapshot struct {
 	m    meta
-	size int // of the log when it was taken
+	size int // of the log when the snapshot was taken
 }
 
-// BeginSnapshot takes down that data is the state as of the last commit.
+// BeginSnapshot begins a snapshot of the state as of the last commit, which is
+// data. WriteParts and FinishSnapshot must follow.
 func (l *Log) BeginSnapshot(data []byte) *pendingSnapshot {
 	return &pendingSnapshot{size: l.size, m: l.record(kindManifest, func(m *meta) {
-		// Fresh subjects: a stale owner can never write into them.
+		// New subjects: a stale owner can never write to them.
 		m.Generation = fmt.Sprintf("%d-%d", l.epoch, l.number)
 		m.Parts, m.Size = (len(data)+maxPart-1)/maxPart, len(data)
 		m.After, m.Previous = l.lastPart, l.manifest.seq
 	})}
 }
 
-// WriteParts stores the snapshot's parts. It may run beside commits.
+// WriteParts stores the parts of the snapshot. It may run beside commits.
 func (l *Log) WriteParts(ctx context.Context, s *pendingSnapshot, data []byte) error {
 	for part := range s.m.Parts {
 		chunk := data[part*maxPart : min(len(data), (part+1)*maxPart)]
@@ -45,7 +47,7 @@ func (l *Log) WriteParts(ctx context.Context, s *pendingSnapshot, data []byte) e
 	return nil
 }
 
-// FinishSnapshot writes the manifest, and then purges what lies below the one
+// FinishSnapshot writes the manifest. Then it purges everything below the manifest
 // before it, which a reader may still be using.
 func (l *Log) FinishSnapshot(ctx context.Context, s *pendingSnapshot) error {
 	seq, err := l.publish(ctx, s.m, nil)
@@ -60,7 +62,7 @@ func (l *Log) FinishSnapshot(ctx context.Context, s *pendingSnapshot) error {
 	}
 	err = l.stream.Purge(ctx, jetstream.WithPurgeSubject(l.subject), jetstream.WithPurgeSequence(previous.After+1))
 	if err != nil {
-		return nil // space only; the next one purges again
+		return nil // it costs space only, until the next snapshot purges again
 	}
 	l.purgeGenerations(ctx, func(generation string) bool {
 		return generation != previous.Generation && generation != s.m.Generation
@@ -68,7 +70,7 @@ func (l *Log) FinishSnapshot(ctx context.Context, s *pendingSnapshot) error {
 	return nil
 }
 
-// dropOrphans purges snapshots of former owners that no manifest speaks of.
+// dropOrphans purges the snapshots of former owners that no manifest names.
 func (l *Log) dropOrphans(ctx context.Context) {
 	keep := map[string]bool{l.manifest.Generation: true}
 	if l.manifest.Previous != 0 {
@@ -81,8 +83,8 @@ func (l *Log) dropOrphans(ctx context.Context) {
 	l.purgeGenerations(ctx, func(generation string) bool { return !keep[generation] })
 }
 
-// purgeGenerations never touches the generations of newer owners: this one may
-// be stale without knowing it.
+// purgeGenerations purges the snapshots for which drop returns true. It leaves
+// those of newer owners alone: this owner may be stale without knowing it.
 func (l *Log) purgeGenerations(ctx context.Context, drop func(generation string) bool) {
 	info, err := l.stream.Info(ctx, jetstream.WithSubjectFilter(l.snap+".>"))
 	if err != nil {

@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"testing"
+	"time"
 )
 
 // waiting waits in Handle until its ownership has ended.
@@ -26,7 +27,9 @@ func (w *waiting) Handle(*Message) error {
 // TestStoppingDoesNotWaitForWhatAProcessorWaitsFor, such as a store that is away:
 // the time that is left is for what comes after.
 func TestStoppingDoesNotWaitForWhatAProcessorWaitsFor(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
+	b.env.stopTimeout = 400 * time.Millisecond
 	w := &waiting{tally: newTally(), entered: make(chan struct{})}
 	stop := b.start(t, w)
 	b.publish(t, 1)

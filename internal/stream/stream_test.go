@@ -9,13 +9,12 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-	"go.uber.org/goleak"
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/test/testnats"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testnats.Main(m) }
 
 // tally is the smallest processor: it counts messages and publishes the count.
 type tally struct {
@@ -94,6 +93,7 @@ func (b *bench) open(t *testing.T, p Processor) *Log {
 func at(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 
 func TestLogKeepsCommitsAcrossOwners(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	l := b.open(t, newTally())
 	for i := range uint64(5) {
@@ -116,6 +116,7 @@ func TestLogKeepsCommitsAcrossOwners(t *testing.T) {
 }
 
 func TestLogIgnoresCommitWithoutItsLastPart(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	l := b.open(t, newTally())
 	if err := l.Commit(t.Context(), nil, at(1)); err != nil {
@@ -143,6 +144,7 @@ func TestLogIgnoresCommitWithoutItsLastPart(t *testing.T) {
 }
 
 func TestLogFindsItsOwnRecordWhenTheAnswerWasLost(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	l := b.open(t, newTally())
 	m := l.record(kindCommit, func(m *meta) { m.Number++; m.Last = true })
@@ -157,6 +159,7 @@ func TestLogFindsItsOwnRecordWhenTheAnswerWasLost(t *testing.T) {
 }
 
 func TestSnapshotsReplaceTheLogBelowThePreviousOne(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	l := b.open(t, newTally())
 	n := uint64(0)
@@ -212,6 +215,7 @@ func (b *bench) start(t *testing.T, p Processor) (stop func() error) {
 }
 
 func TestRunGoesOnWhereItStopped(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	for round := range uint64(3) {
 		b.publish(t, 10)
@@ -226,6 +230,7 @@ func TestRunGoesOnWhereItStopped(t *testing.T) {
 }
 
 func TestRunRefusesAnInputThatWasMadeAnew(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	b.publish(t, 3)
 	c := newTally()
@@ -248,6 +253,7 @@ func TestRunRefusesAnInputThatWasMadeAnew(t *testing.T) {
 }
 
 func TestFreshQueryWaitsForWhatWasStored(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	c := newTally()
 	stop := b.start(t, c)
@@ -262,6 +268,7 @@ func TestFreshQueryWaitsForWhatWasStored(t *testing.T) {
 }
 
 func TestANewOwnerStopsTheOldOne(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	old := newTally()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -278,6 +285,7 @@ func TestANewOwnerStopsTheOldOne(t *testing.T) {
 }
 
 func TestLeaseHasOneHolder(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	kv, err := b.env.JS.KeyValue(t.Context(), "owners")
 	if err != nil {
@@ -315,6 +323,7 @@ func TestLeaseHasOneHolder(t *testing.T) {
 }
 
 func TestReadingGoesOnAfterTheBrokerCameBack(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	c := newTally()
 	stop := b.start(t, c)

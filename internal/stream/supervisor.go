@@ -14,16 +14,24 @@ import (
 	"github.com/tidegate-io/tidegate/events"
 )
 
-// Supervisor owns partitions for a process: those that fall to it among the
-// processes that are there. It takes the lease of each, runs its processor, and
-// begins again after whatever ended it.
+// The states of a partition that is not owned and running here.
+const (
+	stateStarting = "starting"
+	stateStandby  = "owned by another process"
+	stateWaiting  = "waiting for the lease"
+	stateLoading  = "loading"
+)
+
+// Supervisor owns the partitions that are assigned to this process among all
+// processes that are there. It takes the lease of each, runs the Processor, and
+// starts again when an ownership ends. It is safe for concurrent use.
 type Supervisor struct {
 	env     Env
 	wg      sync.WaitGroup
 	members *members
 
 	mu         sync.Mutex
-	states     map[string]string // by <role>.<partition>; "" is owned and running
+	states     map[string]string // by <role>.<partition>; "": owned and running
 	partitions map[string]int    // by role
 	observed   map[string]func(context.Context) Progress
 	follow     sync.Once
@@ -45,23 +53,23 @@ func NewSupervisor(env Env) *Supervisor {
 	return s
 }
 
-// Go runs the partition of spec whenever it falls to this process, until ctx is
-// done, with a new processor for every ownership. A role's partitions are
-// numbered from 0, and all of them must be given to Go.
+// Go runs the partition of spec whenever it is assigned to this process, until
+// ctx is done. It calls processor for each ownership. The partitions of a role
+// are numbered from 0, and all of them must be given to Go.
 func (s *Supervisor) Go(ctx context.Context, spec Spec, processor func() Processor) {
 	key := spec.key()
 	s.mu.Lock()
-	s.states[key] = "starting"
+	s.states[key] = stateStarting
 	first := s.partitions[spec.Role] == 0
 	s.partitions[spec.Role] = max(s.partitions[spec.Role], spec.Partition+1)
 	s.mu.Unlock()
 	s.follow.Do(func() { s.wg.Go(func() { s.members.follow(ctx, s.env) }) })
 	if first {
-		s.wg.Go(func() { s.attend(ctx, spec.Role) })
+		s.wg.Go(func() { s.announce(ctx, spec.Role) })
 	}
 	s.wg.Go(func() {
 		for ctx.Err() == nil {
-			if !s.untilMine(ctx, key, spec) {
+			if !s.waitForAssignment(ctx, key, spec) {
 				return
 			}
 			s.ownOnce(ctx, key, spec, processor)
@@ -71,21 +79,21 @@ func (s *Supervisor) Go(ctx context.Context, spec Spec, processor func() Process
 
 func (s Spec) key() string { return fmt.Sprintf("%s.%d", s.Role, s.Partition) }
 
-// ownOnce owns the partition until it ends, and waits a moment when that was
-// not because it falls to another.
+// ownOnce owns the partition until the ownership ends. Unless the partition was
+// assigned to another process, it then waits a moment.
 func (s *Supervisor) ownOnce(ctx context.Context, key string, spec Spec, processor func() Processor) {
-	mine, cancel := context.WithCancel(ctx)
+	assigned, cancel := context.WithCancel(ctx)
 	defer cancel()
-	go s.untilTheirs(mine, spec, cancel)
-	err := s.own(mine, key, spec, processor())
+	go s.cancelWhenReassigned(assigned, spec, cancel)
+	err := s.own(assigned, key, spec, processor())
 	if ctx.Err() != nil {
 		if err != nil && !errors.Is(err, context.Canceled) {
 			s.env.Log.Warn("partition_stopped_uncleanly", "key", key, "error", err)
 		}
 		return
 	}
-	if mine.Err() != nil {
-		s.set(key, standby)
+	if assigned.Err() != nil {
+		s.set(key, stateStandby)
 		return
 	}
 	s.set(key, err.Error())
@@ -100,13 +108,13 @@ func (s *Supervisor) ownOnce(ctx context.Context, key string, spec Spec, process
 	}
 }
 
-// attend says for as long as ctx is not done that this process is there.
-func (s *Supervisor) attend(ctx context.Context, role string) {
+// announce makes this process a member of the role until ctx is done.
+func (s *Supervisor) announce(ctx context.Context, role string) {
 	for ctx.Err() == nil {
 		kv, err := s.env.JS.KeyValue(ctx, s.env.Names.Bucket(events.BucketOwners))
 		if err == nil {
 			var l *Lease
-			if l, err = Acquire(ctx, s.env.JS, kv, memberPrefix+role+"."+s.holder(), s.env.Holder, s.env.LeaseTTL); err == nil {
+			if l, err = Acquire(ctx, s.env.JS, kv, memberPrefix+role+"."+s.member(), s.env.Holder, s.env.LeaseTTL); err == nil {
 				select {
 				case <-ctx.Done():
 				case <-l.Lost():
@@ -117,15 +125,17 @@ func (s *Supervisor) attend(ctx context.Context, role string) {
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(memberSettle):
+		case <-time.After(handoverDelay):
 		}
 	}
 }
 
-// holder is this process in keys.
-func (s *Supervisor) holder() string { return events.Token(s.env.Holder) }
+// member returns the name of this process among the members.
+func (s *Supervisor) member() string { return events.Token(s.env.Holder) }
 
-func (s *Supervisor) owner(spec Spec) (holder string, changed <-chan struct{}) {
+// assigned returns the member to which the partition is assigned, "" when none is
+// known, and a channel that is closed when that may have changed.
+func (s *Supervisor) assigned(spec Spec) (member string, changed <-chan struct{}) {
 	list, changed := s.members.of(spec.Role)
 	s.mu.Lock()
 	n := s.partitions[spec.Role]
@@ -133,16 +143,16 @@ func (s *Supervisor) owner(spec Spec) (holder string, changed <-chan struct{}) {
 	return Assign(spec.Role, n, list)[spec.Partition], changed
 }
 
-// untilMine waits until the partition falls to this process; false when ctx is
-// done.
-func (s *Supervisor) untilMine(ctx context.Context, key string, spec Spec) bool {
+// waitForAssignment waits until the partition is assigned to this process. It
+// returns false when ctx is done.
+func (s *Supervisor) waitForAssignment(ctx context.Context, key string, spec Spec) bool {
 	for {
-		holder, changed := s.owner(spec)
-		if holder == s.holder() {
+		member, changed := s.assigned(spec)
+		if member == s.member() {
 			return true
 		}
-		if holder != "" {
-			s.set(key, standby)
+		if member != "" {
+			s.set(key, stateStandby)
 		}
 		select {
 		case <-ctx.Done():
@@ -152,41 +162,42 @@ func (s *Supervisor) untilMine(ctx context.Context, key string, spec Spec) bool 
 	}
 }
 
-// untilTheirs calls cancel once the partition has fallen to another for a
-// while.
-func (s *Supervisor) untilTheirs(ctx context.Context, spec Spec, cancel func()) {
-	var settled <-chan time.Time
+// cancelWhenReassigned calls cancel when the partition has been assigned to
+// another process for handoverDelay.
+func (s *Supervisor) cancelWhenReassigned(ctx context.Context, spec Spec, cancel func()) {
+	var due <-chan time.Time
 	for {
-		holder, changed := s.owner(spec)
+		member, changed := s.assigned(spec)
 		switch {
-		case holder == s.holder() || holder == "":
-			settled = nil
-		case settled == nil:
-			settled = time.After(memberSettle)
+		case member == s.member() || member == "":
+			due = nil
+		case due == nil:
+			due = time.After(handoverDelay)
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-changed:
-		case <-settled:
+		case <-due:
 			cancel()
 			return
 		}
 	}
 }
 
+// own takes the lease and runs the partition.
 func (s *Supervisor) own(ctx context.Context, key string, spec Spec, p Processor) error {
 	kv, err := s.env.JS.KeyValue(ctx, s.env.Names.Bucket(events.BucketOwners))
 	if err != nil {
 		return fmt.Errorf("leases: %w", err)
 	}
-	s.set(key, "waiting for the lease")
+	s.set(key, stateWaiting)
 	lease, err := Acquire(ctx, s.env.JS, kv, key, s.env.Holder, s.env.LeaseTTL)
 	if err != nil {
 		return err
 	}
 	defer release(ctx, lease)
-	s.set(key, "loading")
+	s.set(key, stateLoading)
 	err = Run(ctx, s.env, spec, p, lease.Lost(), func() { s.set(key, "") })
 	if err == nil && ctx.Err() == nil {
 		err = errors.New("stopped without a reason")
@@ -206,37 +217,38 @@ func (s *Supervisor) set(key, state string) {
 	s.states[key] = state
 }
 
-// standby is the state of a partition that another process owns.
-const standby = "owned by another process"
+// Ready returns nil when every partition is owned and running here or, as far as
+// this process knows, elsewhere. Otherwise the error names the other partitions
+// and why they are not.
+func (s *Supervisor) Ready() error { return s.check(stateStandby) }
 
-// Ready is nil when every partition is owned and running here or, as far as is
-// known, elsewhere; else the error names those that are not, and why.
-func (s *Supervisor) Ready() error { return s.report(standby) }
+// Owning returns nil when every partition is owned and running here, otherwise an
+// error like Ready's.
+func (s *Supervisor) Owning() error { return s.check("") }
 
-// Owning is nil when every partition is owned and running here.
-func (s *Supervisor) Owning() error { return s.report("") }
-
-func (s *Supervisor) report(fine string) error {
+// check returns an error that names the partitions which neither run here nor are
+// in the state fine.
+func (s *Supervisor) check(fine string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var waiting []string
+	var others []string
 	for key, state := range s.states {
 		if state != "" && state != fine {
-			waiting = append(waiting, key+": "+state)
+			others = append(others, key+": "+state)
 		}
 	}
-	if len(waiting) == 0 {
+	if len(others) == 0 {
 		return nil
 	}
-	slices.Sort(waiting)
-	return errors.New(strings.Join(waiting, "; "))
+	slices.Sort(others)
+	return errors.New(strings.Join(others, "; "))
 }
 
-// Wait returns when every partition has stopped, after the contexts given to
-// Go are done.
+// Wait waits until every partition has stopped. The contexts given to Go must be
+// done, or become so.
 func (s *Supervisor) Wait() { s.wg.Wait() }
 
-// Owners are the holders of the leases, by <role>.<partition>.
+// Owners returns the holders of the leases, by <role>.<partition>.
 func Owners(ctx context.Context, js jetstream.JetStream, n events.Names) (map[string]string, error) {
 	kv, err := js.KeyValue(ctx, n.Bucket(events.BucketOwners))
 	if err != nil {
