@@ -48,7 +48,7 @@ func (d *documents) begun() bool { return len(d.left) > 0 }
 
 // written is how far documents have been written.
 func (d *documents) written() reach {
-	if len(d.left) == 0 && d.writer.Settled() {
+	if len(d.left) == 0 && d.writer.Flushed() {
 		return d.to
 	}
 	return d.from
@@ -71,7 +71,7 @@ func (d *documents) note(now time.Time) {
 	if d.changed.some && d.changedSince.IsZero() {
 		d.changedSince = now
 	}
-	if d.writer.Settled() {
+	if d.writer.Flushed() {
 		if d.handed = nil; !d.begun() {
 			d.roundSince = time.Time{}
 		}
@@ -148,7 +148,7 @@ func (p *Processor) tendDocuments(now time.Time) time.Time {
 func (p *Processor) handOver(now time.Time) {
 	d := &p.docs
 	d.note(now)
-	if !d.writer.Settled() || !d.begun() && !d.next(reach{p.f.position, p.flipped}, now) {
+	if !d.writer.Flushed() || !d.begun() && !d.next(reach{p.f.position, p.flipped}, now) {
 		return
 	}
 	docs, n := make([]records.Window, 0, min(part, len(d.left))), 0

@@ -14,7 +14,7 @@ func (f *folder) sweep() {
 		return
 	}
 	f.hour = hour
-	f.seen.Sweep(f.oldest())
+	f.seen.Expire(f.oldest())
 	if f.sweeps == nil {
 		f.sweeps = &calendar{next: hour + 1}
 		for c := range f.customers.all {
