@@ -28,7 +28,7 @@ func used(t *testing.T, ws map[string]records.Window, feature string) string {
 }
 
 func TestEventsAreCountedOnceHoweverTheyCome(t *testing.T) {
-	b := newBench(t)
+	b := startPartition(t)
 	stop, _ := b.run(t, b.env.JS)
 	e := events.Event{ID: "1", Source: "s", Type: "api", Subject: "acme"}
 	b.publish(t, "usage.in.acme", e.AppendJSON(nil))
@@ -54,7 +54,7 @@ func TestEventsAreCountedOnceHoweverTheyCome(t *testing.T) {
 }
 
 func TestBadMessagesGoToTheDeadLettersAndBlockNobody(t *testing.T) {
-	b := newBench(t)
+	b := startPartition(t)
 	b.run(t, b.env.JS)
 	old := events.Event{ID: "o", Type: "api", Subject: "acme", Time: time.Now().Add(-40 * 24 * time.Hour)}
 	ahead := events.Event{ID: "a", Type: "api", Subject: "acme", Time: time.Now().Add(time.Hour)}
@@ -95,7 +95,7 @@ func TestBadMessagesGoToTheDeadLettersAndBlockNobody(t *testing.T) {
 }
 
 func TestImportsHaveAnyAgeAndCountOnce(t *testing.T) {
-	b := newBench(t)
+	b := startPartition(t)
 	b.run(t, b.env.JS)
 	e := events.Event{ID: "1", Type: "api", Subject: "acme", Time: time.Now().AddDate(-1, 0, 0)}
 	b.publish(t, "usage.p.0.~import", events.AppendBatch(nil, &e))
@@ -110,7 +110,7 @@ func TestImportsHaveAnyAgeAndCountOnce(t *testing.T) {
 }
 
 func TestDocumentsCatchUpWhenTheStoreComesBack(t *testing.T) {
-	b := newBench(t)
+	b := startPartition(t)
 	b.store.away = true
 	b.run(t, b.env.JS)
 	for i := range 5 {
@@ -144,7 +144,7 @@ func eventually(t *testing.T, ok func() bool) {
 }
 
 func TestANewConfigurationTakesItsPlaceInTheStream(t *testing.T) {
-	b := newBench(t)
+	b := startPartition(t)
 	stop, _ := b.run(t, b.env.JS)
 	e := events.Event{ID: "1", Type: "extra", Subject: "acme"}
 	b.publish(t, "usage.in.acme", e.AppendJSON(nil))
@@ -171,7 +171,7 @@ func TestANewConfigurationTakesItsPlaceInTheStream(t *testing.T) {
 }
 
 func TestPlanControlCutsTheWindow(t *testing.T) {
-	b := newBench(t)
+	b := startPartition(t)
 	b.run(t, b.env.JS)
 	e := events.Event{ID: "1", Type: "api", Subject: "acme"}
 	b.publish(t, "usage.in.acme", e.AppendJSON(nil))
@@ -204,7 +204,7 @@ func TestPlanControlCutsTheWindow(t *testing.T) {
 func TestACrashAnywhereChangesNothing(t *testing.T) {
 	merges := 0
 	rapid.Check(t, func(rt *rapid.T) {
-		b := newBench(t)
+		b := startPartition(t)
 		b.sizes = rapid.SampledFrom([]fingerprint.Sizes{{}, {Chunk: 1, Page: 1, Fanout: 2}, {Chunk: 2, Page: 3, Fanout: 2, Cache: 2}, {Chunk: 3, Page: 2, Fanout: 3}}).Draw(rt, "sizes")
 		b.env.SnapshotAfter = rapid.SampledFrom([]int{1, 2000, 1 << 20}).Draw(rt, "snapshot")
 		b.env.CommitEvery = time.Millisecond
@@ -275,7 +275,7 @@ func TestACrashAnywhereChangesNothing(t *testing.T) {
 }
 
 func TestManyFingerprintsAreKeptInChunks(t *testing.T) {
-	b := newBench(t)
+	b := startPartition(t)
 	b.sizes = fingerprint.Sizes{Chunk: 1000, Page: 300, Fanout: 3, Cache: 4}
 	stop, _ := b.run(t, b.env.JS)
 	var batches [][]byte
@@ -305,7 +305,7 @@ func TestManyFingerprintsAreKeptInChunks(t *testing.T) {
 }
 
 func TestAStaleOwnerWritesNothing(t *testing.T) {
-	b := newBench(t)
+	b := startPartition(t)
 	_, stale := b.run(t, b.env.JS)
 	fresh, _ := b.run(t, b.env.JS)
 	for i := range 10 {

@@ -10,9 +10,9 @@ import (
 // Commit implements stream.Processor.
 func (p *Processor) Commit() ([]byte, error) {
 	written := p.docs.written()
-	r := record{Documents: written.seq, Flipped: written.end, Position: p.f.position, StoredAt: ns(p.f.storedAt), Hour: p.f.hour}
+	r := record{Documents: written.seq, EndedTo: written.end, Position: p.f.position, StoredAt: toNanos(p.f.storedAt), Hour: p.f.hour}
 	p.commitMerge(&r)
-	changed := p.baseNew || p.dirty.some || len(p.unchunked) > p.logged || len(r.Gone) > 0 || written.seq > p.saved.written.seq
+	changed := p.baseNew || p.dirty.nonEmpty || len(p.unarchived) > p.inLog || len(r.Gone) > 0 || written.seq > p.logged.written.seq
 	if !changed {
 		return nil, nil
 	}
@@ -21,19 +21,21 @@ func (p *Processor) Commit() ([]byte, error) {
 	}
 	p.commitSeen(&r)
 	n := p.dirty.len() + 1
-	b, err := p.f.encode(&r, p.changed, false, n*max(p.saved.size, 100))
+	b, err := p.f.encode(&r, p.takeChanged, false, n*max(p.logged.size, 100))
 	if err != nil {
 		return nil, err
 	}
-	p.saved.written, p.saved.size = written, min(len(b)/n, mostExpected)
+	p.logged.written, p.logged.size = written, min(len(b)/n, maxSizeGuess)
 	p.handOver(p.opt.Now())
 	return b, nil
 }
 
-// mostExpected is what a commit is taken to need for each customer, at most: the
-// one before may have been fingerprints or one customer's values for the most part.
-const mostExpected = 1 << 10
+// maxSizeGuess bounds the number of bytes for each customer that Commit expects.
+// The commit before may have needed many more, because it contained mostly
+// fingerprints, or many members of one customer.
+const maxSizeGuess = 1 << 10
 
+// commitCatalogs adds the catalogs that are not in the log yet.
 func (p *Processor) commitCatalogs(r *record) (err error) {
 	if p.baseNew {
 		if r.Base, err = json.Marshal(p.f.base); err != nil {
@@ -41,28 +43,29 @@ func (p *Processor) commitCatalogs(r *record) (err error) {
 		}
 		p.baseNew = false
 	}
-	if d := digest(p.f.catalog); d != p.saved.catalog {
+	if d := catalogJSON(p.f.catalog); d != p.logged.catalog {
 		r.Catalog = []byte(d)
-		p.saved.catalog = d
+		p.logged.catalog = d
 	}
 	return nil
 }
 
-// changed hands over the customers that changed since the last commit, each to
-// be taken down at once: it counts as committed after that.
-func (p *Processor) changed(yield func(*customer) bool) {
+// takeChanged calls yield with each customer that has changed since the last
+// commit. yield must encode it, because it counts as committed afterwards.
+func (p *Processor) takeChanged(yield func(*customer) bool) {
 	for n := range p.dirty.all {
 		c := p.f.customers.at(n)
 		if !yield(c) {
 			return
 		}
-		p.committed(c)
+		p.noteCommitted(c)
 	}
 	p.dirty.clear()
 }
 
-// committed notes that a document is to be written of what has changed.
-func (p *Processor) committed(c *customer) {
+// noteCommitted marks a customer and its windows as unchanged since the last
+// commit, and notes that their documents must be written.
+func (p *Processor) noteCommitted(c *customer) {
 	c.changed = false
 	for u := range c.windows {
 		u.changed = false
@@ -75,7 +78,7 @@ func (p *Processor) committed(c *customer) {
 
 // Snapshot implements stream.Processor.
 func (p *Processor) Snapshot() ([]byte, error) {
-	r := record{Seen: fingerprint.Encode(slices.Clone(p.unchunked)), Chunks: p.archive.Runs(), Obsolete: slices.Concat(p.deletable, p.obsolete),
-		Documents: p.saved.written.seq, Flipped: p.saved.written.end}
+	r := record{Seen: fingerprint.Encode(slices.Clone(p.unarchived)), Chunks: p.archive.Runs(), Obsolete: slices.Concat(p.deletable, p.obsolete),
+		Documents: p.logged.written.seq, EndedTo: p.logged.written.end}
 	return p.f.snapshot(r)
 }

@@ -11,21 +11,21 @@ import (
 	"github.com/tidegate-io/tidegate/internal/records"
 )
 
-// control folds a control event: what else than usage changes the windows. It
-// counts once, like usage.
-func (f *folder) control(data []byte) error {
+// foldControl folds a control event, which changes the configuration, or a
+// customer's plan, anchor or override. It counts once, like usage.
+func (f *folder) foldControl(data []byte) error {
 	e, err := events.DecodeControl(data)
 	if err != nil {
 		return err
 	}
 	fp, hour := fingerprint.Of(e.Subject, e.Source, e.ID), fingerprint.Hour(f.now)
-	if err := f.isNew(fp); err != nil {
+	if err := f.checkNew(fp); err != nil {
 		return err
 	}
 	switch e.Type {
 	case records.ControlConfig:
 		var c gate.Catalog
-		if err = json.Unmarshal(e.Data, &c); err == nil && !f.fixed {
+		if err = json.Unmarshal(e.Data, &c); err == nil && !f.fixedCatalog {
 			f.configure(c)
 		}
 	case records.ControlPlan:
@@ -41,7 +41,7 @@ func (f *folder) control(data []byte) error {
 	case records.ControlOverride:
 		var o records.OverrideControl
 		if err = json.Unmarshal(e.Data, &o); err == nil {
-			f.override(f.customer(e.Subject), o)
+			f.setOverride(f.customer(e.Subject), o)
 		}
 	default:
 		err = fmt.Errorf("unknown control event %q", e.Type)
@@ -50,12 +50,12 @@ func (f *folder) control(data []byte) error {
 		return fmt.Errorf("%w: %w", events.ErrInvalid, err)
 	}
 	f.seen.Add(fp, hour)
-	f.counted(fingerprint.Entry{FP: fp, Hour: hour})
+	f.onCounted(fingerprint.Entry{FP: fp, Hour: hour})
 	return nil
 }
 
-// configure makes a catalog the one in force, and tells again all totals whose
-// thresholds are other ones now.
+// configure puts a catalog in force. It ends the running windows of gates whose
+// period has changed, and emits again the totals whose thresholds have changed.
 func (f *folder) configure(c gate.Catalog) {
 	old := map[*feature]*preparedGate{}
 	for _, ft := range f.features {
@@ -72,10 +72,10 @@ func (f *folder) configure(c gate.Catalog) {
 				continue
 			}
 			if before != nil && before.Window != g.Window && u.end > f.now.UnixMilli() {
-				f.replace(cu, u, g)
+				f.endForNewPeriod(cu, u, g)
 			}
 			if before == nil || !sameThresholds(before, g) {
-				f.retell(cu, u)
+				f.emitAgain(cu, u)
 			}
 		}
 	}
@@ -93,59 +93,55 @@ func sameThresholds(a, b *preparedGate) bool {
 	return true
 }
 
-// retell tells the enforcer a window's total again, without a mail.
-func (f *folder) retell(c *customer, u *usage) {
-	f.settle(c, u, true)
-	f.touch(c, u, true)
-	u.silent = true
-}
-
+// changePlan sets a customer's plan and, if the control event says so, cuts the
+// windows.
 func (f *folder) changePlan(c *customer, p records.PlanControl) {
 	before := f.catalog.Plan(c.planName()).Name
 	if p.Cut {
 		f.cut(c, p.From, p.From)
 	}
-	if !c.newest("plan", p.Position) {
+	if !c.acceptSetting("plan", p.Position) {
 		return
 	}
-	c.rare().plan, c.changed = p.Plan, true
-	f.touched(c, nil)
-	for u := range c.windows { // their documents name plan and limit
+	c.ensureExtra().plan, c.changed = p.Plan, true
+	f.onChange(c, nil)
+	for u := range c.windows { // their documents contain plan and limit
 		switch {
 		case u.closed:
 		case u.end == 0 || u.end > p.From.UnixMilli():
-			f.touch(c, u, false)
-		case u.planName() == "":
-			u.detailed().plan = before
-			f.touch(c, u, false)
+			f.markChanged(c, u, false)
+		case u.planName() == "": // it ended under the plan before
+			u.ensureDetail().plan = before
+			f.markChanged(c, u, false)
 		}
 	}
 }
 
-// newest says whether a control event is not older than the one that set the
-// same before: a retry may have put it behind a newer one.
-func (c *customer) newest(what string, position uint64) bool {
-	settings := c.rare().settings
+// acceptSetting reports whether a control event may set key. It may not if a newer
+// one has set it: a retry can put an older event behind a newer one in the stream.
+func (c *customer) acceptSetting(key string, position uint64) bool {
+	settings := c.ensureExtra().settings
 	for i := range settings {
-		if settings[i].what == what {
+		if settings[i].key == key {
 			newer := position >= settings[i].position
 			settings[i].position = max(settings[i].position, position)
 			return newer
 		}
 	}
-	c.extra.settings = append(settings, setting{what, position})
+	c.extra.settings = append(settings, setting{key, position})
 	return true
 }
 
-// cut ends the running windows at from, where new ones begin.
+// cut ends the customer's running windows at from. The next windows begin there,
+// and those after it at whole periods from anchor.
 func (f *folder) cut(c *customer, from, anchor time.Time) {
-	c.changed, c.rare().cutAt = true, max(c.cutAt(), from.UnixMilli())
-	f.touched(c, nil)
+	c.changed, c.ensureExtra().cutAt = true, max(c.cutAt(), from.UnixMilli())
+	f.onChange(c, nil)
 	for u := range c.windows {
-		f.settle(c, u, true)
+		f.emitBefore(c, u, true)
 	}
 	var one [1]gate.Segment
-	if !c.known { // nothing to cut yet
+	if !c.known { // it has no windows yet
 		c.setSegments(gate.FirstSegment(anchor))
 		return
 	}
@@ -155,23 +151,23 @@ func (f *folder) cut(c *customer, from, anchor time.Time) {
 		switch {
 		case u.closed:
 		case u.end == 0:
-			f.retell(c, u)
+			f.emitAgain(c, u)
 		case u.start < at && at < u.end:
 			f.endAt(c, u, at)
 		case u.start >= at:
-			f.retile(c, u)
+			f.endAfterCut(c, u)
 		}
 	}
 }
 
-// retile ends a window behind a cut that the cut leaves no room for: the
-// control event came after usage had opened it. What was counted there stays
-// there, in a window without extent.
-func (f *folder) retile(c *customer, u *usage) {
+// endAfterCut sets the end of a window that begins after a cut: usage had opened
+// it before the control event came. If no window begins there any more, it ends
+// where it begins, so that it is never the current one. It keeps its count.
+func (f *folder) endAfterCut(c *customer, u *usage) {
 	end := u.start
 	if g := u.feature.gate; g != nil {
 		var one [1]gate.Segment
-		if w := g.Window.At(c.segments(&one), ms(u.start)); w.Start.UnixMilli() == u.start {
+		if w := g.Window.At(c.segments(&one), fromMillis(u.start)); w.Start.UnixMilli() == u.start {
 			end = w.End.UnixMilli()
 		}
 	}
@@ -180,45 +176,48 @@ func (f *folder) retile(c *customer, u *usage) {
 	}
 }
 
-// replace ends a window where that of another period begins which is the
-// running one now.
-func (f *folder) replace(c *customer, u *usage, g *preparedGate) {
+// endForNewPeriod ends a running window because its gate has a new period g. The
+// window that g gives for the present time takes over, so this one ends where that
+// one begins, or where that one ends if both begin at the same time.
+func (f *folder) endForNewPeriod(c *customer, u *usage, g *preparedGate) {
 	var one [1]gate.Segment
-	w, end := g.Window.At(c.segments(&one), f.now), u.end
-	if w.Start.UnixMilli() == u.start {
-		end = w.End.UnixMilli()
+	current, end := g.Window.At(c.segments(&one), f.now), u.end
+	if current.Start.UnixMilli() == u.start {
+		end = current.End.UnixMilli()
 	} else {
-		end = max(u.start, min(end, w.Start.UnixMilli()))
+		end = max(u.start, min(end, current.Start.UnixMilli()))
 	}
-	f.settle(c, u, true)
+	f.emitBefore(c, u, true)
 	f.endAt(c, u, end)
 }
 
-// endAt moves the end of a window, which the enforcer must know of.
+// endAt moves the end of a window, and emits it silently because the enforcer must
+// have the new end.
 func (f *folder) endAt(c *customer, u *usage, at int64) {
 	u.end = at
-	f.touch(c, u, false)
+	f.markChanged(c, u, false)
 	u.emit, u.silent = true, true
-	f.touched(c, u)
+	f.onChange(c, u)
 }
 
-func (f *folder) override(c *customer, o records.OverrideControl) {
-	if !c.newest("override/"+o.Feature, o.Position) {
+// setOverride sets or deletes a customer's override of one feature.
+func (f *folder) setOverride(c *customer, o records.OverrideControl) {
+	if !c.acceptSetting("override/"+o.Feature, o.Position) {
 		return
 	}
 	if o.Override == nil {
-		delete(c.rare().overrides, o.Feature)
+		delete(c.ensureExtra().overrides, o.Feature)
 	} else {
-		if c.rare().overrides == nil {
+		if c.ensureExtra().overrides == nil {
 			c.extra.overrides = map[string]gate.Override{}
 		}
 		c.extra.overrides[o.Feature] = *o.Override
 	}
 	c.changed = true
-	f.touched(c, nil)
+	f.onChange(c, nil)
 	for u := range c.windows {
 		if u.feature.name == o.Feature && !u.closed {
-			f.retell(c, u)
+			f.emitAgain(c, u)
 		}
 	}
 }

@@ -10,79 +10,85 @@ import (
 	"github.com/tidegate-io/tidegate/internal/gate"
 )
 
-// customer is what the fold knows of one. There are millions, so what most of
-// them don't have lies elsewhere, and what most of them have lies here, id and
-// first window too: three lines of the processor's cache (see table), of which
-// the first says whether it is the right one.
+// customer is the state of one customer.
+//
+// There can be millions, and an event mostly waits for memory. So the struct
+// contains what nearly every customer has, including a short id and the first
+// window, and points to what few have. It fills three lines of the processor's
+// cache (see table); the first one contains the id.
 type customer struct {
-	name    [40]byte // the id, unless there is an extra one
+	name    [40]byte // the id, if it is not in extra
 	extra   *extra
-	anchor  int64 // (ms) of the only segment, unless there are extra ones
-	number  uint32
-	length  uint8 // of the id; longID: extra
-	known   bool  // it has an anchor
-	changed bool  // anything but windows, since the last commit
+	anchor  int64  // (ms) of the only segment, if the segments are not in extra
+	number  uint32 // in the table
+	length  uint8  // of the id; longID: it is in extra
+	known   bool   // the customer has an anchor
+	changed bool   // since the last commit, apart from the windows
 
-	more  []*usage // windows that found no room in first
+	more  []*usage // all windows but first
 	first usage
 }
 
 const longID = 255
 
-// extra is what only some customers have.
+// extra contains what few customers have.
 type extra struct {
 	id        string
-	segments  []gate.Segment // all of them; nil: only the first anchor
-	plan      string         // "": the default one
-	overrides map[string]gate.Override
+	segments  []gate.Segment           // nil: there is only the one of anchor
+	plan      string                   // "": the default plan
+	overrides map[string]gate.Override // by feature
 	settings  []setting
 	closed    []closing
-	cutAt     int64 // newest moment (ms) at which windows were cut, or would have been had there been any
+	cutAt     int64 // newest time (ms) at which a control event cut the windows, even if there were none
 }
 
-// setting is the newest position in ACCOUNT of what set something.
+// setting says which control event has set something last.
 type setting struct {
-	what     string // plan, or override/<feature>
-	position uint64
+	key      string // plan, or override/<feature>
+	position uint64 // in ACCOUNT
 }
 
-// closing is the end (ms) of the newest window of a feature that was closed for good.
+// closing is the end (ms) of the newest closed window of a feature.
 type closing struct {
 	*feature
 	end int64
 }
 
-// usage is one window of one feature. Times are Unix milliseconds.
+// usage is one window of one feature: what was used in it. Times are Unix
+// milliseconds.
 type usage struct {
-	feature         *feature // nil: no window
+	feature         *feature // nil: customer.first is no window
 	detail          *detail
 	start, end      int64 // rolling: both 0
 	used            events.Value
 	events          int64
 	firstAt, lastAt int64
-	seq             uint64 // sequence of the message of its last change
-	storedAt        int64  // when that was stored
+	seq             uint64 // sequence of the last message that changed it
+	storedAt        int64  // when that message was stored
 
-	index   uint32 // of its last change among those of the message
-	sweepAt uint32 // hour in the calendar of sweeps; 0: none
-	endsAt  uint32 // likewise of ends
-	closed  bool   // too old to change; kept until its document is written
-	changed bool   // since the last commit
-	emit    bool
-	silent  bool
+	index    uint32 // of that change among the changes by that message
+	expireAt uint32 // its hour in state.expiries; 0: it has none
+	endsAt   uint32 // its hour in Processor.endings; 0: it has none
+	closed   bool   // too old to change; kept until its document is written
+	changed  bool   // since the last commit
+	emit     bool   // the next Flush emits its total
+	silent   bool   // and the total causes no mail
 }
 
-// detail is what only some windows have: rolling ones, those of unique meters.
+// detail contains what few windows have: those of rolling windows and of unique
+// meters.
 type detail struct {
-	buckets    []bucket         // rolling, sorted by start; unique: how many values are newest there
-	members    map[uint64]int64 // unique: hash of a value → start of its newest bucket (0 unless rolling)
-	newBuckets []int64          // since the last commit
-	newMembers map[uint64]struct{}
-	dropped    int64  // rolling: buckets that begin before were forgotten
-	plan       string // in force when the window ended; "": the customer's
+	buckets    []bucket            // of a rolling window, by start
+	members    map[uint64]int64    // of a unique meter: hash of each value → start of its newest bucket (0 unless rolling)
+	newBuckets []int64             // starts of the buckets that have changed since the last commit, ascending
+	newMembers map[uint64]struct{} // members that have changed since the last commit
+	dropped    int64               // buckets that begin before this time were dropped
+	plan       string              // the plan in force when the window ended; "": the customer's
 	sums       sums
 }
 
+// bucket is an hour of a rolling window. For a unique meter, its value is the
+// number of members whose newest bucket it is.
 type bucket struct {
 	_     struct{} `cbor:",toarray"`
 	Start int64
@@ -91,7 +97,7 @@ type bucket struct {
 
 func (c *customer) setID(id string) {
 	if c.length = longID; len(id) > len(c.name) {
-		c.rare().id = strings.Clone(id) // it is a part of its message
+		c.ensureExtra().id = strings.Clone(id) // id would keep its whole message in memory
 		return
 	}
 	c.length = uint8(copy(c.name[:], id))
@@ -104,14 +110,15 @@ func (c *customer) id() string {
 	return string(c.name[:c.length])
 }
 
-func (c *customer) is(id string) bool {
+// hasID reports whether the customer has that id.
+func (c *customer) hasID(id string) bool {
 	if c.length == longID {
 		return c.extra.id == id
 	}
-	return string(c.name[:c.length]) == id // allocates nothing
+	return string(c.name[:c.length]) == id // the compiler makes no copy
 }
 
-// windows are all windows of a customer.
+// windows calls yield with each window of the customer.
 func (c *customer) windows(yield func(*usage) bool) {
 	if c.first.feature != nil && !yield(&c.first) {
 		return
@@ -123,7 +130,8 @@ func (c *customer) windows(yield func(*usage) bool) {
 	}
 }
 
-// find is a window, or nil. The newest is what nearly every event looks for.
+// find returns the window of a feature that begins at start, or nil. It begins with
+// the newest window, which nearly every event looks for.
 func (c *customer) find(ft *feature, start int64) *usage {
 	for i := len(c.more) - 1; i >= 0; i-- {
 		if u := c.more[i]; u.feature == ft && u.start == start {
@@ -136,6 +144,7 @@ func (c *customer) find(ft *feature, start int64) *usage {
 	return nil
 }
 
+// open adds a window.
 func (c *customer) open(ft *feature, start int64) *usage {
 	u := &c.first
 	if u.feature != nil {
@@ -146,24 +155,26 @@ func (c *customer) open(ft *feature, start int64) *usage {
 	return u
 }
 
-// forget lets go of windows. Nobody may hold one of them.
-func (c *customer) forget(gone func(*usage) bool) {
-	if c.more = slices.DeleteFunc(c.more, gone); len(c.more) == 0 {
+// removeWindows removes the windows for which remove returns true. Nobody may use
+// them afterwards.
+func (c *customer) removeWindows(remove func(*usage) bool) {
+	if c.more = slices.DeleteFunc(c.more, remove); len(c.more) == 0 {
 		c.more = nil
 	}
-	if c.first.feature != nil && gone(&c.first) {
+	if c.first.feature != nil && remove(&c.first) {
 		c.first = usage{}
 	}
 }
 
-// segments are the customer's; one is room for the usual case.
-func (c *customer) segments(one *[1]gate.Segment) []gate.Segment {
+// segments returns the customer's segments. If there is only one, it is in buf, so
+// that the call allocates nothing.
+func (c *customer) segments(buf *[1]gate.Segment) []gate.Segment {
 	switch {
 	case c.extra != nil && c.extra.segments != nil:
 		return c.extra.segments
 	case c.known:
-		one[0] = gate.Segment{Anchor: time.UnixMilli(c.anchor).UTC()}
-		return one[:]
+		buf[0] = gate.Segment{Anchor: time.UnixMilli(c.anchor).UTC()}
+		return buf[:]
 	}
 	return nil
 }
@@ -176,12 +187,12 @@ func (c *customer) setSegments(ss []gate.Segment) {
 			c.extra.segments = nil
 		}
 	} else if len(ss) > 0 || c.extra != nil {
-		c.rare().segments = ss
+		c.ensureExtra().segments = ss
 	}
 }
 
-// rare is extra, to be changed.
-func (c *customer) rare() *extra {
+// ensureExtra returns extra, after making it if there is none.
+func (c *customer) ensureExtra() *extra {
 	if c.extra == nil {
 		c.extra = &extra{}
 	}
@@ -209,8 +220,9 @@ func (c *customer) cutAt() int64 {
 	return c.extra.cutAt
 }
 
-// closedAt is the end of the newest window of a feature that was closed.
-func (c *customer) closedAt(ft *feature) int64 {
+// closedUntil returns the end of the feature's newest closed window; 0 if there is
+// none.
+func (c *customer) closedUntil(ft *feature) int64 {
 	if c.extra != nil {
 		for _, cl := range c.extra.closed {
 			if cl.feature == ft {
@@ -221,8 +233,9 @@ func (c *customer) closedAt(ft *feature) int64 {
 	return 0
 }
 
+// close notes that a window of the feature was closed.
 func (c *customer) close(ft *feature, end int64) {
-	for i, cl := range c.rare().closed {
+	for i, cl := range c.ensureExtra().closed {
 		if cl.feature == ft {
 			c.extra.closed[i].end = max(cl.end, end)
 			return
@@ -231,8 +244,8 @@ func (c *customer) close(ft *feature, end int64) {
 	c.extra.closed = append(c.extra.closed, closing{ft, end})
 }
 
-// detailed is detail, to be changed.
-func (u *usage) detailed() *detail {
+// ensureDetail returns detail, after making it if there is none.
+func (u *usage) ensureDetail() *detail {
 	if u.detail == nil {
 		u.detail = &detail{}
 	}

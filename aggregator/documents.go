@@ -12,67 +12,74 @@ import (
 	"github.com/tidegate-io/tidegate/internal/writeback"
 )
 
-// documents are written in rounds with a second between them: of what changed
-// since the one before began. A document is drawn up when the store can take it, so that a
-// store that is slow or away costs a bit a customer, and not a document a change.
+// documents writes the windows' documents in rounds, with a second between two
+// rounds. A round writes the documents of the customers that have changed since the
+// round before began.
+//
+// The Processor makes a document only when the writer can take it. So while the
+// store is slow or not available, a change costs one bit for its customer in
+// memory, and not a document.
 type documents struct {
-	writer  *writeback.Writer[string, records.Window]
-	changed numbers   // customers, since the round began
-	left    []uint32  // customers whose documents are still to be handed over in this round
-	handed  []uint32  // customers whose documents the writer has and has not written all of
-	from    reach     // of the round before
-	to      reach     // of this round
-	last    time.Time // when the last were handed over
-	counted time.Time // when count last counted
+	writer       *writeback.Writer[string, records.Window]
+	changed      numberSet // customers that have changed since the round began
+	remaining    []uint32  // customers of the round whose documents the writer has not been given
+	handedOver   []uint32  // customers of the round whose documents the writer has not finished
+	from         watermark // of the round before
+	to           watermark // of the documents when this round is finished
+	handedOverAt time.Time // when the writer was last given documents
+	countedAt    time.Time // when publishWaiting has last counted
 
-	changedSince, roundSince time.Time    // when the first of them changed; zero: there is none
-	waiting, since           atomic.Int64 // customers, and the earlier of both (Unix ns), for other goroutines
+	changedSince time.Time    // when the first customer of changed did; zero: changed is empty
+	roundSince   time.Time    // likewise for the customers of the round
+	waiting      atomic.Int64 // number of customers that wait, for Documents
+	since        atomic.Int64 // when the first of them changed (Unix ns), for Documents
 }
 
-// reach is how far documents are written: they hold every change up to seq, and
-// say of every window that ended up to end (ms) that it did.
-type reach struct {
+// watermark says up to where documents are written: they contain every change up
+// to seq, and say of each window that ended up to end (ms) that it ended.
+type watermark struct {
 	seq uint64
 	end int64
 }
 
 const (
-	roundAfter = time.Second
-	// part is how many documents are drawn up at a time: folding waits for it.
-	part      = 5000
-	partEvery = 50 * time.Millisecond
+	roundEvery    = time.Second
+	maxDocuments  = 5000 // made at a time, because the fold waits meanwhile
+	handOverEvery = 50 * time.Millisecond
 )
 
-// begun says whether a round has begun and is not handed over yet.
-func (d *documents) begun() bool { return len(d.left) > 0 }
+// inRound reports whether a round has begun and its documents are not all handed
+// over to the writer.
+func (d *documents) inRound() bool { return len(d.remaining) > 0 }
 
-// written is how far documents have been written.
-func (d *documents) written() reach {
-	if len(d.left) == 0 && d.writer.Flushed() {
+// written returns up to where documents are written.
+func (d *documents) written() watermark {
+	if len(d.remaining) == 0 && d.writer.Flushed() {
 		return d.to
 	}
 	return d.from
 }
 
-// next begins a new round, unless one has just ended.
-func (d *documents) next(to reach, now time.Time) bool {
-	if now.Sub(d.last) < roundAfter {
+// beginRound begins a round and reports whether it has any customers. It does
+// nothing if the round before has just ended.
+func (d *documents) beginRound(to watermark, now time.Time) bool {
+	if now.Sub(d.handedOverAt) < roundEvery {
 		return false
 	}
 	d.from, d.to = d.to, to
-	d.left = slices.AppendSeq(d.left[:0], d.changed.all)
+	d.remaining = slices.AppendSeq(d.remaining[:0], d.changed.all)
 	d.changed.clear()
 	d.roundSince, d.changedSince = d.changedSince, time.Time{}
-	return len(d.left) > 0
+	return len(d.remaining) > 0
 }
 
-// note keeps since when something waits where other goroutines see it.
-func (d *documents) note(now time.Time) {
-	if d.changed.some && d.changedSince.IsZero() {
+// publishOldest updates since, for Documents.
+func (d *documents) publishOldest(now time.Time) {
+	if d.changed.nonEmpty && d.changedSince.IsZero() {
 		d.changedSince = now
 	}
 	if d.writer.Flushed() {
-		if d.handed = nil; !d.begun() {
+		if d.handedOver = nil; !d.inRound() {
 			d.roundSince = time.Time{}
 		}
 	}
@@ -83,21 +90,21 @@ func (d *documents) note(now time.Time) {
 	d.since.Store(since)
 }
 
-// count keeps how many wait where other goroutines see it: once a second, for
-// while the store is away there may be many.
-func (d *documents) count(now time.Time) {
-	waits := d.changed.some || d.begun() || d.handed != nil
-	if waits && now.Sub(d.counted).Abs() < time.Second {
+// publishWaiting updates waiting, for Documents. While the store is not available
+// many customers can wait, so it counts them at most once a second.
+func (d *documents) publishWaiting(now time.Time) {
+	waits := d.changed.nonEmpty || d.inRound() || d.handedOver != nil
+	if waits && now.Sub(d.countedAt).Abs() < time.Second {
 		return
 	}
-	d.counted = now
+	d.countedAt = now
 	n := d.changed.len()
-	for _, number := range d.handed {
+	for _, number := range d.handedOver {
 		if !d.changed.has(number) {
 			n++
 		}
 	}
-	for _, number := range d.left {
+	for _, number := range d.remaining {
 		if !d.changed.has(number) {
 			n++
 		}
@@ -105,8 +112,8 @@ func (d *documents) count(now time.Time) {
 	d.waiting.Store(int64(n))
 }
 
-// Documents implements stream.Documenter. The customers are counted, each of
-// whom has one document or more.
+// Documents implements stream.Documenter. Waiting is the number of customers, each
+// of which has one document or more.
 func (p *Processor) Documents() stream.Documents {
 	out := stream.Documents{Collection: "usage", Waiting: int(p.docs.waiting.Load())}
 	if since := p.docs.since.Load(); since != 0 && out.Waiting > 0 {
@@ -115,66 +122,68 @@ func (p *Processor) Documents() stream.Documents {
 	return out
 }
 
-// lacks says whether a window is to be written in this round.
-func (d *documents) lacks(u *usage) bool {
-	return u.seq > d.from.seq || u.turns(d.from.end, d.to.end)
+// needsWrite reports whether this round must write the window's document.
+func (d *documents) needsWrite(u *usage) bool {
+	return u.seq > d.from.seq || u.beginsOrEndsIn(d.from.end, d.to.end)
 }
 
-// turns says whether a window begins or ends in (from, to]: it begins after its
-// first event if a sender's clock ran ahead.
-func (u *usage) turns(from, to int64) bool {
+// beginsOrEndsIn reports whether the window begins or ends in (from, to]. A window
+// can begin after its first event was folded if the sender's clock was ahead.
+func (u *usage) beginsOrEndsIn(from, to int64) bool {
 	return u.end > from && u.end <= to || u.start > from && u.start <= to
 }
 
-// tendDocuments looks for ends, once a second, goes on with a round, and says
-// when it is to be called again. A round begins with a commit, unless there is
-// nothing to commit.
-func (p *Processor) tendDocuments(now time.Time) time.Time {
-	if at := now.UnixMilli(); p.nextEnd <= at && p.flipped+1000 <= at {
-		p.flip(at)
+// tickDocuments looks for windows that have ended, once a second, continues the
+// round, and returns when to call it again. It begins a round only if there is
+// nothing to commit, because Commit begins one as well.
+func (p *Processor) tickDocuments(now time.Time) time.Time {
+	if at := now.UnixMilli(); p.nextEnd <= at && p.endedTo+1000 <= at {
+		p.findEnded(at)
 	}
-	if p.docs.begun() || !p.dirty.some {
+	if p.docs.inRound() || !p.dirty.nonEmpty {
 		p.handOver(now)
 	}
-	p.docs.note(now)
-	p.docs.count(now)
-	if p.docs.begun() {
-		return now.Add(partEvery)
+	p.docs.publishOldest(now)
+	p.docs.publishWaiting(now)
+	if p.docs.inRound() {
+		return now.Add(handOverEvery)
 	}
 	return now.Add(time.Second)
 }
 
-// handOver gives the writer the next documents once it has written the last.
+// handOver gives the writer the next documents, if it has written all it was given.
+// At the end of a round it begins the next one.
 func (p *Processor) handOver(now time.Time) {
 	d := &p.docs
-	d.note(now)
-	if !d.writer.Flushed() || !d.begun() && !d.next(reach{p.f.position, p.flipped}, now) {
+	d.publishOldest(now)
+	if !d.writer.Flushed() || !d.inRound() && !d.beginRound(watermark{p.f.position, p.endedTo}, now) {
 		return
 	}
-	docs, n := make([]records.Window, 0, min(part, len(d.left))), 0
-	// A window whose end was found is not found again when the clock is set back.
-	at := time.UnixMilli(max(now.UnixMilli(), p.flipped))
-	for ; n < len(d.left) && len(docs) < part; n++ {
-		c := p.f.customers.at(d.left[n])
+	docs, n := make([]records.Window, 0, min(maxDocuments, len(d.remaining))), 0
+	// A document must say that its window has ended, even if the clock was set back
+	// since: findEnded does not find the window again.
+	at := time.UnixMilli(max(now.UnixMilli(), p.endedTo))
+	for ; n < len(d.remaining) && len(docs) < maxDocuments; n++ {
+		c := p.f.customers.at(d.remaining[n])
 		closed := false
 		for u := range c.windows {
-			if d.lacks(u) {
+			if d.needsWrite(u) {
 				docs = append(docs, p.document(c, u, at))
 			}
 			closed = closed || u.closed
 		}
 		if closed {
-			d.letGo(c)
+			d.removeClosed(c)
 		}
 	}
-	d.handed, d.left, d.last = d.left[:n], d.left[n:], now
+	d.handedOver, d.remaining, d.handedOverAt = d.remaining[:n], d.remaining[n:], now
 	d.writer.Add(docs, 0)
 }
 
-// letGo forgets closed windows whose documents were written by the round before,
-// and say that they ended. The next round asks again about the others.
-func (d *documents) letGo(c *customer) {
-	c.forget(func(u *usage) bool { return u.closed && !u.changed && u.seq <= d.from.seq && u.end <= d.from.end })
+// removeClosed removes the customer's closed windows if the round before has
+// written their documents, with the end. The next round examines the others again.
+func (d *documents) removeClosed(c *customer) {
+	c.removeWindows(func(u *usage) bool { return u.closed && !u.changed && u.seq <= d.from.seq && u.end <= d.from.end })
 	for u := range c.windows {
 		if u.closed {
 			d.changed.add(c.number)
@@ -182,71 +191,72 @@ func (d *documents) letGo(c *customer) {
 	}
 }
 
-// rewriteDocuments writes again what the former owner may not have written.
-func (p *Processor) rewriteDocuments() {
-	p.docs.to = p.saved.written
-	p.flipped = p.opt.Now().UnixMilli()
-	p.ends = calendar{next: uint32(p.flipped / hourLength)}
-	p.nextEnd = p.flipped
+// resumeDocuments notes the documents that the former owner may not have written.
+func (p *Processor) resumeDocuments() {
+	p.docs.to = p.logged.written
+	p.endedTo = p.opt.Now().UnixMilli()
+	p.endings = schedule{next: uint32(p.endedTo / hourMillis)}
+	p.nextEnd = p.endedTo
 	for c := range p.f.customers.all {
 		for u := range c.windows {
 			u.endsAt = 0
 			p.scheduleEnd(c, u)
-			if u.closed || u.seq > p.saved.written.seq || u.turns(p.saved.written.end, p.flipped) {
+			if u.closed || u.seq > p.logged.written.seq || u.beginsOrEndsIn(p.logged.written.end, p.endedTo) {
 				p.docs.changed.add(c.number)
 			}
 		}
 	}
 }
 
-// scheduleEnd sees to it that flip finds the end of a window, and before it a
-// beginning that is still to come.
+// scheduleEnd enters the end of the window in the schedule, or its beginning if
+// that is still to come.
 func (p *Processor) scheduleEnd(c *customer, u *usage) {
-	if u.end <= p.flipped || u.closed {
+	if u.end <= p.endedTo || u.closed {
 		return
 	}
 	at := u.end
-	if u.start > p.flipped {
+	if u.start > p.endedTo {
 		at = u.start
 	}
 	p.nextEnd = min(p.nextEnd, at)
-	if hour := uint32(at / hourLength); hour != u.endsAt {
-		u.endsAt = p.ends.add(hour, c.number)
+	if hour := uint32(at / hourMillis); hour != u.endsAt {
+		u.endsAt = p.endings.add(hour, c.number)
 	}
 }
 
-// flip finds the windows that have ended, whose documents are to say so, and
-// when to look again: at the next end within the hour, or in the next hour.
-func (p *Processor) flip(at int64) {
-	hour, before := uint32(at/hourLength), p.flipped
-	p.flipped, p.nextEnd = at, (int64(hour)+1)*hourLength
+// findEnded finds the windows that have begun or ended up to at and notes that
+// their documents must be written. It sets nextEnd to the next end in this hour, or
+// else to the beginning of the next hour.
+func (p *Processor) findEnded(at int64) {
+	hour, before := uint32(at/hourMillis), p.endedTo
+	p.endedTo, p.nextEnd = at, (int64(hour)+1)*hourMillis
 	look := func(number uint32) {
 		c := p.f.customers.at(number)
 		for u := range c.windows {
-			if u.turns(before, at) {
+			if u.beginsOrEndsIn(before, at) {
 				p.docs.changed.add(number)
 			}
 			p.scheduleEnd(c, u)
 		}
 	}
-	p.ends.take(hour-1, look)
-	for _, number := range p.ends.hours[hour] {
+	p.endings.takeUntil(hour-1, look)
+	for _, number := range p.endings.hours[hour] {
 		look(number)
 	}
 }
 
-// document is the window as it is written.
+// document returns the window's document.
 func (p *Processor) document(c *customer, u *usage, now time.Time) records.Window {
 	w := p.f.window(c, u, p.o.Partition, now)
 	w.Epoch = p.o.Epoch
 	return w
 }
 
-// window is a window as others see it at now, without the epoch.
+// window returns the window's document at now, without the owner's epoch.
 func (s *state) window(c *customer, u *usage, partition int, now time.Time) records.Window {
 	name := cmp.Or(u.planName(), c.planName())
 	w := records.Window{Customer: c.id(), Feature: u.feature.name, Plan: s.catalog.Plan(name).Name,
-		Start: ms(u.start), End: ms(u.end), Used: u.used, Events: u.events, FirstAt: ms(u.firstAt), LastAt: ms(u.lastAt),
+		Start: fromMillis(u.start), End: fromMillis(u.end), Used: u.used, Events: u.events, FirstAt: fromMillis(u.firstAt), LastAt: fromMillis(u.lastAt),
 		Partition: partition, Seq: u.seq}
 	g := u.feature.gate
 	if g == nil {
@@ -254,7 +264,7 @@ func (s *state) window(c *customer, u *usage, partition int, now time.Time) reco
 	}
 	if u.end == 0 {
 		var one [1]gate.Segment
-		w.Buckets, w.Used, w.Current = u.rolling(), u.total(g, c.segments(&one), now), true
+		w.Buckets, w.Used, w.Current = u.gateBuckets(), u.total(g, c.segments(&one), now), true
 		w.End = now.UTC().Truncate(time.Millisecond)
 	} else {
 		w.Current = u.start <= now.UnixMilli() && now.UnixMilli() < u.end

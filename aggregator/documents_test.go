@@ -16,16 +16,16 @@ import (
 )
 
 // documented is an owner whose documents are written while messages are folded.
-type documented struct {
+type documentOwner struct {
 	*Processor
-	store *memory
+	store *memoryStore
 	now   time.Time
 	log   [][]byte
 	stop  func()
 }
 
 // takeOver is what Start does, without a server.
-func (d *documented) takeOver(rt failer, epoch uint64) {
+func (d *documentOwner) takeOver(rt failer, epoch uint64) {
 	p := offline(everyGate(), func() time.Time { return d.now })
 	if err := p.Restore(nil); err != nil {
 		rt.Fatal(err)
@@ -41,11 +41,11 @@ func (d *documented) takeOver(rt failer, epoch uint64) {
 	p.docs.writer.Eager = true
 	ctx, cancel := context.WithCancel(context.Background())
 	go p.docs.writer.Run(ctx)
-	p.rewriteDocuments()
+	p.resumeDocuments()
 	d.Processor, d.stop = p, cancel
 }
 
-func (d *documented) commit(rt failer) {
+func (d *documentOwner) commit(rt failer) {
 	b, err := d.Commit()
 	if err != nil {
 		rt.Fatal(err)
@@ -55,14 +55,14 @@ func (d *documented) commit(rt failer) {
 	}
 }
 
-func (d *documented) wait(t time.Duration) {
-	d.tendDocuments(d.now)
+func (d *documentOwner) wait(t time.Duration) {
+	d.tickDocuments(d.now)
 	<-time.After(t)
 	d.now = d.now.Add(t)
 }
 
 // wrong says which document is not what the state says.
-func (d *documented) wrong() string {
+func (d *documentOwner) mismatch() string {
 	docs := d.store.all()
 	for c := range d.f.customers.all {
 		for u := range c.windows {
@@ -112,7 +112,7 @@ func TestDocumentsFollowTheState(t *testing.T) {
 }
 
 func follow(t *testing.T, steps []step) (wrong string) {
-	d := &documented{store: &memory{docs: map[string]records.Window{}}, now: steps[0].at}
+	d := &documentOwner{store: &memoryStore{docs: map[string]records.Window{}}, now: steps[0].at}
 	d.takeOver(t, 1)
 	for i := 0; i < len(steps); i++ {
 		s := steps[i]
@@ -123,7 +123,7 @@ func follow(t *testing.T, steps []step) (wrong string) {
 		if err := d.Handle(&stream.Message{Subject: "usage.p.0." + s.last, Data: s.data, Seq: uint64(i) + 1, Time: s.at}); err != nil {
 			t.Fatal(err)
 		}
-		d.emits, d.totals = nil, nil // flushed
+		d.emissions, d.earlyTotals = nil, nil // flushed
 		d.wait(s.lull)
 		if s.commit {
 			d.commit(t)
@@ -145,10 +145,10 @@ func follow(t *testing.T, steps []step) (wrong string) {
 	for range 5 {
 		d.wait(5 * time.Second)
 	}
-	if d.docs.written() != (reach{d.f.position, d.flipped}) {
+	if d.docs.written() != (watermark{d.f.position, d.endedTo}) {
 		wrong = fmt.Sprintf("written up to %+v of %d", d.docs.written(), d.f.position)
 	}
-	if w := d.wrong(); w != "" {
+	if w := d.mismatch(); w != "" {
 		wrong = w
 	}
 	d.stop()

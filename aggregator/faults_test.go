@@ -16,7 +16,7 @@ import (
 )
 
 // use publishes so many uses of api by acme, whose ids begin with prefix.
-func (b *bench) use(t testing.TB, prefix string, n int) {
+func (b *testPartition) use(t testing.TB, prefix string, n int) {
 	t.Helper()
 	for i := range n {
 		e := events.Event{ID: fmt.Sprint(prefix, i), Type: "api", Subject: "acme"}
@@ -25,7 +25,7 @@ func (b *bench) use(t testing.TB, prefix string, n int) {
 }
 
 func TestAMessageOfAnySizeGoesToTheDeadLetters(t *testing.T) {
-	b := newBench(t)
+	b := startPartition(t)
 	b.run(t, b.env.JS)
 	b.publish(t, "usage.in.acme", bytes.Repeat([]byte{'x'}, 1<<20-100))
 	b.use(t, "", 1)
@@ -38,7 +38,7 @@ func TestAMessageOfAnySizeGoesToTheDeadLetters(t *testing.T) {
 // TestFingerprintsThatNothingNeedsMayBeGone: a partition that nobody used for
 // long has named chunks in SEEN that have expired since.
 func TestFingerprintsThatNothingNeedsMayBeGone(t *testing.T) {
-	b := newBench(t)
+	b := startPartition(t)
 	b.sizes = fingerprint.Sizes{Chunk: 2, Page: 2, Fanout: 100}
 	stop, _ := b.run(t, b.env.JS)
 	b.use(t, "a", 5)
@@ -74,7 +74,7 @@ func TestFingerprintsThatNothingNeedsMayBeGone(t *testing.T) {
 // TestTheOwnersConfigurationWins: one that a former owner announced, and that
 // is folded only now, must not stay.
 func TestTheOwnersConfigurationWins(t *testing.T) {
-	b := newBench(t)
+	b := startPartition(t)
 	b.run(t, b.env.JS)
 	b.use(t, "", 1)
 	b.windows(t, "acme")

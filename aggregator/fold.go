@@ -14,53 +14,57 @@ import (
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
-// folder folds messages into a state. What it finds out on the way goes to the
-// callbacks; the state alone decides what they are given.
+// folder folds messages into a state. It calls the functions below as it goes on;
+// the calls are a function of the state and the messages.
 type folder struct {
 	*state
 	partition, partitions int
 	horizon               time.Duration
-	fixed                 bool                    // ignore the stream's configurations
-	touched               func(*customer, *usage) // a window, or with nil only the customer, changed
-	tell                  func(*customer, *usage) // what is to be told of a window must be told as it is now
-	reject                rejecter                // an event cannot be counted
-	counted               func(fingerprint.Entry) // an event was counted
-	older                 older                   // fingerprints that left the state; nil: none did
-	failed                error                   // the state is worth nothing any more
-	now                   time.Time               // storing time of the message
-	seq                   uint64
-	changes               uint32 // of windows, by the message so far
-	isImport              bool
-	one                   [1]gate.Segment // room that need not be allocated for each event
-	next                  [stream.PrefetchMax]upcoming
-	at, expected          int   // of next: the messages to come
-	loaded                int64 // means nothing: it is there for what was read to be needed
+	fixedCatalog          bool // ignore the configurations in the stream
+
+	onChange  func(*customer, *usage) // called after a change of a window, or of the customer (usage is nil)
+	emitNow   func(*customer, *usage) // emits the total that a window has now
+	onCounted func(fingerprint.Entry) // called after each event that counts
+	reject    rejectFunc
+	archived  archiveLookup // nil: all fingerprints are in the state
+
+	failed     error     // not nil: the state cannot be used any more
+	now        time.Time // when the message was stored
+	seq        uint64    // of the message
+	changes    uint32    // number of changes of windows by the message so far
+	isImport   bool      // of the message
+	segmentBuf [1]gate.Segment
+
+	prefetched  [stream.PrefetchMax]pendingEvent
+	cursor, end int   // prefetched[cursor:end] are not folded yet
+	sink        int64 // keeps the compiler from removing the loads of loadPlaces
 }
 
 var errDuplicate = errors.New("duplicate")
 
-// older says whether a fingerprint was added from the hour oldest on and has
-// left memory since. After an error the fold cannot go on.
-type older func(fp uint64, oldest uint32) (bool, error)
+// archiveLookup reports whether a fingerprint that is no longer in the state was
+// added in the hour oldest or later. After an error the fold cannot continue.
+type archiveLookup func(fp uint64, oldest uint32) (bool, error)
 
-// rejecter takes what cannot be counted: the part of a message at an index, or at
-// -1 what remains of a broken one, and why. After an error the fold cannot go on.
-type rejecter func(m *stream.Message, index int, raw []byte, why error) error
+// rejectFunc takes the part of a message that cannot be counted, and why. index is
+// that of an event in the message, or -1 for the rest of a broken message. After an
+// error the fold cannot continue.
+type rejectFunc func(m *stream.Message, index int, raw []byte, why error) error
 
-// fold processes one message of USAGE. After an error, which only older and
-// reject give, the state is to be thrown away.
+// fold folds one message of USAGE. Its errors are those of archived and reject;
+// after one, the caller must discard the state.
 func (f *folder) fold(m *stream.Message) error {
 	f.now, f.seq, f.changes = m.Time, m.Seq, 0
-	f.sweep()
+	f.expire()
 	last := lastToken(m.Subject)
 	f.isImport = last == events.ImportToken
 	switch last {
 	case events.BatchToken, events.ImportToken:
-		f.outcome(m, -1, m.Data, f.batch(m))
+		f.rejectOnError(m, -1, m.Data, f.foldBatch(m))
 	case events.ControlToken:
-		f.outcome(m, 0, m.Data, f.control(m.Data))
+		f.rejectOnError(m, 0, m.Data, f.foldControl(m.Data))
 	default:
-		f.outcome(m, 0, m.Data, f.single(m, last))
+		f.rejectOnError(m, 0, m.Data, f.foldSingle(m, last))
 	}
 	f.position, f.storedAt = m.Seq, m.Time
 	return f.failed
@@ -68,20 +72,22 @@ func (f *folder) fold(m *stream.Message) error {
 
 func lastToken(subject string) string { return subject[strings.LastIndexByte(subject, '.')+1:] }
 
-func (f *folder) outcome(m *stream.Message, index int, raw []byte, err error) {
+// rejectOnError rejects a part of a message, unless err is nil, or the event is a
+// duplicate, or the fold has failed.
+func (f *folder) rejectOnError(m *stream.Message, index int, raw []byte, err error) {
 	if err == nil || errors.Is(err, errDuplicate) || f.failed != nil {
 		return
 	}
 	f.failed = f.reject(m, index, raw, err)
 }
 
-// event counts one event, or says why not.
-func (f *folder) event(u *upcoming) error {
-	e, c := &u.e, u.c
+// countEvent counts one event. An error says why it does not count.
+func (f *folder) countEvent(p *pendingEvent) error {
+	e, c := &p.event, p.customer
 	if err := e.Validate(); err != nil {
 		return err
 	}
-	if c == nil { // an event before it may have made the customer
+	if c == nil { // an earlier event may have added the customer
 		c = f.customers.find(e.Subject)
 	}
 	if c == nil && events.PartitionOf(e.Subject, f.partitions) != f.partition {
@@ -98,26 +104,26 @@ func (f *folder) event(u *upcoming) error {
 			return err
 		}
 	}
-	if err := f.isNew(u.fp); err != nil {
+	if err := f.checkNew(p.fp); err != nil {
 		return err
 	}
-	if err := f.count(e, c, at); err != nil {
+	if err := f.countInWindows(e, c, at); err != nil {
 		return err
 	}
 	hour := fingerprint.Hour(f.now)
-	f.seen.Add(u.fp, hour)
-	f.counted(fingerprint.Entry{FP: u.fp, Hour: hour})
+	f.seen.Add(p.fp, hour)
+	f.onCounted(fingerprint.Entry{FP: p.fp, Hour: hour})
 	return nil
 }
 
-// isNew is nil for a fingerprint that was not added within the horizon.
-func (f *folder) isNew(fp uint64) error {
+// checkNew returns errDuplicate for a fingerprint that was added within the horizon.
+func (f *folder) checkNew(fp uint64) error {
 	if f.failed != nil {
 		return f.failed
 	}
-	known := f.seen.Has(fp, f.oldest())
-	if !known && f.older != nil {
-		if known, f.failed = f.older(fp, f.oldest()); f.failed != nil {
+	known := f.seen.Has(fp, f.oldestHour())
+	if !known && f.archived != nil {
+		if known, f.failed = f.archived(fp, f.oldestHour()); f.failed != nil {
 			f.failed = fmt.Errorf("fingerprints: %w", f.failed)
 		}
 	}
@@ -127,31 +133,32 @@ func (f *folder) isNew(fp uint64) error {
 	return f.failed
 }
 
-// oldest is the first hour whose fingerprints count.
-func (f *folder) oldest() uint32 {
+// oldestHour returns the first hour within the horizon.
+func (f *folder) oldestHour() uint32 {
 	return fingerprint.Hour(f.now) - uint32(f.horizon/time.Hour)
 }
 
-// change is what an event does to one window, before it is done.
+// change is the change of one window by an event.
 type change struct {
 	g      *preparedGate
-	start  int64 // of its window, or of the bucket of a rolling one
+	start  int64 // of the window; of the bucket if the window is rolling
 	end    int64
-	u      *usage // nil: to be opened
+	u      *usage // nil: the window does not exist yet
 	value  events.Value
-	member uint64
+	member uint64 // of a unique meter
 	total  events.Value
 }
 
-// count applies an event to the windows of all gates that meter it, or to none.
-func (f *folder) count(e *events.Event, c *customer, at time.Time) error {
+// countInWindows counts an event in the windows of all gates that meter it. After
+// an error it has changed none.
+func (f *folder) countInWindows(e *events.Event, c *customer, at time.Time) error {
 	gates := f.gates[e.Type]
 	if len(gates) == 0 {
 		return nil
 	}
 	var segments []gate.Segment
 	if c != nil && c.known {
-		segments = c.segments(&f.one)
+		segments = c.segments(&f.segmentBuf)
 	} else {
 		segments = gate.FirstSegment(at)
 	}
@@ -159,7 +166,7 @@ func (f *folder) count(e *events.Event, c *customer, at time.Time) error {
 	changes := buf[:0]
 	for _, g := range gates {
 		changes = append(changes, change{g: g, value: events.Count(1)})
-		if err := f.plan(e, c, &changes[len(changes)-1], segments, at.UnixMilli()); err != nil {
+		if err := f.prepareChange(e, c, &changes[len(changes)-1], segments, at.UnixMilli()); err != nil {
 			return err
 		}
 	}
@@ -171,13 +178,14 @@ func (f *folder) count(e *events.Event, c *customer, at time.Time) error {
 		c.changed = true
 	}
 	for i := range changes {
-		f.enact(c, &changes[i], segments, at.UnixMilli())
+		f.applyChange(c, &changes[i], segments, at.UnixMilli())
 	}
 	return nil
 }
 
-// plan works out a change without making it.
-func (f *folder) plan(e *events.Event, c *customer, ch *change, segments []gate.Segment, at int64) (err error) {
+// prepareChange fills in ch without changing the window. An error says why the
+// window cannot count the event.
+func (f *folder) prepareChange(e *events.Event, c *customer, ch *change, segments []gate.Segment, at int64) (err error) {
 	g := ch.g
 	ch.start, ch.end = g.Window.Span(segments, at)
 	start := ch.start
@@ -186,9 +194,9 @@ func (f *folder) plan(e *events.Event, c *customer, ch *change, segments []gate.
 	}
 	if c != nil {
 		ch.u = c.find(g.feature, start)
-		if ch.u != nil && ch.u.closed || ch.u == nil && start != 0 && start < c.closedAt(g.feature) {
+		if ch.u != nil && ch.u.closed || ch.u == nil && start != 0 && start < c.closedUntil(g.feature) {
 			return fmt.Errorf("%w: the window of %s that began at %s is closed for good",
-				events.ErrInvalid, g.Feature, ms(ch.start).Format(time.RFC3339))
+				events.ErrInvalid, g.Feature, fromMillis(ch.start).Format(time.RFC3339))
 		}
 	}
 	switch g.Meter.Aggregate {
@@ -212,6 +220,7 @@ func (f *folder) plan(e *events.Event, c *customer, ch *change, segments []gate.
 	return nil
 }
 
+// valueOf returns the number that the event adds to a sum or maximum.
 func valueOf(e *events.Event, g *preparedGate) (events.Value, error) {
 	raw, ok := events.Lookup(e.Data, g.Meter.Value)
 	if !ok {
@@ -227,6 +236,7 @@ func valueOf(e *events.Event, g *preparedGate) (events.Value, error) {
 	return v, nil
 }
 
+// memberOf returns the hash of the value that a unique meter counts.
 func memberOf(e *events.Event, g *preparedGate) (uint64, error) {
 	raw, ok := events.Lookup(e.Data, g.Meter.Value)
 	if !ok || string(raw) == "null" {
@@ -235,7 +245,9 @@ func memberOf(e *events.Event, g *preparedGate) (uint64, error) {
 	return xxhash.Sum64(raw), nil
 }
 
-func (f *folder) enact(c *customer, ch *change, segments []gate.Segment, at int64) {
+// applyChange makes a change that prepareChange has prepared, and marks the window
+// to be emitted if that can change a decision.
+func (f *folder) applyChange(c *customer, ch *change, segments []gate.Segment, at int64) {
 	g, u := ch.g, ch.u
 	opened := u == nil
 	if opened {
@@ -246,12 +258,12 @@ func (f *folder) enact(c *customer, ch *change, segments []gate.Segment, at int6
 		u = c.open(g.feature, start)
 		u.end, u.firstAt, u.lastAt = end, at, at
 	}
-	f.settle(c, u, f.isImport)
-	moved := u.end != 0 && u.end != ch.end // there was no room for it, and is again
+	f.emitBefore(c, u, f.isImport)
+	moved := u.end != 0 && u.end != ch.end // a cut had ended it where it begins: see endAfterCut
 	if moved {
 		u.end = ch.end
 	}
-	before, ends := u.total(g, segments, f.now), f.blockEnds(c, u, g, segments)
+	before, ends := u.total(g, segments, f.now), f.blockEndSum(c, u, g, segments)
 	bucketStart := int64(0)
 	if g.Window.Kind == gate.Rolling {
 		bucketStart = ch.start
@@ -268,5 +280,5 @@ func (f *folder) enact(c *customer, ch *change, segments []gate.Segment, at int6
 	}
 	u.events++
 	u.firstAt, u.lastAt = min(u.firstAt, at), max(u.lastAt, at)
-	f.touch(c, u, opened || moved || f.matters(c, g, before, u.total(g, segments, f.now)) || f.blockEnds(c, u, g, segments) != ends)
+	f.markChanged(c, u, opened || moved || f.canChangeDecision(c, g, before, u.total(g, segments, f.now)) || f.blockEndSum(c, u, g, segments) != ends)
 }

@@ -64,8 +64,8 @@ func grow(b *testing.B, customers, total int) (c costs) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	p := offline(cat, time.Now)
-	p.f.reject = refuse
-	p.archive = fingerprint.NewArchive(&shelf{}, fingerprint.Sizes{})
+	p.f.reject = failOnReject
+	p.archive = fingerprint.NewArchive(&memorySeen{}, fingerprint.Sizes{})
 	p.docs.writer = writeback.New((*records.Window).ID, func(context.Context, []records.Window) error { return nil }, slog.New(slog.DiscardHandler))
 	p.docs.writer.Eager = true
 	go p.docs.writer.Run(ctx)
@@ -92,8 +92,8 @@ func grow(b *testing.B, customers, total int) (c costs) {
 		}
 		now = now.Add(30 * day * perMessage / before) // so windows end all the time
 		handle(data)
-		clear(p.emits)
-		p.emits = p.emits[:0]
+		clear(p.emissions)
+		p.emissions = p.emissions[:0]
 		if n%100_000 == 0 {
 			commit()
 		}
@@ -140,19 +140,19 @@ func appendUse(data []byte, id string, customer int) []byte {
 }
 
 // shelf is a stream SEEN in memory.
-type shelf struct {
+type memorySeen struct {
 	mu       sync.Mutex
 	messages [][]byte
 }
 
-func (s *shelf) Put(_ context.Context, b []byte) (uint64, error) {
+func (s *memorySeen) Put(_ context.Context, b []byte) (uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.messages = append(s.messages, b)
 	return uint64(len(s.messages)), nil
 }
 
-func (s *shelf) Get(_ context.Context, number uint64) ([]byte, error) {
+func (s *memorySeen) Get(_ context.Context, number uint64) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if number == 0 || number > uint64(len(s.messages)) {

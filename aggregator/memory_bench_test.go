@@ -20,7 +20,7 @@ func BenchmarkMemory(b *testing.B) {
 		s := newState()
 		s.setCatalog(*catalog())
 		f := folder{state: s, partitions: 1, horizon: 32 * 24 * time.Hour,
-			touched: func(*customer, *usage) {}, reject: ignore, counted: func(fingerprint.Entry) {}}
+			onChange: func(*customer, *usage) {}, reject: ignoreReject, onCounted: func(fingerprint.Entry) {}}
 		now := time.Now()
 		for i := range windows {
 			id := fmt.Sprintf("customer-%d", i)

@@ -12,7 +12,7 @@ import (
 // TestAnOlderControlEventThatComesLaterSetsNothing: a publish that failed and
 // was repeated may stand in the stream behind a newer one.
 func TestAnOlderControlEventThatComesLaterSetsNothing(t *testing.T) {
-	b := newBench(t)
+	b := startPartition(t)
 	b.run(t, b.env.JS)
 	e := events.Event{ID: "1", Type: "api", Subject: "acme"}
 	b.publish(t, "usage.in.acme", e.AppendJSON(nil))

@@ -1,7 +1,3 @@
-// Package aggregator rolls usage events into windows. It folds the stream
-// USAGE, message by message and each event once, into windows that are held in
-// memory and committed to the partition's log; it tells the enforcer the totals
-// that can change a decision, and writes every window as a document.
 package aggregator
 
 import (
@@ -22,31 +18,33 @@ import (
 	"github.com/tidegate-io/tidegate/internal/writeback"
 )
 
-// Store is where window documents are written.
+// Store is the store of the windows' documents.
 type Store interface {
-	// WriteUsage writes each document unless the stored one has a newer
-	// (Epoch, Seq). After an error some may have been written.
+	// WriteUsage writes each document, unless the stored one has a newer
+	// (Epoch, Seq). After an error it may have written some of them. It is safe
+	// for concurrent use.
 	WriteUsage(ctx context.Context, docs []records.Window) error
 }
 
-// Options are what every partition of an aggregator needs.
+// Options are the same for all partitions of an aggregator.
 type Options struct {
 	Partitions int
-	Horizon    time.Duration // within which duplicates are found and late events counted
+	Horizon    time.Duration // how old a duplicate or a late event may be
 	Store      Store
-	// Catalog returns the configuration; a new pointer is a new one.
+	// Catalog returns the configuration. A different pointer means that the
+	// configuration may have changed.
 	Catalog func() *gate.Catalog
 	Now     func() time.Time
 }
 
-// Spec is what an aggregator's partition reads.
+// Spec returns the role and the inputs of a partition.
 func Spec(n events.Names, partition int) stream.Spec {
 	return stream.Spec{Role: stream.RoleAggregator, Partition: partition, Inputs: []stream.Input{
 		{Stream: events.StreamUsage, Filter: n.Usage(partition, "*")},
 	}}
 }
 
-// Processor folds one partition.
+// Processor is the owner of one partition, for stream.Run.
 type Processor struct {
 	opt   Options
 	o     *stream.Owner
@@ -54,34 +52,36 @@ type Processor struct {
 	f     folder
 	docs  documents
 
-	emits      []emission
-	totals     []records.WindowTotal // to be told before them
-	dirty      numbers               // customers that changed since the last commit
-	unchunked  []fingerprint.Entry   // in no run of SEEN yet
-	logged     int                   // so many of them the log has
-	store      seenStore             // SEEN
-	archive    *fingerprint.Archive
-	merged     chan merged // buffered: a merge has ended
-	merging    bool
-	obsolete   []uint64  // messages of SEEN that nobody needs once the newest commit counts
-	deletable  []uint64  // those that have been it for long
-	forgot     time.Time // when they last became it
-	keepMerged time.Duration
-	baseNew    bool  // the base is in no commit yet
-	saved      saved // what the log knows
+	emissions   []emission            // windows whose totals Flush emits
+	earlyTotals []records.WindowTotal // Flush emits these first
+	dirty       numberSet             // customers that have changed since the last commit
 
-	configured *gate.Catalog // the configuration that the state has, or was told
-	recheck    bool          // the state may have got another one since
-	announced  time.Time     // when it was last told
-	ends       calendar      // when windows end
-	nextEnd    int64         // when to look there again (ms)
-	flipped    int64         // windows that ended up to here have been found (ms)
+	unarchived []fingerprint.Entry // fingerprints that are in no run of SEEN yet
+	inLog      int                 // the number of them that are in the log
+	store      seenStore
+	archive    *fingerprint.Archive // the runs of SEEN
+	merging    bool                 // a goroutine is merging runs
+	mergeDone  chan mergeResult     // has the result of that goroutine; buffered
+	obsolete   []uint64             // messages of SEEN that no commit names once the newest one counts
+	deletable  []uint64             // those that were obsolete at deletedAt
+	deletedAt  time.Time            // when deleteObsolete has last done something
+	keepMerged time.Duration
+
+	baseNew bool   // no commit contains the base
+	logged  logged // what is in the log
+
+	configured  *gate.Catalog // the configuration that the state has, or that was announced last
+	checkAgain  bool          // the state may have another configuration now
+	announcedAt time.Time
+	endings     schedule // the hours in which windows begin or end
+	nextEnd     int64    // when to call findEnded again (ms)
+	endedTo     int64    // findEnded has found the windows that ended up to here (ms)
 }
 
-type saved struct {
-	catalog string // digest
-	written reach
-	size    int // of the last commit, for each customer in it
+type logged struct {
+	catalog string // the catalog in force as JSON
+	written watermark
+	size    int // bytes for each customer of the last commit
 }
 
 type emission struct {
@@ -89,30 +89,31 @@ type emission struct {
 	u *usage
 }
 
-// New is a processor for one ownership of a partition.
+// New returns a Processor for one ownership of a partition.
 func New(opt Options, partition int) *Processor {
-	p := &Processor{opt: opt, owned: context.Background(), merged: make(chan merged, 1), keepMerged: keepMerged}
-	p.store.tries = seenTries
+	p := &Processor{opt: opt, owned: context.Background(), mergeDone: make(chan mergeResult, 1), keepMerged: keepMerged}
+	p.store.attempts = maxAttempts
 	p.archive = fingerprint.NewArchive(&p.store, fingerprint.Sizes{})
 	p.f = folder{state: newState(), partition: partition, partitions: opt.Partitions, horizon: opt.Horizon,
-		touched: p.touched,
-		tell:    func(c *customer, u *usage) { p.totals = append(p.totals, p.total(c, u)) },
+		onChange: p.noteChange,
+		emitNow:  func(c *customer, u *usage) { p.earlyTotals = append(p.earlyTotals, p.total(c, u)) },
 		reject: func(m *stream.Message, index int, raw []byte, why error) error {
 			return p.o.Reject(m, index, raw, why)
 		},
-		counted: func(e fingerprint.Entry) { p.unchunked = append(p.unchunked, e) },
-		older:   func(fp uint64, oldest uint32) (bool, error) { return p.archive.Has(p.owned, fp, oldest) },
+		onCounted: func(e fingerprint.Entry) { p.unarchived = append(p.unarchived, e) },
+		archived:  func(fp uint64, oldest uint32) (bool, error) { return p.archive.Has(p.owned, fp, oldest) },
 	}
 	return p
 }
 
-func (p *Processor) touched(c *customer, u *usage) {
+// noteChange notes a change of a window, or, if u is nil, of the customer.
+func (p *Processor) noteChange(c *customer, u *usage) {
 	p.dirty.add(c.number)
 	if u == nil {
 		return
 	}
 	if u.emit {
-		p.emits = append(p.emits, emission{c, u})
+		p.emissions = append(p.emissions, emission{c, u})
 	}
 	p.scheduleEnd(c, u)
 }
@@ -120,7 +121,7 @@ func (p *Processor) touched(c *customer, u *usage) {
 // Restore implements stream.Processor.
 func (p *Processor) Restore(snapshot []byte) error {
 	p.f.state = newState()
-	p.archive, p.unchunked, p.logged = fingerprint.NewArchive(&p.store, p.archive.Sizes), nil, 0
+	p.archive, p.unarchived, p.inLog = fingerprint.NewArchive(&p.store, p.archive.Sizes), nil, 0
 	p.deletable, p.obsolete = nil, nil
 	if snapshot == nil {
 		return nil
@@ -135,8 +136,8 @@ func (p *Processor) Apply(commit []byte) error {
 		return err
 	}
 	p.applySeen(&r, seen)
-	p.saved.written.seq = max(p.saved.written.seq, r.Documents)
-	p.saved.written.end = r.Flipped // not the highest: that owner's clock may have run ahead
+	p.logged.written.seq = max(p.logged.written.seq, r.Documents)
+	p.logged.written.end = r.EndedTo // no maximum, because the clock of an earlier owner may have been ahead
 	return nil
 }
 
@@ -148,63 +149,64 @@ func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 		p.f.setCatalog(p.f.base)
 		p.configured = p.opt.Catalog()
 	}
-	p.saved.catalog = digest(p.f.catalog)
+	p.logged.catalog = catalogJSON(p.f.catalog)
 	if err := p.loadSeen(ctx); err != nil {
 		return fmt.Errorf("fingerprints: %w", err)
 	}
 	p.docs.writer = writeback.New((*records.Window).ID, p.opt.Store.WriteUsage, o.Log)
-	p.docs.writer.Eager = true // rounds leave time enough
+	p.docs.writer.Eager = true // the rounds have pauses between them
 	go p.docs.writer.Run(ctx)
-	p.rewriteDocuments()
+	p.resumeDocuments()
 	stream.Answer(o, questions.UsageOf, p.usageOf)
 	stream.Answer(o, questions.Resend, p.resend)
 	return nil
 }
 
+// own begins the ownership.
 func (p *Processor) own(ctx context.Context, o *stream.Owner) {
 	p.o, p.owned = o, ctx
 	p.store.o = o
 }
 
 // Prefetch implements stream.Prefetcher.
-func (p *Processor) Prefetch(ms []stream.Message) { p.f.expect(ms) }
+func (p *Processor) Prefetch(ms []stream.Message) { p.f.prefetch(ms) }
 
 // Handle implements stream.Processor.
 func (p *Processor) Handle(m *stream.Message) error {
 	if err := p.f.fold(m); err != nil {
 		return err
 	}
-	// It may have been a configuration, of a former owner or by now an old one.
-	p.recheck = p.recheck || strings.HasSuffix(m.Subject, "."+events.ControlToken)
+	// The message may contain a configuration that is not this owner's present one.
+	p.checkAgain = p.checkAgain || strings.HasSuffix(m.Subject, "."+events.ControlToken)
 	return nil
 }
 
-// maxTotals bounds what one message of WINDOWS holds, by an estimate.
+// maxTotals bounds the estimated size of a message of WINDOWS.
 const maxTotals = 400 << 10
 
 // Flush implements stream.Processor.
 func (p *Processor) Flush() error {
-	totals, size := p.totals, 0
-	p.totals = nil
-	for _, e := range p.emits {
+	totals, size := p.earlyTotals, 0
+	p.earlyTotals = nil
+	for _, e := range p.emissions {
 		if !e.u.emit {
-			continue // told by a later change of the same run
+			continue // it is in the list twice, or emitNow has emitted it
 		}
 		e.u.emit = false
 		totals = append(totals, p.total(e.c, e.u))
 		if size += 200 + 50*len(totals[len(totals)-1].Buckets); size >= maxTotals {
-			if err := p.tell(totals); err != nil {
+			if err := p.publish(totals); err != nil {
 				return err
 			}
 			totals, size = nil, 0
 		}
 	}
-	clear(p.emits)
-	p.emits = p.emits[:0]
-	return p.tell(totals)
+	clear(p.emissions)
+	p.emissions = p.emissions[:0]
+	return p.publish(totals)
 }
 
-func (p *Processor) tell(totals []records.WindowTotal) error {
+func (p *Processor) publish(totals []records.WindowTotal) error {
 	if len(totals) == 0 {
 		return nil
 	}
@@ -215,12 +217,13 @@ func (p *Processor) tell(totals []records.WindowTotal) error {
 	return p.o.Publish(&nats.Msg{Subject: p.o.Names.Windows(p.o.Partition), Data: b})
 }
 
+// total returns the window's total as the enforcer receives it.
 func (p *Processor) total(c *customer, u *usage) records.WindowTotal {
 	t := records.WindowTotal{Customer: c.id(), Feature: u.feature.name, Generation: 1, Position: u.seq, Index: int(u.index),
-		Start: ms(u.start), End: ms(u.end), Used: u.used, StoredAt: ms(u.storedAt), Silent: u.silent, Cut: ms(c.cutAt())}
+		Start: fromMillis(u.start), End: fromMillis(u.end), Used: u.used, StoredAt: fromMillis(u.storedAt), Silent: u.silent, Cut: fromMillis(c.cutAt())}
 	if u.feature.gate != nil && u.end == 0 {
 		var one [1]gate.Segment
-		t.Used, t.Buckets = events.Value{}, u.rolling()
+		t.Used, t.Buckets = events.Value{}, u.gateBuckets()
 		t.Start = lastCut(c.segments(&one), p.f.storedAt)
 	}
 	return t
@@ -231,25 +234,27 @@ func (p *Processor) Tick(now time.Time) (time.Time, error) {
 	if err := p.announce(now); err != nil {
 		return time.Time{}, err
 	}
-	return p.tendDocuments(now), nil // a new configuration is looked for once a second
+	return p.tickDocuments(now), nil
 }
 
-// announceEvery keeps two owners that do not know of each other yet from
-// overruling each other all the time.
+// announceEvery is the least time between two announcements of the same
+// configuration. During a change of owner, two processes with different
+// configurations may both believe that they own the partition; they must not
+// replace each other's configuration without a pause.
 const announceEvery = time.Second
 
-// announce puts a configuration that the state does not have into the stream,
-// for the order there decides what it applies to.
+// announce publishes the configuration to USAGE if the state has another one. Its
+// place in the stream decides to which events it applies.
 func (p *Processor) announce(now time.Time) error {
 	c := p.opt.Catalog()
-	if c == p.configured && (!p.recheck || now.Before(p.announced.Add(announceEvery))) {
+	if c == p.configured && (!p.checkAgain || now.Before(p.announcedAt.Add(announceEvery))) {
 		return nil
 	}
-	p.configured, p.recheck = c, false
-	if digest(*c) == digest(p.f.catalog) {
+	p.configured, p.checkAgain = c, false
+	if catalogJSON(*c) == catalogJSON(p.f.catalog) {
 		return nil
 	}
-	p.announced = now
+	p.announcedAt = now
 	id := fmt.Sprintf("config/%d/%d/%d", p.o.Partition, p.o.Epoch, p.f.position)
 	b, err := records.Control(records.ControlConfig, "", id, c)
 	if err != nil {
@@ -277,7 +282,7 @@ func (p *Processor) resend(stream.None) (none stream.None, err error) {
 		for u := range c.windows {
 			if !u.closed && (u.end == 0 || u.end > p.f.storedAt.UnixMilli()) {
 				u.emit = true
-				p.emits = append(p.emits, emission{c, u})
+				p.emissions = append(p.emissions, emission{c, u})
 			}
 		}
 	}

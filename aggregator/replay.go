@@ -16,22 +16,22 @@ import (
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
-// Replay derives windows anew from the stream USAGE, beside whoever owns the
-// partitions, and changes nothing.
+// Replay folds the stream USAGE again. It does not own the partitions and changes
+// nothing, so it can run beside their owners.
 type Replay struct {
 	JS         jetstream.JetStream
 	Names      events.Names
 	Partitions int
 	Horizon    time.Duration
-	// Catalog, when set, is used instead of the configurations that were in
-	// force: what the windows would be.
+	// Catalog, if not nil, replaces the configurations that were in force. The
+	// result is what the windows would be with it.
 	Catalog *gate.Catalog
-	// Wanted, when set, says which customers and features are looked at.
+	// Wanted, if not nil, selects customers and features.
 	Wanted func(customer, feature string) bool
 	Now    time.Time // for totals of rolling windows
 }
 
-// Difference is a window whose live state is not what the stream says.
+// Difference is a window that differs between the owner's state and the replay.
 type Difference struct {
 	Customer string          `json:"customer"`
 	Feature  string          `json:"feature"`
@@ -40,7 +40,7 @@ type Difference struct {
 	Replayed *records.Window `json:"replayed"` // nil: not in the stream
 }
 
-// Result is what a replay of one partition found.
+// Result is the result of verifying one partition.
 type Result struct {
 	Partition   int          `json:"partition"`
 	Position    uint64       `json:"position"` // in USAGE, of the live state's last commit
@@ -49,8 +49,8 @@ type Result struct {
 	Differences []Difference `json:"differences"`
 }
 
-// Verify compares the live windows of a partition, as of its last commit, with
-// what the stream gives up to there: every byte of every window.
+// Verify compares the windows of a partition as of the owner's last commit with
+// those of a replay up to the same position: every byte of every window.
 func (r *Replay) Verify(ctx context.Context, partition int) (Result, error) {
 	newest, err := stream.Newest(ctx, r.JS, r.Names, Spec(r.Names, partition).Inputs[0])
 	if err != nil {
@@ -72,12 +72,12 @@ func (r *Replay) Verify(ctx context.Context, partition int) (Result, error) {
 	return res, nil
 }
 
-// committed is the state as of the last commit. Commits follow about once a
-// second: what is not enough yet is waited for, unless nobody is there to
-// commit it.
+// committed returns the state as of the last commit. If enough returns false for
+// it, committed waits for further commits, which an owner makes about once a
+// second. After three seconds it returns what there is, because there may be no owner.
 func (r *Replay) committed(ctx context.Context, partition int, enough func(*Processor, []stream.Position) bool) (*Processor, []stream.Position, error) {
 	live, positions, err := r.live(ctx, partition)
-	for patience := 10; err == nil && patience > 0 && !enough(live, positions); patience-- {
+	for attempts := 10; err == nil && attempts > 0 && !enough(live, positions); attempts-- {
 		select {
 		case <-ctx.Done():
 			return nil, nil, ctx.Err()
@@ -88,21 +88,21 @@ func (r *Replay) committed(ctx context.Context, partition int, enough func(*Proc
 	return live, positions, err
 }
 
-// live is the state as of the last commit.
+// live returns the state as of the last commit.
 func (r *Replay) live(ctx context.Context, partition int) (*Processor, []stream.Position, error) {
 	live := New(Options{Partitions: r.Partitions, Horizon: r.Horizon}, partition)
 	positions, err := stream.ReadLog(ctx, r.JS, r.Names, stream.RoleAggregator, partition, live)
 	return live, positions, err
 }
 
-// Windows derives the windows of a partition up to the end of the stream.
+// Windows returns the windows of a partition as of the end of the stream.
 func (r *Replay) Windows(ctx context.Context, partition int) ([]records.Window, error) {
 	newest, err := stream.Newest(ctx, r.JS, r.Names, Spec(r.Names, partition).Inputs[0])
 	if err != nil {
 		return nil, err
 	}
 	live, _, err := r.committed(ctx, partition, func(live *Processor, _ []stream.Position) bool {
-		return newest == 0 || live.f.hasBase // the configuration to begin with is in the first commit
+		return newest == 0 || live.f.hasBase // the first commit contains the base
 	})
 	if err != nil || !live.f.hasBase {
 		return nil, err
@@ -126,7 +126,8 @@ func (r *Replay) wanted(customer, feature string) bool {
 	return r.Wanted == nil || r.Wanted(customer, feature)
 }
 
-// derive folds the stream from its beginning on the base of the live state.
+// derive folds the stream up to the message last, beginning with the base of the
+// live state. It returns the state and the number of messages.
 func (r *Replay) derive(ctx context.Context, partition int, live *state, last uint64) (*state, int, error) {
 	s := newState()
 	s.base, s.hasBase = live.base, true
@@ -134,8 +135,8 @@ func (r *Replay) derive(ctx context.Context, partition int, live *state, last ui
 		s.base = *r.Catalog
 	}
 	s.setCatalog(s.base)
-	f := folder{state: s, partition: partition, partitions: r.Partitions, horizon: r.Horizon, fixed: r.Catalog != nil,
-		touched: func(*customer, *usage) {}, tell: func(*customer, *usage) {}, reject: ignore, counted: func(fingerprint.Entry) {}}
+	f := folder{state: s, partition: partition, partitions: r.Partitions, horizon: r.Horizon, fixedCatalog: r.Catalog != nil,
+		onChange: func(*customer, *usage) {}, emitNow: func(*customer, *usage) {}, reject: ignoreReject, onCounted: func(fingerprint.Entry) {}}
 	n := 0
 	err := stream.Read(ctx, r.JS, r.Names, Spec(r.Names, partition).Inputs[0], last, func(m *stream.Message) error {
 		n++
@@ -144,15 +145,17 @@ func (r *Replay) derive(ctx context.Context, partition int, live *state, last ui
 	return s, n, err
 }
 
-// ignore is a rejecter: the live fold has written the dead letters.
-func ignore(*stream.Message, int, []byte, error) error { return nil }
+// ignoreReject is the rejectFunc of a replay: the owner has written the dead
+// letters.
+func ignoreReject(*stream.Message, int, []byte, error) error { return nil }
 
+// compare adds the differences between the two states to res.
 func (r *Replay) compare(res *Result, live, replayed *state) {
 	for _, c := range replayed.sortedCustomers() {
 		other := live.customers.find(c.id())
 		for _, u := range c.sortedWindows(nil) {
 			if u.closed || !r.wanted(c.id(), u.feature.name) {
-				continue // closed ones leave the live state once they are written
+				continue // the owner removes closed windows once their documents are written
 			}
 			res.Windows++
 			var l *usage
@@ -174,7 +177,7 @@ func (r *Replay) compare(res *Result, live, replayed *state) {
 	}
 }
 
-// sortedCustomers are in an order for people.
+// sortedCustomers returns the customers by id.
 func (s *state) sortedCustomers() []*customer {
 	cs := slices.Collect(s.customers.all)
 	slices.SortFunc(cs, func(a, b *customer) int { return cmp.Compare(a.id(), b.id()) })

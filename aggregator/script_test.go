@@ -78,7 +78,7 @@ func script(t *rapid.T) (ms []message) {
 			for range rapid.IntRange(1, 4).Draw(t, "events") {
 				es = append(es, usageEvent(t, customer, now, oldest, &sent))
 			}
-			ms = append(ms, message{now, last, pack(es)})
+			ms = append(ms, message{now, last, batchOf(es)})
 		}
 	}
 	return ms
@@ -106,9 +106,9 @@ func control(at time.Time, typ, customer, id string, data any) message {
 	return message{at, events.ControlToken, b}
 }
 
-func (f *fold) play(ms []message) {
+func (f *testFolder) play(ms []message) {
 	for _, m := range ms {
-		f.message(m.at, m.last, m.data)
+		f.send(m.at, m.last, m.data)
 	}
 }
 
@@ -123,9 +123,9 @@ func marshal(t failer, v any) []byte {
 type failer interface{ Fatal(...any) }
 
 // away is a server that cannot be reached.
-type away struct{ jetstream.JetStream }
+type unreachable struct{ jetstream.JetStream }
 
-func (away) Publish(context.Context, string, []byte, ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+func (unreachable) Publish(context.Context, string, []byte, ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
 	return nil, nats.ErrNoServers
 }
 
@@ -133,14 +133,14 @@ func (away) Publish(context.Context, string, []byte, ...jetstream.PublishOpt) (*
 // fingerprints stay in the log.
 func offline(c gate.Catalog, now func() time.Time) *Processor {
 	p := New(Options{Partitions: 1, Horizon: horizon, Catalog: func() *gate.Catalog { return &c }, Now: now}, 0)
-	p.own(context.Background(), &stream.Owner{JS: away{}, Epoch: 1})
-	p.f.reject = ignore
+	p.own(context.Background(), &stream.Owner{JS: unreachable{}, Epoch: 1})
+	p.f.reject = ignoreReject
 	p.docs.writer = writeback.New((*records.Window).ID, func(context.Context, []records.Window) error { return nil }, slog.New(slog.DiscardHandler))
 	return p
 }
 
 // refuse is a rejecter for tests whose events must all count.
-func refuse(_ *stream.Message, _ int, _ []byte, why error) error { return why }
+func failOnReject(_ *stream.Message, _ int, _ []byte, why error) error { return why }
 
 // begin is what Start does to the state of a new partition.
 func (p *Processor) begin() {
@@ -148,7 +148,7 @@ func (p *Processor) begin() {
 		p.f.base, p.f.hasBase, p.baseNew = *p.opt.Catalog(), true, true
 		p.f.setCatalog(p.f.base)
 	}
-	p.saved.catalog = digest(p.f.catalog)
+	p.logged.catalog = catalogJSON(p.f.catalog)
 }
 
 func benchCustomer(i int) string { return "org_" + strconv.Itoa(i) }
@@ -167,7 +167,7 @@ func BenchmarkFold(b *testing.B) {
 			const customers, each, messages = 100_000, 100, 1000
 			cat := oneGate(c.how, c.spec)
 			cat.Gates[0].Limits["free"] = gate.Limit{Value: events.Count(1 << 40)}
-			f := newFold(b, cat)
+			f := newTestFolder(b, cat)
 			msgs := make([][]byte, messages)
 			for i := range msgs {
 				var es []events.Event
@@ -176,7 +176,7 @@ func BenchmarkFold(b *testing.B) {
 					e.Subject = benchCustomer((i*each + k) * 7919 % customers)
 					es = append(es, e)
 				}
-				msgs[i] = pack(es)
+				msgs[i] = batchOf(es)
 			}
 			b.ReportAllocs()
 			n := 0
@@ -184,8 +184,8 @@ func BenchmarkFold(b *testing.B) {
 				if n%messages == 0 { // each round is one of new events
 					f.seen.Reset()
 				}
-				f.sendBeforeFlush(epoch.Add(time.Duration(n/messages)*time.Second), events.BatchToken, msgs[n%messages])
-				clear(f.emit)
+				f.foldOnly(epoch.Add(time.Duration(n/messages)*time.Second), events.BatchToken, msgs[n%messages])
+				clear(f.waiting)
 				n++
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/each, "ns/event")

@@ -14,88 +14,93 @@ import (
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
-// merged is what became of runs of SEEN.
-type merged struct {
+// This file keeps the partition's fingerprints: the newest in the log and in
+// folder.seen, all others in the stream SEEN as runs, which a goroutine merges. A
+// run counts when a commit names it.
+
+// mergeResult is the result of merging runs of SEEN.
+type mergeResult struct {
 	from []fingerprint.Run
 	to   fingerprint.Run
 	err  error
 }
 
-// commitSeen puts the new fingerprints into the record or, when there are many
-// or they are old, all that are in no run yet into a run of SEEN. Fewer stay in
-// the log until an hour has passed, so that a quiet partition does not make a
-// message of every commit.
+// commitSeen adds the new fingerprints to the record. If there are many, or some
+// are from an earlier hour, it writes all that are in no run yet into a run of SEEN
+// instead, and the record names the run. So a quiet partition writes at most one
+// run an hour, and not one with each commit.
 func (p *Processor) commitSeen(r *record) {
-	full := len(p.unchunked) >= p.archive.Chunk
-	old := len(p.unchunked) > 0 && p.unchunked[0].Hour < p.f.hour
+	full := len(p.unarchived) >= p.archive.Chunk
+	old := len(p.unarchived) > 0 && p.unarchived[0].Hour < p.f.hour
 	if full || old {
 		ctx, cancel := context.WithTimeout(p.owned, 2*time.Second)
-		run, err := p.archive.Write(ctx, p.unchunked)
+		run, err := p.archive.Write(ctx, p.unarchived)
 		cancel()
 		if err == nil {
-			p.archive.Expire(p.f.oldest())
+			p.archive.Expire(p.f.oldestHour())
 			p.archive.Add(run)
-			r.Chunks, p.unchunked, p.logged = []fingerprint.Run{run}, p.unchunked[:0], 0
+			r.Chunks, p.unarchived, p.inLog = []fingerprint.Run{run}, p.unarchived[:0], 0
 			p.f.seen.Reset()
-			p.merge()
+			p.startMerge()
 			return
 		}
-		// The stream is away: the log takes them as well.
+		// SEEN is not available. The log takes the fingerprints, and the next commit tries again.
 	}
-	r.Seen = fingerprint.Encode(p.unchunked[p.logged:])
-	p.logged = len(p.unchunked)
+	r.Seen = fingerprint.Encode(p.unarchived[p.inLog:])
+	p.inLog = len(p.unarchived)
 }
 
-// applySeen is what commitSeen and commitMerge have done.
+// applySeen applies what commitSeen and commitMerge have put into a record.
 func (p *Processor) applySeen(r *record, seen []fingerprint.Entry) {
 	p.obsolete = append(p.obsolete, r.Obsolete...)
-	for _, run := range p.archive.Remove(r.Gone) { // its owner may not have come to it
+	for _, run := range p.archive.Remove(r.Gone) { // the former owner may not have deleted them
 		p.obsolete = append(p.obsolete, run.Messages()...)
 	}
 	p.archive.Add(r.Merged...)
 	if len(r.Chunks) > 0 {
 		p.archive.Add(r.Chunks...)
-		p.unchunked, p.f.seen = nil, fingerprint.Set{}
+		p.unarchived, p.f.seen = nil, fingerprint.Set{}
 		for _, e := range seen {
 			p.f.seen.Add(e.FP, e.Hour)
 		}
 	}
-	p.unchunked = append(p.unchunked, seen...)
-	p.logged = len(p.unchunked)
+	p.unarchived = append(p.unarchived, seen...)
+	p.inLog = len(p.unarchived)
 }
 
-// mergedSpan is what part of the horizon a run may span.
-const mergedSpan = 8
+// A run spans at most the horizon divided by maxSpanShare.
+const maxSpanShare = 8
 
-// merge begins to merge runs if there are any to be merged.
-func (p *Processor) merge() {
+// startMerge starts a goroutine that merges runs, if there are runs to merge and
+// no such goroutine is running.
+func (p *Processor) startMerge() {
 	if p.merging {
 		return
 	}
-	runs := p.archive.Mergeable(uint32(p.f.horizon / time.Hour / mergedSpan))
+	runs := p.archive.Mergeable(uint32(p.f.horizon / time.Hour / maxSpanShare))
 	if runs == nil {
 		return
 	}
 	p.merging = true
-	ctx, archive, oldest := p.owned, p.archive, p.f.oldest()
+	ctx, archive, oldest := p.owned, p.archive, p.f.oldestHour()
 	go func() {
 		to, err := archive.Merge(ctx, runs, oldest)
-		p.merged <- merged{runs, to, err}
+		p.mergeDone <- mergeResult{runs, to, err}
 	}()
 }
 
-// commitMerge takes down a merge that has ended. Nobody needs the messages of
-// what was merged once this commit surely counts, at the next one.
+// commitMerge puts the result of a finished merge into the record. The messages of
+// the merged runs are obsolete once this commit counts.
 func (p *Processor) commitMerge(r *record) {
-	p.forget()
-	var m merged
+	p.deleteObsolete()
+	var m mergeResult
 	select {
-	case m = <-p.merged:
+	case m = <-p.mergeDone:
 		p.merging = false
 	default:
 		return
 	}
-	if m.err != nil { // a later run tries again
+	if m.err != nil { // the next run that is written starts another attempt
 		p.o.Log.Warn("fingerprints_not_merged", "error", m.err)
 		return
 	}
@@ -103,32 +108,34 @@ func (p *Processor) commitMerge(r *record) {
 		r.Gone = append(r.Gone, m.from[i].ID())
 		p.obsolete = append(p.obsolete, m.from[i].Messages()...)
 	}
-	p.archive.Remove(r.Gone) // one may have expired
-	if len(m.to.Pages) > 0 { // not everything has expired
+	p.archive.Remove(r.Gone) // some may have expired meanwhile
+	if len(m.to.Pages) > 0 { // else all fingerprints have expired
 		r.Merged = []fingerprint.Run{m.to}
 		p.archive.Add(m.to)
 	}
-	p.merge()
+	p.startMerge()
 }
 
-// keepMerged is for how long at least the messages of merged runs stay, so that
-// a backup of STATE has what it names in one of SEEN that was taken later.
+// keepMerged is the least time that the messages of merged runs are kept. A backup
+// of STATE names runs, and a backup of SEEN that was made a little later must
+// contain them.
 const keepMerged = 10 * time.Minute
 
-// forget deletes messages that no state has named for a while. What stays all
-// the same expires.
-func (p *Processor) forget() {
+// deleteObsolete deletes the messages that were obsolete when it last did so, at
+// least keepMerged ago. Messages that it fails to delete expire with the stream.
+func (p *Processor) deleteObsolete() {
 	now := p.opt.Now()
-	if now.Sub(p.forgot) < p.keepMerged {
+	if now.Sub(p.deletedAt) < p.keepMerged {
 		return
 	}
 	if numbers := p.deletable; len(numbers) > 0 {
 		go p.store.remove(p.owned, numbers)
 	}
-	p.deletable, p.obsolete, p.forgot = p.obsolete, nil, now
+	p.deletable, p.obsolete, p.deletedAt = p.obsolete, nil, now
 }
 
-// loadSeen makes ready the runs that the state names; others do not count.
+// loadSeen loads the filters of the runs that the state names. Other runs in SEEN
+// do not count.
 func (p *Processor) loadSeen(ctx context.Context) error {
 	p.f.now = p.f.storedAt
 	s, err := p.o.JS.Stream(ctx, p.o.Names.Stream(events.StreamSeen))
@@ -136,17 +143,18 @@ func (p *Processor) loadSeen(ctx context.Context) error {
 		return err
 	}
 	p.store.stream = s
-	p.archive.Expire(p.f.oldest())
+	p.archive.Expire(p.f.oldestHour())
 	if err := p.checkSeen(s.CachedInfo().State); err != nil {
 		return err
 	}
 	return p.archive.Load(ctx)
 }
 
-// checkSeen looks for runs that are not in the stream any more.
+// checkSeen removes the runs that have expired in SEEN. It returns an error if a
+// run is missing that is still needed.
 func (p *Processor) checkSeen(state jetstream.StreamState) error {
 	lost, expired := 0, []uint64(nil)
-	// The stream's time stands still while nobody uses the partition.
+	// p.f.now does not advance while the partition has no events, so it is not used here.
 	needed := fingerprint.Hour(p.opt.Now().Add(-p.opt.Horizon))
 	for _, r := range p.archive.Runs() {
 		numbers := r.Messages()
@@ -168,11 +176,11 @@ func (p *Processor) checkSeen(state jetstream.StreamState) error {
 	return nil
 }
 
-// seenStore is the stream SEEN as the store of a partition's fingerprints.
+// seenStore reads and writes the messages of a partition in the stream SEEN.
 type seenStore struct {
-	o      *stream.Owner
-	stream jetstream.Stream
-	tries  int // after which a message that is not there is gone
+	o        *stream.Owner
+	stream   jetstream.Stream
+	attempts int // a message that was not found so often is gone
 }
 
 // Put implements fingerprint.Store.
@@ -185,41 +193,41 @@ func (s *seenStore) Put(ctx context.Context, data []byte) (uint64, error) {
 }
 
 const (
-	seenPause = 100 * time.Millisecond // between tries
-	seenTries = 50
+	retryPause  = 100 * time.Millisecond
+	maxAttempts = 50
 )
 
-// Get implements fingerprint.Store: it returns the message, or waits until ctx
-// ends, for an event of which nobody can say whether it was counted must wait.
+// Get implements fingerprint.Store. While SEEN is not available it waits, until ctx
+// ends: without the fingerprints the fold cannot say whether an event was counted.
 func (s *seenStore) Get(ctx context.Context, number uint64) ([]byte, error) {
 	missing := 0
-	for tries := 0; ; tries++ {
+	for attempt := 0; ; attempt++ {
 		m, err := s.stream.GetMsg(ctx, number)
 		if err == nil {
 			return m.Data, nil
 		}
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			// A replica may be behind the one that took the message.
-			if missing++; missing >= s.tries {
+			// The replica that answers may not have the message yet.
+			if missing++; missing >= s.attempts {
 				return nil, fmt.Errorf("message %d of %s is gone: %w", number, s.o.Names.Stream(events.StreamSeen), err)
 			}
-		} else if tries == 0 {
+		} else if attempt == 0 {
 			s.o.Log.Warn("fingerprints_are_away", "error", err)
 		}
 		select {
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
-		case <-time.After(seenPause):
+		case <-time.After(retryPause):
 		}
 	}
 }
 
-// remove deletes messages that may be there.
+// remove deletes messages, some of which may already be deleted.
 func (s *seenStore) remove(ctx context.Context, numbers []uint64) {
 	for _, number := range numbers {
 		err := s.stream.DeleteMsg(ctx, number)
 		switch {
-		case err == nil || errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful): // a former owner was here
+		case err == nil || errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful): // a former owner has deleted it
 		case ctx.Err() != nil:
 			return
 		default:

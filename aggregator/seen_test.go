@@ -15,10 +15,10 @@ import (
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
-var many = flag.Int("fingerprints", 1_000_000, "how many fingerprints BenchmarkFingerprints has")
+var fingerprintCount = flag.Int("fingerprints", 1_000_000, "how many fingerprints BenchmarkFingerprints has")
 
 // holder is a processor that was just given partition 0, without a loop.
-func (b *bench) holder(t testing.TB, ctx context.Context, epoch uint64) *Processor {
+func (b *testPartition) holder(t testing.TB, ctx context.Context, epoch uint64) *Processor {
 	t.Helper()
 	p := New(b.options(), 0)
 	p.archive = fingerprint.NewArchive(&p.store, b.sizes)
@@ -28,7 +28,7 @@ func (b *bench) holder(t testing.TB, ctx context.Context, epoch uint64) *Process
 }
 
 // seenState is how many messages and bytes SEEN has.
-func (b *bench) seenState(t testing.TB) (messages, bytes uint64) {
+func (b *testPartition) seenState(t testing.TB) (messages, bytes uint64) {
 	t.Helper()
 	s, err := b.env.JS.Stream(context.Background(), events.StreamSeen)
 	if err != nil {
@@ -40,7 +40,7 @@ func (b *bench) seenState(t testing.TB) (messages, bytes uint64) {
 // TestAnEventWaitsForItsFingerprint: while nobody can say whether an event was
 // counted, it is neither counted nor passed over.
 func TestAnEventWaitsForItsFingerprint(t *testing.T) {
-	b := newBench(t)
+	b := startPartition(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	p := b.holder(t, ctx, 1)
@@ -54,7 +54,7 @@ func TestAnEventWaitsForItsFingerprint(t *testing.T) {
 	if err := handle(); err != nil {
 		t.Fatal(err)
 	}
-	run, err := p.archive.Write(ctx, p.unchunked)
+	run, err := p.archive.Write(ctx, p.unarchived)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +89,7 @@ func TestAnEventWaitsForItsFingerprint(t *testing.T) {
 
 // TestAPageThatIsGoneStopsThePartition, for it cannot count exactly.
 func TestAPageThatIsGoneStopsThePartition(t *testing.T) {
-	b := newBench(t)
+	b := startPartition(t)
 	b.sizes = fingerprint.Sizes{Chunk: 1, Page: 1, Fanout: 100}
 	stop, _ := b.run(t, b.env.JS)
 	b.use(t, "", 1)
@@ -98,7 +98,7 @@ func TestAPageThatIsGoneStopsThePartition(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := b.holder(t, t.Context(), 2)
-	p.store.tries = 2
+	p.store.attempts = 2
 	if _, err := stream.ReadLog(t.Context(), b.env.JS, b.env.Names, stream.RoleAggregator, 0, p); err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func TestAPageThatIsGoneStopsThePartition(t *testing.T) {
 		t.Fatal(err)
 	}
 	q := b.holder(t, t.Context(), 3)
-	q.store.tries = 2
+	q.store.attempts = 2
 	q.archive.Add(run.Bare())
 	q.f.storedAt = time.Now()
 	if err := q.loadSeen(t.Context()); err == nil {
@@ -132,7 +132,7 @@ func TestAPageThatIsGoneStopsThePartition(t *testing.T) {
 // TestMergedFingerprintsAreDeleted by the next owner if theirs did not come to
 // it, and nothing else is.
 func TestMergedFingerprintsAreDeleted(t *testing.T) {
-	b := newBench(t)
+	b := startPartition(t)
 	b.sizes, b.keep = fingerprint.Sizes{Chunk: 3, Page: 4, Fanout: 2, Cache: 2}, time.Hour
 	stop, _ := b.run(t, b.env.JS)
 	const rounds, each = 30, 4
@@ -182,7 +182,7 @@ func TestMergedFingerprintsAreDeleted(t *testing.T) {
 
 // TestAMergeThatWasNotCommittedCountsForNothing: the new owner merges anew.
 func TestAMergeThatWasNotCommittedCountsForNothing(t *testing.T) {
-	b := newBench(t)
+	b := startPartition(t)
 	b.sizes = fingerprint.Sizes{Chunk: 1, Page: 2, Fanout: 2, Cache: 2}
 	p := b.holder(t, t.Context(), 1)
 	p.f.horizon = 32 * day
@@ -211,7 +211,7 @@ func TestAMergeThatWasNotCommittedCountsForNothing(t *testing.T) {
 		send(p, id)
 		commit()
 	}
-	eventually(t, func() bool { return len(p.merged) == 1 }) // and it is committed by nobody
+	eventually(t, func() bool { return len(p.mergeDone) == 1 }) // and it is committed by nobody
 	q := b.holder(t, t.Context(), 2)
 	if err := q.Restore(nil); err != nil {
 		t.Fatal(err)
@@ -270,12 +270,12 @@ func (p *Processor) remember(t testing.TB, n int, hour uint32) (sample []uint64)
 // BenchmarkFingerprints says what -fingerprints=n remembered events cost: what
 // is asked of new ones and of repeated ones, in order and in no order.
 func BenchmarkFingerprints(b *testing.B) {
-	bench := newBench(b)
+	bench := startPartition(b)
 	p := bench.holder(b, b.Context(), 1)
 	if err := p.loadSeen(b.Context()); err != nil {
 		b.Fatal(err)
 	}
-	began, n := time.Now(), *many
+	began, n := time.Now(), *fingerprintCount
 	hour := fingerprint.Hour(began)
 	sample := p.remember(b, n, hour)
 	written := time.Since(began)

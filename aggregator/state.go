@@ -9,37 +9,39 @@ import (
 	"github.com/tidegate-io/tidegate/internal/gate"
 )
 
-// state is what a partition's windows are: a function of its base (the catalog
-// in force before the first message) and the messages folded since.
+// state is the state of a partition. It is a function of the base and of the
+// messages that were folded since.
 type state struct {
-	base      gate.Catalog
+	base      gate.Catalog // in force before the first message
 	hasBase   bool
-	catalog   gate.Catalog
+	catalog   gate.Catalog               // in force now
 	gates     map[string][]*preparedGate // by the event type that they meter
 	features  map[string]*feature        // those that have a gate or a window
 	customers table
 	seen      fingerprint.Set
 	position  uint64    // sequence of the last message folded
-	storedAt  time.Time // its time
-	hour      uint32    // of the last sweep
-	sweeps    *calendar // when sweep is to look at which windows; nil: at all, the next time
+	storedAt  time.Time // when that message was stored
+	hour      uint32    // of the last call of expire
+	expiries  *schedule // of windows; nil: the next call of expire makes a new one
 }
 
-// preparedGate is a gate of the catalog with what the fold asks of it all the time.
+// preparedGate is a gate of the catalog with the values that the fold needs for
+// each event.
 type preparedGate struct {
 	*gate.Gate
 	feature    *feature
 	thresholds []events.Value
-	near       []near // of each limit
+	near       []near // one for each limit
 }
 
-// near is a limit with the total from which on every change counts.
+// near is a limit and the total from which every change is emitted until the
+// limit is reached.
 type near struct{ from, limit events.Value }
 
-// feature is what a gate and its windows share.
+// feature is shared by a gate and its windows.
 type feature struct {
 	name string
-	gate *preparedGate // nil: none is configured
+	gate *preparedGate // nil: the catalog has none
 }
 
 func newState() *state {
@@ -48,7 +50,8 @@ func newState() *state {
 
 func (s *state) setCatalog(c gate.Catalog) {
 	s.catalog = c
-	s.gates, s.sweeps = map[string][]*preparedGate{}, nil // the lengths of windows may be others
+	s.gates = map[string][]*preparedGate{}
+	s.expiries = nil // the lengths of windows may have changed
 	for _, ft := range s.features {
 		ft.gate = nil
 	}
@@ -64,6 +67,7 @@ func (s *state) setCatalog(c gate.Catalog) {
 	}
 }
 
+// feature returns the feature of that name, and adds it if it is new.
 func (s *state) feature(name string) *feature {
 	ft := s.features[name]
 	if ft == nil {
@@ -73,12 +77,13 @@ func (s *state) feature(name string) *feature {
 	return ft
 }
 
-// digest tells catalogs apart.
-func digest(c gate.Catalog) string {
+// catalogJSON returns the same string for equal catalogs.
+func catalogJSON(c gate.Catalog) string {
 	b, _ := json.Marshal(c) // cannot fail: plain fields
 	return string(b)
 }
 
+// customer returns the customer with that id, and adds it if it is new.
 func (s *state) customer(id string) *customer {
 	c := s.customers.find(id)
 	if c == nil {
@@ -88,7 +93,8 @@ func (s *state) customer(id string) *customer {
 	return c
 }
 
-func ms(t int64) time.Time {
+// fromMillis returns the time of Unix milliseconds; 0 gives the zero time.
+func fromMillis(t int64) time.Time {
 	if t == 0 {
 		return time.Time{}
 	}

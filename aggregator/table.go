@@ -5,41 +5,41 @@ import (
 	"math/bits"
 )
 
-// table is the customers of a partition, numbered in the order in which they
-// appeared. Nobody ever leaves it.
+// table is a hash table of the customers of a partition. It numbers them in the
+// order in which they appear, and never removes one.
 //
-// An event waits for memory in two places only, its slot and its customer: a
-// map of strings to pointers led to half a dozen, and that was most of what an
-// event of one in a million customers cost. Customers lie in a few large pieces,
-// which spares the garbage collector a million small ones.
+// With a million customers, most of the time of an event goes into waiting for
+// memory. Here it waits twice, for the slot and for the customer; a map from
+// strings to pointers makes it wait about six times. The customers are in a few
+// large arrays, so that the garbage collector does not see a million objects.
 type table struct {
 	seed  maphash.Seed
-	slots []uint64 // of an id's hash: 32 bits of it, and below the customer's number + 1; 0: free
-	parts []*[tablePart]customer
-	n     uint32
+	slots []uint64 // upper half: hash of the id; lower half: number of the customer + 1; 0: free
+	parts []*[partSize]customer
+	n     uint32 // of customers
 }
 
-// tablePart is so large that the parts, and with them the customers, begin
-// where lines of the processor's cache do.
-const tablePart = 256
+// partSize is the number of customers in an array. Arrays of this size, and so the
+// customers, begin at the beginning of a line of the processor's cache.
+const partSize = 256
 
 func newTable() table { return table{seed: maphash.MakeSeed()} }
 
-// find is a customer, or nil.
-func (t *table) find(id string) *customer { return t.look(t.hash(id), id) }
+// find returns the customer with that id, or nil.
+func (t *table) find(id string) *customer { return t.findHashed(t.hash(id), id) }
 
 func (t *table) hash(id string) uint32 { return uint32(maphash.String(t.seed, id)) }
 
-// slot is the first one to look at for a hash.
-func (t *table) slot(hash uint32) uint64 {
+// firstSlot returns the slot at which the search for a hash begins.
+func (t *table) firstSlot(hash uint32) uint64 {
 	if t.n == 0 {
 		return 0
 	}
 	return t.slots[hash&uint32(len(t.slots)-1)]
 }
 
-// look is find, given the id's hash.
-func (t *table) look(hash uint32, id string) *customer {
+// findHashed is find for a caller that has the hash of the id.
+func (t *table) findHashed(hash uint32, id string) *customer {
 	if t.n == 0 {
 		return nil
 	}
@@ -49,17 +49,17 @@ func (t *table) look(hash uint32, id string) *customer {
 			return nil
 		}
 		if uint32(slot>>32) == hash {
-			if c := t.at(uint32(slot) - 1); c.is(id) {
+			if c := t.at(uint32(slot) - 1); c.hasID(id) {
 				return c
 			}
 		}
 	}
 }
 
-// at is the customer of a number.
-func (t *table) at(n uint32) *customer { return &t.parts[n/tablePart][n%tablePart] }
+// at returns the customer with that number.
+func (t *table) at(n uint32) *customer { return &t.parts[n/partSize][n%partSize] }
 
-// all are the customers by number.
+// all calls yield with each customer, by number.
 func (t *table) all(yield func(*customer) bool) {
 	for n := range t.n {
 		if !yield(t.at(n)) {
@@ -68,15 +68,15 @@ func (t *table) all(yield func(*customer) bool) {
 	}
 }
 
-// add makes a customer that is not there yet.
+// add adds a customer, whose id must not be in the table yet.
 func (t *table) add(id string) *customer {
 	if int(t.n)*4 >= len(t.slots)*3 {
 		t.grow()
 	}
-	if t.n%tablePart == 0 {
-		t.parts = append(t.parts, new([tablePart]customer))
+	if t.n%partSize == 0 {
+		t.parts = append(t.parts, new([partSize]customer))
 	}
-	t.put(uint64(t.hash(id))<<32 | uint64(t.n+1))
+	t.insert(uint64(t.hash(id))<<32 | uint64(t.n+1))
 	c := t.at(t.n)
 	c.number = t.n
 	c.setID(id)
@@ -84,7 +84,7 @@ func (t *table) add(id string) *customer {
 	return c
 }
 
-func (t *table) put(slot uint64) {
+func (t *table) insert(slot uint64) {
 	i := uint32(slot >> 32)
 	for t.slots[i&uint32(len(t.slots)-1)] != 0 {
 		i++
@@ -97,29 +97,29 @@ func (t *table) grow() {
 	t.slots = make([]uint64, max(64, 2*len(old)))
 	for _, slot := range old {
 		if slot != 0 {
-			t.put(slot)
+			t.insert(slot)
 		}
 	}
 }
 
-// numbers is a set of customers' numbers: a bit for each, so that going through
-// it goes through the customers as they lie in memory, and needs no sorting.
-type numbers struct {
-	bits []uint64
-	some bool // it is not empty
+// numberSet is a set of customers' numbers. It has a bit for each number, so a loop
+// over it visits the customers in the order of their memory, without sorting.
+type numberSet struct {
+	bits     []uint64
+	nonEmpty bool
 }
 
-func (s *numbers) add(n uint32) {
+func (s *numberSet) add(n uint32) {
 	for int(n/64) >= len(s.bits) {
 		s.bits = append(s.bits, 0)
 	}
 	s.bits[n/64] |= 1 << (n % 64)
-	s.some = true
+	s.nonEmpty = true
 }
 
-// all are the numbers, ascending.
-func (s *numbers) all(yield func(uint32) bool) {
-	if !s.some {
+// all calls yield with each number, ascending.
+func (s *numberSet) all(yield func(uint32) bool) {
+	if !s.nonEmpty {
 		return
 	}
 	for i, word := range s.bits {
@@ -131,20 +131,20 @@ func (s *numbers) all(yield func(uint32) bool) {
 	}
 }
 
-func (s *numbers) has(n uint32) bool {
+func (s *numberSet) has(n uint32) bool {
 	return int(n/64) < len(s.bits) && s.bits[n/64]&(1<<(n%64)) != 0
 }
 
-func (s *numbers) len() (n int) {
+func (s *numberSet) len() (n int) {
 	for _, word := range s.bits {
 		n += bits.OnesCount64(word)
 	}
 	return n
 }
 
-func (s *numbers) clear() {
-	if s.some {
+func (s *numberSet) clear() {
+	if s.nonEmpty {
 		clear(s.bits)
-		s.some = false
+		s.nonEmpty = false
 	}
 }

@@ -43,7 +43,7 @@ func TestTheTableFindsWhatWasAdded(t *testing.T) {
 func TestCustomersFillLinesOfTheCache(t *testing.T) {
 	const line = 64
 	s := newTable()
-	for i := range 3 * tablePart {
+	for i := range 3 * partSize {
 		c := s.add(strconv.Itoa(i))
 		if size, at := unsafe.Sizeof(*c), uintptr(unsafe.Pointer(c)); size != 3*line || at%line != 0 {
 			t.Fatalf("customer %d has %d bytes at %d", i, size, at)
@@ -53,14 +53,14 @@ func TestCustomersFillLinesOfTheCache(t *testing.T) {
 
 func TestASetOfNumbersIsInOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var s numbers
+		var s numberSet
 		for range 2 {
 			want := map[uint32]bool{}
 			for _, n := range rapid.SliceOf(rapid.Uint32Range(0, 3000)).Draw(t, "numbers") {
 				s.add(n)
 				want[n] = true
 			}
-			if got := slices.Collect(s.all); !slices.Equal(got, slices.Sorted(maps.Keys(want))) || s.some != (len(want) > 0) {
+			if got := slices.Collect(s.all); !slices.Equal(got, slices.Sorted(maps.Keys(want))) || s.nonEmpty != (len(want) > 0) {
 				t.Fatal(got)
 			}
 			s.clear()
@@ -71,7 +71,7 @@ func TestASetOfNumbersIsInOrder(t *testing.T) {
 // TestACalendarGivesEveryEntryOnceItIsDue, and no sooner.
 func TestACalendarGivesEveryEntryOnceItIsDue(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var c calendar
+		var c schedule
 		open := map[uint32]uint32{} // by number: hour
 		last := uint32(0)
 		for number := range uint32(rapid.IntRange(0, 100).Draw(t, "entries")) {
@@ -83,7 +83,7 @@ func TestACalendarGivesEveryEntryOnceItIsDue(t *testing.T) {
 				continue
 			}
 			last = max(last, rapid.Uint32Range(0, 60).Draw(t, "last"))
-			c.take(last, func(number uint32) {
+			c.takeUntil(last, func(number uint32) {
 				if hour, ok := open[number]; !ok || hour > last {
 					t.Fatalf("%d at %d: due %v at %d", number, last, ok, hour)
 				}

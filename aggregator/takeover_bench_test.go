@@ -15,15 +15,15 @@ import (
 )
 
 // discard is a store that takes everything and keeps nothing.
-type discard struct{}
+type discardStore struct{}
 
-func (discard) WriteUsage(context.Context, []records.Window) error { return nil }
+func (discardStore) WriteUsage(context.Context, []records.Window) error { return nil }
 
 // BenchmarkTakeover measures how long a new owner takes to be ready that finds
 // a partition with a million open windows, each of a customer of its own.
 func BenchmarkTakeover(b *testing.B) {
 	const windows, each = 1_000_000, 500
-	s := newBench(b)
+	s := startPartition(b)
 	for i := range windows / each {
 		var body []byte
 		for k := range each {
@@ -41,7 +41,7 @@ func BenchmarkTakeover(b *testing.B) {
 		ctx, cancel := context.WithCancel(context.Background())
 		up, end := make(chan struct{}), make(chan error, 1)
 		opt := s.options()
-		opt.Store = discard{}
+		opt.Store = discardStore{}
 		go func() {
 			end <- stream.Run(ctx, s.env, Spec(s.env.Names, 0), New(opt, 0), nil, sync.OnceFunc(func() { close(up) }))
 		}()

@@ -13,10 +13,10 @@ import (
 // everybody does.
 func TestSweepsMissNothing(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		f, all := newFold(t, everyGate()), newFold(t, everyGate())
+		f, all := newTestFolder(t, everyGate()), newTestFolder(t, everyGate())
 		for _, m := range script(rt) {
 			f.play([]message{m})
-			all.sweeps = nil
+			all.expiries = nil
 			all.play([]message{m})
 			if d := difference(rt, f.state, all.state); d != "" {
 				rt.Fatal(d)
@@ -32,7 +32,7 @@ func TestSweepsMissNothing(t *testing.T) {
 // struct and encoded by it again is what it was.
 func TestRecordsAreEncodedAsTheirStructs(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		f := newFold(t, everyGate())
+		f := newTestFolder(t, everyGate())
 		f.play(script(rt))
 		for c := range f.customers.all {
 			var r customerRec

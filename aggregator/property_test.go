@@ -16,7 +16,7 @@ import (
 )
 
 // plain is every window without what says which message changed it last.
-func (f *fold) plain() []byte {
+func (f *testFolder) windowBytes() []byte {
 	r := decoded(f.t, f.state)
 	for i := range r.Windows {
 		r.Windows[i].Seq = 0
@@ -40,7 +40,7 @@ func decoded(t failer, s *state) (r record) {
 // messages in another way.
 func TestPackingChangesNoWindow(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		packed, single := newFold(t, everyGate()), newFold(t, everyGate())
+		packed, single := newTestFolder(t, everyGate()), newTestFolder(t, everyGate())
 		var sent []events.Event
 		now := epoch
 		for range rapid.IntRange(1, 12).Draw(rt, "messages") {
@@ -49,20 +49,20 @@ func TestPackingChangesNoWindow(t *testing.T) {
 			for range rapid.IntRange(0, 6).Draw(rt, "events") {
 				es = append(es, usageEvent(rt, rapid.SampledFrom(customers).Draw(rt, "customer"), now, 40*day, &sent))
 			}
-			packed.batch(now, es...)
+			packed.sendBatch(now, es...)
 			for i := range es {
 				if rapid.Bool().Draw(rt, "as JSON") {
-					single.message(now, events.Token(es[i].Subject), es[i].AppendJSON(nil))
+					single.send(now, events.Token(es[i].Subject), es[i].AppendJSON(nil))
 				} else {
-					single.batch(now, es[i])
+					single.sendBatch(now, es[i])
 				}
 			}
 			if len(es) == 0 {
-				single.batch(now) // time has passed there as well
+				single.sendBatch(now) // time has passed there as well
 			}
 		}
-		if !bytes.Equal(packed.plain(), single.plain()) {
-			rt.Fatalf("packed %x\nsingle %x", packed.plain(), single.plain())
+		if !bytes.Equal(packed.windowBytes(), single.windowBytes()) {
+			rt.Fatalf("packed %x\nsingle %x", packed.windowBytes(), single.windowBytes())
 		}
 		if len(packed.dead) != len(single.dead) {
 			rt.Fatalf("%d dead packed, %d single", len(packed.dead), len(single.dead))
@@ -74,7 +74,7 @@ func TestPackingChangesNoWindow(t *testing.T) {
 // message came alone.
 func TestExpectingChangesNothing(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		alone, together := newFold(t, everyGate()), newFold(t, everyGate())
+		alone, together := newTestFolder(t, everyGate()), newTestFolder(t, everyGate())
 		var ms []stream.Message
 		for i, m := range script(rt) {
 			last, data := m.last, m.data
@@ -93,22 +93,22 @@ func TestExpectingChangesNothing(t *testing.T) {
 		}
 		for len(ms) > 0 {
 			n := rapid.IntRange(1, min(len(ms), stream.PrefetchMax)).Draw(rt, "together")
-			together.expect(ms[:n])
+			together.prefetch(ms[:n])
 			for i := range ms[:n] {
-				for _, f := range []*fold{alone, together} {
+				for _, f := range []*testFolder{alone, together} {
 					if err := f.fold(&ms[i]); err != nil {
 						rt.Fatal(err)
 					}
 				}
 				if rapid.IntRange(0, 9).Draw(rt, "again") == 0 { // expected anew, as after a pause
-					together.expect(ms[i+1 : n])
+					together.prefetch(ms[i+1 : n])
 				}
 			}
 			ms = ms[n:]
 		}
 		a, b := marshal(t, alone.dead), marshal(t, together.dead)
-		if !bytes.Equal(alone.plain(), together.plain()) || !bytes.Equal(a, b) {
-			rt.Fatalf("alone %x %s\ntogether %x %s", alone.plain(), a, together.plain(), b)
+		if !bytes.Equal(alone.windowBytes(), together.windowBytes()) || !bytes.Equal(a, b) {
+			rt.Fatalf("alone %x %s\ntogether %x %s", alone.windowBytes(), a, together.windowBytes(), b)
 		}
 	})
 }
@@ -116,7 +116,7 @@ func TestExpectingChangesNothing(t *testing.T) {
 // TestFoldingAMessageAgainChangesNothing: a client's retry of what it has sent.
 func TestFoldingAMessageAgainChangesNothing(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		once, twice := newFold(t, everyGate()), newFold(t, everyGate())
+		once, twice := newTestFolder(t, everyGate()), newTestFolder(t, everyGate())
 		for _, m := range script(rt) {
 			once.play([]message{m})
 			twice.play([]message{m})
@@ -124,7 +124,7 @@ func TestFoldingAMessageAgainChangesNothing(t *testing.T) {
 				twice.play([]message{m})
 			}
 		}
-		if !bytes.Equal(once.plain(), twice.plain()) {
+		if !bytes.Equal(once.windowBytes(), twice.windowBytes()) {
 			rt.Fatal("the windows differ")
 		}
 	})
@@ -134,7 +134,7 @@ func TestFoldingAMessageAgainChangesNothing(t *testing.T) {
 // cuts them.
 func TestWindowsOfAFeatureNeverOverlap(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		f := newFold(t, everyGate())
+		f := newTestFolder(t, everyGate())
 		for _, m := range script(rt) {
 			f.play([]message{m})
 			for c := range f.customers.all {
@@ -142,7 +142,7 @@ func TestWindowsOfAFeatureNeverOverlap(t *testing.T) {
 				ws = slices.DeleteFunc(ws, func(u *usage) bool { return u.end != 0 && u.end == u.start })
 				for i := 1; i < len(ws); i++ {
 					if ws[i].feature == ws[i-1].feature && ws[i].end != 0 && ws[i-1].end > ws[i].start {
-						rt.Fatalf("%s: %s to %s, and from %s", ws[i].feature.name, ms(ws[i-1].start), ms(ws[i-1].end), ms(ws[i].start))
+						rt.Fatalf("%s: %s to %s, and from %s", ws[i].feature.name, fromMillis(ws[i-1].start), fromMillis(ws[i-1].end), fromMillis(ws[i].start))
 					}
 				}
 			}
@@ -155,7 +155,7 @@ func TestWindowsOfAFeatureNeverOverlap(t *testing.T) {
 func TestTheLogGivesTheState(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		ms := script(rt)
-		want := newFold(t, everyGate())
+		want := newTestFolder(t, everyGate())
 		want.play(ms)
 
 		now := epoch
@@ -169,7 +169,7 @@ func TestTheLogGivesTheState(t *testing.T) {
 			if err := p.Handle(&stream.Message{Subject: "usage.p.0." + ms[i].last, Data: ms[i].data, Seq: uint64(i) + 1, Time: now}); err != nil {
 				rt.Fatal(err)
 			}
-			p.emits, p.totals = nil, nil // flushed
+			p.emissions, p.earlyTotals = nil, nil // flushed
 			if rapid.IntRange(0, 2).Draw(rt, "commit") == 0 || i == len(ms)-1 {
 				b, err := p.Commit()
 				if err != nil {
@@ -228,9 +228,9 @@ func TestForgottenBucketsStayForgotten(t *testing.T) {
 		p.begin()
 		later := epoch.Add(40 * day)
 		for i, m := range []message{
-			{epoch, events.BatchToken, pack([]events.Event{event("1", "use", 1, epoch)})},
-			{later, events.BatchToken, pack([]events.Event{event("2", "use", 2, later)})}, // forgets the first bucket
-			{later, events.ImportToken, pack([]events.Event{event("3", "use", 3, epoch.Add(time.Hour))})},
+			{epoch, events.BatchToken, batchOf([]events.Event{event("1", "use", 1, epoch)})},
+			{later, events.BatchToken, batchOf([]events.Event{event("2", "use", 2, later)})}, // forgets the first bucket
+			{later, events.ImportToken, batchOf([]events.Event{event("3", "use", 3, epoch.Add(time.Hour))})},
 		} {
 			if err := p.Handle(&stream.Message{Subject: "usage.p.0." + m.last, Data: m.data, Seq: uint64(i) + 1, Time: m.at}); err != nil {
 				t.Fatal(err)

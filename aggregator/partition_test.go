@@ -27,13 +27,13 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // memory is a store for one test.
-type memory struct {
+type memoryStore struct {
 	mu   sync.Mutex
 	docs map[string]records.Window
 	away bool
 }
 
-func (s *memory) WriteUsage(_ context.Context, docs []records.Window) error {
+func (s *memoryStore) WriteUsage(_ context.Context, docs []records.Window) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.away {
@@ -48,16 +48,16 @@ func (s *memory) WriteUsage(_ context.Context, docs []records.Window) error {
 	return nil
 }
 
-func (s *memory) all() map[string]records.Window {
+func (s *memoryStore) all() map[string]records.Window {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return maps.Clone(s.docs)
 }
 
-type bench struct {
+type testPartition struct {
 	env   stream.Env
 	srv   *testnats.Server
-	store *memory
+	store *memoryStore
 	cat   atomic.Pointer[gate.Catalog]
 	sizes fingerprint.Sizes // of SEEN
 	keep  time.Duration     // keepMerged
@@ -80,7 +80,7 @@ func catalog() *gate.Catalog {
 	}
 }
 
-func newBench(t testing.TB) *bench {
+func startPartition(t testing.TB) *testPartition {
 	t.Helper()
 	s := testnats.Start(t)
 	nc := s.Connect(t)
@@ -91,18 +91,18 @@ func newBench(t testing.TB) *bench {
 	if _, err := stream.Ensure(t.Context(), js, stream.Layout{Partitions: 1}); err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{srv: s, store: &memory{docs: map[string]records.Window{}},
+	b := &testPartition{srv: s, store: &memoryStore{docs: map[string]records.Window{}},
 		env: stream.Env{NC: nc, JS: js, Holder: "test", Log: slog.New(slog.DiscardHandler), Now: time.Now, CommitEvery: 5 * time.Millisecond}}
 	b.cat.Store(catalog())
 	return b
 }
 
-func (b *bench) options() Options {
+func (b *testPartition) options() Options {
 	return Options{Partitions: 1, Horizon: 32 * 24 * time.Hour, Store: b.store, Catalog: b.cat.Load, Now: time.Now}
 }
 
 // run owns partition 0 until stop is called; js may be faulty.
-func (b *bench) run(t testing.TB, js jetstream.JetStream) (stop func() error, done <-chan error) {
+func (b *testPartition) run(t testing.TB, js jetstream.JetStream) (stop func() error, done <-chan error) {
 	t.Helper()
 	env := b.env
 	env.JS = js
@@ -127,7 +127,7 @@ func (b *bench) run(t testing.TB, js jetstream.JetStream) (stop func() error, do
 	return func() error { cancel(); return <-end }, end
 }
 
-func (b *bench) publish(t testing.TB, subject string, data []byte) {
+func (b *testPartition) publish(t testing.TB, subject string, data []byte) {
 	t.Helper()
 	m := nats.NewMsg(subject)
 	m.Data = data
@@ -137,7 +137,7 @@ func (b *bench) publish(t testing.TB, subject string, data []byte) {
 }
 
 // windows asks the owner, after it has seen everything stored.
-func (b *bench) windows(t testing.TB, customer string) map[string]records.Window {
+func (b *testPartition) windows(t testing.TB, customer string) map[string]records.Window {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -152,7 +152,7 @@ func (b *bench) windows(t testing.TB, customer string) map[string]records.Window
 	return ws
 }
 
-func (b *bench) verify(t testing.TB) Result {
+func (b *testPartition) verify(t testing.TB) Result {
 	t.Helper()
 	r := Replay{JS: b.env.JS, Partitions: 1, Horizon: 32 * 24 * time.Hour, Now: time.Now()}
 	res, err := r.Verify(context.Background(), 0)
@@ -162,7 +162,7 @@ func (b *bench) verify(t testing.TB) Result {
 	return res
 }
 
-func (b *bench) dead(t testing.TB) []records.Dead {
+func (b *testPartition) dead(t testing.TB) []records.Dead {
 	t.Helper()
 	var ds []records.Dead
 	err := stream.Read(context.Background(), b.env.JS, events.Names{}, stream.Input{Stream: events.StreamDead, Filter: "dead.0"}, ^uint64(0), func(m *stream.Message) error {

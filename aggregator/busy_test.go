@@ -15,12 +15,12 @@ var rollingMonth = gate.WindowSpec{Kind: gate.Rolling, Days: 30}
 
 // busy is a partition whose customer acme used the gate in each of the last
 // hours, 10 times an hour, and is at half its limit.
-func busy(t testing.TB, how gate.Aggregate, hours int) *Processor {
+func busyPartition(t testing.TB, how gate.Aggregate, hours int) *Processor {
 	cat := oneGate(how, rollingMonth)
 	cat.Gates[0].Limits["free"] = gate.Limit{Value: events.Count(int64(hours) * 5)}
 	cat.Gates[0].Limits["large"] = gate.Limit{Value: events.Count(1 << 40)}
 	p := offline(cat, func() time.Time { return epoch })
-	p.f.reject = refuse
+	p.f.reject = failOnReject
 	p.begin()
 	for h := range hours {
 		var es []events.Event
@@ -34,16 +34,16 @@ func busy(t testing.TB, how gate.Aggregate, hours int) *Processor {
 
 // fold folds a packed message, and flushes into nothing.
 func (p *Processor) fold(t testing.TB, now time.Time, es []events.Event) (told int) {
-	if err := p.Handle(&stream.Message{Subject: "usage.p.0.~batch", Data: pack(es), Seq: p.f.position + 1, Time: now}); err != nil {
+	if err := p.Handle(&stream.Message{Subject: "usage.p.0.~batch", Data: batchOf(es), Seq: p.f.position + 1, Time: now}); err != nil {
 		t.Fatal(err)
 	}
-	for _, e := range p.emits {
+	for _, e := range p.emissions {
 		if e.u.emit {
 			told++
 		}
 		e.u.emit = false
 	}
-	p.emits = p.emits[:0]
+	p.emissions = p.emissions[:0]
 	return told
 }
 
@@ -52,7 +52,7 @@ func (p *Processor) fold(t testing.TB, now time.Time, es []events.Event) (told i
 // the window holds already.
 func TestABusyCustomerTakesNoMoreThanItsEvents(t *testing.T) {
 	for _, how := range []gate.Aggregate{gate.Sum, gate.Max, gate.Unique} {
-		p := busy(t, how, 720)
+		p := busyPartition(t, how, 720)
 		if _, err := p.Commit(); err != nil {
 			t.Fatal(err)
 		}
@@ -96,7 +96,7 @@ func BenchmarkBusyCustomer(b *testing.B) {
 	for _, how := range []gate.Aggregate{gate.Sum, gate.Max, gate.Unique} {
 		for _, hours := range []int{1, 720} {
 			b.Run(fmt.Sprint(how, "-", hours, "-buckets"), func(b *testing.B) {
-				p := busy(b, how, hours)
+				p := busyPartition(b, how, hours)
 				now, round := epoch.Add(time.Duration(hours-1)*time.Hour), 0
 				for b.Loop() {
 					b.StopTimer()
