@@ -54,7 +54,7 @@ func (d *documents) inRound() bool { return len(d.remaining) > 0 }
 
 // written returns up to where documents are written.
 func (d *documents) written() watermark {
-	if len(d.remaining) == 0 && d.writer.Settled() {
+	if len(d.remaining) == 0 && d.writer.Flushed() {
 		return d.to
 	}
 	return d.from
@@ -78,7 +78,7 @@ func (d *documents) publishOldest(now time.Time) {
 	if d.changed.nonEmpty && d.changedSince.IsZero() {
 		d.changedSince = now
 	}
-	if d.writer.Settled() {
+	if d.writer.Flushed() {
 		if d.handedOver = nil; !d.inRound() {
 			d.roundSince = time.Time{}
 		}
@@ -156,7 +156,7 @@ func (p *Processor) tickDocuments(now time.Time) time.Time {
 func (p *Processor) handOver(now time.Time) {
 	d := &p.docs
 	d.publishOldest(now)
-	if !d.writer.Settled() || !d.inRound() && !d.beginRound(watermark{p.f.position, p.endedTo}, now) {
+	if !d.writer.Flushed() || !d.inRound() && !d.beginRound(watermark{p.f.position, p.endedTo}, now) {
 		return
 	}
 	docs, n := make([]records.Window, 0, min(maxDocuments, len(d.remaining))), 0

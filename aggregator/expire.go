@@ -15,7 +15,7 @@ func (f *folder) expire() {
 		return
 	}
 	f.hour = hour
-	f.seen.Sweep(f.oldestHour())
+	f.seen.Expire(f.oldestHour())
 	if f.expiries == nil {
 		f.expiries = &schedule{next: hour + 1}
 		for c := range f.customers.all {

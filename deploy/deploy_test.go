@@ -1,5 +1,5 @@
-// Package deploy checks the files beside it: what they say of Tidegate is what
-// the code reads.
+// Package deploy has tests for the files in its folder: settings, versions and
+// configurations in them must match the code.
 package deploy
 
 import (
@@ -29,7 +29,7 @@ func read(t *testing.T, name string) string {
 	return string(b)
 }
 
-// variables are the environment variables that the program reads.
+// variables returns the environment variables that the program reads.
 func variables(t *testing.T) map[string]bool {
 	t.Helper()
 	var sources []string
@@ -56,7 +56,7 @@ func variables(t *testing.T) map[string]bool {
 	return found
 }
 
-func TestEnvironmentIsTheCodes(t *testing.T) {
+func TestEnvironmentMatchesTheCode(t *testing.T) {
 	said := map[string]bool{}
 	for _, m := range regexp.MustCompile(`(?m)^(?:# )?([A-Z][A-Z_]+)=`).FindAllStringSubmatch(read(t, ".env.example"), -1) {
 		if said[m[1]] {
@@ -112,7 +112,7 @@ func TestGoVersion(t *testing.T) {
 	}
 }
 
-// The image is the server that the tests run.
+// TestNATSVersion: the image has the version of the server in the tests.
 func TestNATSVersion(t *testing.T) {
 	mod := regexp.MustCompile(`(?m)^\s+github\.com/nats-io/nats-server/v2 v(\S+)$`).FindStringSubmatch(read(t, "../go.mod"))
 	image := regexp.MustCompile(`(?m)^\s+image: nats:(\S+)-alpine`).FindStringSubmatch(read(t, "compose.yaml"))
@@ -124,7 +124,7 @@ func TestNATSVersion(t *testing.T) {
 	}
 }
 
-// compose is what is checked of a compose file.
+// compose has the checked fields of a compose file.
 type compose struct {
 	Services map[string]struct {
 		Image       string
@@ -220,8 +220,8 @@ func TestKubernetes(t *testing.T) {
 	}
 }
 
-// TestGatewayRecipes holds what can be held without the gateways: that the files
-// are YAML, and that each asks Tidegate and lets no visitor name the customer.
+// TestGatewayRecipes checks what needs no gateways: the files are YAML, and each asks
+// Tidegate and does not let visitors name the customer.
 func TestGatewayRecipes(t *testing.T) {
 	for name, wants := range map[string][]string{
 		"traefik.yaml": {"/v1/auth?record=1", `X-Customer-Id: ""`, "trustForwardHeader: false", "no-forgery, login, tidegate-key, tidegate"},

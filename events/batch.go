@@ -11,8 +11,8 @@ const (
 )
 
 // Field numbers and wire types of CloudEvents' protobuf format
-// (io.cloudevents.v1.CloudEventBatch), written by hand because a message of
-// seven fields is no reason to hand every app a protobuf runtime.
+// (io.cloudevents.v1.CloudEventBatch). The code is written by hand, so that an app
+// does not need a protobuf runtime for a message of seven fields.
 const (
 	fieldEvents     = 1<<3 | 2 // CloudEventBatch.events
 	fieldID         = 1<<3 | 2
@@ -29,8 +29,8 @@ const (
 	fieldNanos      = 2<<3 | 0
 )
 
-// AppendBatch appends e to a packed message. A packed message is the
-// concatenation of its events, so an empty slice begins one.
+// AppendBatch appends e to a packed message and returns it. A packed message is the
+// concatenation of its events, so an empty slice begins a new one.
 func AppendBatch(b []byte, e *Event) []byte {
 	n := textSize(e.ID) + textSize(e.Source) + textSize("1.0") + textSize(e.Type)
 	subject := textSize("subject") + sized(textSize(e.Subject))

@@ -12,7 +12,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestPackedFormIsCloudEventsProtobuf compares with what protoc makes of
+// TestPackedFormIsCloudEventsProtobuf compares with the output of protoc for
 // io.cloudevents.v1.CloudEventBatch:
 //
 //	events { id: "1" source: "s" spec_version: "1.0" type: "api"
@@ -57,7 +57,7 @@ func unpack(b []byte) (es []Event, errs []error, err error) {
 	return es, errs, err
 }
 
-func TestWhatIsPackedIsUnpacked(t *testing.T) {
+func TestPackAndUnpack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want := rapid.SliceOfN(anEvent(), 0, 10).Draw(t, "events")
 		var b []byte
@@ -80,7 +80,7 @@ func TestWhatIsPackedIsUnpacked(t *testing.T) {
 	})
 }
 
-// TestABatchCutAnywhereKeepsTheEventsBefore also says that b is only read.
+// TestABatchCutAnywhereKeepsTheEventsBefore also checks that b does not change.
 func TestABatchCutAnywhereKeepsTheEventsBefore(t *testing.T) {
 	var b []byte
 	ends := map[int]bool{0: true}
@@ -117,7 +117,7 @@ func protoEvent(fields ...string) []byte {
 
 func proto(field byte, s string) string { return string(appendText(nil, field, s)) }
 
-func TestAnEventThatCannotBeReadSpoilsNoOther(t *testing.T) {
+func TestAnUnreadableEventDoesNotAffectOthers(t *testing.T) {
 	good := Event{ID: "1", Type: "api", Subject: "acme"}
 	attribute := func(key, value string) string {
 		return proto(fieldAttributes, proto(fieldMapKey, key)+proto(fieldMapValue, value))
@@ -167,7 +167,7 @@ func TestUnknownFieldsOfAPackedEventAreIgnored(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoBatchIsRefused(t *testing.T) {
+func TestBrokenBatchesAreRefused(t *testing.T) {
 	for _, b := range [][]byte{{1, 2, 3}, []byte(`{"id":"1"}`), {0x0a}, {0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1},
 		{0x08, 1}, bytes.Repeat([]byte{0xff}, 20)} {
 		if got, _, err := unpack(b); !errors.Is(err, ErrInvalid) || len(got) != 0 {
@@ -209,9 +209,9 @@ func TestUnpackingCopiesOnce(t *testing.T) {
 	}
 }
 
-// TestTheUsualFormIsReadLikeAnyOther: whatever the fast way reads, the general
-// one reads in the same way.
-func TestTheUsualFormIsReadLikeAnyOther(t *testing.T) {
+// TestUsualEqualsDecodeProto: decodeProto reads every event that usual reads, with the
+// same result.
+func TestUsualEqualsDecodeProto(t *testing.T) {
 	usual := 0
 	rapid.Check(t, func(t *rapid.T) {
 		e := anEvent().Draw(t, "event")

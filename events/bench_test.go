@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// event200 is about 200 bytes of JSON, as an app sends it.
+// event200 is an event of about 200 bytes of JSON.
 var event200 = []byte(`{"specversion":"1.0","id":"0197a3c2-5f1e-7b02-9d4c-3b8e2f60a111","source":"billing-api","type":"tokens","subject":"org_8f3a21c9","time":"2026-07-01T12:34:56.789Z","data":{"tokens":812,"model":"large-3"}}`)
 
 func BenchmarkDecode(b *testing.B) {

@@ -9,10 +9,10 @@ import (
 	"unicode/utf8"
 )
 
-// Decode reads one CloudEvents JSON object. Unknown attributes are ignored, as
-// CloudEvents demands; the error names the field that is wrong. The event is made
-// of parts of b, which must stay as it is for as long as they are used: clone
-// what outlives it. Decode does not call Validate.
+// Decode reads one CloudEvents JSON object. It ignores unknown attributes, as
+// CloudEvents requires. It returns an ErrInvalid that names the wrong field. The event
+// shares b's memory, so b must not change while the event is in use: clone what has to
+// live longer. Decode does not call Validate.
 func Decode(b []byte) (Event, error) {
 	if len(b) > MaxEventBytes {
 		return Event{}, invalid("the event has %d bytes, at most %d are allowed", len(b), MaxEventBytes)
@@ -20,7 +20,7 @@ func Decode(b []byte) (Event, error) {
 	return DecodeControl(b)
 }
 
-// DecodeControl is Decode without its bound: a control event may carry a whole
+// DecodeControl is Decode without the maximum size: a control event may contain a whole
 // configuration.
 func DecodeControl(b []byte) (Event, error) {
 	if !utf8.Valid(b) {
@@ -32,7 +32,7 @@ func DecodeControl(b []byte) (Event, error) {
 		return Event{}, notObject(b)
 	}
 	d := decoder{b: b, text: textOf(b)}
-	var wrong error // of a field; broken JSON goes before it
+	var wrong error // of a field; an error of the JSON has precedence
 	var m member
 	more, ok := j.next(&m, true, 1)
 	for ; more; more, ok = j.next(&m, false, 1) {
@@ -49,7 +49,7 @@ func DecodeControl(b []byte) (Event, error) {
 	return d.e, nil
 }
 
-// notObject says why b is no JSON object.
+// notObject returns the error that says why b is no JSON object.
 func notObject(b []byte) error {
 	if err := json.Unmarshal(b, new(any)); err != nil {
 		return invalid("not JSON: %v", err)
@@ -154,9 +154,9 @@ func kindOf(c byte) string {
 	return "a number"
 }
 
-// Lookup finds the raw JSON of a member of Data by its dot-separated path
-// ("tokens", "usage.total"); ok is false when there is none. data must be a
-// valid JSON object. Of members with the same name the last one counts.
+// Lookup returns the raw JSON of a member of an event's data by its dot-separated path
+// ("tokens", "usage.total"). ok reports whether there is one. data must be a valid JSON
+// object. Of members with the same name the last one counts.
 func Lookup(data []byte, path string) (value []byte, ok bool) {
 	for more := true; more; {
 		var name string

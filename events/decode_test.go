@@ -67,7 +67,7 @@ func TestDecodeSaysWhatIsWrong(t *testing.T) {
 		{`{"a":[1 2]}`, "not JSON"},
 		{"\ufeff{}", "not JSON"},
 		{"\u00a0{}", "not JSON"},
-		{`{"type":1,`, "not JSON"}, // goes before the field's own mistake
+		{`{"type":1,`, "not JSON"}, // has precedence over the field's mistake
 		{`{"a":` + deep + strings.Repeat("]", 10_000) + `}`, "exceeded max depth"},
 		{"{\"id\":\"\xff\"}", "UTF-8"},
 		{"{\"\xc3\":1}", "UTF-8"},
@@ -115,7 +115,7 @@ func TestOnlyControlEventsMayBeLarge(t *testing.T) {
 	}
 }
 
-// document draws JSON text with all that makes reading it hard.
+// document draws JSON text with all kinds of elements, spaces and escapes.
 func document() *rapid.Generator[string] {
 	key := rapid.OneOf(rapid.SampledFrom([]string{`"id"`, `"source"`, `"type"`, `"subject"`, `"time"`, `"data"`, `"n"`, `"\u0069d"`}),
 		rapid.Map(rapid.String(), func(s string) string { b, _ := json.Marshal(s); return string(b) }))
@@ -142,9 +142,9 @@ func document() *rapid.Generator[string] {
 	return value(4)
 }
 
-// TestDecodeReadsWhatEncodingJSONReads compares both on valid, and by one byte
-// broken, documents.
-func TestDecodeReadsWhatEncodingJSONReads(t *testing.T) {
+// TestDecodeEqualsEncodingJSON compares both on valid documents, and on documents with
+// one changed byte.
+func TestDecodeEqualsEncodingJSON(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		b := []byte(document().Draw(t, "document"))
 		if rapid.Bool().Draw(t, "break") && len(b) > 0 {
@@ -242,7 +242,7 @@ func anEvent() *rapid.Generator[Event] {
 	})
 }
 
-func TestWhatAppendJSONWritesDecodeReads(t *testing.T) {
+func TestDecodeReadsAppendJSON(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		e := anEvent().Draw(t, "e")
 		b := e.AppendJSON(nil)

@@ -1,5 +1,6 @@
-// Package events is the vocabulary of Tidegate: usage events, window totals,
-// decisions, and the records that the roles exchange over NATS streams, with
-// their wire forms, subjects and tokens. It imports nothing but the standard
-// library, so that an app which imports the client pays for nothing else.
+// Package events defines what apps and Tidegate exchange: usage events, decisions and
+// gates, with their encodings, and the names of streams, subjects, buckets and tokens.
+// The client, the gateway and all roles import it. It imports only the standard
+// library, so that an app with the client needs nothing else. Its functions are safe
+// for concurrent use; a Batch is not.
 package events

@@ -13,26 +13,26 @@ const (
 	MaxEventBytes    = 64 << 10        // of one event's JSON
 	MaxCustomerBytes = 256             // of a customer id, UTF-8
 	MaxIDBytes       = 512             // of id, source and type each
-	MaxAhead         = 5 * time.Minute // of an event's time before the moment it is stored
+	MaxAhead         = 5 * time.Minute // how far an event's time may be after the moment it is stored
 	MaxBatchBytes    = 512 << 10       // of a packed message
 )
 
-// ControlPrefix begins the types of events that only Tidegate itself may
-// publish: they change the fold (plan, anchor, override, configuration).
+// ControlPrefix is the prefix of the types of control events. Only Tidegate publishes
+// them; they change how usage is counted (plan, anchor, override, configuration).
 const ControlPrefix = "tidegate."
 
-// Event is one use of a metered feature, in the terms of CloudEvents 1.0.
-// Its identity is (Subject, Source, ID).
+// Event is one use of a metered feature, as a CloudEvent 1.0. Its identity is (Subject,
+// Source, ID).
 type Event struct {
-	ID      string    // required in a batch; assigned at the edge if a single event lacks it
-	Source  string    // who reports; optional
+	ID      string    // required in a batch; the gateway assigns one to a single event without it
+	Source  string    // the sender; optional
 	Type    string    // what was used: the name that a gate meters
 	Subject string    // the customer's raw id
-	Time    time.Time // when it was used; zero: the moment it is stored
+	Time    time.Time // of the use; zero: the moment it is stored
 	Data    []byte    // a JSON object, or nil
 }
 
-// Errors that say what is wrong with an event. They are wrapped with detail.
+// Errors about an event. They are wrapped with detail.
 var (
 	// ErrInvalid is returned for an event that can never be accepted.
 	ErrInvalid = errors.New("invalid event")
@@ -42,17 +42,18 @@ func invalid(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))
 }
 
-// Validate says whether an app may publish e; the error names the field.
-// It does not look at Time, which is judged against the moment of storing
-// (see CheckTime), nor demands an ID.
+// Validate returns nil when an app may publish e, and else an ErrInvalid that names the
+// field. It does not check Time, which is compared with the moment of storing (see
+// CheckTime), and does not require an ID.
 func (e *Event) Validate() error {
 	if e.ordinary() {
 		return nil
 	}
-	return e.judge()
+	return e.problem()
 }
 
-func (e *Event) judge() error {
+// problem returns why e is not valid, or nil.
+func (e *Event) problem() error {
 	if e.Type == "" {
 		return invalid("`type` is missing: name what was used, such as \"api\"")
 	}
@@ -70,8 +71,8 @@ func (e *Event) judge() error {
 	return ValidateCustomer(e.Subject)
 }
 
-// ValidateCustomer says whether id can name a customer: 1 to 256 bytes of
-// UTF-8 without control characters.
+// ValidateCustomer returns nil when id can be a customer's id: 1 to 256 bytes of UTF-8
+// without control characters. Else it returns an ErrInvalid.
 func ValidateCustomer(id string) error {
 	switch {
 	case id == "":
@@ -91,14 +92,15 @@ func ValidateCustomer(id string) error {
 	return nil
 }
 
-// ordinary is true for nearly all valid events, and for no others.
+// ordinary reports whether e is valid, by a fast check. It returns true for nearly all
+// valid events, and false for all others.
 func (e *Event) ordinary() bool {
 	return e.Type != "" && !strings.HasPrefix(e.Type, ControlPrefix) && e.Subject != "" &&
 		len(e.Type) <= MaxIDBytes && len(e.Source) <= MaxIDBytes && len(e.ID) <= MaxIDBytes && len(e.Subject) <= MaxCustomerBytes &&
 		plainText(e.Subject) && plainText(e.ID) && plainText(e.Type) && plainText(e.Source)
 }
 
-// plainText says whether s is ASCII without control characters.
+// plainText reports whether s is ASCII without control characters.
 func plainText(s string) bool {
 	const ones, high = 0x0101010101010101, 0x8080808080808080
 	for len(s) >= 8 {
@@ -118,9 +120,9 @@ func plainText(s string) bool {
 	return true
 }
 
-// CheckTime says whether an event of time t, stored at the given moment, may
-// be counted: not more than MaxAhead before it and not older than horizon
-// (zero: any age, for imports).
+// CheckTime returns nil when an event with time t that was stored at the given moment
+// may be counted: t is at most MaxAhead after that moment and not older than horizon
+// (zero: any age, for imports). Else it returns an ErrInvalid.
 func CheckTime(t, stored time.Time, horizon time.Duration) error {
 	if ahead := t.Sub(stored); ahead > MaxAhead {
 		return invalid("`time` %s lies %s in the future (at most %s): check the clock of its sender",

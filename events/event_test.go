@@ -72,7 +72,7 @@ func TestCheckTime(t *testing.T) {
 	}
 }
 
-func TestNamesStandBehindTheNamespace(t *testing.T) {
+func TestNamesHaveTheNamespace(t *testing.T) {
 	n := Names{Namespace: "acme"}
 	for got, want := range map[string]string{
 		n.Stream(StreamUsage):               "acme_USAGE",
@@ -115,13 +115,13 @@ func TestPlainText(t *testing.T) {
 	}
 }
 
-// TestOrdinaryEventsAreValid: the short way takes nothing that the long one
+// TestOrdinaryEventsAreValid: the fast check accepts no event that the full check
 // refuses.
 func TestOrdinaryEventsAreValid(t *testing.T) {
 	text := rapid.OneOf(rapid.StringMatching(`[a-z ~]{0,20}`), rapid.String(), rapid.SampledFrom([]string{ControlPrefix + "x", "t", "\x7f", strings.Repeat("x", 257), strings.Repeat("x", 513)}))
 	rapid.Check(t, func(t *rapid.T) {
 		e := Event{ID: text.Draw(t, "id"), Source: text.Draw(t, "source"), Type: text.Draw(t, "type"), Subject: text.Draw(t, "subject")}
-		if err := e.judge(); e.ordinary() && err != nil {
+		if err := e.problem(); e.ordinary() && err != nil {
 			t.Fatalf("%+v: %v", e, err)
 		}
 	})

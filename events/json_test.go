@@ -14,7 +14,7 @@ func at(d time.Duration) *time.Time {
 	return &t
 }
 
-// TestJSONForms holds the shapes that apps and other programs read.
+// TestJSONForms pins the forms that apps and other programs read.
 func TestJSONForms(t *testing.T) {
 	day := 24 * time.Hour
 	half := Value{Nanos: 500_000_000}

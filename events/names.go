@@ -2,8 +2,8 @@ package events
 
 import "strconv"
 
-// Names gives streams, subjects and buckets behind the configured namespace
-// (empty, or letters, digits, "_" and "-").
+// Names returns the names of streams, subjects and buckets with the configured
+// namespace (empty, or letters, digits, "_" and "-") as prefix.
 type Names struct{ Namespace string }
 
 // The streams.
@@ -24,8 +24,8 @@ const (
 	BucketOwners    = "owners"
 )
 
-// Last tokens of the subjects that packed and control messages of a partition
-// are published to: usage.p.<p>.<one of these>.
+// The last tokens of the subjects for packed and control messages of a partition:
+// usage.p.<p>.<token>.
 const (
 	BatchToken   = "~batch"   // events packed by a client or by ingest
 	ImportToken  = "~import"  // history: events of any age
@@ -35,7 +35,7 @@ const (
 // GatesKey is the key in the decisions bucket that holds the gates.
 const GatesKey = "_gates"
 
-// Stream is the name of a stream.
+// Stream returns the name of a stream.
 func (n Names) Stream(base string) string {
 	if n.Namespace == "" {
 		return base
@@ -43,10 +43,10 @@ func (n Names) Stream(base string) string {
 	return n.Namespace + "_" + base
 }
 
-// Bucket is the name of a key-value bucket.
+// Bucket returns the name of a key-value bucket.
 func (n Names) Bucket(base string) string { return n.Stream(base) }
 
-// Subject puts the namespace before a subject.
+// Subject returns a subject with the namespace before it.
 func (n Names) Subject(s string) string {
 	if n.Namespace == "" {
 		return s
@@ -54,52 +54,52 @@ func (n Names) Subject(s string) string {
 	return n.Namespace + "." + s
 }
 
-// UsageIn is where an app that knows nothing of partitions publishes a
-// customer's event.
+// UsageIn returns the subject to which an app publishes a customer's event when it does
+// not know the number of partitions.
 func (n Names) UsageIn(customer string) string { return n.Subject("usage.in." + Token(customer)) }
 
-// Usage is usage.p.<p>.<last>; last is a customer's token, "*" or one of the
-// ~ tokens.
+// Usage returns usage.p.<p>.<last>. last is a customer's token, "*" or one of the ~
+// tokens.
 func (n Names) Usage(p int, last string) string {
 	return n.Subject("usage.p." + strconv.Itoa(p) + "." + last)
 }
 
-// Log is the fenced log of a role's partition.
+// Log returns the subject of the fenced log of a role's partition.
 func (n Names) Log(role string, p int) string {
 	return n.Subject("state." + role + "." + strconv.Itoa(p) + ".log")
 }
 
-// Snap is the prefix of a role's snapshots of a partition; generation and
+// Snap returns the prefix of the subjects of a partition's snapshots. Generation and
 // part follow.
 func (n Names) Snap(role string, p int) string {
 	return n.Subject("state." + role + "." + strconv.Itoa(p) + ".snap")
 }
 
-// Seen is the subject of a partition's fingerprints.
+// Seen returns the subject of a partition's fingerprints.
 func (n Names) Seen(p int) string { return n.part("seen", p) }
 
-// Windows is the subject of a partition's totals.
+// Windows returns the subject of a partition's totals.
 func (n Names) Windows(p int) string { return n.part("windows", p) }
 
-// Account is the subject of what changes about a partition's customers.
+// Account returns the subject of changes of a partition's customers.
 func (n Names) Account(p int) string { return n.part("account", p) }
 
-// Limits is the subject of limits that a partition's customers reach.
+// Limits returns the subject of limits that a partition's customers reach.
 func (n Names) Limits(p int) string { return n.part("limits", p) }
 
-// Dead is the subject of what a partition could not process.
+// Dead returns the subject of a partition's dead letters.
 func (n Names) Dead(p int) string { return n.part("dead", p) }
 
-// Billing is the subject of one kind of record in BILLING; "*" means all.
+// Billing returns the subject of one kind of record in BILLING; "*" means all kinds.
 func (n Names) Billing(kind string) string { return n.Subject("billing." + kind) }
 
 func (n Names) part(base string, p int) string { return n.Subject(base + "." + strconv.Itoa(p)) }
 
-// Query is where the owner of a role's partition answers questions
+// Query returns the subject on which the owner of a role's partition answers questions
 // (core NATS requests).
 func (n Names) Query(role string, p int) string {
 	return n.Subject("query." + role + "." + strconv.Itoa(p))
 }
 
-// DecisionKey is the key of a decision in the decisions bucket.
+// DecisionKey returns the key of a decision in the decisions bucket.
 func DecisionKey(customer, feature string) string { return Token(customer) + "." + Token(feature) }

@@ -11,9 +11,9 @@ func plainByte(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-'
 }
 
-// Token makes an id safe as one level of a NATS subject or KV key: bytes
-// outside A-Za-z0-9_- become "=" and two upper-case hex digits
-// ("a@b.c" → "a=40b=2Ec"). ParseToken is its inverse.
+// Token encodes an id as one token of a NATS subject or KV key: each byte outside
+// A-Za-z0-9_- becomes "=" and two upper-case hex digits ("a@b.c" → "a=40b=2Ec").
+// ParseToken decodes it.
 func Token(id string) string {
 	n := 0
 	for i := 0; i < len(id); i++ {
@@ -35,8 +35,8 @@ func Token(id string) string {
 	return string(b)
 }
 
-// ParseToken returns the id that Token encoded. It refuses what Token would
-// not have made, so that an id has one token only.
+// ParseToken returns the id that Token encoded. It returns an error for any other text,
+// so that an id has only one token.
 func ParseToken(token string) (string, error) {
 	if token == "" {
 		return "", fmt.Errorf("token is empty")
@@ -61,8 +61,8 @@ func ParseToken(token string) (string, error) {
 	return string(b), nil
 }
 
-// Partition is the partition of a customer's token among n: FNV-1a of 32 bits
-// modulo n, which is what NATS's own partition(n, …) subject transform does.
+// Partition returns the partition of a customer's token among n partitions: 32-bit
+// FNV-1a modulo n, as in NATS's subject transform partition(n, …).
 func Partition(token string, n int) int {
 	h := uint32(2166136261)
 	for i := 0; i < len(token); i++ {
@@ -71,5 +71,5 @@ func Partition(token string, n int) int {
 	return int(h % uint32(n))
 }
 
-// PartitionOf is the partition of a customer's raw id among n.
+// PartitionOf returns the partition of a customer's raw id among n partitions.
 func PartitionOf(customer string, n int) int { return Partition(Token(customer), n) }

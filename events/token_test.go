@@ -7,7 +7,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// ids are customers' ids, from friendly ones to arbitrary bytes.
+// ids generates customers' ids, from usual ones to arbitrary bytes.
 func ids() *rapid.Generator[string] {
 	return rapid.OneOf(
 		rapid.StringMatching(`[A-Za-z0-9_-]{1,20}`),
@@ -52,8 +52,8 @@ func TestTokensAreOneToOne(t *testing.T) {
 		if strings.ContainsAny(token, ".*>~ \t\r\n") {
 			t.Fatalf("%q is not one level of a subject", token)
 		}
-		// Neither what we publish to a partition besides customers, nor the
-		// decisions bucket's own keys, can be a customer's.
+		// The ~ tokens of a partition and the special keys of the decisions bucket
+		// are no customer's token.
 		switch key := DecisionKey(id, "api"); {
 		case token == BatchToken, token == ImportToken, token == ControlToken:
 			t.Fatalf("%q is a reserved token", token)
@@ -66,7 +66,7 @@ func TestTokensAreOneToOne(t *testing.T) {
 	})
 }
 
-func TestParseTokenRefusesWhatTokenDoesNotMake(t *testing.T) {
+func TestParseTokenRefusesOtherTexts(t *testing.T) {
 	for _, token := range []string{"", "~batch", "~import", "~control", "=own", "=", "=4", "a=", "a=4", "=4x", "=2e", "=61", "=5F",
 		"a.b", "a b", "a*", ">", "é", "a\x00"} {
 		if id, err := ParseToken(token); err == nil {

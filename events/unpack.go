@@ -8,9 +8,9 @@ import (
 	"unsafe"
 )
 
-// Batch walks over the events of a packed message. What it gives are parts of
-// the message, which must stay as it is for as long as they are used: clone
-// what outlives it.
+// Batch iterates over the events of a packed message. Events share the message's
+// memory, so the message must not change while they are in use: clone what has to live
+// longer.
 type Batch struct {
 	b    []byte
 	text string // the same bytes
@@ -19,15 +19,15 @@ type Batch struct {
 	err  error
 }
 
-// NewBatch begins to read a packed message.
+// NewBatch returns a Batch before the first event of a packed message.
 func NewBatch(b []byte) Batch { return Batch{b: b, text: textOf(b)} }
 
-// textOf is b as a string without a copy, which would cost as much as reading.
+// textOf returns b as a string without a copy, which would take as long as reading.
 func textOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
-// Next reads the next event into e and returns its bytes. An error is of this
-// event alone; the others can be read. At the end of the message, or where it
-// is broken, more is false.
+// Next reads the next event into e and returns its bytes. An error only concerns this
+// event; the next call reads the next one. more is false at the end of the message and
+// where it is broken.
 func (b *Batch) Next(e *Event) (raw []byte, more bool, err error) {
 	if b.at == len(b.text) || b.err != nil {
 		return nil, false, nil
@@ -47,13 +47,13 @@ func (b *Batch) Next(e *Event) (raw []byte, more bool, err error) {
 	return raw, true, err
 }
 
-// Err says where the message itself is broken, once Next has come there.
+// Err returns an ErrInvalid when Next has stopped because the message is broken.
 func (b *Batch) Err() error { return b.err }
 
-// EachInBatch calls f with every event of a packed message, in order; err is
-// why the event at that index cannot be read (the others can). It returns an
-// error when the frame itself is broken, after the events before the break.
-// What f is given are parts of b: see Batch.
+// EachInBatch calls f with every event of a packed message, in order. err says why this
+// event can't be read; the others still can. When the message itself is broken,
+// EachInBatch returns an error after the events before the break. Events share b's
+// memory: see Batch.
 func EachInBatch(b []byte, f func(index int, e Event, raw []byte, err error)) error {
 	batch := NewBatch(b)
 	for i := 0; ; i++ {
@@ -66,16 +66,16 @@ func EachInBatch(b []byte, f func(index int, e Event, raw []byte, err error)) er
 	}
 }
 
-// What stands before the values of attributes in the usual form.
+// The bytes before the values of attributes in the usual form.
 const (
 	usualSpec    = "\x1a\x031.0"
 	usualSubject = "\x0a\x07subject"
 	usualTime    = "\x0a\x04time"
 )
 
-// usual reads an event whose fields are short and stand as AppendBatch writes
-// them, in a third of the time that decodeProto takes for any order. It says
-// whether it was one, and a valid one.
+// usual reads an event with short fields in the order of AppendBatch, in a third of the
+// time of decodeProto, which accepts any order. It reports whether the event has that
+// form and is valid.
 func (e *Event) usual(s string, b []byte) bool {
 	whole := s
 	var ok bool
@@ -98,7 +98,7 @@ func (e *Event) usual(s string, b []byte) bool {
 	if e.Subject, ok = usualAttribute(entry, usualSubject, fieldCeString); !ok {
 		return false
 	}
-	// The bytes in between are ASCII, which no character of several bytes spans.
+	// The bytes between the texts are ASCII, so no character spans two texts.
 	if !utf8.ValidString(whole[:len(whole)-len(s)]) {
 		return false
 	}
@@ -122,7 +122,7 @@ func (e *Event) usual(s string, b []byte) bool {
 	return validObject(e.Data)
 }
 
-// short takes a field of less than 128 bytes off the beginning of s.
+// short cuts a field of less than 128 bytes from the beginning of s.
 func short(s string, field byte) (value, rest string, ok bool) {
 	if len(s) < 2 || s[0] != field || s[1] >= 0x80 || int(s[1]) > len(s)-2 {
 		return "", s, false
@@ -131,7 +131,7 @@ func short(s string, field byte) (value, rest string, ok bool) {
 	return s[2:n], s[n:], true
 }
 
-// usualAttribute is the value of a map's entry with this key.
+// usualAttribute returns the value of a map entry with the given key.
 func usualAttribute(entry, key string, kind byte) (value string, ok bool) {
 	holder, ok := strings.CutPrefix(entry, key)
 	if !ok {
@@ -147,7 +147,7 @@ func usualAttribute(entry, key string, kind byte) (value string, ok bool) {
 
 // takeField reads one length-delimited or varint field at i.
 func takeField(s string, i int) (field uint64, value string, next int, ok bool) {
-	if i+1 < len(s) && s[i] < 0x80 && s[i]&7 == 2 && s[i+1] < 0x80 { // nearly all are short
+	if i+1 < len(s) && s[i] < 0x80 && s[i]&7 == 2 && s[i+1] < 0x80 { // nearly all fields are short
 		if start, end := i+2, i+2+int(s[i+1]); end <= len(s) {
 			return uint64(s[i]), s[start:end], end, true
 		}

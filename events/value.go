@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// Value is an exact amount of usage: Units plus Nanos billionths, Nanos in
-// [0, 1e9). Counts have no Nanos. Negative values have negative Units and
-// Nanos that still add up (-0.5 is {-1, 500000000}).
+// Value is an exact amount of usage: Units plus Nanos billionths, with Nanos in
+// [0, 1e9). Whole values have no Nanos. A negative value has negative Units and
+// Nanos that are added (-0.5 is {-1, 500000000}).
 type Value struct {
 	_     struct{} `cbor:",toarray"`
 	Units int64
@@ -20,16 +20,16 @@ type Value struct {
 
 // Errors of arithmetic on values.
 var (
-	// ErrValue is returned for text that is not a decimal number of at most
-	// nine decimal places within ±9.2e18.
+	// ErrValue is returned for a text that is not a decimal number with at most nine
+	// decimal places within ±9.2e18.
 	ErrValue = errors.New("not a number of at most 9 decimal places within ±9.2e18")
-	// ErrOverflow is returned when a sum leaves that range.
+	// ErrOverflow is returned when a sum is out of that range.
 	ErrOverflow = errors.New("the sum exceeds 9.2e18")
 )
 
 const nanosPerUnit = 1_000_000_000
 
-// Count is a whole value.
+// Count returns a whole value.
 func Count(n int64) Value { return Value{Units: n} }
 
 // Add returns v + o, or ErrOverflow.
@@ -41,7 +41,7 @@ func (v Value) Add(o Value) (Value, error) {
 			return v, ErrOverflow
 		}
 		n -= nanosPerUnit
-		less++ // not the sum, which may overflow only without it
+		less++ // not the sum: it may overflow, and the result still be in range
 	}
 	u := less + more
 	if (u > less) != (more > 0) {
@@ -50,7 +50,7 @@ func (v Value) Add(o Value) (Value, error) {
 	return Value{Units: u, Nanos: int32(n)}, nil
 }
 
-// Sub returns v - o; it saturates at the ends of the range.
+// Sub returns v - o, or the end of the range when that is out of range.
 func (v Value) Sub(o Value) Value {
 	n := int64(v.Nanos) - int64(o.Nanos)
 	borrow := int64(0)
@@ -68,7 +68,7 @@ func (v Value) Sub(o Value) Value {
 	return Value{Units: u, Nanos: int32(n)}
 }
 
-// Cmp is -1, 0 or 1 as v is less than, equal to or greater than o.
+// Cmp returns -1, 0 or 1 when v is less than, equal to or greater than o.
 func (v Value) Cmp(o Value) int {
 	switch {
 	case v.Units < o.Units:
@@ -83,11 +83,11 @@ func (v Value) Cmp(o Value) int {
 	return 0
 }
 
-// Sign is -1, 0 or 1.
+// Sign returns -1, 0 or 1.
 func (v Value) Sign() int { return v.Cmp(Value{}) }
 
-// Percent returns p percent of v, rounded down to a billionth. v must not be
-// negative and p lie within 0 and 100.
+// Percent returns p percent of v, rounded down to a billionth. v must not be negative,
+// and p must be from 0 to 100.
 func (v Value) Percent(p int) Value {
 	hi, lo := bits.Mul64(uint64(v.Units), uint64(p))
 	u, rest := bits.Div64(hi, lo, 100)
@@ -103,7 +103,7 @@ func (v Value) Max(o Value) Value {
 	return v
 }
 
-// String is the shortest decimal form: "812", "0.25", "-1.5".
+// String returns the shortest decimal form: "812", "0.25", "-1.5".
 func (v Value) String() string {
 	if v.Nanos == 0 {
 		return strconv.FormatInt(v.Units, 10)
@@ -116,8 +116,8 @@ func (v Value) String() string {
 	return sign + strconv.FormatInt(u, 10) + "." + strings.TrimRight(frac, "0")
 }
 
-// ParseValue reads a JSON number ("3", "0.25", "1e3") exactly, or returns
-// ErrValue. NaN and infinities are no numbers.
+// ParseValue reads a JSON number ("3", "0.25", "1e3") exactly. It returns ErrValue for
+// any other text, also for NaN and infinities.
 func ParseValue(s string) (Value, error) {
 	if len(s) > 64 {
 		return Value{}, ErrValue
@@ -136,7 +136,7 @@ func ParseValue(s string) (Value, error) {
 		return Value{}, ErrValue
 	}
 	digits := whole + frac
-	point := len(whole) + exp // where the decimal point stands in digits
+	point := len(whole) + exp // index of the decimal point in digits
 	for ; point < 0; point++ {
 		digits = "0" + digits
 	}
@@ -174,7 +174,7 @@ func parseDigits(s string, neg bool) (int64, error) {
 		}
 	}
 	if neg {
-		s = "-" + s // the range reaches one further below zero than above
+		s = "-" + s // the range has one more value below zero than above
 	}
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil {
@@ -183,7 +183,7 @@ func parseDigits(s string, neg bool) (int64, error) {
 	return n, nil
 }
 
-// MarshalJSON writes a whole value as a number and any other as a decimal
+// MarshalJSON writes a whole value as a number, and any other value as a decimal
 // string, so that no reader rounds it.
 func (v Value) MarshalJSON() ([]byte, error) {
 	if v.Nanos == 0 {
@@ -192,7 +192,7 @@ func (v Value) MarshalJSON() ([]byte, error) {
 	return []byte(`"` + v.String() + `"`), nil
 }
 
-// UnmarshalJSON reads either form.
+// UnmarshalJSON reads both forms.
 func (v *Value) UnmarshalJSON(b []byte) error {
 	p, err := ParseValue(string(bytes.Trim(b, `"`)))
 	if err == nil {
@@ -209,7 +209,7 @@ type NullValue struct {
 	Valid bool
 }
 
-// Some is a value that is there.
+// Some returns a value that is not absent.
 func Some(v Value) NullValue { return NullValue{Value: v, Valid: true} }
 
 // MarshalJSON writes null when the value is absent.
@@ -230,7 +230,7 @@ func (v *NullValue) UnmarshalJSON(b []byte) error {
 	return v.Value.UnmarshalJSON(b)
 }
 
-// String is the value, or "unlimited" when absent.
+// String returns the value, or "unlimited" when it is absent.
 func (v NullValue) String() string {
 	if !v.Valid {
 		return "unlimited"

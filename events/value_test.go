@@ -13,7 +13,7 @@ import (
 
 var billion = big.NewInt(nanosPerUnit)
 
-// nanos is v in billionths, exactly.
+// nanos returns v in billionths, exactly.
 func nanos(v Value) *big.Int {
 	n := new(big.Int).Mul(big.NewInt(v.Units), billion)
 	return n.Add(n, big.NewInt(int64(v.Nanos)))
@@ -76,7 +76,7 @@ func TestPercentRoundsDown(t *testing.T) {
 	})
 }
 
-func TestValuesSurviveTheirTextAndJSON(t *testing.T) {
+func TestValuesSurviveTextAndJSON(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		v := values().Draw(t, "v")
 		back, err := ParseValue(v.String())

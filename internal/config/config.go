@@ -57,7 +57,7 @@ type Config struct {
 // Upgrade says where a customer goes to pay.
 type Upgrade struct {
 	URL        string // page for a blocked customer
-	Price      string // Stripe price id or lookup key for Checkout; "" leads to URL
+	Price      string // Stripe price id or lookup key for Checkout; "" means URL
 	SuccessURL string
 	CancelURL  string
 	Portal     bool // whether paying customers go to Stripe's billing portal

@@ -5,12 +5,12 @@ import (
 	"slices"
 )
 
-// Sizes are how an Archive cuts and merges. The zero value is the default.
+// Sizes are the sizes of an Archive's parts. The zero value means the defaults below.
 type Sizes struct {
-	Chunk  int // entries that make a run of their own; 60,000
+	Chunk  int // entries of a new run; 60,000
 	Page   int // entries in a page; 16,384
-	Fanout int // runs of about the same size that are merged; 8
-	Cache  int // pages that are kept in memory; 16
+	Fanout int // how many runs of about the same size are merged; 8
+	Cache  int // pages in memory; 16
 }
 
 func (s Sizes) orDefault() Sizes {
@@ -20,10 +20,10 @@ func (s Sizes) orDefault() Sizes {
 	return s
 }
 
-// Archive is the older fingerprints of a partition: exact in a store, and in
-// memory a filter of each page. What it gives is exact; the filters make it
-// rare that the store is asked about a fingerprint that is not there. It is for
-// one goroutine.
+// Archive holds the older fingerprints of a partition: all of them in a store, and a
+// filter of each page in memory. Its answers are exact; with the filters it rarely
+// reads the store for a fingerprint that is not there. It is not safe for concurrent
+// use, except for Merge.
 type Archive struct {
 	Sizes
 	store Store
@@ -37,13 +37,13 @@ type cached struct {
 	page   page
 }
 
-// NewArchive is an archive without runs.
+// NewArchive returns an archive without runs.
 func NewArchive(s Store, sizes Sizes) *Archive { return &Archive{store: s, Sizes: sizes.orDefault()} }
 
-// Has says whether fp was added in one of the hours from oldest on.
+// Has reports whether fp was added with an hour of oldest or later.
 func (a *Archive) Has(ctx context.Context, fp uint64, oldest uint32) (bool, error) {
 	var seed, hash uint64
-	for i := len(a.runs) - 1; i >= 0; i-- { // most repetitions follow soon
+	for i := len(a.runs) - 1; i >= 0; i-- { // the newest first, as most repetitions come soon
 		r := &a.runs[i]
 		if r.Hour < oldest {
 			continue
@@ -53,7 +53,7 @@ func (a *Archive) Has(ctx context.Context, fp uint64, oldest uint32) (bool, erro
 			continue
 		}
 		f := &r.filters[n]
-		if f.seed != seed || hash == 0 { // nearly all filters have the same
+		if f.seed != seed || hash == 0 { // nearly all filters have the same seed
 			seed, hash = f.seed, murmur64(fp+f.seed)
 		}
 		if !f.passes(hash) {
@@ -70,7 +70,7 @@ func (a *Archive) Has(ctx context.Context, fp uint64, oldest uint32) (bool, erro
 	return false, nil
 }
 
-// page is a page of the store or the cache.
+// page returns a page from the cache or the store.
 func (a *Archive) page(ctx context.Context, number uint64) (page, error) {
 	for i := len(a.cache) - 1; i >= 0; i-- {
 		if c := a.cache[i]; c.number == number {
@@ -95,7 +95,7 @@ func (a *Archive) page(ctx context.Context, number uint64) (page, error) {
 	return p, nil
 }
 
-// Write stores entries as a new run, and leaves it to the caller to Add it.
+// Write stores entries as a new run and returns it. The caller has to Add it.
 func (a *Archive) Write(ctx context.Context, entries []Entry) (Run, error) {
 	w := newWriter(a.store, a.Page)
 	for _, e := range distinct(slices.Clone(entries)) {
@@ -106,17 +106,17 @@ func (a *Archive) Write(ctx context.Context, entries []Entry) (Run, error) {
 	return w.finish(ctx)
 }
 
-// Merge is the function of the same name with the archive's store. Other
-// goroutines may call it.
+// Merge calls the function Merge with the archive's store. It is safe for concurrent
+// use with all methods.
 func (a *Archive) Merge(ctx context.Context, runs []Run, oldest uint32) (Run, error) {
 	return Merge(ctx, a.store, a.Page, runs, oldest)
 }
 
-// Runs are what the archive consists of.
+// Runs returns the archive's runs, oldest first. The caller must not change them.
 func (a *Archive) Runs() []Run { return a.runs }
 
-// Add makes runs a part of the archive. Those that were not written here are
-// to be loaded before Has is asked.
+// Add adds runs to the archive. Runs that this process did not write need Load before
+// Has.
 func (a *Archive) Add(runs ...Run) {
 	for _, r := range runs {
 		if len(r.Pages) > 0 {
@@ -126,16 +126,16 @@ func (a *Archive) Add(runs ...Run) {
 	slices.SortStableFunc(a.runs, func(x, y Run) int { return int(int64(x.Hour) - int64(y.Hour)) })
 }
 
-// Remove takes the runs with these IDs out and returns them.
+// Remove removes and returns the runs with these IDs.
 func (a *Archive) Remove(ids []uint64) (removed []Run) {
 	return a.remove(func(r *Run) bool { return slices.Contains(ids, r.ID()) })
 }
 
-// Expire takes out the runs whose entries are all older than oldest.
+// Expire removes the runs whose entries are all older than oldest.
 func (a *Archive) Expire(oldest uint32) { a.remove(func(r *Run) bool { return r.Hour < oldest }) }
 
 func (a *Archive) remove(is func(*Run) bool) (removed []Run) {
-	// A new slice: a snapshot or a merge may have the old one.
+	// A new slice, because a snapshot or a merge may use the old one.
 	kept := make([]Run, 0, len(a.runs))
 	for i := range a.runs {
 		if is(&a.runs[i]) {
@@ -161,16 +161,16 @@ func (a *Archive) Load(ctx context.Context) error {
 	return nil
 }
 
-// Mergeable are runs to be merged, if there are any: neighbours in time of about
-// the same size. Together they span at most so many hours, for what has expired
-// of a run stays until all of it has.
+// Mergeable returns runs that should be merged, or nil: runs of about the same size
+// that follow each other in time. Together they span at most span hours, because an
+// expired entry stays until its whole run has expired.
 func (a *Archive) Mergeable(span uint32) []Run {
 	levels := map[int][]Run{}
 	for _, r := range a.runs {
 		level := a.level(r.Len())
 		list := levels[level]
 		if len(list) >= max(a.fanout()/2, 2) && r.Hour-min(oldestOf(list), r.From) > span {
-			return list // there will be no more
+			return list // no further run can join these
 		}
 		list = append(list, r)
 		for len(list) > 0 && r.Hour-oldestOf(list) > span {
@@ -194,7 +194,7 @@ func oldestOf(runs []Run) uint32 {
 
 func (a *Archive) fanout() int { return max(a.Fanout, 2) }
 
-// level is how often a run of n entries has been merged, by its size.
+// level returns how often a run of n entries has been merged, estimated by its size.
 func (a *Archive) level(n int) (level int) {
 	for n /= max(a.Chunk*a.fanout()/2, 1); n > 0; n /= a.fanout() {
 		level++
@@ -202,11 +202,11 @@ func (a *Archive) level(n int) (level int) {
 	return level
 }
 
-// Stats are the size of the archive.
+// Stats is the size of an archive.
 type Stats struct {
 	Runs, Pages, Entries int
-	Memory               int // bytes of filters and of what finds pages
-	Gets                 int // pages that were asked of the store
+	Memory               int // bytes of filters and of lists of pages
+	Gets                 int // pages that were read from the store
 }
 
 // Stats returns the size of the archive.

@@ -45,6 +45,7 @@ func random(seed uint64, n int) []uint64 {
 }
 
 func TestAFilterPassesAllOfItsOwnAndFewOthers(t *testing.T) {
+	t.Parallel()
 	var b xorfilter.BinaryFuseBuilder
 	for _, n := range []int{1, 2, 3, 10, 100, 1000, 1 << 14, 200_000} {
 		own := random(uint64(n), n)
@@ -78,16 +79,18 @@ func TestAFilterPassesAllOfItsOwnAndFewOthers(t *testing.T) {
 }
 
 func TestFiltersOfAllSmallSizes(t *testing.T) {
+	t.Parallel()
 	var b xorfilter.BinaryFuseBuilder
 	for n := 1; n < 700; n++ {
-		if _, err := newFilter(&b, random(uint64(n), n)); err != nil { // it checks itself
+		if _, err := newFilter(&b, random(uint64(n), n)); err != nil { // newFilter checks the filter
 			t.Fatal(n, err)
 		}
 	}
 }
 
-// TestFiltersAreForEver: they stand in streams, whatever the library becomes.
-func TestFiltersAreForEver(t *testing.T) {
+// TestFiltersNeverChange: stored filters must stay readable when the library changes.
+func TestFiltersNeverChange(t *testing.T) {
+	t.Parallel()
 	f := Filter{seed: 0x910a2dec89025cc1, segment: 4, first: 4, slots: make([]byte, 18)}
 	var got []uint64
 	for fp := range uint64(20_000) {
@@ -130,6 +133,7 @@ func FuzzParsePage(f *testing.F) {
 }
 
 func TestAPageFindsItsEntries(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		es := distinct(entries().Draw(t, "entries"))
 		p, err := parsePage(packPage(es))
@@ -153,9 +157,10 @@ func TestAPageFindsItsEntries(t *testing.T) {
 	})
 }
 
-// TestAnArchiveAnswersLikeASet, whenever entries move into it, runs are merged
-// or expire, and a new owner loads what the old one has named.
+// TestAnArchiveAnswersLikeASet: entries move into the archive, runs are merged or
+// expire, and a new owner loads the old one's runs, all at any time.
 func TestAnArchiveAnswersLikeASet(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	rapid.Check(t, func(rt *rapid.T) {
 		const horizon = 48
@@ -225,8 +230,8 @@ func merge(t interface{ Fatal(...any) }, a *Archive, runs []Run, oldest uint32) 
 	a.Add(run)
 }
 
-// fill writes n random entries in chunks, spread over so many hours, merging
-// as it goes. It returns the bytes that the runs have in the store.
+// fill writes n random entries in chunks, spread over a number of hours, and merges
+// runs meanwhile. It returns the size of the runs in the store in bytes.
 func fill(t testing.TB, a *Archive, n int, hours uint32) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for i := 0; i < n; i += a.Chunk {
@@ -245,7 +250,8 @@ func fill(t testing.TB, a *Archive, n int, hours uint32) {
 	}
 }
 
-func TestAnArchiveIsSmallAndAsksSeldom(t *testing.T) {
+func TestAnArchiveIsSmallAndReadsRarely(t *testing.T) {
+	t.Parallel()
 	store := &heap{}
 	a := NewArchive(store, Sizes{})
 	const n = 1_500_000
@@ -274,6 +280,7 @@ func TestAnArchiveIsSmallAndAsksSeldom(t *testing.T) {
 }
 
 func TestRunsThatSpanTooMuchAreNotMerged(t *testing.T) {
+	t.Parallel()
 	a := NewArchive(&heap{}, Sizes{Chunk: 4, Page: 4, Fanout: 2, Cache: 1})
 	for hour := uint32(0); hour < 100; hour += 10 {
 		run, err := a.Write(t.Context(), []Entry{{uint64(hour), hour}})
@@ -289,15 +296,16 @@ func TestRunsThatSpanTooMuchAreNotMerged(t *testing.T) {
 		t.Errorf("%+v", runs)
 	}
 	a.Fanout = 8
-	for span, want := range map[uint32]int{29: 0, 30: 4, 69: 7, 70: 8, 1000: 8} { // four are worth it when no more will come
+	for span, want := range map[uint32]int{29: 0, 30: 4, 69: 7, 70: 8, 1000: 8} { // four are enough when no more can come
 		if runs := a.Mergeable(span); len(runs) != want {
 			t.Errorf("%d runs of at most %d hours are merged, want %d", len(runs), span, want)
 		}
 	}
 }
 
-// TestAnArchiveDoesNotGuess: who cannot look gets no answer.
+// TestAnArchiveDoesNotGuess: when the store fails, Has returns the error.
 func TestAnArchiveDoesNotGuess(t *testing.T) {
+	t.Parallel()
 	store, gone := &heap{}, errors.New("gone")
 	a := NewArchive(store, Sizes{})
 	run, err := a.Write(t.Context(), []Entry{{1, 1}, {2, 1}})

@@ -9,33 +9,34 @@ import (
 	"github.com/FastFilter/xorfilter"
 )
 
-// errFilter is returned for stored filters that are none.
+// errFilter is returned for stored bytes that are no filter.
 var errFilter = errors.New("not a filter of fingerprints")
 
-// Filter tells fingerprints that are surely not in a page from those that may
-// be: about one in 4096 of the others passes. It is a binary fuse filter (Graf
-// and Lemire, 2022) of 12 bits, packed: under 1.9 bytes an entry in pages of
-// the default size.
+// Filter reports whether a fingerprint may be in a page. It is wrong for about one in
+// 4096 of the fingerprints that are not in the page, and never for those that are. It
+// is a packed binary fuse filter (Graf and Lemire, 2022) of 12 bits: less than 1.9
+// bytes for each entry in pages of the default size.
 //
-// Filters are stored, so what answers is here, and the library only builds.
+// Filters are stored. So the code that reads them is here, and the library only builds
+// them.
 type Filter struct {
 	seed    uint64
 	segment uint32 // slots in a segment, a power of two
-	first   uint32 // slots that a fingerprint's first one may be
-	slots   []byte // three bytes for two
+	first   uint32 // number of slots that may be a fingerprint's first
+	slots   []byte // three bytes for two slots
 }
 
 const filterBits = 12
 
-// newFilter builds the filter of distinct fingerprints, at least one.
+// newFilter returns the filter of distinct fingerprints; there must be at least one.
 func newFilter(b *xorfilter.BinaryFuseBuilder, fps []uint64) (Filter, error) {
 	fuse, err := xorfilter.BuildBinaryFuse[uint16](b, fps)
 	if err != nil {
 		return Filter{}, fmt.Errorf("filter of %d fingerprints: %w", len(fps), err)
 	}
 	f := Filter{seed: fuse.Seed, segment: fuse.SegmentLength, first: fuse.SegmentCountLength}
-	// A slot's bits do not depend on each other: the lower 12 of all are the
-	// filter of 12 bits.
+	// A slot's bits do not depend on each other: the lower 12 bits of all slots are
+	// a filter of 12 bits.
 	f.slots = make([]byte, packedSize(len(fuse.Fingerprints)))
 	for i, v := range fuse.Fingerprints {
 		at, v := i+i/2, v&(1<<filterBits-1)
@@ -46,7 +47,7 @@ func newFilter(b *xorfilter.BinaryFuseBuilder, fps []uint64) (Filter, error) {
 		f.slots[at+1] |= byte(v >> 8)
 	}
 	for _, fp := range fps {
-		if !f.MayHave(fp) { // or it would be counted twice one day
+		if !f.MayHave(fp) { // otherwise its event could be counted twice
 			return Filter{}, fmt.Errorf("%w: it lacks one of its %d", errFilter, len(fps))
 		}
 	}
@@ -55,7 +56,8 @@ func newFilter(b *xorfilter.BinaryFuseBuilder, fps []uint64) (Filter, error) {
 
 func packedSize(slots int) int { return (slots*filterBits + 7) / 8 }
 
-// MayHave is true for every fingerprint that the filter was built of.
+// MayHave reports whether fp may be in the page. It returns true for every fingerprint
+// of the page.
 func (f *Filter) MayHave(fp uint64) bool { return f.passes(murmur64(fp + f.seed)) }
 
 func murmur64(h uint64) uint64 {
@@ -66,7 +68,7 @@ func murmur64(h uint64) uint64 {
 	return h ^ h>>33
 }
 
-// passes is MayHave, given the fingerprint's hash with the filter's seed.
+// passes is MayHave for the fingerprint's hash with the filter's seed.
 func (f *Filter) passes(h uint64) bool {
 	hi, _ := bits.Mul64(h, uint64(f.first))
 	h0 := uint32(hi)
@@ -77,13 +79,13 @@ func (f *Filter) passes(h uint64) bool {
 	return v&(1<<filterBits-1) == 0
 }
 
-// slot is a slot's value, with whatever bits above it.
+// slot returns a slot's value in the lower 12 bits; the upper bits are undefined.
 func (f *Filter) slot(i uint32) uint16 {
 	at := i + i/2
 	return (uint16(f.slots[at]) | uint16(f.slots[at+1])<<8) >> (i % 2 * 4)
 }
 
-// append packs the filter: seed, segment, first slots, and the slots.
+// append appends the encoded filter: seed, segment, first slots, and the slots.
 func (f *Filter) append(b []byte) []byte {
 	b = binary.BigEndian.AppendUint64(b, f.seed)
 	b = binary.BigEndian.AppendUint32(b, f.segment)
@@ -91,8 +93,8 @@ func (f *Filter) append(b []byte) []byte {
 	return append(b, f.slots...)
 }
 
-// parseFilter reads one filter and returns what follows it. The slots stay
-// where they are.
+// parseFilter decodes one filter and returns the rest of b. The filter's slots share
+// b's memory.
 func parseFilter(b []byte) (f Filter, rest []byte, err error) {
 	const head = 16
 	if len(b) < head {

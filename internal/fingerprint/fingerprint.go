@@ -1,9 +1,10 @@
-// Package fingerprint remembers which events were counted: 64 bits of a hash of
-// subject, source and id, with the hour in which the event was stored. A Set
-// holds them in memory, an Archive in a store, behind filters.
+// Package fingerprint stores which events the aggregator has counted: a 64-bit hash
+// of subject, source and id, and the hour in which the event was stored. A Set holds
+// fingerprints in memory, an Archive in a store, behind filters. Neither is safe for
+// concurrent use, except for Archive.Merge.
 //
-// Two different events share a fingerprint with a probability of n / 2^64 for n
-// remembered ones: with a billion in a partition, once in 18 billion events.
+// An event has the fingerprint of another one with a probability of n / 2^64, when n
+// fingerprints are stored: with a billion in a partition, once in 18 billion events.
 package fingerprint
 
 import (
@@ -16,10 +17,10 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// Of is the fingerprint of an event's identity.
+// Of returns the fingerprint of an event's identity.
 func Of(subject, source, id string) uint64 {
 	var buf [256]byte
-	// Lengths keep ("a", "bc") and ("ab", "c") apart.
+	// With the lengths, ("a", "bc") and ("ab", "c") differ.
 	b := binary.AppendUvarint(buf[:0], uint64(len(subject)))
 	b = append(b, subject...)
 	b = binary.AppendUvarint(b, uint64(len(source)))
@@ -28,17 +29,17 @@ func Of(subject, source, id string) uint64 {
 	return xxhash.Sum64(b)
 }
 
-// Hour is the hour of a moment, counted from 1970.
+// Hour returns the hour of a moment, counted from 1970.
 func Hour(t time.Time) uint32 { return uint32(t.Unix() / 3600) }
 
-// Entry is one remembered fingerprint.
+// Entry is a stored fingerprint.
 type Entry struct {
 	FP   uint64
 	Hour uint32
 }
 
-// Encode packs entries: for every hour its number, how many follow, and those,
-// 8 bytes each. It sorts entries.
+// Encode encodes entries: for each hour its number, the number of its fingerprints,
+// and the fingerprints, 8 bytes each. It sorts entries.
 func Encode(entries []Entry) []byte {
 	sortEntries(entries)
 	b := make([]byte, 0, 8*len(entries)+16)
@@ -71,7 +72,7 @@ func sortEntries(entries []Entry) {
 	sortByFP(entries)
 }
 
-// Decode hands the packed entries to f.
+// Decode calls f with each encoded entry.
 func Decode(b []byte, f func(Entry)) error {
 	for len(b) > 0 {
 		if len(b) < 8 {

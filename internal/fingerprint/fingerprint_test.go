@@ -17,7 +17,8 @@ func entries() *rapid.Generator[[]Entry] {
 	}))
 }
 
-func TestIdentitiesAreToldApart(t *testing.T) {
+func TestIdentitiesDiffer(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		text := rapid.StringMatching(`[ab]{0,3}`)
 		a := [3]string{text.Draw(t, "subject"), text.Draw(t, "source"), text.Draw(t, "id")}
@@ -28,18 +29,20 @@ func TestIdentitiesAreToldApart(t *testing.T) {
 	})
 }
 
-// TestFingerprintsAreForEver: they stand in logs.
-func TestFingerprintsAreForEver(t *testing.T) {
+// TestFingerprintsNeverChange: they are stored in logs.
+func TestFingerprintsNeverChange(t *testing.T) {
+	t.Parallel()
 	if got := Of("acme", "billing-api", "1"); got != golden {
 		t.Errorf("%#x, want %#x", got, uint64(golden))
 	}
-	long := string(make([]byte, 600)) // beyond the buffer
+	long := string(make([]byte, 600)) // longer than the buffer
 	if Of(long, "", "1") == Of(long, "", "2") {
 		t.Error("long names hide the id")
 	}
 }
 
 func TestASetForgetsAfterTheHorizon(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		const horizon = 48
 		var s Set
@@ -57,12 +60,12 @@ func TestASetForgetsAfterTheHorizon(t *testing.T) {
 				s.Add(fp, hour)
 				added[fp] = hour
 			}
-			s.Sweep(oldest) // whenever it is called, it changes no answer
+			s.Expire(oldest) // whenever it is called, it changes no answer
 			if got, want := s.Has(fp, oldest), added[fp] >= oldest && added[fp] > 0; got != want {
 				t.Fatalf("after a sweep %d of %d at %d: %t", fp, added[fp], hour, got)
 			}
 		}
-		s.Sweep(hour + 1000)
+		s.Expire(hour + 1000)
 		if s.Len() != 0 {
 			t.Fatalf("%d are left", s.Len())
 		}
@@ -70,6 +73,7 @@ func TestASetForgetsAfterTheHorizon(t *testing.T) {
 }
 
 func TestAnOlderHourDoesNotReplaceANewerOne(t *testing.T) {
+	t.Parallel()
 	var s Set
 	s.Add(1, 10)
 	s.Add(1, 5)
@@ -78,7 +82,8 @@ func TestAnOlderHourDoesNotReplaceANewerOne(t *testing.T) {
 	}
 }
 
-func TestWhatIsEncodedIsDecoded(t *testing.T) {
+func TestEncodeAndDecode(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		want := entries().Draw(t, "entries")
 		b := Encode(slices.Clone(want))
@@ -115,6 +120,7 @@ func FuzzDecode(f *testing.F) {
 }
 
 func TestHour(t *testing.T) {
+	t.Parallel()
 	for sec, want := range map[int64]uint32{0: 0, 3599: 0, 3600: 1, 1782907200: 495252} {
 		if got := Hour(time.Unix(sec, 999)); got != want {
 			t.Errorf("%d: %d, want %d", sec, got, want)
@@ -125,8 +131,9 @@ func TestHour(t *testing.T) {
 	}
 }
 
-// TestALargeSetForgetsNothing through growing and sweeping.
-func TestALargeSetForgetsNothing(t *testing.T) {
+// TestALargeSetLosesNothing when it grows and expires entries.
+func TestALargeSetLosesNothing(t *testing.T) {
+	t.Parallel()
 	var s Set
 	fps := append(random(7, 100_000), 0)
 	for i, fp := range fps {
@@ -138,7 +145,7 @@ func TestALargeSetForgetsNothing(t *testing.T) {
 	if s.Len() != len(fps) {
 		t.Errorf("%d of %d", s.Len(), len(fps))
 	}
-	s.Sweep(1001)
+	s.Expire(1001)
 	for i, fp := range fps {
 		if want := i%2 == 1; s.Has(fp, 0) != want {
 			t.Fatalf("%#x of hour %d: %t", fp, 1000+i%2, !want)
@@ -154,9 +161,10 @@ func TestALargeSetForgetsNothing(t *testing.T) {
 	}
 }
 
-// TestSorting of any fingerprints, also of those that somebody has chosen so
-// that they fall into one place.
+// TestSorting sorts any fingerprints, also those that an attacker has chosen to fall
+// into one bucket.
 func TestSorting(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		fp := rapid.OneOf(rapid.Uint64(), rapid.Uint64Range(0, 40), rapid.Map(rapid.Uint64Range(0, 40), func(n uint64) uint64 { return ^n }))
 		got := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Entry {

@@ -8,9 +8,9 @@ import (
 	"slices"
 )
 
-// A page is a message of SEEN: entries sorted by fingerprint, each once, 10
-// bytes an entry, so that it is searched as it is. It holds the newest entry's
-// hour, the fingerprints, and how many hours older than that one each is.
+// A page is a message of SEEN: distinct entries sorted by fingerprint, 10 bytes each,
+// so that find needs no decoding. It has the newest entry's hour, the fingerprints, and
+// for each how many hours it is older than the newest.
 type page struct {
 	hour uint32
 	fps  []byte
@@ -20,11 +20,11 @@ type page struct {
 const (
 	pageHead  = 4
 	pageEntry = 10
-	// maxAge is far beyond any horizon: who is older may as well be this old.
+	// maxAge is longer than any horizon. An older entry gets this age.
 	maxAge = 1<<16 - 1
 )
 
-// packPage packs sorted, distinct entries.
+// packPage encodes sorted, distinct entries.
 func packPage(entries []Entry) []byte {
 	newest := uint32(0)
 	for _, e := range entries {
@@ -57,7 +57,7 @@ func (p *page) entry(i int) Entry {
 	return Entry{FP: p.fp(i), Hour: p.hour - min(p.hour, uint32(binary.BigEndian.Uint16(p.ages[2*i:])))}
 }
 
-// find is the hour of a fingerprint.
+// find returns the hour of a fingerprint. found reports whether the page has it.
 func (p *page) find(fp uint64) (hour uint32, found bool) {
 	lo, hi := 0, p.len()
 	for lo < hi {
@@ -73,25 +73,26 @@ func (p *page) find(fp uint64) (hour uint32, found bool) {
 	return p.entry(lo).Hour, true
 }
 
-// distinct sorts entries by fingerprint and leaves of each the newest.
+// distinct sorts entries by fingerprint and keeps the newest entry of each.
 func distinct(entries []Entry) []Entry {
 	sortByFP(entries)
 	return slices.CompactFunc(entries, func(a, b Entry) bool { return a.FP == b.FP })
 }
 
-// newestFirst is the order of fingerprints, of each the newest first.
+// newestFirst orders entries by fingerprint, and those of one fingerprint from the
+// newest to the oldest.
 func newestFirst(a, b Entry) int {
 	return cmp.Or(cmp.Compare(a.FP, b.FP), cmp.Compare(b.Hour, a.Hour))
 }
 
-// fewEntries are sorted by insertion.
+// fewEntries is up to how many entries are sorted by insertion.
 const fewEntries = 16
 
-// sortByFP sorts into the order of newestFirst. Fingerprints are spread evenly:
-// their first bits take almost all of them nearly to where they belong, at a
-// fifth of what comparing costs.
+// sortByFP sorts into the order of newestFirst. It first distributes the entries to
+// buckets by their leading bits. As fingerprints are evenly distributed, this costs a
+// fifth of a sort by comparisons.
 func sortByFP(entries []Entry) {
-	shift := 66 - bits.Len(uint(len(entries))) // some four in a bucket
+	shift := 66 - bits.Len(uint(len(entries))) // about four in a bucket
 	if len(entries) <= fewEntries {
 		slices.SortFunc(entries, newestFirst)
 		return
@@ -120,7 +121,7 @@ func sortByFP(entries []Entry) {
 }
 
 func sortBucket(bucket []Entry) {
-	if len(bucket) > fewEntries { // somebody has chosen them
+	if len(bucket) > fewEntries { // an attacker has chosen the fingerprints
 		slices.SortFunc(bucket, newestFirst)
 		return
 	}

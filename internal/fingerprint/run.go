@@ -9,18 +9,18 @@ import (
 	"github.com/FastFilter/xorfilter"
 )
 
-// Store is where pages and filters are. An error of Put may leave the message
-// written: nothing counts that no record names.
+// Store stores pages and filters. After an error, Put may have stored the message;
+// such a message is unused, because no commit names it.
 type Store interface {
 	// Put stores a message and returns its number, which is above 0.
 	Put(ctx context.Context, data []byte) (uint64, error)
-	// Get returns a stored message. It waits for a store that is away; its
+	// Get returns a stored message. It waits for a store that is absent. Its
 	// error is final.
 	Get(ctx context.Context, number uint64) ([]byte, error)
 }
 
-// Run is a set of fingerprints in the store: pages that follow each other by
-// fingerprint. It is a part of what its owner commits, and never changes.
+// Run is a set of fingerprints in the store: pages ordered by fingerprint. It is part
+// of its owner's commits, and never changes.
 type Run struct {
 	_       struct{} `cbor:",toarray"`
 	From    uint32   // hour of its oldest entry
@@ -28,7 +28,7 @@ type Run struct {
 	Pages   []Page
 	Filters []uint64 // messages with the filters of the pages, in order
 
-	filters []Filter // as they were loaded, or built
+	filters []Filter // loaded or built
 }
 
 // Page is a message of a run.
@@ -39,10 +39,10 @@ type Page struct {
 	Len    uint32
 }
 
-// ID tells runs of a store apart.
+// ID returns a number that is unique among the runs of a store.
 func (r *Run) ID() uint64 { return r.Pages[0].Number }
 
-// Len is how many entries the run has.
+// Len returns how many entries the run has.
 func (r *Run) Len() (n int) {
 	for i := range r.Pages {
 		n += int(r.Pages[i].Len)
@@ -50,13 +50,13 @@ func (r *Run) Len() (n int) {
 	return n
 }
 
-// Bare is the run as who reads a commit gets it: without its filters.
+// Bare returns the run without its filters, as a reader of a commit gets it.
 func (r Run) Bare() Run {
 	r.filters = nil
 	return r
 }
 
-// Messages are the numbers of all messages of the run.
+// Messages returns the numbers of all messages of the run.
 func (r *Run) Messages() []uint64 {
 	list := make([]uint64, 0, len(r.Pages)+len(r.Filters))
 	for i := range r.Pages {
@@ -65,9 +65,10 @@ func (r *Run) Messages() []uint64 {
 	return append(list, r.Filters...)
 }
 
-// page is the page that has fp if any has; -1 when none can. Fingerprints are
-// spread evenly, so it is about where fp lies among all: that spares a search
-// whose branches nobody can predict.
+// page returns the index of the only page that may have fp, or -1 when none can. It
+// begins at the page where fp is expected, because fingerprints are evenly
+// distributed. That is faster than a binary search, whose branches the processor can't
+// predict.
 func (r *Run) page(fp uint64) int {
 	hi, _ := bits.Mul64(fp, uint64(len(r.Pages)))
 	i := int(hi)
@@ -80,7 +81,7 @@ func (r *Run) page(fp uint64) int {
 	return i
 }
 
-// load reads the filters of a run that was committed by someone else.
+// load reads the filters of a run that another owner has committed.
 func (r *Run) load(ctx context.Context, s Store) error {
 	filters := make([]Filter, 0, len(r.Pages))
 	for _, number := range r.Filters {
@@ -103,10 +104,10 @@ func (r *Run) load(ctx context.Context, s Store) error {
 	return nil
 }
 
-// filterBytes is about how large a message of filters gets.
+// filterBytes is the approximate size of a message of filters.
 const filterBytes = 400 << 10
 
-// writer writes a run, entry by entry.
+// writer writes a run entry by entry.
 type writer struct {
 	store   Store
 	page    int // entries in a page
@@ -129,7 +130,7 @@ func (w *writer) add(ctx context.Context, e Entry) error {
 	return w.flush(ctx)
 }
 
-// flush stores a page and keeps its filter.
+// flush stores a page and adds its filter to those to be stored.
 func (w *writer) flush(ctx context.Context) error {
 	if len(w.entries) == 0 {
 		return nil
@@ -166,7 +167,7 @@ func (w *writer) flushFilters(ctx context.Context) error {
 	return err
 }
 
-// finish returns the run; one without pages is empty.
+// finish stores the rest and returns the run. An empty run has no pages.
 func (w *writer) finish(ctx context.Context) (Run, error) {
 	err := w.flush(ctx)
 	if err == nil {
@@ -175,16 +176,16 @@ func (w *writer) finish(ctx context.Context) (Run, error) {
 	return w.run, err
 }
 
-// cursor walks over a run.
+// cursor iterates over a run.
 type cursor struct {
 	run  *Run
 	next int // page
 	page page
 	at   int
-	on   Entry // where it stands
+	on   Entry // the current entry
 }
 
-// step goes to the next entry; false at the end.
+// step moves to the next entry. It returns false at the end.
 func (c *cursor) step(ctx context.Context, s Store) (bool, error) {
 	for c.at++; c.at >= c.page.len(); c.next++ {
 		if c.next == len(c.run.Pages) {
@@ -203,8 +204,8 @@ func (c *cursor) step(ctx context.Context, s Store) (bool, error) {
 	return true, nil
 }
 
-// Merge writes the entries of runs that are not older than oldest as one run,
-// of each fingerprint the newest. It holds a page of each run at a time.
+// Merge merges runs into a new one. It keeps entries that are not older than oldest,
+// and of each fingerprint the newest entry. It holds one page of each run in memory.
 func Merge(ctx context.Context, s Store, page int, runs []Run, oldest uint32) (Run, error) {
 	w := newWriter(s, page)
 	var left []*cursor

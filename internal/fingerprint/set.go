@@ -5,21 +5,23 @@ import (
 	"math/rand/v2"
 )
 
-// Set is fingerprints of one partition in memory. The zero value is empty. An entry
-// counts until the horizon after its hour has passed, whenever it is removed.
+// Set holds fingerprints of one partition in memory. The zero value is an empty set.
+// Has ignores expired entries, so it does not matter when Expire removes them. A Set is
+// not safe for concurrent use.
 //
-// Every event asks it and is added: a map costs twice as much.
+// It is a hash table of its own, because every event calls Has and Add, and a map takes
+// twice as long.
 type Set struct {
-	fps   []uint64 // open addressing, 0: free; a power of two
-	hours []uint32
-	mix   uint64 // odd and random, so that nobody chooses where fingerprints go
-	shift int
-	used  int
-	zero  Entry // the fingerprint 0, if FP is 1
-	swept uint32
+	fps     []uint64 // open addressing; 0: free slot; the length is a power of two
+	hours   []uint32
+	mix     uint64 // odd and random, so that an attacker can't choose slots
+	shift   int
+	used    int
+	zero    Entry // the fingerprint 0, if FP is 1
+	expired uint32
 }
 
-// slot is where fp stands, or could be put.
+// slot returns the slot of fp, or the free slot for it.
 func (s *Set) slot(fp uint64) int {
 	mask := len(s.fps) - 1
 	i := int(fp * s.mix >> s.shift)
@@ -41,7 +43,7 @@ func (s *Set) Has(fp uint64, oldest uint32) bool {
 	return s.fps[i] != 0 && s.hours[i] >= oldest
 }
 
-// Add remembers fp as of an hour.
+// Add adds fp with an hour. Of several hours the newest counts.
 func (s *Set) Add(fp uint64, hour uint32) {
 	if fp == 0 {
 		s.zero = Entry{1, max(hour, s.zero.Hour)}
@@ -52,7 +54,7 @@ func (s *Set) Add(fp uint64, hour uint32) {
 	}
 	i := s.slot(fp)
 	if s.fps[i] == 0 {
-		s.fps[i], s.hours[i] = fp, hour // without reading the hour, which is far away
+		s.fps[i], s.hours[i] = fp, hour // without reading the hour, which is not in the CPU's cache
 		s.used++
 		return
 	}
@@ -70,24 +72,24 @@ func (s *Set) resize(size int) {
 	}
 }
 
-// Len is how many fingerprints are remembered.
+// Len returns the number of fingerprints.
 func (s *Set) Len() int { return s.used + int(s.zero.FP) }
 
-// Reset removes everything, and keeps the room if about as much may come again.
+// Reset removes all fingerprints. It keeps the memory unless the set is nearly empty.
 func (s *Set) Reset() {
 	if s.used < len(s.fps)/8 {
-		*s = Set{swept: s.swept}
+		*s = Set{expired: s.expired}
 	}
 	clear(s.fps)
 	s.used, s.zero = 0, Entry{}
 }
 
-// Sweep removes what is older than oldest, at most once a day.
-func (s *Set) Sweep(oldest uint32) {
-	if oldest < s.swept+24 {
+// Expire removes fingerprints that are older than oldest, at most once a day.
+func (s *Set) Expire(oldest uint32) {
+	if oldest < s.expired+24 {
 		return
 	}
-	kept := Set{swept: oldest}
+	kept := Set{expired: oldest}
 	for i, fp := range s.fps {
 		if fp != 0 && s.hours[i] >= oldest {
 			kept.Add(fp, s.hours[i])

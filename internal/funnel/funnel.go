@@ -1,5 +1,6 @@
-// Package funnel counts how customers went from a reached limit to a paid
-// plan: reached, mailed, delivered, clicked, converted.
+// Package funnel counts the steps of customers from a reached limit to a paid plan:
+// reached, mailed, delivered, clicked, converted. The gateway and the command `tidegate
+// funnel` call it. Its functions are pure.
 package funnel
 
 import (
@@ -11,34 +12,35 @@ import (
 	"github.com/tidegate-io/tidegate/internal/records"
 )
 
-// Row is one line of the funnel. The steps count customers, each one once.
+// Row is one row of the funnel. The steps count customers, each customer once.
 type Row struct {
 	Key       string `json:"key,omitempty"` // plan, feature or ISO week (2026-W05); "" for all
 	Reached   int    `json:"reached"`
 	Mailed    int    `json:"mailed"`
 	Delivered int    `json:"delivered"`
 	Clicked   int    `json:"clicked"`
-	// Converted customers reached a limit before they paid; it may have been
-	// before the period.
+	// Converted counts the customers who reached a limit and paid later. They may
+	// have reached it before the period.
 	Converted int `json:"converted"`
-	// From the limit to the customer's first payment in the row; null when
-	// nobody converted.
+	// Seconds from the limit to the customer's first payment in the row; null when
+	// no customer converted.
 	MedianSeconds *int64 `json:"median_seconds_to_convert"`
 	P90Seconds    *int64 `json:"p90_seconds_to_convert"`
-	// Amounts are all such payments by currency, in its smallest unit.
+	// Amounts is the sum of all such payments by currency, in its smallest unit.
 	Amounts map[string]int64 `json:"amounts"`
 }
 
 // The groupings.
 const (
-	ByPlan    = "plan"    // that the customer was on
-	ByFeature = "feature" // whose limit was reached
-	ByWeek    = "week"    // of the limit; for conversions, of the payment
+	ByPlan    = "plan"    // the customer's plan before the payment
+	ByFeature = "feature" // the feature whose limit was reached
+	ByWeek    = "week"    // the week of the limit; for conversions, of the payment
 )
 
-// Funnel counts notifications by when the limit was reached and conversions by
-// when they happened (other moves of customers don't count), both within [from, to); a zero time is no bound. Without
-// by it returns one row, else a row per key in the order of keys.
+// Funnel counts notifications by when the limit was reached, and conversions by when
+// they happened, both within [from, to); a zero time is no bound. It ignores other
+// moves of customers. Without by it returns one row, else a row for each key, ordered
+// by key.
 func Funnel(from, to time.Time, by string, notifications []records.Notification, conversions []records.Conversion) []Row {
 	groups := map[string]*group{}
 	if by == "" {
@@ -71,8 +73,7 @@ func Funnel(from, to time.Time, by string, notifications []records.Notification,
 	return rows
 }
 
-// Answer is Funnel as GET /v1/funnel answers it: one row without by, else the
-// list of them.
+// Answer returns the answer of GET /v1/funnel: one row without by, else a list of rows.
 func Answer(from, to time.Time, by string, notifications []records.Notification, conversions []records.Conversion) any {
 	rows := Funnel(from, to, by, notifications, conversions)
 	if by == "" {
@@ -102,7 +103,7 @@ func (s set) add(customer string, yes bool) {
 	}
 }
 
-// group collects a row.
+// group collects the figures of a row.
 type group struct {
 	reached, mailed, delivered, clicked set
 	first                               map[string]*records.Conversion // by customer
@@ -136,7 +137,7 @@ func (g *group) row(key string) Row {
 	}
 	seconds := make([]int64, 0, len(g.first))
 	for _, c := range g.first {
-		// The provider's clock has whole seconds: a payment may seem to come first.
+		// Stripe's clock has whole seconds: a payment may seem to be before the limit.
 		seconds = append(seconds, max(0, int64(c.ConvertedAt.Sub(*c.LimitReachedAt)/time.Second)))
 	}
 	slices.Sort(seconds)

@@ -22,6 +22,7 @@ func paid(customer, feature string, limit, at time.Time, amount int64) records.C
 }
 
 func TestShape(t *testing.T) {
+	t.Parallel()
 	n := []records.Notification{reached("acme", "api", "free", day(2), records.MailSent)}
 	c := []records.Conversion{paid("acme", "api", day(2), day(2).Add(time.Hour), 2000)}
 	for _, test := range []struct {
@@ -39,6 +40,7 @@ func TestShape(t *testing.T) {
 }
 
 func TestNobody(t *testing.T) {
+	t.Parallel()
 	want := `{"reached":0,"mailed":0,"delivered":0,"clicked":0,"converted":0,"median_seconds_to_convert":null,"p90_seconds_to_convert":null,"amounts":{}}`
 	if got := text(t, Answer(day(1), day(30), "", nil, nil)); got != want {
 		t.Errorf("got %s", got)
@@ -49,6 +51,7 @@ func TestNobody(t *testing.T) {
 }
 
 func TestSteps(t *testing.T) {
+	t.Parallel()
 	delivered := reached("b", "api", "free", day(3), records.MailDelivered)
 	delivered.DeliveredAt, delivered.ClickedAt = new(day(3)), new(day(4))
 	warning := reached("d", "api", "free", day(3), records.MailSent)
@@ -92,6 +95,7 @@ func TestSteps(t *testing.T) {
 }
 
 func TestPercentiles(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		seconds     []int
 		median, p90 int64
@@ -114,8 +118,10 @@ func TestPercentiles(t *testing.T) {
 	}
 }
 
-// Steps narrow, order does not matter, and rows together count nobody less.
+// TestProperties: later steps count fewer customers, order does not matter, and all
+// rows together count at least as many customers as one row.
 func TestProperties(t *testing.T) {
+	t.Parallel()
 	customers := rapid.SampledFrom([]string{"a", "b", "c", "d"})
 	features := rapid.SampledFrom([]string{"api", "exports"})
 	rapid.Check(t, func(t *rapid.T) {

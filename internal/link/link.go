@@ -1,8 +1,9 @@
-// Package link makes and reads the tokens of mailed links: what a link stands
-// for and until when, signed, so that nobody can make one for another customer.
+// Package link signs and parses the tokens of links in mails. The notifier signs
+// them; the gateway parses them. The signature prevents that somebody makes a link for
+// another customer. Its functions are safe for concurrent use.
 //
 // A token is base64url of a version, the fields and an HMAC-SHA256 cut to 128
-// bits. It is not secret: whoever has the link can read the customer's id.
+// bits. It is not secret: everybody with the link can read the customer's id.
 package link
 
 import (
@@ -17,7 +18,7 @@ import (
 	"time"
 )
 
-// Kind says what a link does. It is part of what is signed.
+// Kind says what a link does. It is signed too.
 type Kind string
 
 // The kinds.
@@ -26,37 +27,37 @@ const (
 	Unsubscribe Kind = "unsubscribe" // /unsubscribe/{token}
 )
 
-// Link is what a token stands for.
+// Link is the content of a token.
 type Link struct {
 	Kind        Kind
 	Customer    string
-	Feature     string    // whose limit the mail was about
-	WindowStart time.Time // of the window in which it was reached
-	Expires     time.Time // whole seconds; at this moment it is no longer good
+	Feature     string    // the feature whose limit was reached
+	WindowStart time.Time // of the window in which the limit was reached
+	Expires     time.Time // whole seconds; from this moment the link is expired
 }
 
 var (
-	// ErrInvalid is returned for a token that is damaged, or signed with
+	// ErrInvalid is returned by Parse for a token that is damaged, or signed with
 	// another secret.
 	ErrInvalid = errors.New("link is not valid")
-	// ErrExpired is returned for a token that was good once.
+	// ErrExpired is returned by Parse, together with the link, for a valid token
+	// that has expired.
 	ErrExpired = errors.New("link has expired")
 )
 
 const (
 	version  = 1
 	macBytes = 16
-	// maxToken is far above what a customer's id of 256 bytes and a feature need.
+	// maxToken is far more than a customer's id of 256 bytes and a feature need.
 	maxToken = 2048
-	// domain keeps the secret's other uses apart from this one.
+	// domain separates this use of the secret from others.
 	domain = "tidegate/link\x00"
 )
 
-// encoding is strict, so that a token has one form only.
+// encoding is strict, so that a token has only one form.
 var encoding = base64.RawURLEncoding.Strict()
 
-// Sign makes the token of l. Without a secret, or for an unknown kind, there is
-// none: it is "".
+// Sign returns the token of l. It returns "" without a secret and for an unknown kind.
 func Sign(secret []byte, l Link) string {
 	k := kindByte(l.Kind)
 	if len(secret) == 0 || k == 0 {
@@ -72,10 +73,10 @@ func Sign(secret []byte, l Link) string {
 	return encoding.EncodeToString(append(b, sum(secret, b)...))
 }
 
-// Parse checks a token and returns what it stands for; the error is ErrInvalid
-// or ErrExpired. With ErrExpired comes the link, which was genuine.
+// Parse checks a token and returns its content. It returns ErrInvalid or ErrExpired.
+// With ErrExpired it also returns the link.
 func Parse(secret []byte, token string, now time.Time) (Link, error) {
-	// The decoder would pass over line breaks.
+	// The decoder ignores line breaks.
 	if len(secret) == 0 || len(token) > maxToken || strings.ContainsAny(token, "\r\n") {
 		return Link{}, ErrInvalid
 	}
@@ -146,7 +147,7 @@ func appendString(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
-// reader takes fields from b until one does not fit.
+// reader reads fields from b until one does not fit.
 type reader struct {
 	b   []byte
 	bad bool

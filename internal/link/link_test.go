@@ -33,6 +33,7 @@ func links() *rapid.Generator[Link] {
 }
 
 func TestRoundTrip(t *testing.T) {
+	t.Parallel()
 	form := regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 	rapid.Check(t, func(t *rapid.T) {
 		l := links().Draw(t, "link")
@@ -51,6 +52,7 @@ func TestRoundTrip(t *testing.T) {
 }
 
 func TestZeroWindowStart(t *testing.T) {
+	t.Parallel()
 	l := sample()
 	l.WindowStart = time.Time{}
 	got, err := Parse(secret, Sign(secret, l), noon)
@@ -59,8 +61,9 @@ func TestZeroWindowStart(t *testing.T) {
 	}
 }
 
-// Every change of a token, and every other secret, is refused.
+// TestForgery: Parse refuses every changed token and every other secret.
 func TestForgery(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		token := Sign(secret, links().Draw(t, "link"))
 		raw, err := base64.RawURLEncoding.DecodeString(token)
@@ -78,6 +81,7 @@ func TestForgery(t *testing.T) {
 }
 
 func TestRefused(t *testing.T) {
+	t.Parallel()
 	good := Sign(secret, sample())
 	for name, c := range map[string]struct {
 		secret []byte
@@ -108,6 +112,7 @@ func TestRefused(t *testing.T) {
 }
 
 func TestKindIsSigned(t *testing.T) {
+	t.Parallel()
 	l := sample()
 	upgrade := Sign(secret, l)
 	l.Kind = Unsubscribe
@@ -120,12 +125,13 @@ func TestKindIsSigned(t *testing.T) {
 }
 
 func TestCompact(t *testing.T) {
+	t.Parallel()
 	if n := len(Sign(secret, sample())); n > 60 {
 		t.Errorf("a token has %d characters", n)
 	}
 }
 
-// Whatever is accepted was made by Sign, in this one form.
+// FuzzParse: Parse accepts only tokens that Sign returns.
 func FuzzParse(f *testing.F) {
 	f.Add(Sign(secret, sample()))
 	f.Add(Sign(secret, Link{Kind: Unsubscribe, Customer: "a", Expires: noon.Add(time.Hour)}))
@@ -139,7 +145,8 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// The decoder holds against bodies of any form, though only signed ones get there.
+// FuzzDecode: the decoder must not panic on any body, although it only gets signed
+// ones.
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte{version, 'u', 2, 2, 0, 1, 'a', 1, 'b'})
 	f.Add([]byte{version, 'n', 0x80, 0x80})

@@ -9,9 +9,9 @@ import (
 	"github.com/tidegate-io/tidegate/internal/gate"
 )
 
-// The types of control events, published to usage.p.<p>.~control as CloudEvents
-// JSON. Their source is ControlSource and their id is derived from what caused
-// them, so that a repetition counts once.
+// The types of control events, which are published to usage.p.<p>.~control as
+// CloudEvents JSON. Their source is ControlSource. Their id is derived from their
+// cause, so that a repeated event counts once.
 const (
 	ControlConfig   = events.ControlPrefix + "config"   // data: the catalog of plans and gates
 	ControlPlan     = events.ControlPrefix + "plan"     // data: PlanControl
@@ -22,31 +22,31 @@ const (
 // ControlSource is the source of control events.
 const ControlSource = "tidegate"
 
-// PlanControl says that a customer's plan changed at From; Cut begins a new
-// window there.
+// PlanControl says that a customer's plan changed at From. With Cut a new window
+// begins there.
 type PlanControl struct {
 	Plan string    `json:"plan"`
 	From time.Time `json:"from"`
 	Cut  bool      `json:"cut,omitempty"`
-	// Position is the sequence in ACCOUNT of what caused it: one that a retry
-	// has put behind a newer one is older all the same.
+	// Position is the sequence of the cause in ACCOUNT. It orders control events: a
+	// retry may store an older one after a newer one.
 	Position uint64 `json:"position,omitempty"`
 }
 
-// AnchorControl begins a new window at From; windows follow from Anchor.
+// AnchorControl begins a new window at From. Later windows are computed from Anchor.
 type AnchorControl struct {
 	Anchor time.Time `json:"anchor"`
 	From   time.Time `json:"from"`
 }
 
-// OverrideControl sets, or with nil removes, a customer's override.
+// OverrideControl sets a customer's override, or removes it with nil.
 type OverrideControl struct {
 	Feature  string         `json:"feature"`
 	Override *gate.Override `json:"override"`
 	Position uint64         `json:"position,omitempty"` // as in PlanControl
 }
 
-// Control is the JSON of a control event.
+// Control returns the JSON of a control event.
 func Control(typ, customer, id string, data any) ([]byte, error) {
 	b, err := json.Marshal(data)
 	if err != nil {
@@ -56,5 +56,6 @@ func Control(typ, customer, id string, data any) ([]byte, error) {
 	return e.AppendJSON(nil), nil
 }
 
-// FenceKey is the key in the decisions bucket that guards a partition's puts.
+// FenceKey returns the key in the decisions bucket that protects a partition's
+// decisions from a stale owner.
 func FenceKey(p int) string { return "=own." + strconv.Itoa(p) }

@@ -8,7 +8,7 @@ import (
 	"github.com/tidegate-io/tidegate/events"
 )
 
-// TestADeadLetterFitsIntoAMessage: servers take 1 MiB.
+// TestADeadLetterFitsIntoAMessage: a server accepts messages up to 1 MiB.
 func TestADeadLetterFitsIntoAMessage(t *testing.T) {
 	for _, n := range []int{0, 1, events.MaxBatchBytes, events.MaxBatchBytes + 1, 1 << 20} {
 		body := bytes.Repeat([]byte{'x'}, n)

@@ -27,14 +27,14 @@ type Window struct {
 	Buckets   []gate.Bucket    `json:"buckets,omitempty"`
 }
 
-// ID is <customer>/<feature>/<window start, RFC 3339>; a rolling window, which
-// has no start, ends in "rolling".
+// ID returns <customer>/<feature>/<window start, RFC 3339>. A rolling window has no
+// start; its ID ends in "rolling".
 func (w *Window) ID() string {
 	if w.Start.IsZero() {
 		return w.Customer + "/" + w.Feature + "/rolling"
 	}
-	var room [128]byte
-	b := append(append(room[:0], w.Customer...), '/')
+	var buf [128]byte
+	b := append(append(buf[:0], w.Customer...), '/')
 	b = append(append(b, w.Feature...), '/')
 	return string(w.Start.UTC().AppendFormat(b, time.RFC3339Nano))
 }
@@ -42,7 +42,7 @@ func (w *Window) ID() string {
 // Customer is a document of the collection customers.
 type Customer struct {
 	ID             string                   `json:"customer"`
-	Email          string                   `json:"email,omitempty"`        // the app's
+	Email          string                   `json:"email,omitempty"`        // from the app
 	StripeEmail    string                   `json:"stripe_email,omitempty"` // used when the app gave none
 	Locale         string                   `json:"locale,omitempty"`
 	StripeCustomer string                   `json:"stripe_customer,omitempty"`
@@ -55,7 +55,7 @@ type Customer struct {
 	UpdatedAt      time.Time                `json:"updated_at"`
 }
 
-// Address is where mail to the customer goes, or "".
+// Address returns the address for mail to the customer, or "".
 func (c *Customer) Address() string {
 	if c.Email != "" {
 		return c.Email
@@ -74,7 +74,7 @@ type Subscription struct {
 	CancelAt         *time.Time           `json:"cancel_at"`
 	GraceUntil       *time.Time           `json:"grace_until"`
 	History          []PlanChange         `json:"history"`
-	Position         uint64               `json:"position"` // sequence in BILLING that it is the result of
+	Position         uint64               `json:"position"` // sequence in BILLING of the newest record in it
 }
 
 // StripeSubscription is one subscription of a customer at Stripe.
@@ -95,27 +95,27 @@ type PlanChange struct {
 	At     time.Time `json:"at"`
 }
 
-// MailState is where a notification stands.
+// MailState is the state of a notification.
 type MailState string
 
 // The states of a notification.
 const (
 	MailWaiting    MailState = "waiting"    // for an address
-	MailPending    MailState = "pending"    // to be sent; rendered at the first try
-	MailParked     MailState = "parked"     // the provider refuses for now (quota, key): an operator must act
-	MailSent       MailState = "sent"       // the provider took it
-	MailDelivered  MailState = "delivered"  // the recipient's server took it
+	MailPending    MailState = "pending"    // to be sent; rendered at the first attempt
+	MailParked     MailState = "parked"     // the provider refuses for now (quota, key): the operator must act
+	MailSent       MailState = "sent"       // the provider accepted it
+	MailDelivered  MailState = "delivered"  // the recipient's server accepted it
 	MailBounced    MailState = "bounced"    // the recipient's server refused it
 	MailComplained MailState = "complained" // the recipient called it spam
-	MailSuppressed MailState = "suppressed" // the provider took it, but does not send to this address
-	MailCancelled  MailState = "cancelled"  // no longer wanted, and did not go out; Error says why
-	MailFailed     MailState = "failed"     // will never go out; Error says why
-	MailUncertain  MailState = "uncertain"  // not to be tried again, but a try may have gone out
+	MailSuppressed MailState = "suppressed" // the provider accepted it, but does not send to this address
+	MailCancelled  MailState = "cancelled"  // no longer wanted, and was not sent; Error says why
+	MailFailed     MailState = "failed"     // will never be sent; Error says why
+	MailUncertain  MailState = "uncertain"  // no further attempt, but an earlier one may have been sent
 	MailNone       MailState = "none"       // the limit was reached; no mail is configured or wanted
 )
 
-// Notification is a document of the collection notifications: one crossing of
-// one threshold, and the mail about it.
+// Notification is a document of the collection notifications: one crossing of a
+// threshold and its mail.
 type Notification struct {
 	Key         string       `json:"key"` // its _id and the mail's idempotency key
 	Customer    string       `json:"customer"`
@@ -132,7 +132,7 @@ type Notification struct {
 	Subject     string       `json:"subject"`
 	Body        []byte       `json:"body,omitempty"` // the exact request bytes, until sent + 30 days
 	Attempts    int          `json:"attempts"`
-	FirstTryAt  *time.Time   `json:"first_try_at"` // that may have gone out: the idempotency key's life counts from here
+	FirstTryAt  *time.Time   `json:"first_try_at"` // the first attempt that may have been sent: the idempotency key's life begins here
 	NextAt      *time.Time   `json:"next_at"`
 	ProviderID  string       `json:"provider_id"`
 	Error       string       `json:"error"`
@@ -141,7 +141,7 @@ type Notification struct {
 	ClickedAt   *time.Time   `json:"clicked_at"`
 }
 
-// Mailed says whether the mail is known to have gone out to the recipient.
+// Mailed reports whether the mail was certainly sent to the recipient.
 func (n *Notification) Mailed() bool {
 	switch n.State {
 	case MailSent, MailDelivered, MailBounced, MailComplained:
@@ -161,7 +161,7 @@ type Conversion struct {
 	StripeEvent    string     `json:"stripe_event"`
 	Amount         int64      `json:"amount"`
 	Currency       string     `json:"currency"`
-	Feature        string     `json:"feature"` // whose limit was reached last before
+	Feature        string     `json:"feature"` // the feature whose limit was reached last before
 	LimitReachedAt *time.Time `json:"limit_reached_at"`
 	MailedAt       *time.Time `json:"mailed_at"`
 	ClickedAt      *time.Time `json:"clicked_at"`

@@ -1,6 +1,6 @@
-// Package records holds what Tidegate's roles write for each other: the records
-// of its streams, and the documents of its stores. What apps say and are told is
-// in package events.
+// Package records defines the records of Tidegate's streams and the documents of its
+// stores, which its roles write for each other. Package events defines the messages
+// from and to apps.
 package records
 
 import (
@@ -11,37 +11,37 @@ import (
 	"github.com/tidegate-io/tidegate/internal/gate"
 )
 
-// WindowTotal is what the aggregator tells the enforcer of one window. A
-// newer one of the same window has a greater (Generation, Position).
+// WindowTotal is the total of one window, which the aggregator emits to the enforcer.
+// A newer total of the same window has a greater (Generation, Position).
 type WindowTotal struct {
 	_          struct{}      `cbor:",toarray"`
 	Customer   string        // raw id
 	Feature    string        // gate
-	Generation uint64        // grows when windows are rebuilt by a replay
-	Position   uint64        // sequence in USAGE of the message that made it
-	Index      int           // which change of that message
+	Generation uint64        // grows when a replay rebuilds windows
+	Position   uint64        // sequence in USAGE of the message that changed it
+	Index      int           // number of the change within that message
 	Start      time.Time     // window, inclusive; rolling: start of its first bucket
 	End        time.Time     // exclusive; rolling: zero
 	Used       events.Value  // total; rolling: zero, see Buckets
 	Buckets    []gate.Bucket // rolling only, by start
 	StoredAt   time.Time     // of that message
-	Silent     bool          // made by an import or a new configuration: no mail for what it blocks
-	Cut        time.Time     // the newest cut that the aggregator knew of when it told this; zero: none
+	Silent     bool          // from an import or a new configuration: no mail when it blocks
+	Cut        time.Time     // the newest cut that the aggregator knew when it emitted this; zero: none
 }
 
-// Account is one change of what is known of a customer: an intent from the
-// edge, or what the subscription fold found. Absent fields stay as they are.
-// It is stored as JSON in ACCOUNT; its time is the time it was stored.
+// Account is one change of a customer's account, from the gateway or from the
+// subscription fold. Absent fields do not change. It is stored as JSON in ACCOUNT, and
+// its time is the message's.
 type Account struct {
 	Customer       string                    `json:"customer,omitempty"`
 	Email          *string                   `json:"email,omitempty"`
-	EmailSource    string                    `json:"email_source,omitempty"` // "" the app (wins), or "stripe"
+	EmailSource    string                    `json:"email_source,omitempty"` // "" is the app, which wins; else "stripe"
 	Locale         *string                   `json:"locale,omitempty"`
 	StripeCustomer *string                   `json:"stripe_customer,omitempty"`
 	Anchor         *time.Time                `json:"anchor,omitempty"`
 	Plan           *PlanPin                  `json:"plan,omitempty"`
 	Overrides      map[string]*gate.Override `json:"overrides,omitempty"` // null removes one
-	Suppress       *string                   `json:"suppress,omitempty"`  // why no mail may go out; "" lifts it
+	Suppress       *string                   `json:"suppress,omitempty"`  // why no mail may go out; "" allows mail again
 	Erase          bool                      `json:"erase,omitempty"`     // personal data only; counts stay
 	Subscription   *PlanState                `json:"subscription,omitempty"`
 	Payment        *Payment                  `json:"payment,omitempty"`
@@ -52,19 +52,19 @@ type Account struct {
 	Gate           *GateSwitch               `json:"gate,omitempty"` // only on partition 0, without a customer
 }
 
-// PlanPin is a plan set by the operator; an empty one gives the choice back to
-// Stripe.
+// PlanPin is a plan that the operator sets. An empty one removes it, so that Stripe
+// decides again.
 type PlanPin struct {
 	Name string `json:"name"`
 }
 
-// PlanState is what the subscription fold says of a customer.
+// PlanState is a customer's plan and status, from the subscription fold.
 type PlanState struct {
-	Plan     string    `json:"plan"` // "" without a subscription that counts: the default plan
+	Plan     string    `json:"plan"` // "" without a subscription in force: the default plan
 	Status   string    `json:"status"`
-	Paid     bool      `json:"paid"`               // access of a paying customer
+	Paid     bool      `json:"paid"`               // whether the customer has paid access
 	Position uint64    `json:"position"`           // sequence in BILLING that it is the result of
-	Event    string    `json:"event,omitempty"`    // the Stripe event that brought it
+	Event    string    `json:"event,omitempty"`    // the Stripe event that caused it
 	CausedAt time.Time `json:"caused_at,omitzero"` // when that happened, by Stripe's clock
 }
 
@@ -79,10 +79,10 @@ type Payment struct {
 	Amount   int64     `json:"amount"`   // in the currency's smallest unit
 	Currency string    `json:"currency"` // lower-case ISO 4217
 	At       time.Time `json:"at"`
-	Void     bool      `json:"void,omitempty"` // a late event showed that this was none: forget the key
+	Void     bool      `json:"void,omitempty"` // a late event showed that this did not happen: remove the key
 }
 
-// Refund is money that went back to a customer, or that a dispute asks back.
+// Refund is money that went back to a customer, or that a customer disputes.
 type Refund struct {
 	Key      string    `json:"key"` // the charge's or the dispute's id
 	Event    string    `json:"event"`
@@ -90,7 +90,7 @@ type Refund struct {
 	Currency string    `json:"currency"` // lower-case ISO 4217
 	At       time.Time `json:"at"`
 	Dispute  bool      `json:"dispute,omitempty"`
-	Void     bool      `json:"void,omitempty"` // it is another customer's: forget the key
+	Void     bool      `json:"void,omitempty"` // it is another customer's: remove the key
 }
 
 // Click is a visit to the upgrade link.
@@ -103,14 +103,14 @@ type Click struct {
 type Move struct {
 	Key      string    `json:"key"` // identity of the move
 	Kind     MoveKind  `json:"kind"`
-	Event    string    `json:"event"` // the Stripe event that brought it
+	Event    string    `json:"event"` // the Stripe event that caused it
 	FromPlan string    `json:"from_plan"`
 	ToPlan   string    `json:"to_plan"`
 	At       time.Time `json:"at"`
-	Void     bool      `json:"void,omitempty"` // a late event showed that this was none: forget the key
+	Void     bool      `json:"void,omitempty"` // a late event showed that this did not happen: remove the key
 }
 
-// MoveKind says what a record of the collection conversions is.
+// MoveKind is the kind of a move, also in the collection conversions.
 type MoveKind string
 
 // The kinds of moves.
@@ -122,10 +122,10 @@ const (
 	MoveDowngrade    MoveKind = "downgrade"    // from a paid plan to a lower one
 	MoveChurn        MoveKind = "churn"        // paid access ended
 	MoveRefund       MoveKind = "refund"       // money went back
-	MoveDispute      MoveKind = "dispute"      // money is asked back
+	MoveDispute      MoveKind = "dispute"      // the customer disputes a charge
 )
 
-// MailReport is what became of a mail after the provider took it.
+// MailReport is the provider's report about a mail that it accepted.
 type MailReport struct {
 	Key    string    `json:"key"` // of its notification
 	Event  MailEvent `json:"event"`
@@ -152,7 +152,7 @@ type GateSwitch struct {
 	Off     bool   `json:"off"`
 }
 
-// LimitKind says what a Limit record reports.
+// LimitKind is the kind of a Limit record.
 type LimitKind string
 
 // The kinds of Limit records.
@@ -163,7 +163,7 @@ const (
 )
 
 // Limit is a record of the stream LIMITS (JSON). Its identity is (Customer,
-// Feature, WindowStart, Kind, Percent): repeats say the same thing.
+// Feature, WindowStart, Kind, Percent): a repeated record has the same content.
 type Limit struct {
 	Kind        LimitKind    `json:"kind"`
 	Customer    string       `json:"customer"`
@@ -180,18 +180,20 @@ type Limit struct {
 	Shadow      bool         `json:"shadow,omitempty"`
 }
 
-// Dead is a record of the stream DEAD (JSON): what could not be processed.
+// Dead is a record of the stream DEAD (JSON): a message, or a part of one, that could
+// not be processed.
 type Dead struct {
 	Origin string    `json:"origin"` // <stream>/<sequence>/<index in the message>
 	Reason string    `json:"reason"`
 	At     time.Time `json:"at"` // when the original was stored
 	Body   []byte    `json:"body"`
-	// Truncated says that Body is only the beginning; Origin has all of it.
+	// Truncated reports whether Body is only the beginning. The message at Origin has
+	// all of it.
 	Truncated bool `json:"truncated,omitempty"`
 }
 
-// MarshalJSON keeps d small enough for a message: JSON makes the body a third
-// longer, and a letter that can't be sent would stop its partition.
+// MarshalJSON truncates the body so that d fits into a message: JSON makes the body a
+// third longer, and a letter that can't be sent stops its partition.
 func (d Dead) MarshalJSON() ([]byte, error) {
 	if len(d.Body) > events.MaxBatchBytes {
 		d.Body, d.Truncated = d.Body[:events.MaxBatchBytes], true

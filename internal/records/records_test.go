@@ -22,8 +22,8 @@ func value(n int64) *events.Value {
 	return &v
 }
 
-// TestJSONForms holds the shapes that are stored: a reader of today must read
-// what a writer of yesterday left.
+// TestJSONForms pins the stored forms: today's code must read the records of earlier
+// versions.
 func TestJSONForms(t *testing.T) {
 	day := 24 * time.Hour
 	email, lifted := "ada@acme.example", ""
@@ -53,7 +53,7 @@ func TestJSONForms(t *testing.T) {
 	}
 }
 
-func TestControlEventsSayWhatTheyChange(t *testing.T) {
+func TestControlEvents(t *testing.T) {
 	b, err := Control(ControlPlan, "acme", "account/7", PlanControl{Plan: "pro", From: noon, Cut: true})
 	if err != nil {
 		t.Fatal(err)

@@ -23,8 +23,8 @@ func text(t *testing.T, name string) string {
 	return string(b)
 }
 
-// named checks that a page names everything that the code says it has: each
-// first group of pattern, in quotes or at a word's end.
+// named checks that a page names everything that pattern finds in the code (its first
+// group), in quotes or at the end of a word.
 func named(t *testing.T, page, source, pattern string, least int) {
 	t.Helper()
 	doc := text(t, page)
@@ -102,7 +102,7 @@ func pages(t *testing.T) []string {
 	return found
 }
 
-// widest is how many characters a line of a document has at most.
+// widest is the maximum number of characters in a line of a document.
 const widest = 119
 
 func TestDocsHaveShortLines(t *testing.T) {
@@ -113,7 +113,7 @@ func TestDocsHaveShortLines(t *testing.T) {
 			n++
 			line = strings.TrimSuffix(line, "\n")
 			if isRow := strings.HasPrefix(strings.TrimSpace(line), "|"); isRow {
-				continue // a table's rows cannot be broken
+				continue // rows of a table can't be broken
 			}
 			if got := utf8.RuneCountInString(line); got > widest {
 				t.Errorf("%s:%d has %d characters, at most %d are allowed", page, n, got, widest)
@@ -124,8 +124,8 @@ func TestDocsHaveShortLines(t *testing.T) {
 
 var markdownLink = regexp.MustCompile(`\]\(([^)#\s]*)(#[^)\s]*)?\)`)
 
-// TestDocsLinks: every link to a file of the repository, and to a heading in it,
-// leads somewhere.
+// TestDocsLinks checks that all links to files of the repository, and to headings in
+// them, have a target.
 func TestDocsLinks(t *testing.T) {
 	t.Parallel()
 	for _, page := range pages(t) {
@@ -177,9 +177,9 @@ var (
 	noPath = regexp.MustCompile(`/(?:v\d[\w.]*|[A-Z_]+)(?:/|$)`)
 )
 
-// TestDocsPaths: every path of the repository that a document names is there. A
-// path is a word in `code` that has a slash and whose first segment is at the
-// root of the repository, and in a block of code what begins with ./.
+// TestDocsPaths checks that all paths of the repository in documents exist. A path is a
+// word in `code` with a slash whose first segment is at the root of the repository, or a
+// word with the prefix ./ in a block of code.
 func TestDocsPaths(t *testing.T) {
 	t.Parallel()
 	top := map[string]bool{"internal": true, "cmd": true}
@@ -193,7 +193,7 @@ func TestDocsPaths(t *testing.T) {
 	checked := 0
 	for _, page := range pages(t) {
 		if page == "CHANGELOG.md" {
-			continue // it tells of the past, too
+			continue // it also describes the past
 		}
 		for _, p := range paths(text(t, page)) {
 			first, _, nested := strings.Cut(p, "/")

@@ -14,14 +14,14 @@ import (
 	"testing"
 )
 
-// newestGo is the newest version of Go that an app may be asked for. It is one
-// behind Go's newest, as Go itself supports two.
+// newestGo is the newest version of Go that nested modules may require. It is one behind
+// the newest, because Go supports two versions.
 const newestGo = "1.25.0"
 
-// clientNeeds is all that an app's module graph may gain by the client.
+// clientNeeds lists all modules that the client may add to an app's module graph.
 var clientNeeds = []string{nats, module + "/events", module + "/internal/gate"}
 
-// modFile is what is looked at in a go.mod.
+// modFile has the checked parts of a go.mod.
 type modFile struct {
 	Module  struct{ Path string }
 	Go      string
@@ -32,7 +32,7 @@ type modFile struct {
 	Replace []any
 }
 
-// workFile is what is looked at in go.work.
+// workFile has the checked parts of go.work.
 type workFile struct {
 	Use     []struct{ DiskPath string }
 	Replace []struct {
@@ -74,9 +74,8 @@ func edited(t *testing.T, into any, args ...string) {
 	}
 }
 
-// TestModules: a nested module asks for what its code imports and nothing
-// else. In the workspace the go command does not notice a requirement that is
-// missing, as it finds the package all the same.
+// TestModules checks that a nested module requires exactly the modules that its code
+// imports. In the workspace the go command does not notice a missing requirement.
 func TestModules(t *testing.T) {
 	packages := files(t)
 	nested := workspace(t).modules()

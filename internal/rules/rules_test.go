@@ -1,6 +1,5 @@
-// Package rules holds the rules of the repository as tests: who may import
-// whom, that packages say what they are for, how long files may grow, and what
-// tests may not do.
+// Package rules has the rules of the repository as tests: which package may import which,
+// that packages have documentation, how long files may be, and what tests must not do.
 package rules
 
 import (
@@ -20,10 +19,10 @@ import (
 
 const module = "github.com/tidegate-io/tidegate"
 
-// root is the repository as seen from this package.
+// root is the path of the repository from this package.
 const root = "../.."
 
-// maxLines is the length at which a file surely has a seam.
+// maxLines is the maximum length of a file.
 const maxLines = 450
 
 // file is one parsed Go file.
@@ -35,7 +34,7 @@ type file struct {
 	imports []string // paths
 }
 
-// files parses every Go file of the workspace, whatever its build tags.
+// files parses all Go files of the workspace, with any build tags.
 func files(t *testing.T) map[string][]file {
 	t.Helper()
 	packages := map[string][]file{}
@@ -66,7 +65,8 @@ func files(t *testing.T) map[string][]file {
 	return packages
 }
 
-// skip leaves out what is not part of a module of the workspace.
+// skip returns filepath.SkipDir for a folder that is not part of a module of the
+// workspace.
 func skip(modules []string, dir, name string) error {
 	if dir == root {
 		return nil
@@ -108,9 +108,9 @@ func parse(p string) (file, error) {
 	return f, nil
 }
 
-// allowed says, for each package, what its code (not its tests) may import
-// besides the standard library. A name of ours is meant exactly; a foreign one
-// covers what lies below it.
+// allowed lists, for each package, the imports of its code (not of its tests) besides the
+// standard library. A package of ours is meant exactly; another path includes the
+// packages below it.
 var allowed = map[string][]string{
 	// The vocabulary and the arithmetic.
 	"events":               {},
@@ -128,7 +128,7 @@ var allowed = map[string][]string{
 	"internal/buildinfo":   {},
 	"internal/history":     {"events", "internal/environ", "internal/misuse", "internal/store/mongo"},
 
-	// The plumbing, and what runs on it.
+	// The stream processor and its parts.
 	"internal/stream":    {"events", "internal/records", nats, "github.com/nats-io/nuid"},
 	"internal/questions": {"events", "internal/records", "internal/stream"},
 	"internal/stripe/fold": {"events", "internal/records", "internal/stream", "internal/writeback", nats,
@@ -224,7 +224,7 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// standard says whether a path belongs to the standard library.
+// standard reports whether a path belongs to the standard library.
 func standard(name string) bool {
 	first, _, _ := strings.Cut(name, "/")
 	return !strings.Contains(first, ".")
@@ -282,8 +282,8 @@ func TestFileLength(t *testing.T) {
 	}
 }
 
-// TestTestsWaitForSignals: a test that sleeps is slow or flaky, one that skips
-// says nothing.
+// TestTestsWaitForSignals: a test that sleeps is slow or flaky, and one that skips tests
+// nothing.
 func TestTestsWaitForSignals(t *testing.T) {
 	forbidden := map[string]string{
 		"time.Sleep": "wait for a signal instead",
@@ -304,7 +304,7 @@ func TestTestsWaitForSignals(t *testing.T) {
 					if x, ok := sel.X.(*ast.Ident); ok {
 						name := x.Name + "." + sel.Sel.Name
 						if name == "time.Sleep" && usesSynctest(f.ast) {
-							return true // there it passes no time
+							return true // in a bubble of synctest a sleep takes no time
 						}
 						if why := forbidden[name]; why != "" {
 							t.Errorf("%s calls %s.%s: %s", f.path, x.Name, sel.Sel.Name, why)
@@ -317,11 +317,11 @@ func TestTestsWaitForSignals(t *testing.T) {
 	}
 }
 
-// TestNothingLargeIsKept: a program that was built in the wrong place would
-// stay in the history for ever.
+// TestNothingLargeIsKept: a program that was built in the wrong place would stay in the
+// history forever.
 func TestNothingLargeIsKept(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(root, ".git")); err != nil {
-		return // an unpacked archive has nothing to keep
+		return // an unpacked archive has no history
 	}
 	list, err := exec.Command("git", "-C", root, "ls-files", "-z").Output()
 	if err != nil {

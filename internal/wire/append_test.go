@@ -9,8 +9,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestWhatIsEncodedByHandIsWhatMarshalWrites, for every kind of value.
-func TestWhatIsEncodedByHandIsWhatMarshalWrites(t *testing.T) {
+// TestAppendEqualsMarshal compares the bytes for every kind of value.
+func TestAppendEqualsMarshal(t *testing.T) {
+	t.Parallel()
 	same := func(t *rapid.T, v any, got []byte) {
 		want, err := Marshal(v)
 		if err != nil || !bytes.Equal(got, want) {

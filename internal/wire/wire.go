@@ -1,5 +1,6 @@
-// Package wire is the binary form of what the roles keep in logs and tell each
-// other: CBOR, encoded deterministically, so that equal states are equal bytes.
+// Package wire encodes and decodes the binary records of the roles: commits,
+// snapshots and the stream WINDOWS. The encoding is deterministic CBOR, so equal
+// values have equal bytes. Its functions are safe for concurrent use.
 package wire
 
 import (
@@ -17,7 +18,7 @@ var (
 
 func must[T any](v T, err error) T {
 	if err != nil {
-		panic(err) // constant options
+		panic(err) // the options are constant
 	}
 	return v
 }
@@ -25,7 +26,7 @@ func must[T any](v T, err error) T {
 // Marshal encodes v.
 func Marshal(v any) ([]byte, error) { return enc.Marshal(v) }
 
-// Unmarshal decodes b into the pointer v.
+// Unmarshal decodes b into v, which must be a pointer.
 func Unmarshal(b []byte, v any) error {
 	if err := dec.Unmarshal(b, v); err != nil {
 		return fmt.Errorf("a record that this version cannot read: %w", err)
@@ -33,10 +34,10 @@ func Unmarshal(b []byte, v any) error {
 	return nil
 }
 
-// Totals encodes what one message of the stream WINDOWS holds.
+// Totals encodes the message of the stream WINDOWS with these totals.
 func Totals(ts []records.WindowTotal) ([]byte, error) { return Marshal(ts) }
 
-// ParseTotals is the inverse of Totals.
+// ParseTotals decodes a message of the stream WINDOWS.
 func ParseTotals(b []byte) (ts []records.WindowTotal, err error) {
 	err = Unmarshal(b, &ts)
 	return ts, err

@@ -38,6 +38,7 @@ func totals() *rapid.Generator[[]records.WindowTotal] {
 }
 
 func TestTotalsSurvive(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		want := totals().Draw(t, "totals")
 		b, err := Totals(want)
@@ -59,8 +60,9 @@ func TestTotalsSurvive(t *testing.T) {
 	})
 }
 
-// TestBytesAreForEver: a later version reads what this one has stored.
-func TestBytesAreForEver(t *testing.T) {
+// TestBytesNeverChange: a later version has to read the stored bytes of this one.
+func TestBytesNeverChange(t *testing.T) {
+	t.Parallel()
 	noon := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 	b, err := Totals([]records.WindowTotal{{Customer: "acme", Feature: "api", Generation: 1, Position: 7, Index: 2, Start: noon, Used: events.Value{Units: 1, Nanos: 5}}})
 	if err != nil {
@@ -74,7 +76,8 @@ func TestBytesAreForEver(t *testing.T) {
 	}
 }
 
-func TestEqualMapsAreEqualBytes(t *testing.T) {
+func TestEqualMapsHaveEqualBytes(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		m := rapid.MapOf(rapid.String(), rapid.Int64()).Draw(t, "m")
 		other := map[string]int64{}
@@ -89,7 +92,8 @@ func TestEqualMapsAreEqualBytes(t *testing.T) {
 	})
 }
 
-func TestWhatThisVersionCannotRead(t *testing.T) {
+func TestUnreadableBytes(t *testing.T) {
+	t.Parallel()
 	for _, b := range [][]byte{nil, {0xff}, []byte(`[{"customer":"acme"}]`), {0x81, 0x82, 0x01, 0x02}, bytes.Repeat([]byte{0x81}, 100)} {
 		if _, err := ParseTotals(b); err == nil || !strings.HasPrefix(err.Error(), "a record that this version cannot read: ") {
 			t.Errorf("%x: %v", b, err)

@@ -1,7 +1,9 @@
-// Package writeback writes documents in the background: the newest state of
-// each only, and again until it has worked. Nobody waits for it, so a database
-// that is slow or away stops neither folding nor deciding; meanwhile there is
-// one entry for each document that has changed, however often it does.
+// Package writeback writes documents in the background. It writes only the newest
+// state of each document, and repeats a failed write until it succeeds. The roles
+// that keep documents call it and do not wait for it, so a slow or absent database
+// does not stop them. A Writer holds one entry for each changed document, however
+// often the document changes. A Writer is safe for concurrent use, but only one Run
+// may run.
 package writeback
 
 import (
@@ -12,17 +14,17 @@ import (
 )
 
 const (
-	every = time.Second      // at most one write of a document in this time
-	batch = 1000             // documents at most
-	small = 8                // documents, however slow the store is
-	limit = 30 * time.Second // for one batch
+	interval     = time.Second      // between two writes of a document
+	maxBatch     = 1000             // documents of one write
+	minBatch     = 8                // documents of one write to a slow store
+	writeTimeout = 30 * time.Second // of one batch
 )
 
-// Writer writes documents of one kind, each a T, or what one can be made of,
-// with the key K. Make it with New and run it with Run.
+// Writer writes documents of one kind, with the key K. A T is a document or its
+// source. New returns a Writer; Run writes.
 type Writer[K comparable, T any] struct {
-	// Eager writes what is added without a pause after what was written before:
-	// who adds documents sees to it that none comes twice in a second.
+	// Eager makes Run write without pauses. The caller must then add a document at
+	// most once in a second. Set it before Run.
 	Eager bool
 
 	key   func(*T) K
@@ -30,40 +32,40 @@ type Writer[K comparable, T any] struct {
 	log   *slog.Logger
 
 	mu      sync.Mutex
-	pending waiting[K, T] // changed since the round began
-	round   waiting[K, T] // being written; a document is in one of both
-	flying  []T           // taken out of the round for the write that is under way
-	busy    bool          // there is a round
-	upTo    uint64        // what changed up to here is above, or written
-	roundTo uint64        // upTo of the round
-	written uint64        // what changed up to here is written
+	pending pendingDocs[K, T] // changed since the round began
+	round   pendingDocs[K, T] // to be written now; a document is in pending or in round
+	batch   []T               // taken from the round, being written now
+	inRound bool              // whether there is a round
+	upTo    uint64            // position of the newest change that was added
+	roundTo uint64            // upTo when the round began
+	written uint64            // all changes up to this position are written
 	failing bool
 	wake    chan struct{}
 
-	size int // of batches; only Run uses it
+	size int // documents of the next write; only Run uses it
 }
 
-// waiting are documents that wait, and since when the first one has.
-type waiting[K comparable, T any] struct {
+// pendingDocs holds documents that wait, and since when the first one waits.
+type pendingDocs[K comparable, T any] struct {
 	docs  map[K]T
 	since time.Time
 }
 
-// Lag is what waits to be written.
+// Lag says how much waits to be written.
 type Lag struct {
 	Waiting int           // documents
-	Oldest  time.Duration // how long the first of them has waited, at most
+	Oldest  time.Duration // how long the oldest change has waited, at most
 }
 
-// New returns a writer of documents that key tells apart. write may be given a
-// document again, and newer ones after older ones; it must not keep the slice.
+// New returns a writer of documents with the given key. write gets a document again
+// after an error, and newer versions after older ones. It must not keep the slice.
 func New[K comparable, T any](key func(*T) K, write func(context.Context, []T) error, log *slog.Logger) *Writer[K, T] {
-	w := &Writer[K, T]{key: key, write: write, log: log, wake: make(chan struct{}, 1), size: batch}
+	w := &Writer[K, T]{key: key, write: write, log: log, wake: make(chan struct{}, 1), size: maxBatch}
 	w.pending.docs, w.round.docs = map[K]T{}, map[K]T{}
 	return w
 }
 
-// Add takes over the documents that changed up to a position.
+// Add adds the documents that changed up to a position.
 func (w *Writer[K, T]) Add(docs []T, upTo uint64) {
 	w.mu.Lock()
 	for i := range docs {
@@ -78,7 +80,7 @@ func (w *Writer[K, T]) Add(docs []T, upTo uint64) {
 		w.pending.docs[key] = docs[i]
 	}
 	w.upTo = max(w.upTo, upTo)
-	if w.settled() {
+	if w.flushed() {
 		w.written = w.upTo
 	}
 	w.mu.Unlock()
@@ -88,34 +90,34 @@ func (w *Writer[K, T]) Add(docs []T, upTo uint64) {
 	}
 }
 
-// Watermark is the position up to which every change is written.
+// Watermark returns the position up to which all changes are written.
 func (w *Writer[K, T]) Watermark() uint64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.written
 }
 
-// Settled says whether everything handed over is written.
-func (w *Writer[K, T]) Settled() bool {
+// Flushed reports whether all added documents are written.
+func (w *Writer[K, T]) Flushed() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.settled()
+	return w.flushed()
 }
 
-func (w *Writer[K, T]) settled() bool { return len(w.pending.docs) == 0 && !w.busy }
+func (w *Writer[K, T]) flushed() bool { return len(w.pending.docs) == 0 && !w.inRound }
 
-// Lag is what waits now.
+// Lag returns how much waits now.
 func (w *Writer[K, T]) Lag() Lag {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	l := Lag{Waiting: len(w.pending.docs) + len(w.round.docs)}
-	for i := range w.flying {
-		if _, changed := w.pending.docs[w.key(&w.flying[i])]; !changed {
+	for i := range w.batch {
+		if _, changed := w.pending.docs[w.key(&w.batch[i])]; !changed {
 			l.Waiting++
 		}
 	}
 	switch {
-	case w.busy:
+	case w.inRound:
 		l.Oldest = time.Since(w.round.since)
 	case l.Waiting > 0:
 		l.Oldest = time.Since(w.pending.since)
@@ -143,7 +145,7 @@ func (w *Writer[K, T]) Run(ctx context.Context) {
 }
 
 func pause(ctx context.Context) bool {
-	t := time.NewTimer(every)
+	t := time.NewTimer(interval)
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
@@ -153,17 +155,17 @@ func pause(ctx context.Context) bool {
 	}
 }
 
-// writeRound writes what waits now; false when some of it is left.
+// writeRound writes the documents that wait now. It returns false when some are left.
 func (w *Writer[K, T]) writeRound(ctx context.Context) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.busy {
-		w.round, w.pending = w.pending, waiting[K, T]{docs: map[K]T{}}
-		w.roundTo, w.busy = w.upTo, true
+	if !w.inRound {
+		w.round, w.pending = w.pending, pendingDocs[K, T]{docs: map[K]T{}}
+		w.roundTo, w.inRound = w.upTo, true
 	}
 	for len(w.round.docs) > 0 {
-		w.take()
-		if err := w.fly(ctx); err != nil {
+		w.takeBatch()
+		if err := w.writeBatch(ctx); err != nil {
 			w.putBack()
 			if !w.failing && ctx.Err() == nil {
 				w.log.Warn("documents_wait_for_the_store", "error", err)
@@ -172,49 +174,48 @@ func (w *Writer[K, T]) writeRound(ctx context.Context) bool {
 			return false
 		}
 	}
-	w.flying, w.round.docs = nil, map[K]T{} // a map keeps the space that it once needed
-	w.written, w.busy, w.failing = w.roundTo, false, false
+	w.batch, w.round.docs = nil, map[K]T{} // a new map, because a map never gives memory back
+	w.written, w.inRound, w.failing = w.roundTo, false, false
 	return true
 }
 
-func (w *Writer[K, T]) take() {
-	w.flying = w.flying[:0]
+func (w *Writer[K, T]) takeBatch() {
+	w.batch = w.batch[:0]
 	for key, doc := range w.round.docs {
-		w.flying = append(w.flying, doc)
+		w.batch = append(w.batch, doc)
 		delete(w.round.docs, key)
-		if len(w.flying) >= w.size {
+		if len(w.batch) >= w.size {
 			return
 		}
 	}
 }
 
-// fly writes what was taken. The caller holds the lock, which is open meanwhile.
-// A store that is too slow for a batch gets smaller ones: the same one would be
-// too much each time.
-func (w *Writer[K, T]) fly(ctx context.Context) error {
+// writeBatch writes the batch. The caller holds the mutex, which writeBatch unlocks
+// meanwhile. When the store is too slow, the next batch is smaller.
+func (w *Writer[K, T]) writeBatch(ctx context.Context) error {
 	w.mu.Unlock()
 	defer w.mu.Lock()
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	n, start := len(w.flying), time.Now()
-	if err := w.write(ctx, w.flying); err != nil {
-		w.size = max(min(w.size, n)/4, small)
+	n, start := len(w.batch), time.Now()
+	if err := w.write(ctx, w.batch); err != nil {
+		w.size = max(min(w.size, n)/4, minBatch)
 		return err
 	}
-	if n >= w.size && time.Since(start) < limit/4 {
-		w.size = min(2*w.size, batch)
+	if n >= w.size && time.Since(start) < writeTimeout/4 {
+		w.size = min(2*w.size, maxBatch)
 	}
 	return nil
 }
 
-// putBack makes everything that waits the round: one document that the store
-// does not take must not keep the newer ones back.
+// putBack adds the batch and all pending documents to the round, so that a document
+// that the store refuses does not delay the others.
 func (w *Writer[K, T]) putBack() {
-	for _, doc := range w.flying {
+	for _, doc := range w.batch {
 		w.round.docs[w.key(&doc)] = doc
 	}
-	clear(w.flying)
-	w.flying = w.flying[:0]
+	clear(w.batch)
+	w.batch = w.batch[:0]
 	for key, doc := range w.pending.docs {
 		w.round.docs[key] = doc
 	}

@@ -20,7 +20,7 @@ type doc struct {
 	n  int
 }
 
-// store keeps what it is given, unless it is away.
+// store keeps the written documents, and fails while it is away.
 type store struct {
 	mu     sync.Mutex
 	docs   map[string]int
@@ -28,7 +28,7 @@ type store struct {
 	writes int
 	away   error
 	slow   time.Duration
-	most   int // documents it takes before it fails; 0: all
+	most   int // documents that it accepts in one write; 0: any number
 }
 
 func (s *store) write(ctx context.Context, docs []doc) error {
@@ -90,21 +90,22 @@ func start(t *testing.T, s *store) (*Writer[string, doc], *lines) {
 }
 
 func TestOnlyTheNewestIsWritten(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := &store{}
 		w, _ := start(t, s)
 		w.Add([]doc{{"a", 1}, {"b", 1}}, 1)
 		w.Add([]doc{{"a", 2}}, 2)
-		time.Sleep(every) // the first may be on its way already
+		time.Sleep(interval) // the first may be in a write already
 		synctest.Wait()
-		if docs, _ := s.state(); docs["a"] != 2 || docs["b"] != 1 || !w.Settled() || w.Watermark() != 2 {
-			t.Errorf("%v, settled %t, up to %d", docs, w.Settled(), w.Watermark())
+		if docs, _ := s.state(); docs["a"] != 2 || docs["b"] != 1 || !w.Flushed() || w.Watermark() != 2 {
+			t.Errorf("%v, flushed %t, up to %d", docs, w.Flushed(), w.Watermark())
 		}
 		for n := range 500 {
 			w.Add([]doc{{"a", n}}, uint64(3+n))
 			time.Sleep(time.Millisecond)
 		}
-		time.Sleep(every)
+		time.Sleep(interval)
 		synctest.Wait()
 		if docs, writes := s.state(); docs["a"] != 499 || writes > 3 {
 			t.Errorf("%v after %d writes", docs, writes)
@@ -112,22 +113,23 @@ func TestOnlyTheNewestIsWritten(t *testing.T) {
 	})
 }
 
-func TestTheStoreIsTriedUntilItIsBack(t *testing.T) {
+func TestFailedWritesAreRepeated(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := &store{away: errors.New("away")}
 		w, log := start(t, s)
 		w.Add([]doc{{"a", 1}}, 7)
-		time.Sleep(5 * every)
+		time.Sleep(5 * interval)
 		synctest.Wait()
-		if w.Watermark() != 0 || w.Settled() {
-			t.Errorf("nothing is written, but settled %t up to %d", w.Settled(), w.Watermark())
+		if w.Watermark() != 0 || w.Flushed() {
+			t.Errorf("nothing is written, but flushed %t up to %d", w.Flushed(), w.Watermark())
 		}
-		w.Add([]doc{{"a", 2}, {"b", 1}}, 9) // newer than what waits
+		w.Add([]doc{{"a", 2}, {"b", 1}}, 9) // newer than the waiting ones
 		s.set(nil)
-		time.Sleep(2 * every)
+		time.Sleep(2 * interval)
 		synctest.Wait()
-		if docs, _ := s.state(); docs["a"] != 2 || docs["b"] != 1 || w.Watermark() != 9 || !w.Settled() {
-			t.Errorf("%v, settled %t, up to %d", docs, w.Settled(), w.Watermark())
+		if docs, _ := s.state(); docs["a"] != 2 || docs["b"] != 1 || w.Watermark() != 9 || !w.Flushed() {
+			t.Errorf("%v, flushed %t, up to %d", docs, w.Flushed(), w.Watermark())
 		}
 		if n := strings.Count(log.b.String(), "documents_wait_for_the_store"); n != 1 {
 			t.Errorf("%d warnings of one outage:\n%s", n, log.b.String())
@@ -135,20 +137,21 @@ func TestTheStoreIsTriedUntilItIsBack(t *testing.T) {
 	})
 }
 
-func TestAWriteThatHangsIsGivenUp(t *testing.T) {
+func TestAHangingWriteTimesOut(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := &store{slow: time.Hour}
 		w, _ := start(t, s)
 		w.Add([]doc{{"a", 1}}, 1)
-		time.Sleep(limit / 2)
-		if w.Settled() {
+		time.Sleep(writeTimeout / 2)
+		if w.Flushed() {
 			t.Error("settled while it is being written")
 		}
-		w.Add([]doc{{"a", 2}}, 2) // while the other is on its way
+		w.Add([]doc{{"a", 2}}, 2) // while the other is being written
 		s.mu.Lock()
 		s.slow = 0
 		s.mu.Unlock()
-		time.Sleep(limit + 2*every)
+		time.Sleep(writeTimeout + 2*interval)
 		synctest.Wait()
 		if docs, _ := s.state(); docs["a"] != 2 || w.Watermark() != 2 {
 			t.Errorf("%v up to %d", docs, w.Watermark())
@@ -157,53 +160,56 @@ func TestAWriteThatHangsIsGivenUp(t *testing.T) {
 }
 
 func TestALargeBacklogIsWrittenInBatches(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := &store{}
 		w, _ := start(t, s)
-		docs := make([]doc, 2*batch+1)
+		docs := make([]doc, 2*maxBatch+1)
 		for i := range docs {
 			docs[i] = doc{strconv.Itoa(i), i}
 		}
 		w.Add(docs, 1)
 		synctest.Wait()
-		if got, writes := s.state(); len(got) != len(docs) || writes != 3 || !w.Settled() {
+		if got, writes := s.state(); len(got) != len(docs) || writes != 3 || !w.Flushed() {
 			t.Errorf("%d documents in %d writes", len(got), writes)
 		}
 	})
 }
 
 func TestAnEagerWriterDoesNotPause(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := &store{}
 		w, _ := start(t, s)
-		w.Eager = true // nobody has used it yet
+		w.Eager = true // before its first use
 		for n := range 3 {
 			w.Add([]doc{{"a", n}}, uint64(n))
 			synctest.Wait()
-			if docs, _ := s.state(); docs["a"] != n || !w.Settled() {
+			if docs, _ := s.state(); docs["a"] != n || !w.Flushed() {
 				t.Errorf("%v after %d", docs, n)
 			}
 		}
 	})
 }
 
-func TestPositionsWithoutDocumentsPass(t *testing.T) {
+func TestPositionsWithoutDocuments(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := &store{away: errors.New("away")}
 		w, _ := start(t, s)
-		w.Add(nil, 5) // nothing to wait for
-		if w.Watermark() != 5 || !w.Settled() {
+		w.Add(nil, 5) // without documents to write
+		if w.Watermark() != 5 || !w.Flushed() {
 			t.Errorf("up to %d", w.Watermark())
 		}
 		w.Add([]doc{{"a", 1}}, 6)
 		w.Add(nil, 7)
-		time.Sleep(3 * every)
+		time.Sleep(3 * interval)
 		synctest.Wait()
 		if w.Watermark() != 5 {
 			t.Errorf("up to %d, but the document of 6 is not written", w.Watermark())
 		}
 		s.set(nil)
-		time.Sleep(2 * every)
+		time.Sleep(2 * interval)
 		synctest.Wait()
 		if w.Watermark() != 7 {
 			t.Errorf("up to %d", w.Watermark())
@@ -212,6 +218,7 @@ func TestPositionsWithoutDocumentsPass(t *testing.T) {
 }
 
 func TestRunEndsWithItsContext(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := &store{slow: time.Hour}
 		w := New(func(d *doc) string { return d.id }, s.write, slog.New(slog.DiscardHandler))
@@ -222,29 +229,30 @@ func TestRunEndsWithItsContext(t *testing.T) {
 		synctest.Wait()
 		cancel()
 		<-done
-		if w.Settled() || w.Watermark() != 0 {
+		if w.Flushed() || w.Watermark() != 0 {
 			t.Error("what was not written is taken for written")
 		}
 	})
 }
 
-// noneTwiceASecond: a document is written at most once in a second.
+// noneTwiceASecond checks that a document is written at most once in a second.
 func (s *store) noneTwiceASecond(t *testing.T) {
 	t.Helper()
 	for id, at := range s.times {
 		for i := range at[:max(len(at)-1, 0)] {
-			if d := at[i+1].Sub(at[i]); d < every {
+			if d := at[i+1].Sub(at[i]); d < interval {
 				t.Fatalf("%s was written again after %v", id, d)
 			}
 		}
 	}
 }
 
-// TestWhatWaitsIsBoundedByTheDocuments: while the store is away, many changes
-// of few documents hold few entries, and it is known how many and how long.
-func TestWhatWaitsIsBoundedByTheDocuments(t *testing.T) {
+// TestPendingIsBoundedByTheDocuments: while the store is away, many changes of few
+// documents need few entries, and Lag says how many and how long they wait.
+func TestPendingIsBoundedByTheDocuments(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		const documents, changes = 2*batch + 1, 200_000
+		const documents, changes = 2*maxBatch + 1, 200_000
 		s := &store{away: errors.New("away")}
 		w, _ := start(t, s)
 		if l := w.Lag(); l != (Lag{}) {
@@ -254,7 +262,7 @@ func TestWhatWaitsIsBoundedByTheDocuments(t *testing.T) {
 		for n := range changes {
 			w.Add([]doc{{strconv.Itoa(n % documents), n}}, uint64(n))
 			if n%1000 == 0 {
-				time.Sleep(every / 10)
+				time.Sleep(interval / 10)
 				synctest.Wait()
 			}
 			if held := len(w.pending.docs) + len(w.round.docs); held > documents {
@@ -265,7 +273,7 @@ func TestWhatWaitsIsBoundedByTheDocuments(t *testing.T) {
 			t.Errorf("%+v, want %d for %v", l, documents, age)
 		}
 		s.set(nil)
-		time.Sleep(2 * every)
+		time.Sleep(2 * interval)
 		synctest.Wait()
 		if docs, _ := s.state(); len(docs) != documents || docs["0"] != changes-1-(changes-1)%documents || w.Lag() != (Lag{}) {
 			t.Errorf("%d documents, the first at %d, left %+v", len(docs), docs["0"], w.Lag())
@@ -274,9 +282,10 @@ func TestWhatWaitsIsBoundedByTheDocuments(t *testing.T) {
 	})
 }
 
-// TestLagCountsWhatIsUnderWay: a document that changes while it is written
-// waits once, and for as long as its first change.
-func TestLagCountsWhatIsUnderWay(t *testing.T) {
+// TestLagCountsTheBatch: a document that changes while it is written counts once, with
+// the age of its first change.
+func TestLagCountsTheBatch(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := &store{slow: 10 * time.Second}
 		w, _ := start(t, s)
@@ -294,14 +303,15 @@ func TestLagCountsWhatIsUnderWay(t *testing.T) {
 		}
 		time.Sleep(11 * time.Second)
 		synctest.Wait()
-		if l := w.Lag(); l != (Lag{}) || !w.Settled() {
+		if l := w.Lag(); l != (Lag{}) || !w.Flushed() {
 			t.Errorf("at last: %+v", l)
 		}
 	})
 }
 
-// TestADocumentThatIsRefusedKeepsNoOthersBack: the others are written round it.
-func TestADocumentThatIsRefusedKeepsNoOthersBack(t *testing.T) {
+// TestARefusedDocumentDelaysNoOther: the others are written.
+func TestARefusedDocumentDelaysNoOther(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := &store{docs: map[string]int{}, times: map[string][]time.Time{}}
 		refuse := func(ctx context.Context, docs []doc) error {
@@ -316,24 +326,25 @@ func TestADocumentThatIsRefusedKeepsNoOthersBack(t *testing.T) {
 		go w.Run(t.Context())
 		w.Add([]doc{{"bad", 1}}, 1)
 		synctest.Wait()
-		docs := make([]doc, 3*batch)
+		docs := make([]doc, 3*maxBatch)
 		for i := range docs {
 			docs[i] = doc{strconv.Itoa(i), i}
 		}
 		w.Add(docs, 2)
 		for range 60 {
-			time.Sleep(every)
+			time.Sleep(interval)
 		}
 		synctest.Wait()
-		if got, _ := s.state(); len(got) < 2*batch || w.Watermark() != 0 {
+		if got, _ := s.state(); len(got) < 2*maxBatch || w.Watermark() != 0 {
 			t.Errorf("%d documents, up to %d", len(got), w.Watermark())
 		}
 	})
 }
 
-// TestTheWatermarkNeverPassesWhatIsNotWritten adds, fails and recovers in any
-// order; every change up to the watermark is in the store, at least as new.
-func TestTheWatermarkNeverPassesWhatIsNotWritten(t *testing.T) {
+// TestTheWatermarkCountsOnlyWrites adds, fails and recovers in any order. The store
+// has all changes up to the watermark, or newer ones.
+func TestTheWatermarkCountsOnlyWrites(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		steps := rapid.SliceOfN(rapid.IntRange(0, 9), 1, 40).Draw(rt, "steps")
 		synctest.Test(t, func(t *testing.T) {
@@ -349,9 +360,9 @@ func TestTheWatermarkNeverPassesWhatIsNotWritten(t *testing.T) {
 				case 1:
 					s.set(nil)
 				case 2, 3:
-					time.Sleep(every / 3)
+					time.Sleep(interval / 3)
 				case 4:
-					time.Sleep(every)
+					time.Sleep(interval)
 				case 5:
 					s.mu.Lock()
 					s.most = 1 - s.most
@@ -378,9 +389,9 @@ func TestTheWatermarkNeverPassesWhatIsNotWritten(t *testing.T) {
 			s.mu.Lock()
 			s.away, s.most = nil, 0
 			s.mu.Unlock()
-			time.Sleep(3 * every)
+			time.Sleep(3 * interval)
 			synctest.Wait()
-			if stored, _ := s.state(); !maps.Equal(stored, changed) || !w.Settled() {
+			if stored, _ := s.state(); !maps.Equal(stored, changed) || !w.Flushed() {
 				t.Fatalf("at last %v, want %v", stored, changed)
 			}
 			s.noneTwiceASecond(t)
@@ -388,9 +399,10 @@ func TestTheWatermarkNeverPassesWhatIsNotWritten(t *testing.T) {
 	})
 }
 
-// TestAStoreThatIsTooSlowForABatchGetsLess: a batch that is never through in
-// time would be written again and again, and never be done.
-func TestAStoreThatIsTooSlowForABatchGetsLess(t *testing.T) {
+// TestASlowStoreGetsSmallerBatches: otherwise a batch that always times out would be
+// repeated forever.
+func TestASlowStoreGetsSmallerBatches(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
@@ -422,14 +434,14 @@ func TestAStoreThatIsTooSlowForABatchGetsLess(t *testing.T) {
 			t.Errorf("%d of 2500 are written after 20 minutes, the watermark is %d", len(written), w.Watermark())
 		}
 		mu.Lock()
-		slow, most = 0, 0 // and when it is fast again, it gets more
+		slow, most = 0, 0 // when it is fast again, batches grow
 		mu.Unlock()
 		for i := range 100 {
 			w.Add(docs, uint64(2+i))
 			time.Sleep(5 * time.Second)
 		}
 		synctest.Wait()
-		if most != batch || w.Watermark() != 101 {
+		if most != maxBatch || w.Watermark() != 101 {
 			t.Errorf("a fast store gets %d at a time, the watermark is %d", most, w.Watermark())
 		}
 	})

@@ -26,11 +26,10 @@ const (
 	enginePartitions = 4
 )
 
-// BenchmarkEngine measures events from client.Record through the stream into
-// committed windows, and the same packed messages published without the client,
-// beside a loop that only publishes those messages and reads them back. 100,000
-// customers, who have windows already, TCP and files, documents in the embedded
-// store, all in this process.
+// BenchmarkEngine measures the rate of events from client.Record to committed windows,
+// and of the same packed messages published without the client. The raw loop only
+// publishes those messages and reads them back. There are 100,000 customers, which have
+// windows already, TCP and files, documents in the embedded store, all in this process.
 func BenchmarkEngine(b *testing.B) {
 	var messages []*nats.Msg // as the client has packed them
 	b.Run("tidegate", func(b *testing.B) {
@@ -40,7 +39,7 @@ func BenchmarkEngine(b *testing.B) {
 		b.ReportMetric(float64(len(messages)), "messages")
 	})
 	if messages == nil {
-		return // left out by -bench, and with it the messages that the others need
+		return // not selected by -bench, so there are no messages for the others
 	}
 	b.Run("published", func(b *testing.B) {
 		for b.Loop() {
@@ -70,15 +69,15 @@ func BenchmarkEngine(b *testing.B) {
 	})
 }
 
-// engine runs aggregator and enforcer, measures send up to the commit of all
-// that it sent, and returns the messages.
+// engine runs aggregator and enforcer, measures send until all that it sent is committed,
+// and returns the messages.
 func engine(b *testing.B, send func(*testing.B, *nats.Conn)) (messages []*nats.Msg) {
 	b.StopTimer()
 	defer b.StartTimer()
 	a := counting(b, config.Example())
 	defer a.Stop(context.Background())
 	nc, js := connectBench(b, a.NATS())
-	own, _ := connectBench(b, a.NATS()) // a connection that the sending does not fill
+	own, _ := connectBench(b, a.NATS()) // another connection than the sender's
 	meet(b, js, own, a)
 	measured(b, func() {
 		send(b, nc)
@@ -99,8 +98,8 @@ func engine(b *testing.B, send func(*testing.B, *nats.Conn)) (messages []*nats.M
 	return messages
 }
 
-// meet lets every customer use the feature once, on a subject of imports so that
-// these messages are told from those that are measured.
+// meet uses the feature once for each customer, on a subject of imports, so that these
+// messages differ from the measured ones.
 func meet(b *testing.B, js jetstream.JetStream, nc *nats.Conn, a *app.App) {
 	b.Helper()
 	open := make([][]byte, a.Partitions())
@@ -125,10 +124,10 @@ func meet(b *testing.B, js jetstream.JetStream, nc *nats.Conn, a *app.App) {
 
 func engineCustomer(i int) string { return fmt.Sprintf("customer-%d", i) }
 
-// names are those of an installation without a namespace.
+// names are the names without a namespace.
 var names events.Names
 
-// counting starts a Tidegate that counts and decides, and nothing else.
+// counting starts a Tidegate that only counts and decides.
 func counting(b *testing.B, cfg *config.Config) *app.App {
 	b.Helper()
 	a, err := app.Start(context.Background(), app.Settings{Roles: []string{app.RoleAggregator, app.RoleEnforcer}}, cfg, nil)
@@ -138,8 +137,8 @@ func counting(b *testing.B, cfg *config.Config) *app.App {
 	return a
 }
 
-// measured times f and reports its events per second, and how much CPU each
-// takes of all that runs in this process.
+// measured measures f. It reports events per second, and the CPU time of this process
+// for each event.
 func measured(b *testing.B, f func()) {
 	before := cpuTime()
 	b.StartTimer()
@@ -157,7 +156,7 @@ func recordAll(b *testing.B, nc *nats.Conn) {
 		b.Fatal(err)
 	}
 	<-c.Synced()
-	// An app has just read the customer's name; whom it names, nobody can foresee.
+	// An app has just read the customer's id, and the customers come in random order.
 	const goroutines, orders = 2, 4
 	var order [orders][]string
 	for o := range order {
@@ -185,7 +184,7 @@ func recordAll(b *testing.B, nc *nats.Conn) {
 
 func publishAll(b *testing.B, nc *nats.Conn, messages []*nats.Msg) {
 	b.Helper()
-	// As many in flight as the client has, about.
+	// About as many unacknowledged messages as the client has.
 	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(64))
 	if err != nil {
 		b.Fatal(err)
@@ -217,7 +216,7 @@ func readBack(js jetstream.JetStream, n int) error {
 	return nil
 }
 
-// waitCommitted returns once every partition has committed all that is stored.
+// waitCommitted waits until all partitions have committed all stored messages.
 func waitCommitted(b *testing.B, nc *nats.Conn, a *app.App) {
 	b.Helper()
 	js, err := stream.JetStream(nc)
@@ -228,7 +227,7 @@ func waitCommitted(b *testing.B, nc *nats.Conn, a *app.App) {
 	defer cancel()
 	asker := stream.Asker{NC: nc, Names: names}
 	for p := range a.Partitions() {
-		if _, err := questions.UsageOf.Ask(ctx, asker, p, ""); err != nil { // waits for the fold alone
+		if _, err := questions.UsageOf.Ask(ctx, asker, p, ""); err != nil { // the answer waits for the aggregator only
 			b.Fatal(err)
 		}
 		in := stream.Input{Stream: events.StreamUsage, Filter: names.Usage(p, "*")}

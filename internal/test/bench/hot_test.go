@@ -14,9 +14,9 @@ import (
 	"github.com/tidegate-io/tidegate/internal/config"
 )
 
-// BenchmarkHotCustomer measures, at one partition and 10,000 uses a second, from
-// a customer's use to the block in an app: when the other half of the uses is of
-// one customer, and when it is of as many customers as there are uses.
+// BenchmarkHotCustomer measures the time from a customer's use to the block in an app, at
+// one partition and 10,000 uses a second. Half of the uses belong to one customer or,
+// for comparison, each to another customer.
 func BenchmarkHotCustomer(b *testing.B) {
 	for _, hot := range []bool{false, true} {
 		name := map[bool]string{false: "even", true: "hot"}[hot]
@@ -51,8 +51,8 @@ func BenchmarkHotCustomer(b *testing.B) {
 	}
 }
 
-// narrow starts Tidegate with one partition and a limit of one use, and returns an
-// app's client.
+// narrow starts Tidegate with one partition and a limit of one use. It returns an app's
+// client.
 func narrow(b *testing.B) (*app.App, *client.Client) {
 	b.Helper()
 	cfg, err := config.Parse([]byte("partitions: 1\n"+strings.Replace(config.ExampleYAML, "free: 100", "free: 1", 1)), nil)

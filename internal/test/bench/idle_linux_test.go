@@ -19,12 +19,11 @@ import (
 	"github.com/tidegate-io/tidegate/internal/test/wait"
 )
 
-// idleFor is how long BenchmarkIdle looks at a process that has nothing to do.
+// idleFor is how long BenchmarkIdle measures an idle process.
 const idleFor = 10 * time.Second
 
-// BenchmarkIdle measures the processor time of processes while nothing happens,
-// in percent of a core: `dev`, and `serve` with 32 partitions and the NATS
-// server beside it.
+// BenchmarkIdle measures the CPU time of idle processes in percent of a core: of `dev`,
+// and of `serve` with 32 partitions and its NATS server.
 func BenchmarkIdle(b *testing.B) {
 	b.Run("dev", func(b *testing.B) {
 		dir := b.TempDir()
@@ -70,10 +69,10 @@ func ownedBy(url string, n int) error {
 	return nil
 }
 
-// idle reports what the processes spend.
+// idle reports the processes' CPU time.
 func idle(b *testing.B, processes map[string]*testprocess.Process) {
 	b.Helper()
-	<-time.After(3 * time.Second) // what the start has left to do
+	<-time.After(3 * time.Second) // work of the start
 	before := map[string]time.Duration{}
 	begin := time.Now()
 	for name, p := range processes {
@@ -87,14 +86,14 @@ func idle(b *testing.B, processes map[string]*testprocess.Process) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// processTime is the processor time that a process has taken, in steps of 10 ms.
+// processTime returns the CPU time of a process, in steps of 10 ms.
 func processTime(b *testing.B, pid int) time.Duration {
 	b.Helper()
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		b.Fatal(err)
 	}
-	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:]) // the name before it may hold anything
+	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:]) // the name before it may contain any characters
 	ticks := 0
 	for _, f := range fields[11:13] { // utime, stime
 		n, err := strconv.Atoi(string(f))

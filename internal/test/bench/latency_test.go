@@ -20,10 +20,10 @@ import (
 	"github.com/tidegate-io/tidegate/internal/test/testnats"
 )
 
-// BenchmarkBlockLatency measures from the publishing of the last allowed use to
-// the block in the memory of an app with a connection of its own, beside a bare
-// loop of the same hops on the same streams: publish, ordered consumer, publish,
-// ordered consumer, put, watch. All in one machine, over TCP and files.
+// BenchmarkBlockLatency measures the time from publishing the last allowed use to the
+// block in the memory of an app with its own connection. The raw loop has the same steps
+// on the same streams: publish, ordered consumer, publish, ordered consumer, put, watch.
+// All run on one machine, with TCP and files.
 func BenchmarkBlockLatency(b *testing.B) {
 	for _, rate := range []int{1_000, 10_000} {
 		b.Run(fmt.Sprintf("raw/%d_per_s", rate), func(b *testing.B) { rawLatency(b, rate) })
@@ -31,7 +31,7 @@ func BenchmarkBlockLatency(b *testing.B) {
 	}
 }
 
-// arrivals notes when what was sent arrived.
+// arrivals records when messages arrived.
 type arrivals struct {
 	mu   sync.Mutex
 	sent map[string]time.Time
@@ -76,7 +76,7 @@ func (a *arrivals) report(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// paced publishes n messages at a rate, a few at a time.
+// paced publishes n messages at a rate, several at a time.
 func paced(b *testing.B, js jetstream.JetStream, n, rate int, message func(i int) *nats.Msg) {
 	b.Helper()
 	begin := time.Now()
@@ -191,7 +191,7 @@ func rawLatency(b *testing.B, rate int) {
 	}
 }
 
-// rawHop publishes what next makes of each message of a stream.
+// rawHop publishes the result of next for each message of a stream.
 func rawHop(b *testing.B, js jetstream.JetStream, from, filter string, next func(jetstream.Msg) *nats.Msg) {
 	b.Helper()
 	cons, err := js.OrderedConsumer(b.Context(), from, jetstream.OrderedConsumerConfig{FilterSubjects: []string{filter}})

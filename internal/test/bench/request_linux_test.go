@@ -22,11 +22,11 @@ import (
 	"github.com/tidegate-io/tidegate/internal/test/wait"
 )
 
-// BenchmarkRequest measures what a check and a use add to a request, beside the
-// same by a Redis that keeps nothing on disk: INCR and EXPIRE, one trip. Both
-// at 5,000 requests a second of 1,000 customers, one after the other. Beside
-// the app's processor time stands that of the server: of `dev`, which stores,
-// counts, decides and writes documents, or of Redis.
+// BenchmarkRequest measures the time that a check and a use add to a request. For
+// comparison it measures a Redis without persistence: INCR and EXPIRE in one round trip.
+// Both run one after the other, with 5,000 requests a second of 1,000 customers. It also
+// reports the CPU time of the app and of the server: `dev`, which stores, counts, decides
+// and writes documents, or Redis.
 func BenchmarkRequest(b *testing.B) {
 	b.Run("tidegate", func(b *testing.B) {
 		dir := b.TempDir()
@@ -74,9 +74,8 @@ const (
 	requestsRun = 15_000
 )
 
-// requests makes requests at the rate, after one of each customer, and reports
-// how long they took and how much processor time one costs here and at the
-// server.
+// requests makes one request for each customer, and then requests at the rate. It reports
+// how long they took, and the CPU time of one request here and in the server.
 func requests(b *testing.B, server *testprocess.Process, request func(customer string) error) {
 	b.Helper()
 	names := make([]string, 1_000)
@@ -86,7 +85,7 @@ func requests(b *testing.B, server *testprocess.Process, request func(customer s
 			b.Fatal(err)
 		}
 	}
-	<-time.After(2 * time.Second) // until that is digested
+	<-time.After(2 * time.Second) // until the server has processed them
 	took := make([]time.Duration, requestsRun)
 	here, there := ownTime(b), processTime(b, server.PID())
 	begin := time.Now()
@@ -110,7 +109,7 @@ func requests(b *testing.B, server *testprocess.Process, request func(customer s
 	b.ReportMetric(0, "ns/op")
 }
 
-// ownTime is the processor time of this process.
+// ownTime returns the CPU time of this process.
 func ownTime(b *testing.B) time.Duration {
 	b.Helper()
 	var u syscall.Rusage
@@ -138,7 +137,7 @@ func dialRedis(b *testing.B, addr string) *redis {
 	return &redis{conn: conn, in: bufio.NewReader(conn)}
 }
 
-// count counts a use for 30 days and reads how many there are.
+// count adds a use for 30 days and returns the number of uses.
 func (r *redis) count(customer string) error {
 	key := "api:" + customer
 	r.out = fmt.Appendf(r.out[:0], "*2\r\n$4\r\nINCR\r\n$%d\r\n%s\r\n*3\r\n$6\r\nEXPIRE\r\n$%d\r\n%s\r\n$7\r\n2592000\r\n", len(key), key, len(key), key)

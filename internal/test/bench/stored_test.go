@@ -26,15 +26,14 @@ const (
 	storedCustomers = 50_000
 )
 
-// nowhere is a store of documents that takes them all.
+// nowhere is a store that discards all documents.
 type nowhere struct{}
 
 func (nowhere) WriteUsage(context.Context, []records.Window) error { return nil }
 
-// BenchmarkStored reads JSON events of 200 bytes, one a message, from a stream of
-// one partition over TCP and files: by a bare ordered consumer that is configured
-// as the reader of the roles is, and by the aggregator's partition up to its
-// commit. Both in turn.
+// BenchmarkStored measures reading JSON events of 200 bytes, one in a message, from a
+// stream of one partition over TCP and files: by the aggregator until its commit and, in
+// turn, by a raw ordered consumer with the same settings.
 func BenchmarkStored(b *testing.B) {
 	srv := testnats.Start(b)
 	nc, js := connectBench(b, srv.URL)
@@ -109,7 +108,7 @@ func readRaw(b *testing.B, js jetstream.JetStream) {
 	<-cc.Closed()
 }
 
-// aggregateAll owns the partition until everything is committed.
+// aggregateAll owns the partition until all is committed.
 func aggregateAll(b *testing.B, nc *nats.Conn, js jetstream.JetStream) {
 	b.Helper()
 	cat := config.Example().Catalog()
@@ -125,10 +124,10 @@ func aggregateAll(b *testing.B, nc *nats.Conn, js jetstream.JetStream) {
 	<-ready
 	ask, done := context.WithTimeout(ctx, time.Minute)
 	defer done()
-	if _, err := questions.UsageOf.Ask(ask, stream.Asker{NC: nc}, 0, ""); err != nil { // answered after everything that is stored
+	if _, err := questions.UsageOf.Ask(ask, stream.Asker{NC: nc}, 0, ""); err != nil { // the answer comes after all stored messages
 		b.Fatal(err)
 	}
-	cancel() // commits
+	cancel() // makes the owner commit
 	if err := <-ended; err != nil {
 		b.Fatal(err)
 	}

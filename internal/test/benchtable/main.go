@@ -1,6 +1,6 @@
-// Command benchtable runs the benchmarks that have a target, several times
-// each, and prints their medians as one table: ours, the raw figure of the same
-// run beside it, the target, and whether it is met. `make bench` is it.
+// Command benchtable runs the benchmarks that have a target several times, and prints
+// the medians in one table: our figure, the raw figure of the same run, the target, and
+// whether it is met. `make bench` calls it.
 package main
 
 import (

@@ -1,26 +1,26 @@
 package main
 
-// suite is a run of benchmarks of a package, and what the table shows of it.
+// suite is a run of benchmarks of a package, with the rows of the table.
 type suite struct {
-	pkg, bench string // as for go test
-	time       string // -benchtime; 1x for those that measure a whole run
-	once       bool   // it takes long and varies little
+	pkg, bench string // arguments of go test
+	time       string // -benchtime; 1x for benchmarks that measure a whole run
+	once       bool   // run once: it takes long and varies little
 	flags      []string
 	rows       []row
 }
 
-// row is a line of the table. A figure is "<benchmark without its prefix>
-// <unit>", as in "Check/hot ns/op".
+// row is a row of the table. A figure is named "<benchmark without its prefix> <unit>",
+// as in "Check/hot ns/op".
 type row struct {
 	what      string
 	ours, raw string // raw may be ""
 	target    target
 }
 
-// target is what must hold of our figure, as far as it is not zero.
+// target is the condition for our figure. Zero fields are no condition.
 type target struct {
 	most, least  float64
-	times, share float64 // at most so many times, at least so large a share of the raw figure
+	times, share float64 // at most times the raw figure, at least that share of it
 	none         bool    // it must be 0
 }
 

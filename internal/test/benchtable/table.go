@@ -14,17 +14,17 @@ import (
 	"strings"
 )
 
-// results are the figures of all runs, by "<benchmark> <unit>", and what the
-// benchmarks had to say.
+// results holds the figures of all runs by "<benchmark> <unit>", and the benchmarks' log
+// lines.
 type results struct {
 	figures map[string][]float64
 	notes   []string
 }
 
-// said is a line that a benchmark has logged.
+// said matches a log line of a benchmark.
 var said = regexp.MustCompile(`^ +\w+_test\.go:\d+: (.*)`)
 
-// parse takes over what `go test -bench` prints: lines of a name, the number of
+// parse adds the output of `go test -bench`: lines with a name, the number of
 // iterations, and pairs of value and unit.
 func (r *results) parse(out string) {
 	for line := range strings.Lines(out) {
@@ -50,7 +50,7 @@ func (r *results) parse(out string) {
 	}
 }
 
-// median is that of a figure's runs; false without any.
+// median returns the median of a figure's runs, or false when there are none.
 func (r *results) median(key string) (float64, bool) {
 	vs := slices.Sorted(slices.Values(r.figures[key]))
 	if len(vs) == 0 {
@@ -59,8 +59,8 @@ func (r *results) median(key string) (float64, bool) {
 	return (vs[(len(vs)-1)/2] + vs[len(vs)/2]) / 2, true
 }
 
-// table is Markdown. Rows that lack a figure are left out and named below, with
-// what the benchmarks had to say.
+// table returns the table in Markdown. Rows without a figure are left out and named
+// below, with the benchmarks' log lines.
 func table(list []suite, all *results) string {
 	var b strings.Builder
 	b.WriteString("| what | | ours | raw | ours ÷ raw | target | |\n|---|---|--:|--:|--:|---|---|\n")
@@ -107,7 +107,7 @@ func (t target) String() string {
 	return strings.Join(parts, ", ")
 }
 
-// verdict says whether the target is met; nothing without one.
+// verdict returns whether the target is met in words, or "" without a target.
 func (t target) verdict(ours, raw float64) string {
 	switch {
 	case t == target{}:
@@ -119,7 +119,7 @@ func (t target) verdict(ours, raw float64) string {
 	return "met"
 }
 
-// number has three significant digits, or all before the point.
+// number returns three significant digits, or all digits before the point.
 func number(v float64) string {
 	digits := 0
 	if v != 0 {
@@ -136,7 +136,7 @@ func number(v float64) string {
 	return whole
 }
 
-// machine says what was measured on.
+// machine describes the machine of the measurements.
 func machine(ctx context.Context) string {
 	model := "unknown processor"
 	if info, err := os.ReadFile("/proc/cpuinfo"); err == nil {

@@ -43,8 +43,8 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// TestSuitesNameTheirFigures: a figure that no benchmark of the suite has would
-// never be measured.
+// TestSuitesNameTheirFigures: the table would never show a figure that no benchmark of
+// the suite has.
 func TestSuitesNameTheirFigures(t *testing.T) {
 	for _, s := range suites {
 		if s.time == "" || len(s.rows) == 0 {

@@ -15,7 +15,7 @@ import (
 // broker is a NATS server of the run.
 type broker struct {
 	*process
-	addr   string // of clients
+	addr   string // for clients
 	health string // URL
 }
 
@@ -39,7 +39,7 @@ func newBrokers(dir, program string, n int) ([]*broker, error) {
 		name := fmt.Sprintf("nats-%d", i)
 		conf := fmt.Sprintf("server_name: %s\nlisten: 127.0.0.1:%d\nhttp: 127.0.0.1:%d\njetstream {store_dir: %q}\n",
 			name, clients[i], monitors[i], filepath.Join(dir, name))
-		if n > 1 { // not advertised: clients would find a way past their proxies
+		if n > 1 { // not advertised, so that clients can't bypass their proxies
 			conf += fmt.Sprintf("cluster {name: chaos, listen: 127.0.0.1:%d, no_advertise: true, ping_interval: \"2s\", ping_max: 2, routes: [%s]}\n", routes[i], strings.Join(peers, ", "))
 		}
 		file := filepath.Join(dir, name+".conf")
@@ -87,7 +87,7 @@ func eventually(ctx context.Context, what string, f func() error) error {
 		if err == nil {
 			return nil
 		}
-		if ctx.Err() == nil || last == nil { // not one that only says that the time is over
+		if ctx.Err() == nil || last == nil { // not one that only says that ctx ended
 			last = err
 		}
 		if !pause(ctx, 50*time.Millisecond) {
@@ -96,7 +96,7 @@ func eventually(ctx context.Context, what string, f func() error) error {
 	}
 }
 
-// pause waits for d; false means that ctx has ended.
+// pause waits for d. It returns false when ctx ended.
 func pause(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()

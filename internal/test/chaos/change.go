@@ -14,10 +14,10 @@ import (
 // overridden is the feature whose limit is changed for some customers.
 const overridden = "search"
 
-// change changes customers while faults happen, each of them once, until ctx
-// ends: their plan, by Stripe or by the app, or a limit. A change is repeated
-// until it is acknowledged: another one after it could be overtaken by an
-// earlier try. It returns the customers as they are then.
+// change changes each customer once while faults happen, until ctx ends: the plan, by
+// Stripe or by the app, or a limit. It repeats a change until it is acknowledged. There
+// is no second change, because an earlier attempt could overtake it. change returns the
+// changed customers.
 func (s *senders) change(ctx context.Context, rng *rand.Rand, customers []Customer) []Customer {
 	changed := append([]Customer(nil), customers...)
 	for i := range changed {

@@ -31,7 +31,7 @@ func TestShortOrLong(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx := t.Context()
-	if deadline, ok := t.Deadline(); ok { // in time to end what was started
+	if deadline, ok := t.Deadline(); ok { // with time to stop the processes
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-20*time.Second))
 		defer cancel()
@@ -53,7 +53,7 @@ func TestShortOrLong(t *testing.T) {
 	}
 }
 
-// database is the test server of MongoDB's protocol.
+// database is the test server for MongoDB's protocol.
 type database struct {
 	t *testing.T
 	s *testmongo.Server
@@ -80,7 +80,7 @@ func TestPlan(t *testing.T) {
 	kinds := map[Kind]int{}
 	for _, f := range draw(7) {
 		kinds[f.Kind]++
-		if f.Hold <= 0 || f.Hold > longestHold || f.Target < 0 || f.Target > 3 {
+		if f.Length <= 0 || f.Length > longestFault || f.Target < 0 || f.Target > 3 {
 			t.Errorf("%+v", f)
 		}
 	}

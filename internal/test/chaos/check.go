@@ -11,7 +11,7 @@ import (
 	"github.com/tidegate-io/tidegate/internal/records"
 )
 
-// Aggregate is how a gate adds up.
+// Aggregate is how a gate aggregates usage.
 type Aggregate string
 
 // The aggregates.
@@ -21,7 +21,7 @@ const (
 	Unique Aggregate = "unique"
 )
 
-// Period is how a gate's windows follow each other.
+// Period is the kind of a gate's windows.
 type Period string
 
 // The periods.
@@ -37,24 +37,25 @@ const (
 type Gate struct {
 	Feature   string
 	Aggregate Aggregate
-	Limit     int64 // of the free plan; the other is unlimited
+	Limit     int64 // of the free plan; the other plan is unlimited
 	Period    Period
 	Mails     bool
 }
 
-// Customer is one that the run has made.
+// Customer is a customer of the run.
 type Customer struct {
 	ID     string
 	Email  string    // "": no mail can be sent
 	Anchor time.Time // zero: the first use
-	Paid   bool      // of the plan without limits
-	// Upgraded says that the plan was another at first: a mail may have gone out.
+	Paid   bool      // whether the plan has no limits
+	// Upgraded reports whether the plan was another one at first: a mail may have
+	// been sent.
 	Upgraded bool
 	Override int64    // of the limit of the feature overridden; 0: none
-	Payment  *Payment // that Stripe has told of
+	Payment  *Payment // that a webhook has reported
 }
 
-// Payment is what must have become a conversion.
+// Payment is a payment that must become a conversion.
 type Payment struct {
 	Subscription string
 	Event        string // Stripe's
@@ -70,36 +71,36 @@ func (g *Gate) limit(c *Customer) events.Value {
 	return events.Count(g.Limit)
 }
 
-// Put is a decision as it was put into the bucket.
+// Put is a decision that was put into the bucket.
 type Put struct {
 	Seq      uint64
 	Key      string
 	Decision events.Decision
 }
 
-// Mail is a mail that the provider took.
+// Mail is a mail that the provider accepted.
 type Mail struct{ Key, To string }
 
-// Observed is what a run finds when all is quiet.
+// Observed is the state of the installation.
 type Observed struct {
 	Since     time.Time // the beginning of the run
 	Now       time.Time
 	Stored    []Copy            // in the order of USAGE
-	Windows   []records.Window  // as their owners say
-	Documents []records.Window  // as they are in the database
+	Windows   []records.Window  // from their owners
+	Documents []records.Window  // from the database
 	Puts      []Put             // in the order of the stream
 	Checks    []events.Decision // of an app's client
 	Mails     []Mail            // one per idempotency key
-	Wrong     []string          // requests to the mail provider that must not come
+	Wrong     []string          // requests to the mail provider that must not be sent
 	Reached   []records.Notification
 	Converted []records.Conversion
 	Dead      []records.Dead
-	Snapshots int // that the logs of all partitions still have
+	Snapshots int // in the logs of all partitions
 }
 
-// Difference is something that is not as it must be.
+// Difference is a violated guarantee.
 type Difference struct {
-	What     string // which promise
+	What     string // the guarantee
 	Customer string
 	Feature  string
 	Detail   string
@@ -112,7 +113,8 @@ func (d Difference) String() string {
 // currency of all payments.
 const currency = "usd"
 
-// Check compares what was found with what the events sent must have led to.
+// Check compares the observed state with the state that must follow from the sent
+// events, and returns the differences.
 func Check(gates []Gate, customers []Customer, sent []Sent, o *Observed) []Difference {
 	c := newChecker(gates, customers, o)
 	c.stored(sent)
@@ -124,7 +126,7 @@ func Check(gates []Gate, customers []Customer, sent []Sent, o *Observed) []Diffe
 	c.mails()
 	c.conversions()
 	c.dead()
-	slices.SortStableFunc(c.found, func(a, b Difference) int { return cmp.Compare(a.String(), b.String()) }) // the same next time
+	slices.SortStableFunc(c.found, func(a, b Difference) int { return cmp.Compare(a.String(), b.String()) }) // a stable order
 	return c.found
 }
 
@@ -155,8 +157,8 @@ func (c *checker) differ(what, customer, feature, format string, args ...any) {
 	c.found = append(c.found, Difference{what, customer, feature, fmt.Sprintf(format, args...)})
 }
 
-// stored finds acknowledged events that the stream does not have, and those that
-// it has otherwise than they were sent.
+// stored finds acknowledged events that are not in the stream, and events in the
+// stream that differ from the sent ones.
 func (c *checker) stored(sent []Sent) {
 	for i := range sent {
 		s := &sent[i]
@@ -171,7 +173,7 @@ func (c *checker) stored(sent []Sent) {
 	}
 }
 
-// positions finds decisions that went back.
+// positions finds decisions whose position is not above the one before.
 func (c *checker) positions() {
 	last := map[string]Put{}
 	for _, p := range c.o.Puts {
@@ -183,7 +185,8 @@ func (c *checker) positions() {
 	}
 }
 
-// blocked says, by customer and feature, what the windows that contain now lead to.
+// blocked returns, by customer and feature, whether the windows that contain now
+// block.
 func (c *checker) blocked() map[bucket]bool {
 	blocked := map[bucket]bool{}
 	for i := range c.o.Windows {
@@ -199,9 +202,8 @@ func (c *checker) blocked() map[bucket]bool {
 	return blocked
 }
 
-// decisions compares the newest of each key with what the windows lead to. An
-// absent one allows.
-// Apps must see the same.
+// decisions compares the newest decision of each key with the windows. An absent
+// decision allows. An app's client must decide the same.
 func (c *checker) decisions() {
 	newest := map[bucket]events.Decision{}
 	for _, p := range c.o.Puts {
@@ -222,7 +224,8 @@ func (c *checker) decisions() {
 	}
 }
 
-// mails: one for each customer with an address who is blocked, and no other.
+// mails checks that each blocked customer with an address got one mail, and nobody
+// else.
 func (c *checker) mails() {
 	blocked := c.blocked()
 	for i := range c.gates {
@@ -242,7 +245,7 @@ func (c *checker) mails() {
 			if blocked[bucket{customer: id, feature: g.Feature}] {
 				least, most = 1, most+1
 			}
-			if who.Upgraded { // blocked before, perhaps
+			if who.Upgraded { // may have been blocked before
 				most = max(most, 1)
 			}
 			if n := len(got[who.Email]); n < least || n > most {
@@ -256,8 +259,8 @@ func (c *checker) mails() {
 	}
 }
 
-// over is in how many windows that ended during the run the customer had reached
-// the limit: there may have been a mail about each, if it went out before the end.
+// over returns in how many windows that ended during the run the customer had reached
+// the limit. Each may have caused a mail, if it was sent before the window's end.
 func (c *checker) over(g *Gate, who *Customer) (n int) {
 	if who.Paid && !who.Upgraded {
 		return 0
@@ -271,7 +274,7 @@ func (c *checker) over(g *Gate, who *Customer) (n int) {
 	return n
 }
 
-// dead: the copies that are too old or too new, and nothing else.
+// dead checks that the dead letters are the copies that are too old or too new.
 func (c *checker) dead() {
 	letters := map[string]int{}
 	for _, d := range c.o.Dead {

@@ -12,16 +12,16 @@ import (
 
 var noon = time.Date(2026, 5, 10, 12, 0, 0, 0, time.UTC)
 
-// entry is a message of a log: an event, and when it was stored.
+// entry is a message of a log: an event and when it was stored.
 type entry struct {
 	Event
 	stored time.Time
 }
 
-// aLog is what a small run has stored: acme uses 3 of 3, of which one is sent
-// again with another time, and something of each other feature, also across
-// midnight and in the window before; bolt uses 2. Two come too late or too early
-// to be counted, and one of these a second time with a better time.
+// aLog is the log of a small run. acme uses 3 of 3, one of them sent again with
+// another time, and some of each other feature, also across midnight and in the window
+// before. bolt uses 2. Two events come too late or too early to be counted, and one of
+// these a second time with a valid time.
 func aLog() (log []entry) {
 	add := func(e Event) { log = append(log, entry{e, noon.Add(time.Duration(len(log)) * time.Second)}) }
 	use := func(id, customer, feature string, at time.Time) {
@@ -49,8 +49,7 @@ func aLog() (log []entry) {
 	return log
 }
 
-// fold is an engine of the simplest kind, which shares nothing with the
-// checker.
+// fold is a simple implementation of counting, which shares no code with the checker.
 func fold(log []entry) (windows []records.Window, dead []records.Dead) {
 	seen, members, anchors := map[string]bool{}, map[string]bool{}, map[string]time.Time{}
 	for i, e := range log {
@@ -102,7 +101,7 @@ func fold(log []entry) (windows []records.Window, dead []records.Dead) {
 	return windows, dead
 }
 
-// quiet is a run that went well, with that log.
+// quiet returns the record and the state of a run without errors, with that log.
 func quiet() ([]Sent, *Observed) {
 	l := NewLedger()
 	o := &Observed{Since: noon.Add(-time.Minute), Now: noon.Add(time.Minute), Mails: []Mail{{Key: "limit-reached/1", To: "acme@example.com"}}}
@@ -142,8 +141,8 @@ func TestCheckFindsNothingInAGoodRun(t *testing.T) {
 	}
 }
 
-// TestCheckFindsAnotherLog lets the engine read another log than was stored: for
-// each event that matters, without it, with it twice, and in another order.
+// TestCheckFindsAnotherLog counts another log than the stored one: for each counted
+// event, without it, with it twice, and in another order.
 func TestCheckFindsAnotherLog(t *testing.T) {
 	found := func(t *testing.T, log []entry) []Difference {
 		t.Helper()
@@ -161,7 +160,7 @@ func TestCheckFindsAnotherLog(t *testing.T) {
 			t.Errorf("nothing is found without %s (%d)", e.ID, i)
 		}
 		if at := e.Time; !at.IsZero() && (at.Before(e.stored.Add(-horizon)) || at.After(e.stored.Add(ahead))) || e.Type == "seats" {
-			continue // not counted, or not by number
+			continue // not counted, or not by its amount
 		}
 		twice := e
 		twice.ID += " again"
@@ -187,7 +186,7 @@ func TestCheckKnowsWhatAChangeDoes(t *testing.T) {
 	paid := slices.Clone(testCustomers)
 	paid[0].Paid, paid[0].Upgraded = true, true
 	o.Puts[1].Decision.Allowed = true
-	if found := Check(testGates, paid, sent, o); len(found) > 0 { // with the mail that went out before
+	if found := Check(testGates, paid, sent, o); len(found) > 0 { // with the mail that was sent before
 		t.Error(found)
 	}
 	o.Mails = append(o.Mails, Mail{"limit-reached/2", "acme@example.com"})
@@ -203,8 +202,8 @@ func TestCheckKnowsWhatAChangeDoes(t *testing.T) {
 	}
 }
 
-// TestCheckKnowsThatWindowsEnd: who was blocked in a window that ended during the
-// run may have had a mail about it, if it went out in time.
+// TestCheckKnowsThatWindowsEnd: a customer who was blocked in a window that ended
+// during the run may have got a mail, if it was sent in time.
 func TestCheckKnowsThatWindowsEnd(t *testing.T) {
 	for name, c := range map[string]struct {
 		used  int64
@@ -239,7 +238,7 @@ func unstore(o *Observed, id string) {
 	o.Stored = slices.DeleteFunc(o.Stored, func(c Copy) bool { return c.ID == id })
 }
 
-// TestCheckFinds breaks the good run in one place at a time.
+// TestCheckFinds breaks one guarantee of the run without errors at a time.
 func TestCheckFinds(t *testing.T) {
 	for name, c := range map[string]struct {
 		what  string

@@ -7,17 +7,15 @@ import (
 	"github.com/tidegate-io/tidegate/events"
 )
 
-// What the contract says of an event's own time, seen from the moment at which
-// it was stored.
+// The bounds of an event's time, relative to the moment at which it was stored.
 const (
-	horizon = 32 * 24 * time.Hour // older: a dead letter
-	ahead   = 5 * time.Minute     // later: a dead letter
+	horizon = 32 * 24 * time.Hour // an older event is a dead letter
+	ahead   = 5 * time.Minute     // a later event is a dead letter
 )
 
-// shifts are what the clock of the input is wrong by while it is moved. None is
-// so near to what decides about an event that the time it takes to be stored
-// would matter much; the one beyond the horizon and the one too far ahead are
-// to be refused.
+// shifts are the errors of the senders' clock during a fault. All are far enough from
+// the bounds, so that the time between sending and storing does not matter. The events
+// of the shifts beyond a bound must be refused.
 var shifts = []time.Duration{
 	-time.Minute, -time.Hour, -3 * time.Hour, -24 * time.Hour, -29 * 24 * time.Hour, -31 * 24 * time.Hour,
 	4 * time.Minute, horizonAndMore, aheadAndMore,
@@ -28,8 +26,8 @@ const (
 	aheadAndMore   = time.Hour
 )
 
-// mistime gives an event that has a time another one: off by a shift, or just
-// before or at the beginning of a window.
+// mistime changes the time of an event that has one: by a shift, or to just before or
+// at the beginning of a window.
 func mistime(rng *rand.Rand, e *Event, anchor, now time.Time) {
 	if rng.IntN(3) > 0 {
 		e.Time = now.Add(shifts[rng.IntN(len(shifts))])
@@ -40,8 +38,8 @@ func mistime(rng *rand.Rand, e *Event, anchor, now time.Time) {
 	}
 }
 
-// edge is the beginning of the feature's window that contains t, or t when that
-// is not known beforehand.
+// edge returns the beginning of the feature's window that contains t, or t when that
+// can't be known beforehand.
 func edge(feature string, anchor, t time.Time) time.Time {
 	g := gateOf(gates, feature)
 	if g == nil || g.Period == Anniversary && anchor.IsZero() {
@@ -50,8 +48,8 @@ func edge(feature string, anchor, t time.Time) time.Time {
 	return g.begins(anchor, t)
 }
 
-// begins is the start of the window that contains t; for a rolling one, of the
-// bucket.
+// begins returns the start of the window that contains t, or of its bucket for a
+// rolling window.
 func (g *Gate) begins(anchor, t time.Time) time.Time {
 	t = t.UTC()
 	switch g.Period {
@@ -75,12 +73,12 @@ func (g *Gate) begins(anchor, t time.Time) time.Time {
 // thirtyDays is the length of anniversary and rolling windows of a run.
 const thirtyDays = 30 * 24 * time.Hour
 
-// Copy is an event as it is in USAGE.
+// Copy is an event in USAGE.
 type Copy struct {
 	ID     string
-	Origin string    // as dead letters name it
+	Origin string    // as in dead letters
 	At     time.Time // when it was stored
-	Time   time.Time // its own; zero: it has none
+	Time   time.Time // of the event; zero: it has none
 	Of     string    // customer
 	Type   string
 }
@@ -89,7 +87,7 @@ func newCopy(origin string, at time.Time, e *events.Event) Copy {
 	return Copy{ID: e.ID, Origin: origin, At: at, Time: e.Time, Of: e.Subject, Type: e.Type}
 }
 
-// happened is when it counts.
+// happened returns the time at which the event counts.
 func (c *Copy) happened() time.Time {
 	if c.Time.IsZero() {
 		return c.At
@@ -97,7 +95,7 @@ func (c *Copy) happened() time.Time {
 	return c.Time
 }
 
-// valid says whether it may be counted.
+// valid reports whether the event may be counted.
 func (c *Copy) valid() bool {
 	age := c.At.Sub(c.happened())
 	return age <= horizon && age >= -ahead

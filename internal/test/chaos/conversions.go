@@ -8,9 +8,9 @@ import (
 	"github.com/tidegate-io/tidegate/internal/records"
 )
 
-// conversions: one for each customer whose payment Stripe has told of, however
-// often and in whatever order, joined with the limit that was reached last
-// before it.
+// conversions checks that each customer with a payment has one conversion, however
+// often and in whatever order its webhooks came, with the limit that was reached last
+// before.
 func (c *checker) conversions() {
 	got := map[string][]records.Conversion{}
 	for _, one := range c.o.Converted {
@@ -38,16 +38,16 @@ func (c *checker) conversions() {
 	}
 }
 
-// flat is a conversion with its times as text: pointers don't compare.
+// flat returns a conversion as text, because pointers to times can't be compared.
 func flat(c records.Conversion) map[string]any {
 	m := map[string]any{}
-	b, _ := json.Marshal(c) // plain values
+	b, _ := json.Marshal(c) // never fails for plain values
 	_ = json.Unmarshal(b, &m)
 	return m
 }
 
-// reachedBefore is when the customer reached a limit last before a payment, whose
-// time is rounded down to seconds.
+// reachedBefore returns when the customer last reached a limit before a payment. The
+// payment's time is rounded down to seconds.
 func (c *checker) reachedBefore(customer string, paid time.Time) (last *time.Time) {
 	for i := range c.o.Reached {
 		n := &c.o.Reached[i]

@@ -1,13 +1,13 @@
-// Package chaos proves Tidegate's promises on real processes that are killed,
-// frozen and cut off.
+// Package chaos tests Tidegate's guarantees on real processes, which it kills,
+// freezes and disconnects. Its tests and the fault runs of the makefile call Run.
 //
 // A run starts NATS (one server or a cluster of three), a database, and several
-// `tidegate serve`, each behind a proxy of its own. It sends usage in every way
-// there is, some of it again on purpose, and notes what was acknowledged. From
-// a seed it draws faults and injects them meanwhile. When they are over and all
-// is quiet, Check derives from the notes what must be found: windows,
-// documents, decisions, mails, conversions, dead letters.
+// `tidegate serve`, each behind its own proxy. It sends usage over all interfaces,
+// some of it twice on purpose, and records what was acknowledged. Meanwhile it draws
+// faults from a seed and injects them. When the faults are over and nothing changes
+// any more, Check computes the expected windows, documents, decisions, mails,
+// conversions and dead letters from the record, and compares.
 //
-// The seed decides about faults and load, not about how processes interleave:
-// the same seed may find something once in several runs.
+// The seed determines faults and load, but not how processes interleave: a run with
+// the same seed may find an error only sometimes.
 package chaos

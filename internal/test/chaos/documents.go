@@ -14,7 +14,7 @@ import (
 	"github.com/tidegate-io/tidegate/internal/store/kv"
 )
 
-// observeDocuments reads what the store holds, past Tidegate where it can.
+// observeDocuments reads the documents, from the store without Tidegate where it can.
 func (in *installation) observeDocuments(ctx context.Context, o *Observed, customers []Customer) error {
 	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
 	defer cancel()

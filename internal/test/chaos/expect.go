@@ -9,21 +9,21 @@ import (
 	"github.com/tidegate-io/tidegate/internal/records"
 )
 
-// bucket is what events of one feature are added up by.
+// bucket is the part of a feature's usage that events are added up in.
 type bucket struct{ customer, feature, begins string }
 
-// bucket of an event.
+// bucket returns the bucket of an event.
 func (c *checker) bucket(g *Gate, customer string, t time.Time) bucket {
 	b := bucket{customer: customer, feature: g.Feature}
-	if g.Period == Rolling || g.Period == Anniversary && c.customers[customer].Paid { // a first paid plan cuts a window where it is
+	if g.Period == Rolling || g.Period == Anniversary && c.customers[customer].Paid { // the first paid plan begins a window at its own time
 		return b
 	}
 	b.begins = g.begins(c.anchors[customer], t).Format(time.RFC3339Nano)
 	return b
 }
 
-// bucketOf a window is told by its start, which must be right to the
-// millisecond where no change of plan has cut.
+// bucketOf returns the bucket of a window by its start. The start must be exact to the
+// millisecond unless a change of plan began the window.
 func (c *checker) bucketOf(g *Gate, w *records.Window) bucket {
 	b := c.bucket(g, w.Customer, w.Start)
 	if b.begins != "" && !c.customers[w.Customer].Paid {
@@ -32,9 +32,8 @@ func (c *checker) bucketOf(g *Gate, w *records.Window) bucket {
 	return b
 }
 
-// expect adds up what must have been counted: of each event that was stored,
-// whether it was acknowledged or not, the first copy that was neither too old
-// nor too new.
+// expect adds up the usage that must be counted: of each stored event, acknowledged or
+// not, the first copy that was neither too old nor too new.
 func (c *checker) expect(sent []Sent) map[bucket]events.Value {
 	byID := make(map[string]*Sent, len(sent))
 	for i := range sent {
@@ -79,7 +78,7 @@ func (c *checker) expect(sent []Sent) map[bucket]events.Value {
 func add(a, b events.Value) events.Value {
 	v, err := a.Add(b)
 	if err != nil {
-		panic(err) // the load sends nothing that large
+		panic(err) // the load sends no such amounts
 	}
 	return v
 }
@@ -97,7 +96,7 @@ func gateOf(gates []Gate, feature string) *Gate {
 	return nil
 }
 
-// totals compares what windows hold with what they must.
+// totals compares the windows with the expected usage.
 func (c *checker) totals(what string, expected map[bucket]events.Value, windows []records.Window) {
 	got := map[bucket]events.Value{}
 	for i := range windows {
@@ -112,7 +111,7 @@ func (c *checker) totals(what string, expected map[bucket]events.Value, windows 
 	}
 	for _, b := range keys(expected, got) {
 		if g := c.gate(b.feature); c.customers[b.customer].Paid && (g.Period == Rolling || g.Aggregate == Unique) {
-			continue // a change of plan cuts windows, and these are not the sum of their parts
+			continue // a change of plan begins windows, which can't be added up
 		}
 		if want, have := expected[b], got[b]; want.Cmp(have) != 0 {
 			c.differ(what, b.customer, strings.TrimSpace(b.feature+" "+b.begins), "holds %s, must hold %s", have, want)

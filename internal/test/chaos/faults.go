@@ -24,13 +24,13 @@ const (
 	RestartStore    Kind = "kill -9 of the database"
 	FillUsage       Kind = "full stream of usage"
 	MoveClock       Kind = "wrong clock of the input"
-	longestHold          = 5 * time.Second
+	longestFault         = 5 * time.Second
 	longestGap           = 800 * time.Millisecond
 	leaseAndABit         = 2500 * time.Millisecond
 	shortestHolding      = 50 * time.Millisecond
 )
 
-// deck is how often each kind comes in as many draws as it has cards.
+// deck holds each kind as often as it is drawn in len(deck) draws.
 var deck = []Kind{
 	KillProcess, KillProcess, KillProcess, KillProcess, FreezeProcess, FreezeProcess, FreezeProcess, StopProcess,
 	CutLink, CutLink, StallLink, StallLink, DelayLink, KillBroker, KillBroker, StopBroker, FreezeBroker, RestartStore,
@@ -42,19 +42,19 @@ type Fault struct {
 	Kind   Kind
 	Target int           // which process, link or broker
 	After  time.Duration // since the fault before
-	Hold   time.Duration // how long it lasts, or how long what was ended stays away
+	Length time.Duration // how long it lasts, or how long a stopped server stays stopped
 	Shift  time.Duration // of the clock
 }
 
 func (f Fault) String() string {
-	s := fmt.Sprintf("%s %d for %v", f.Kind, f.Target, f.Hold.Round(time.Millisecond))
+	s := fmt.Sprintf("%s %d for %v", f.Kind, f.Target, f.Length.Round(time.Millisecond))
 	if f.Shift != 0 {
 		s += fmt.Sprintf(", by %v", f.Shift)
 	}
 	return s
 }
 
-// Plan draws n faults; each process has a link, and one more is the app's.
+// Plan draws n faults. Each process has a link, and the app has one more.
 func Plan(rng *rand.Rand, n int, o Options) []Fault {
 	deck := deck
 	if o.Database == nil {
@@ -79,19 +79,20 @@ func Plan(rng *rand.Rand, n int, o Options) []Fault {
 		case MoveClock:
 			f.Shift = shifts[rng.IntN(len(shifts))]
 		}
-		f.Hold = hold(rng, f.Kind)
+		f.Length = lengthOf(rng, f.Kind)
 		faults = append(faults, f)
 	}
 	return faults
 }
 
-// hold is mostly short, and often longer than a lease where that matters.
-func hold(rng *rand.Rand, k Kind) time.Duration {
+// lengthOf draws the length of a fault: mostly short, and often longer than a lease
+// where that matters.
+func lengthOf(rng *rand.Rand, k Kind) time.Duration {
 	d := shortestHolding + time.Duration(rng.Int64N(int64(time.Second)))
 	switch k {
 	case FreezeProcess, StallLink, CutLink, FreezeBroker, MoveClock:
 		if rng.IntN(2) == 0 {
-			d = leaseAndABit + time.Duration(rng.Int64N(int64(longestHold-leaseAndABit)))
+			d = leaseAndABit + time.Duration(rng.Int64N(int64(longestFault-leaseAndABit)))
 		}
 	}
 	return d

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// injector lets faults happen. Faults of different targets overlap; those of
-// one target follow each other, and one broker is away at a time.
+// injector injects faults. Faults of different targets overlap; those of one target
+// follow each other, and only one broker is stopped at a time.
 type injector struct {
 	*installation
 	s     *senders
@@ -23,7 +23,7 @@ func newInjector(in *installation, s *senders) *injector {
 	return &injector{installation: in, s: s, locks: map[string]chan struct{}{}, injected: map[Kind]int{}}
 }
 
-// run injects the faults and returns when the last is over.
+// run injects the faults and returns when the last one is over.
 func (j *injector) run(ctx context.Context, faults []Fault) {
 	for i, f := range faults {
 		if !pause(ctx, f.After) {
@@ -88,16 +88,16 @@ func (j *injector) inject(ctx context.Context, f Fault) error {
 		return j.fillUsage(ctx, f)
 	case MoveClock:
 		j.s.load.move(f.Shift)
-		pause(ctx, f.Hold)
+		pause(ctx, f.Length)
 		j.s.load.move(0)
 		return nil
 	}
 	j.Database.Stop()
-	pause(ctx, f.Hold)
+	pause(ctx, f.Length)
 	return j.Database.Restart()
 }
 
-// stopTime is how long a process that is asked to end may take.
+// stopTime is how long a process may take to stop.
 const stopTime = 8 * time.Second
 
 func (j *injector) process(ctx context.Context, p *process, f Fault) error {
@@ -108,7 +108,7 @@ func (j *injector) process(ctx context.Context, p *process, f Fault) error {
 	switch f.Kind {
 	case FreezeProcess, FreezeBroker:
 		p.freeze()
-		pause(ctx, f.Hold)
+		pause(ctx, f.Length)
 		p.wake()
 		return nil
 	case StopProcess, StopBroker:
@@ -118,7 +118,7 @@ func (j *injector) process(ctx context.Context, p *process, f Fault) error {
 	default:
 		p.kill()
 	}
-	pause(ctx, f.Hold)
+	pause(ctx, f.Length)
 	return p.start()
 }
 
@@ -133,8 +133,8 @@ func (j *injector) link(ctx context.Context, f Fault) {
 	case StallLink:
 		l.each((*Proxy).Stall)
 	default:
-		l.each(func(p *Proxy) { p.Delay(time.Duration(20+f.Hold.Milliseconds()%80) * time.Millisecond) })
+		l.each(func(p *Proxy) { p.Delay(time.Duration(20+f.Length.Milliseconds()%80) * time.Millisecond) })
 	}
-	pause(ctx, f.Hold)
+	pause(ctx, f.Length)
 	l.each((*Proxy).Mend)
 }

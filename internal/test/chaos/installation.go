@@ -30,7 +30,7 @@ type Database interface {
 	Restart() error
 }
 
-// Options say what a run is like.
+// Options configures a run.
 type Options struct {
 	Dir       string // for data and logs
 	Seed      uint64
@@ -42,8 +42,8 @@ type Options struct {
 	Log       func(format string, args ...any)
 }
 
-// roles of the processes: two that take usage, and at least two that can own
-// each partition.
+// roles returns the roles of a process: two processes accept usage, and at least two
+// can own each partition.
 func roles(i int) string {
 	switch i {
 	case 0:
@@ -61,7 +61,7 @@ type gateway struct {
 	http string // URL; "" without the role ingest
 }
 
-// link is the proxies of one process, one for each broker.
+// link holds the proxies of one process, one for each broker.
 type link []*Proxy
 
 func newLink(brokers []*broker) (link, error) {
@@ -103,13 +103,13 @@ type installation struct {
 	appLink  link
 	appConn  *nats.Conn
 	app      *client.Client // records
-	reader   *client.Client // only checks: it counts nothing down by itself
-	direct   *nats.Conn     // past all proxies, for what is observed
+	reader   *client.Client // only checks: it has no usage of its own
+	direct   *nats.Conn     // without proxies, for observing
 	js       jetstream.JetStream
 	closers  []func()
 }
 
-// partitions is how many the configuration says.
+// partitions is the number in the configuration.
 const partitions = 4
 
 // install starts everything and waits until it is ready.
@@ -240,7 +240,7 @@ func (in *installation) bases() (urls []string) {
 	return urls
 }
 
-// ready waits a while until the APIs are.
+// ready waits until all APIs are ready.
 func (in *installation) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
@@ -252,8 +252,8 @@ func (in *installation) ready(ctx context.Context) error {
 	return nil
 }
 
-// startApp connects an app, through a link of its own, and keeps every decision
-// from now on.
+// startApp connects an app through its own link, and makes the bucket keep all
+// decisions from now on.
 func (in *installation) startApp(ctx context.Context) (err error) {
 	if in.appLink, err = newLink(in.brokers); err != nil {
 		return err
@@ -271,7 +271,7 @@ func (in *installation) startApp(ctx context.Context) (err error) {
 		}
 		in.onClose(func() {
 			ctx, cancel := context.WithCancel(context.Background())
-			cancel() // what it could not deliver is reported
+			cancel() // Close reports what was not delivered
 			_ = (*c).Close(ctx)
 		})
 	}
@@ -285,8 +285,7 @@ func (in *installation) startApp(ctx context.Context) (err error) {
 	return err
 }
 
-// introduce tells the installation who its customers are, and waits until it
-// knows.
+// introduce sends the customers to the installation, and waits until they are known.
 func (in *installation) introduce(ctx context.Context, customers []Customer) error {
 	var list []map[string]any
 	for _, c := range customers {
@@ -329,8 +328,8 @@ func (in *installation) known(ctx context.Context, customers []Customer) error {
 	return nil
 }
 
-// anchored is nil when USAGE has the anchors that were given: from then on no use
-// makes one.
+// anchored returns nil when USAGE has the given anchors. From then on no use sets an
+// anchor.
 func (in *installation) anchored(ctx context.Context, customers []Customer) error {
 	missing := 0
 	for _, c := range customers {
@@ -350,7 +349,7 @@ func (in *installation) anchored(ctx context.Context, customers []Customer) erro
 	return err
 }
 
-// verify is the command of that name.
+// verify runs the command verify.
 func (in *installation) verify(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, in.tidegate, "--config", in.config, "verify")
 	cmd.Env = append(os.Environ(), "NATS_URL="+in.direct.ConnectedUrl())

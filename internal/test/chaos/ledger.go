@@ -8,39 +8,39 @@ import (
 	"github.com/tidegate-io/tidegate/events"
 )
 
-// Source is the source of every event that a run sends.
+// Source is the source of all events of a run.
 const Source = "chaos"
 
-// Event is one use as the run means it.
+// Event is one use that the run sends.
 type Event struct {
 	ID       string
 	Customer string
 	Type     string
-	Time     time.Time    // zero: when it is stored
+	Time     time.Time    // zero: the time at which it is stored
 	Amount   events.Value // of a sum; zero: the event has none
 	Member   string       // of a unique count; "": the event has none
 }
 
-// Outcome is what the sender of an event knows about it.
+// Outcome is what the sender knows about an event.
 type Outcome int
 
-// The outcomes, each stronger than the one before.
+// The outcomes. A later one replaces an earlier one.
 const (
-	Unknown  Outcome = iota // sent, but no answer came: it may count once, or not at all
+	Unknown  Outcome = iota // sent without an answer: it may count once or not at all
 	Accepted                // acknowledged: it counts once
 )
 
-// Sent is an event with what became of it.
+// Sent is a sent event with its outcome.
 type Sent struct {
 	Event
 	Outcome Outcome
 	Times   int         // how often it was sent
-	Via     []string    // on which ways
-	Claimed []time.Time // the times that it was sent with
+	Via     []string    // over which interfaces
+	Claimed []time.Time // the times in the sent events
 }
 
-// claims says whether a copy has a time that was sent. The client adds one to an
-// event without, when it cannot deliver it soon.
+// claims reports whether a copy has a time that was sent. The client adds a time to an
+// event without one when it can't deliver it soon.
 func (s *Sent) claims(c *Copy) bool {
 	if slices.ContainsFunc(s.Claimed, c.Time.Equal) {
 		return true
@@ -49,7 +49,7 @@ func (s *Sent) claims(c *Copy) bool {
 		!c.Time.After(c.At) && c.At.Sub(c.Time) < 10*time.Minute
 }
 
-// Ledger is what the run has sent. It is safe for concurrent use.
+// Ledger records the sent events. It is safe for concurrent use.
 type Ledger struct {
 	mu   sync.Mutex
 	sent map[string]*Sent // by id
@@ -58,7 +58,7 @@ type Ledger struct {
 // NewLedger returns an empty ledger.
 func NewLedger() *Ledger { return &Ledger{sent: map[string]*Sent{}} }
 
-// Send notes that events are about to be sent on a way.
+// Send records that events are about to be sent over an interface.
 func (l *Ledger) Send(via string, list ...Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -76,7 +76,7 @@ func (l *Ledger) Send(via string, list ...Event) {
 	}
 }
 
-// Accept notes that events were acknowledged.
+// Accept records that events were acknowledged.
 func (l *Ledger) Accept(list ...Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -85,7 +85,7 @@ func (l *Ledger) Accept(list ...Event) {
 	}
 }
 
-// All is a copy of everything sent, by id.
+// All returns a copy of all sent events, ordered by id.
 func (l *Ledger) All() []Sent {
 	l.mu.Lock()
 	defer l.mu.Unlock()

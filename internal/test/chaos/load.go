@@ -10,7 +10,7 @@ import (
 	"github.com/tidegate-io/tidegate/events"
 )
 
-// gates of a run. Limits are such that about half of the customers reach them.
+// gates are the gates of a run. About half of the customers reach the limits.
 var gates = []Gate{
 	{Feature: "api", Aggregate: Count, Limit: 30, Period: Anniversary, Mails: true},
 	{Feature: "search", Aggregate: Count, Limit: 15, Period: Rolling},
@@ -18,7 +18,7 @@ var gates = []Gate{
 	{Feature: "seats", Aggregate: Unique, Limit: 6, Period: Month},
 }
 
-// configuration is that of the run's processes.
+// configuration is the configuration of the run's processes.
 const configuration = `partitions: 4
 namespace: chaos
 public_url: https://gate.acme.example
@@ -44,18 +44,18 @@ gates:
     action: {type: block}
 `
 
-// Customers come in generations: a run of any length always has some that near
-// their limits, and many that have passed them.
+// perGeneration is the number of customers in a generation. With generations, a run of
+// any length always has customers near their limits, and many above them.
 const perGeneration = 6
 
-// newCustomers makes those of so many generations. Some have an anchor that they
-// were given; that of the others is their first use.
+// newCustomers returns the customers of a number of generations. Some have a given
+// anchor; for the others it is their first use.
 func newCustomers(generations int, now time.Time) []Customer {
 	all := make([]Customer, generations*perGeneration)
 	for i := range all {
 		all[i].ID = fmt.Sprintf("c-%d", i)
 		if i%3 == 1 {
-			all[i].ID = fmt.Sprintf("Zoë.%d@acme example", i) // to be encoded in subjects and keys
+			all[i].ID = fmt.Sprintf("Zoë.%d@acme example", i) // needs encoding in subjects and keys
 		}
 		if i%4 != 3 {
 			all[i].Email = fmt.Sprintf("c%d@acme.example", i)
@@ -68,26 +68,26 @@ func newCustomers(generations int, now time.Time) []Customer {
 	return all
 }
 
-// load makes the events of a run. It is safe for concurrent use.
+// load generates the events of a run. It is safe for concurrent use.
 type load struct {
 	mu         sync.Mutex
 	rng        *rand.Rand
 	customers  []Customer
-	generation int // after how many events the next one comes
+	generation int // number of events of a generation
 	made       int
 	now        func() time.Time
-	shift      time.Duration // what the clock is wrong by
-	again      []Event       // to be sent once more
+	shift      time.Duration // error of the senders' clock
+	again      []Event       // to be sent again
 }
 
-// move makes the clock wrong.
+// move sets the error of the senders' clock.
 func (l *load) move(by time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.shift = by
 }
 
-// take returns 1 to most events to send, some of them for another time.
+// take returns 1 to most events to send. Some of them were sent before.
 func (l *load) take(most int) []Event {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -96,7 +96,7 @@ func (l *load) take(most int) []Event {
 		if n := len(l.again); n > 0 && l.rng.IntN(6) == 0 {
 			j := l.rng.IntN(n)
 			list[i] = l.again[j]
-			if l.rng.IntN(3) == 0 { // the same use, and another time is claimed
+			if l.rng.IntN(3) == 0 { // the same use with another time
 				l.mistime(&list[i])
 			}
 			l.again[j] = l.again[n-1]
@@ -111,8 +111,7 @@ func (l *load) take(most int) []Event {
 	return list
 }
 
-// unknown takes back events whose fate the sender does not know; he may send
-// some of them again.
+// unknown takes back events without an answer. Some of them will be sent again.
 func (l *load) unknown(list []Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -151,7 +150,7 @@ func (l *load) event() Event {
 	return e
 }
 
-// clock is the time that events claim.
+// clock returns the time of new events.
 func (l *load) clock() time.Time { return l.now().Add(l.shift).UTC().Truncate(time.Millisecond) }
 
 func (l *load) mistime(e *Event) {
@@ -159,8 +158,7 @@ func (l *load) mistime(e *Event) {
 	mistime(l.rng, e, l.customers[i].Anchor, l.now().UTC().Truncate(time.Millisecond))
 }
 
-// customer is most often one of the newest generation, the later ones more
-// often.
+// customer draws a customer, mostly of the newest generation.
 func (l *load) customer() string {
 	newest := min(l.made/l.generation, len(l.customers)/perGeneration-1)
 	generation := newest
@@ -175,7 +173,7 @@ func (l *load) customer() string {
 	return l.customers[generation*perGeneration+min(l.rng.IntN(perGeneration), l.rng.IntN(perGeneration))].ID
 }
 
-// Usage is the event in the form of the API.
+// usage returns the event in the form of the API.
 func (e *Event) usage() map[string]any {
 	m := map[string]any{"id": e.ID, "source": Source, "type": e.Type, "subject": e.Customer}
 	if !e.Time.IsZero() {

@@ -17,11 +17,10 @@ import (
 	"github.com/tidegate-io/tidegate/internal/questions"
 )
 
-// BenchmarkNodeLoss says for how long the loss of each of three servers is
-// noticed: until usage is stored again, until it is in its window, and until
-// the block that it leads to is in another process. One node is killed, the
-// other stands still, which nobody is told of, as when a machine loses its
-// power.
+// BenchmarkNodeLoss measures the effect of the loss of each of three servers: how long
+// until usage is stored again, until it is in its window, and until another process
+// has the block that it causes. One node is killed; the other is frozen, as when a
+// machine loses its power.
 func BenchmarkNodeLoss(b *testing.B) {
 	for name, lose := range map[string]func(*process){"killed": (*process).kill, "silent": (*process).freeze} {
 		b.Run(name, func(b *testing.B) {
@@ -60,7 +59,7 @@ func BenchmarkNodeLoss(b *testing.B) {
 	}
 }
 
-// probe follows usage of a customer of each partition to the end of its way.
+// probe uses a feature as a customer of each partition, and waits for the effects.
 type probe struct {
 	*installation
 	round                    int
@@ -68,7 +67,7 @@ type probe struct {
 	stored, counted, blocked time.Duration
 }
 
-// customer is one of the partition who has used nothing yet.
+// customer returns a new customer of the partition.
 func (p *probe) customer(partition int) string {
 	for i := 0; ; i++ {
 		if id := fmt.Sprintf("lost-%d-%d", p.round, i); events.PartitionOf(id, partitions) == partition {
@@ -77,7 +76,7 @@ func (p *probe) customer(partition int) string {
 	}
 }
 
-// begin waits until everything works.
+// begin waits until usage has its effects.
 func (p *probe) begin(ctx context.Context) error {
 	warm := &probe{installation: p.installation, round: 1000 + p.round}
 	return warm.measure(ctx)
@@ -108,7 +107,7 @@ func (p *probe) measure(ctx context.Context) error {
 	return nil
 }
 
-// use reaches a limit.
+// use sends usage that reaches a limit.
 func (p *probe) use(customer string) error {
 	var list []map[string]any
 	for i := range gates[1].Limit {
@@ -144,7 +143,7 @@ func (p *probe) isBlocked(customer string) error {
 	return nil
 }
 
-// lossDir is -chaos.dir, or a folder that is removed.
+// lossDir returns -chaos.dir, or a temporary folder.
 func lossDir(b *testing.B) string {
 	if *keep == "" {
 		return b.TempDir()

@@ -16,7 +16,7 @@ import (
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
-// observe finds out what there is now.
+// observe reads the current state of the installation.
 func (in *installation) observe(ctx context.Context, customers []Customer) (*Observed, error) {
 	o := &Observed{Since: in.since, Now: time.Now()}
 	for _, look := range []func() error{
@@ -40,7 +40,7 @@ func (in *installation) observe(ctx context.Context, customers []Customer) (*Obs
 	return o, nil
 }
 
-// read hands every message of a stream to f.
+// read calls f with every message of a stream.
 func (in *installation) read(ctx context.Context, name string, f func(jetstream.Msg, uint64) error) error {
 	s, err := in.js.Stream(ctx, name)
 	if err != nil {
@@ -54,7 +54,7 @@ func (in *installation) read(ctx context.Context, name string, f func(jetstream.
 	if err != nil {
 		return err
 	}
-	it, err := c.Messages(jetstream.PullHeartbeat(time.Second)) // a consumer dies with its server
+	it, err := c.Messages(jetstream.PullHeartbeat(time.Second)) // the consumer is lost with its server
 	if err != nil {
 		return err
 	}
@@ -95,8 +95,8 @@ func (in *installation) observeUsage(ctx context.Context, o *Observed) error {
 	})
 }
 
-// ask puts a question about a customer to the owner of its partition, who has
-// to take in first what was stored before.
+// ask asks the owner of a customer's partition a question. The owner first applies all
+// that was stored before.
 func ask[Resp any](ctx context.Context, in *installation, q stream.Question[string, Resp], customer string) (Resp, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()

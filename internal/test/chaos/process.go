@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// process is a program that can be killed, frozen and started again. What it
-// prints goes to a file. Its methods are called from one goroutine at a time.
+// process is a program that can be killed, frozen and started again. Its output goes
+// to a file. It is not safe for concurrent use.
 type process struct {
 	name string
 	path string
@@ -24,7 +24,7 @@ type process struct {
 	done chan struct{} // closed when it has ended
 }
 
-// newProcess starts nothing yet.
+// newProcess returns a process without starting it.
 func newProcess(dir, name, path string, env []string, args ...string) (*process, error) {
 	log, err := os.OpenFile(filepath.Join(dir, name+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	return &process{name: name, path: path, args: args, env: env, log: log}, err
@@ -44,7 +44,7 @@ func (p *process) start() error {
 	return nil
 }
 
-// note writes into the process' log what was done to it.
+// note writes a line about a fault to the process's log.
 func (p *process) note(what string) {
 	_, _ = fmt.Fprintf(p.log, "----- %s %s\n", time.Now().UTC().Format("15:04:05.000"), what)
 }
@@ -54,18 +54,19 @@ func (p *process) signal(s syscall.Signal) {
 	_ = p.cmd.Process.Signal(s)
 }
 
-// kill ends it at once.
+// kill kills the process.
 func (p *process) kill() {
 	p.signal(syscall.SIGKILL)
 	<-p.done
 }
 
-// freeze stops it where it is until wake.
+// freeze stops the process until wake.
 func (p *process) freeze() { p.signal(syscall.SIGSTOP) }
 
 func (p *process) wake() { p.signal(syscall.SIGCONT) }
 
-// stop ends it as an operator does; false means that it had to be killed.
+// stop ends the process with a signal, as an operator does. It returns false when it had
+// to kill the process.
 func (p *process) stop(within time.Duration) bool {
 	p.signal(syscall.SIGTERM)
 	late := time.NewTimer(within)
@@ -79,7 +80,7 @@ func (p *process) stop(within time.Duration) bool {
 	}
 }
 
-// ended says how a process ended that nobody ended, or nil.
+// ended returns how the process ended when nothing stopped it, or nil.
 func (p *process) ended() error {
 	select {
 	case <-p.done:
@@ -97,7 +98,7 @@ func (p *process) close() {
 	_ = p.log.Close()
 }
 
-// lastLines are the end of a file.
+// lastLines returns the end of a file.
 func lastLines(path string, bytes int64) string {
 	f, err := os.Open(path)
 	if err != nil {

@@ -11,14 +11,14 @@ import (
 	"time"
 )
 
-// provider speaks Resend's API, with its idempotency.
+// provider implements Resend's API with its idempotency.
 type provider struct {
 	url string
 	srv *http.Server
 
 	mu     sync.Mutex
 	bodies map[string][]byte // by idempotency key
-	wrong  []string          // requests that must not come
+	wrong  []string          // requests that must not be sent
 }
 
 func newProvider() (*provider, error) {
@@ -34,7 +34,7 @@ func newProvider() (*provider, error) {
 
 func (p *provider) close() { _ = p.srv.Close() }
 
-// ServeHTTP takes a mail.
+// ServeHTTP accepts a mail.
 func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -56,13 +56,13 @@ func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	p.bodies[key] = body
 	w.Header().Set("Content-Type", "application/json")
-	for name, v := range map[string]string{"limit": "1000", "remaining": "999", "reset": "1"} { // faster than the default
+	for name, v := range map[string]string{"limit": "1000", "remaining": "999", "reset": "1"} { // faster than the default rate
 		w.Header().Set("Ratelimit-"+name, v)
 	}
 	_, _ = fmt.Fprintf(w, `{"id":"mail-%d"}`, len(p.bodies))
 }
 
-// mails are those that were taken, one per key.
+// mails returns the accepted mails, one for each key.
 func (p *provider) mails() (all []Mail, wrong []string, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// Proxy stands between a process and a server and can get in the way. Its
-// address stays the same, so that whoever was cut off finds back.
+// Proxy is a TCP proxy between a process and a server that can break, stop and delay
+// connections. Its address stays the same, so that clients reconnect. It is safe for
+// concurrent use.
 type Proxy struct {
 	listener net.Listener
 	target   string
@@ -22,7 +23,7 @@ type Proxy struct {
 	conns  map[net.Conn]struct{}
 }
 
-// NewProxy listens on a free port and passes on to target.
+// NewProxy returns a proxy on a free port that forwards to target.
 func NewProxy(target string) (*Proxy, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -34,10 +35,10 @@ func NewProxy(target string) (*Proxy, error) {
 	return p, nil
 }
 
-// Addr is where the proxy listens.
+// Addr returns the address of the proxy.
 func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 
-// Cut breaks all connections, and every new one, until Mend.
+// Cut closes all connections, and every new one, until Mend.
 func (p *Proxy) Cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -45,7 +46,7 @@ func (p *Proxy) Cut() {
 	p.breakAll()
 }
 
-// Stall lets nothing pass, but keeps connections open, until Mend.
+// Stall forwards nothing, but keeps connections open, until Mend.
 func (p *Proxy) Stall() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -56,14 +57,14 @@ func (p *Proxy) Stall() {
 	}
 }
 
-// Delay makes everything late until Mend.
+// Delay delays all data until Mend.
 func (p *Proxy) Delay(d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.delay = d
 }
 
-// Mend lets everything pass again.
+// Mend ends Cut, Stall and Delay.
 func (p *Proxy) Mend() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -85,7 +86,7 @@ func (p *Proxy) breakAll() {
 	}
 }
 
-// Close ends the proxy and its connections.
+// Close closes the proxy and its connections.
 func (p *Proxy) Close() {
 	p.mu.Lock()
 	p.closed = true
@@ -143,14 +144,14 @@ func (p *Proxy) remove(conns ...net.Conn) {
 	}
 }
 
-// pass copies one way, and closes both ends when either does.
+// pass copies data in one direction, and closes both ends when one of them closes.
 func (p *Proxy) pass(from, to net.Conn) {
 	defer func() { _, _ = from.Close(), to.Close() }()
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buf)
 		if n > 0 {
-			p.hold()
+			p.waitOpen()
 			if _, werr := to.Write(buf[:n]); werr != nil {
 				return
 			}
@@ -161,8 +162,8 @@ func (p *Proxy) pass(from, to net.Conn) {
 	}
 }
 
-// hold waits while nothing may pass.
-func (p *Proxy) hold() {
+// waitOpen waits while the proxy is stalled.
+func (p *Proxy) waitOpen() {
 	p.mu.Lock()
 	flows, delay := p.flows, p.delay
 	p.mu.Unlock()

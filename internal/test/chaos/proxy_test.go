@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// echo is a server that answers with what it is sent.
+// echo is a server that returns all data.
 func echo(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -41,7 +41,7 @@ func TestProxy(t *testing.T) {
 		t.Cleanup(func() { _ = c.Close() })
 		return c
 	}
-	// answer is an error when there is none in that time.
+	// answer returns an error when there is no answer in that time.
 	answer := func(c net.Conn, within time.Duration) error {
 		_ = c.SetDeadline(time.Now().Add(within))
 		if _, err := c.Write([]byte("x")); err != nil {

@@ -16,27 +16,27 @@ import (
 )
 
 const (
-	// room is what USAGE may still grow by when its limit is set: its size is
-	// not known to the byte meanwhile.
-	room = 64 << 10
-	// fullTime is how long anything may take that is to happen while USAGE is
-	// full: other faults happen, too.
+	// growth is by how many bytes USAGE may still grow when its limit is set, because
+	// its exact size is not known then.
+	growth = 64 << 10
+	// fullTime is the time-out for effects while USAGE is full. Other faults may happen
+	// meanwhile.
 	fullTime = 60 * time.Second
 )
 
-// padding is the type of events that only fill the stream: no gate meters it.
+// padding is the type of events that only fill the stream. No gate meters it.
 const padding = "padding"
 
-// fillUsage sets a limit to USAGE and fills it. While it is full, usage must be
-// refused, and what was stored before must be counted and committed.
+// fillUsage sets a size limit for USAGE and fills it. While it is full, Tidegate must
+// refuse usage, and count and commit all usage that was stored before.
 func (j *injector) fillUsage(ctx context.Context, f Fault) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*fullTime)
 	defer cancel()
-	err := j.limitUsage(ctx, func(size uint64) int64 { return int64(size) + room })
+	err := j.limitUsage(ctx, func(size uint64) int64 { return int64(size) + growth })
 	if err == nil {
 		err = j.whileFull(ctx)
 	}
-	pause(ctx, f.Hold)
+	pause(ctx, f.Length)
 	again, done := context.WithTimeout(context.WithoutCancel(ctx), fullTime)
 	defer done()
 	return errors.Join(err, j.limitUsage(again, func(uint64) int64 { return -1 }))
@@ -74,7 +74,7 @@ func (j *injector) whileFull(ctx context.Context) error {
 	return nil
 }
 
-// pad is nil when USAGE refuses for want of space.
+// pad returns nil when USAGE refuses a message because it is full.
 func (j *injector) pad(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
@@ -93,8 +93,8 @@ func (j *injector) pad(ctx context.Context) error {
 	return err
 }
 
-// padding is larger than other events, so that where it has no place another
-// one may still have.
+// padding events are larger than others, so that others may still fit when padding
+// does not.
 func (j *injector) padding() Event {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -102,7 +102,7 @@ func (j *injector) padding() Event {
 	return Event{ID: fmt.Sprintf("p-%d", j.padded), Customer: fmt.Sprintf("padding-%d", j.padded%8), Type: padding, Member: strings.Repeat("x", 6<<10)}
 }
 
-// refused is nil when a process says that the stream takes nothing now.
+// refused returns nil when a process answers that the stream accepts nothing now.
 func (j *injector) refused() error {
 	e := j.padding()
 	j.s.ledger.Send("HTTP", e)
@@ -115,13 +115,13 @@ func (j *injector) refused() error {
 		fallthrough
 	case err == nil && status != http.StatusServiceUnavailable:
 		return fmt.Errorf("%d %s", status, answer)
-	case err == nil && !strings.Contains(string(answer), "the stream cannot take it now"): // it only starts
+	case err == nil && !strings.Contains(string(answer), "the stream cannot take it now"): // the process is only starting
 		return fmt.Errorf("%s", answer)
 	}
 	return err
 }
 
-// committed is nil when everything in USAGE is part of a commit.
+// committed returns nil when all messages of USAGE are committed.
 func (j *injector) committed(ctx context.Context, partition int) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()

@@ -51,7 +51,7 @@ func (r *Report) store() string {
 	return "a server of MongoDB's protocol"
 }
 
-// String is a table.
+// String returns the report as a table.
 func (r *Report) String() string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 4, 2, ' ', 0)

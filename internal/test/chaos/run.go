@@ -11,41 +11,41 @@ import (
 	"time"
 )
 
-// Report is what came of a run.
+// Report is the result of a run.
 type Report struct {
 	Options
 	Injected   map[Kind]int
-	Events     int // different ones
+	Events     int // distinct events
 	Accepted   int
-	Duplicates int // sent for another time
-	Across     int // events sent on more than one way
-	Mistimed   int // events sent with more than one time
+	Duplicates int // sent again
+	Across     int // events sent over several interfaces
+	Mistimed   int // events sent with several times
 	Unknown    int // neither acknowledged nor refused
-	Landed     int // of those, stored
+	Landed     int // of the unknown ones, stored
 	Blocked    int // decisions that block
 	Decisions  int // puts
 	Mails      int
 	Dead       int
 	Converted  int
 	Snapshots  int
-	Took       time.Duration // from the first fault until all was quiet
-	Quiet      time.Duration // of that, after the last
+	Took       time.Duration // from the first fault until nothing differed
+	Quiet      time.Duration // the part of Took after the last fault
 	Behind     []Behind
 	Found      []Difference
 }
 
-// Behind says for how long after the faults something was not yet as it must be.
+// Behind says how long after the faults something still differed.
 type Behind struct {
 	What  string
 	Until time.Duration
 }
 
-// patience is how long a run may stay as it is without being quiet. A mail whose
-// sender was killed in the middle is tried again after 90 s.
+// patience is how long differences may stay unchanged before the run ends. A mail whose
+// sender was killed is sent again after 90 s.
 const patience = 150 * time.Second
 
-// Run injects faults under load and reports what it finds. An error means that
-// the run itself did not work.
+// Run injects faults under load and returns what it finds. It returns an error when the
+// run itself failed.
 func Run(ctx context.Context, o Options) (*Report, error) {
 	rng := rand.New(rand.NewPCG(o.Seed, 1))
 	starting, cancel := context.WithTimeout(ctx, 90*time.Second)
@@ -71,15 +71,15 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	j := newInjector(in, s)
 	customers = s.during(ctx, rng, customers, func() { j.run(ctx, Plan(rng, o.Faults, o)) })
 	last := time.Now()
-	if err := in.settle(ctx, s, customers, r); err != nil {
+	if err := in.waitQuiet(ctx, s, customers, r); err != nil {
 		return nil, err
 	}
 	r.Took, r.Quiet, r.Injected = time.Since(start), time.Since(last), j.injected
 	return r, ctx.Err()
 }
 
-// during sends load while f runs, and a moment before and after. It returns what
-// has become of the customers.
+// during sends load while f runs, and shortly before and after. It returns the changed
+// customers.
 func (s *senders) during(ctx context.Context, rng *rand.Rand, customers []Customer, f func()) []Customer {
 	sending, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup
@@ -95,11 +95,11 @@ func (s *senders) during(ctx context.Context, rng *rand.Rand, customers []Custom
 	return customers
 }
 
-// settle waits until nothing differs, and looks once more after that: what is
-// counted or mailed too often may come late. What still differs at the end of
-// the patience is reported.
-func (in *installation) settle(ctx context.Context, s *senders, customers []Customer, r *Report) error {
-	quiet := &calm{installation: in, customers: customers, start: time.Now(), behind: map[string]time.Duration{}}
+// waitQuiet waits until nothing differs, and compares once more after a pause: a usage
+// counted twice or a second mail may come late. It adds what still differs after the
+// time patience to the report.
+func (in *installation) waitQuiet(ctx context.Context, s *senders, customers []Customer, r *Report) error {
+	quiet := &watcher{installation: in, customers: customers, start: time.Now(), behind: map[string]time.Duration{}}
 	if err := patiently(ctx, func(ctx context.Context) (string, error) {
 		err := in.ready(ctx)
 		return fmt.Sprint(err), err
@@ -113,10 +113,10 @@ func (in *installation) settle(ctx context.Context, s *senders, customers []Cust
 	quiet.behind["all delivered"] = time.Since(quiet.start)
 	quiet.sent = s.ledger.All()
 	in.note("everything is sent")
-	err := patiently(ctx, quiet.look)
+	err := patiently(ctx, quiet.compare)
 	if err == nil {
 		pause(ctx, 1500*time.Millisecond)
-		_, err = quiet.look(ctx)
+		_, err = quiet.compare(ctx)
 	}
 	if quiet.o == nil {
 		return err
@@ -125,7 +125,7 @@ func (in *installation) settle(ctx context.Context, s *senders, customers []Cust
 	for _, wrong := range append(s.wrong, quiet.o.Wrong...) {
 		r.Found = append(r.Found, Difference{What: "answer", Detail: wrong})
 	}
-	// Its own time: it is to be tried also when the patience is over.
+	// With its own time-out, because verify also runs after the time patience.
 	verify, done := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer done()
 	if err := in.verify(verify); err != nil {
@@ -141,7 +141,7 @@ func (in *installation) note(format string, args ...any) {
 	in.Log("%s "+format, append([]any{time.Now().UTC().Format("15:04:05.000")}, args...)...)
 }
 
-// inspectLogs looks for what must never be in them.
+// inspectLogs searches the logs for texts that must never be there.
 func (in *installation) inspectLogs(r *Report) {
 	for _, g := range in.gateways {
 		text := lastLines(filepath.Join(in.Dir, g.name+".log"), 64<<20)

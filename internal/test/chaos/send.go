@@ -23,7 +23,7 @@ func jetStream(nc *nats.Conn) (jetstream.JetStream, error) { return jetstream.Ne
 
 func number(v events.Value) json.Number { return json.Number(v.String()) }
 
-// senders send the load until they are told to stop.
+// senders send the load over all interfaces.
 type senders struct {
 	load   *load
 	ledger *Ledger
@@ -34,13 +34,13 @@ type senders struct {
 	http   *http.Client
 
 	mu       sync.Mutex
-	recorded []Event // given to the client, which owes their delivery
+	recorded []Event // recorded by the client, which has to deliver them
 	wrong    []string
 }
 
 const apiKey = "tgk_chaos"
 
-// run sends on every way until ctx ends. Requests under way are finished.
+// run sends over all interfaces until ctx ends. It finishes running requests.
 func (s *senders) run(ctx context.Context, rng *rand.Rand) {
 	var wg sync.WaitGroup
 	for _, way := range []func([]Event, *rand.Rand){s.overHTTP, s.overHTTP, s.byClient, s.raw, s.raw} {
@@ -74,17 +74,16 @@ func (s *senders) overHTTP(list []Event, rng *rand.Rand) {
 		s.load.unknown(list)
 		return
 	}
-	good, err := judge(list, status, answer, before, time.Now())
+	good, err := checkReceipt(list, status, answer, before, time.Now())
 	if err != nil {
 		s.fail("POST /v1/events of %d events: %v: %d %s", len(list), err, status, answer)
 	}
 	s.ledger.Accept(good...)
 }
 
-// judge says which events an answer acknowledges, and whether it should have
-// been another one: only what is too old or too new is to be refused, and that
-// always.
-func judge(list []Event, status int, answer []byte, from, to time.Time) (good []Event, err error) {
+// checkReceipt returns the events that an answer acknowledges. It returns an error when
+// the answer is wrong: exactly the events that are too old or too new must be refused.
+func checkReceipt(list []Event, status int, answer []byte, from, to time.Time) (good []Event, err error) {
 	var receipt struct {
 		Accepted int
 		Rejected []struct{ Index int }
@@ -135,7 +134,7 @@ func do(c *http.Client, req *http.Request) (status int, answer []byte, err error
 	return resp.StatusCode, answer, err
 }
 
-// byClient records with the Go client.
+// byClient records the events with the Go client.
 func (s *senders) byClient(list []Event, _ *rand.Rand) {
 	s.ledger.Send("client", list...)
 	for _, e := range list {
@@ -157,7 +156,7 @@ func (s *senders) byClient(list []Event, _ *rand.Rand) {
 	}
 }
 
-// flush waits until the client has delivered everything.
+// flush waits until the client has delivered all events.
 func (s *senders) flush(ctx context.Context, within time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
@@ -171,7 +170,7 @@ func (s *senders) flush(ctx context.Context, within time.Duration) error {
 	return nil
 }
 
-// raw publishes as an app does that has nothing of ours.
+// raw publishes as an app without our client does.
 func (s *senders) raw(list []Event, rng *rand.Rand) {
 	for _, e := range list {
 		s.ledger.Send("NATS", e)

@@ -18,7 +18,7 @@ const webhookSecret = "whsec_chaos"
 
 type object = map[string]any
 
-// purchase is what Stripe tells of a customer who pays, and pays again.
+// purchase returns the webhooks of a customer who pays, and pays again.
 func purchase(customer string, n int, now time.Time) (*Payment, [][]byte) {
 	sub, cus := fmt.Sprintf("sub_%d", n), fmt.Sprintf("cus_%d", n)
 	at := now.Add(-3 * time.Second).UTC().Truncate(time.Second)
@@ -39,7 +39,7 @@ func purchase(customer string, n int, now time.Time) (*Payment, [][]byte) {
 			data["previous_attributes"] = previous
 		}
 		b, _ := json.Marshal(object{"id": fmt.Sprintf("evt_%d_%d", n, len(hooks)+1), "object": "event", "type": kind, "created": at.Unix(), "data": data})
-		hooks = append(hooks, b) // plain values always encode
+		hooks = append(hooks, b) // never fails for plain values
 	}
 	tell("customer.subscription.created", at, subscription("incomplete"), nil)
 	tell("invoice.paid", at, invoice(fmt.Sprintf("in_%d_1", n), "subscription_create", p.Amount, at), nil)
@@ -51,8 +51,8 @@ func purchase(customer string, n int, now time.Time) (*Payment, [][]byte) {
 	return p, hooks
 }
 
-// pay lets Stripe tell of a payment: each webhook until it is answered with
-// 200, some again after that, and in no order.
+// pay sends the webhooks of a payment, each until it is answered with 200, some of them
+// again after that, and in random order.
 func (s *senders) pay(ctx context.Context, c *Customer, n int, rng *rand.Rand) error {
 	payment, hooks := purchase(c.ID, n, time.Now())
 	for _, h := range hooks {
@@ -83,7 +83,7 @@ func (s *senders) webhook(body []byte, rng *rand.Rand) error {
 	return err
 }
 
-// sign makes the header that Stripe sends.
+// sign returns the header that Stripe sends.
 func sign(body []byte, now time.Time) string {
 	mac := hmac.New(sha256.New, []byte(webhookSecret))
 	_, _ = fmt.Fprintf(mac, "%d.%s", now.Unix(), body)

@@ -16,8 +16,8 @@ import (
 	"github.com/tidegate-io/tidegate/internal/test/wait"
 )
 
-// TestProcessesShareThePartitions: they spread evenly when a process joins, and
-// the others take over what one leaves that is stopped or killed.
+// TestProcessesShareThePartitions: partitions are shared evenly when a process joins,
+// and the others take over the partitions of a stopped or killed process.
 func TestProcessesShareThePartitions(t *testing.T) {
 	t.Parallel()
 	in := newInstallation(t, testmongo.URI(t))
@@ -42,13 +42,13 @@ func TestProcessesShareThePartitions(t *testing.T) {
 	in.post("application/x-ndjson", sample.Lines(sample.Events("acme", "c", 3)), 3)
 	in.decides("acme", events.LimitReached, 10)
 	third.Kill()
-	in.lacks("owners") // which is no reason to send it no requests
+	in.lacks("owners") // it is still ready for requests
 	in.finds(map[string]string{"tidegate": stateWarning, "partitions": stateFailed, "lag": stateSkipped, "documents": stateSkipped})
 	in.post("application/x-ndjson", sample.Lines(sample.Events("acme", "d", 3)), 3)
 }
 
-// shared waits until so many processes own all partitions, none more than one
-// above its even share.
+// shared waits until the given number of processes own all partitions, none more than
+// one above its even share.
 func (in *installation) shared(t *testing.T, processes int) {
 	t.Helper()
 	js, err := jetstream.New(in.connect())

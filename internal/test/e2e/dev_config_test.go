@@ -15,8 +15,8 @@ import (
 	"github.com/tidegate-io/tidegate/internal/test/wait"
 )
 
-// TestEditedConfiguration raises a limit, makes a mistake and takes the gate
-// away, all while dev runs.
+// TestEditedConfiguration raises a limit, makes a mistake and removes the gate while dev
+// runs.
 func TestEditedConfiguration(t *testing.T) {
 	t.Parallel()
 	d := newDevelopment(t, sample.Config)
@@ -41,7 +41,7 @@ func TestEditedConfiguration(t *testing.T) {
 	sees(t, app, "acme", true)
 }
 
-// TestEmergencySwitch turns a gate off, over a restart, and on again.
+// TestEmergencySwitch turns a gate off, restarts, and turns it on again.
 func TestEmergencySwitch(t *testing.T) {
 	t.Parallel()
 	d := newDevelopment(t, sample.Config)
@@ -60,7 +60,7 @@ func TestEmergencySwitch(t *testing.T) {
 	sees(t, app, "acme", false)
 }
 
-// TestBusyPorts names the flag that changes the address.
+// TestBusyPorts: the error names the flag that changes the address.
 func TestBusyPorts(t *testing.T) {
 	t.Parallel()
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
@@ -89,7 +89,7 @@ func TestBusyPorts(t *testing.T) {
 	}
 }
 
-// TestDataInUse refuses a second process on the same store.
+// TestDataInUse: a second process on the same data is refused.
 func TestDataInUse(t *testing.T) {
 	t.Parallel()
 	d := newDevelopment(t, "")
@@ -100,7 +100,7 @@ func TestDataInUse(t *testing.T) {
 	d.post("application/json", sample.Event("acme", "1"), 1)
 }
 
-// TestExposedAPI refuses to serve strangers.
+// TestExposedAPI: an API on a public address without keys is refused.
 func TestExposedAPI(t *testing.T) {
 	t.Parallel()
 	for name, env := range map[string][]string{
@@ -120,7 +120,7 @@ func TestExposedAPI(t *testing.T) {
 	}
 }
 
-// TestOverrides lets an operator give a customer more, and take it back.
+// TestOverrides sets an override of a customer and removes it.
 func TestOverrides(t *testing.T) {
 	t.Parallel()
 	d := newDevelopment(t, sample.Config)
@@ -137,12 +137,12 @@ func TestOverrides(t *testing.T) {
 	sees(t, app, "acme", false)
 	d.put("acme", `{"plan":"paid"}`)
 	sees(t, app, "acme", true)
-	d.decides("acme", events.Unlimited, 0) // a paid plan begins a window, and so does its end
+	d.decides("acme", events.Unlimited, 0) // a paid plan begins a window, and its end begins another
 	d.put("acme", `{"plan":null}`)
 	d.decides("acme", events.WithinLimit, 0)
 }
 
-// TestAgainstLive names who would be blocked, and nobody else.
+// TestAgainstLive: the command names exactly the customers that would be blocked.
 func TestAgainstLive(t *testing.T) {
 	t.Parallel()
 	const exports = "  - feature: exports\n    condition: {limit: {free: 100}, period: 30d}\n"
@@ -173,7 +173,7 @@ func TestAgainstLive(t *testing.T) {
 	})
 }
 
-// TestTemplates holds that `config check` and the start want the same.
+// TestTemplates: `config check` and the start have the same conditions.
 func TestTemplates(t *testing.T) {
 	t.Parallel()
 	const prompt = "action: {type: block, upgrade_prompt: {template: upgrade_prompt}}"

@@ -18,8 +18,7 @@ import (
 	"github.com/tidegate-io/tidegate/internal/test/wait"
 )
 
-// TestOnce sends the same events on several ways, and some that cannot be
-// counted.
+// TestOnce sends the same events over several interfaces, and some that can't be counted.
 func TestOnce(t *testing.T) {
 	t.Parallel()
 	d := newDevelopment(t, "")
@@ -29,7 +28,7 @@ func TestOnce(t *testing.T) {
 	}
 	es := sample.Events("acme", "order", 20)
 	d.post("application/x-ndjson", sample.Lines(es), 20)
-	d.post("application/json", sample.Array(es), 20) // the client has not seen the answer
+	d.post("application/json", sample.Array(es), 20) // as when the client did not get the answer
 	for i, e := range es {
 		_, err := js.Publish(t.Context(), "usage.in.acme", []byte(e), jetstream.WithMsgID(fmt.Sprint("test/order-", i+1)))
 		if err != nil {
@@ -41,7 +40,7 @@ func TestOnce(t *testing.T) {
 	}
 	bad := map[string]string{
 		"usage.in.acme":   `not JSON`,
-		"usage.in.globex": sample.Event("acme", "smuggled"), // another customer's
+		"usage.in.globex": sample.Event("acme", "smuggled"), // the event of another customer
 		"usage.in.hooli":  `{"type":"tidegate.plan","subject":"hooli","id":"1","source":"test","data":{"name":"paid"}}`,
 	}
 	for subject, body := range bad {
@@ -71,7 +70,7 @@ func TestOnce(t *testing.T) {
 	verifies(t, d, 1)
 }
 
-// verifies fails unless the live windows are what the stream gives.
+// verifies fails unless a replay of the stream results in the live windows.
 func verifies(t *testing.T, d *development, windows int) {
 	t.Helper()
 	var results []aggregator.Result
@@ -87,13 +86,13 @@ func verifies(t *testing.T, d *development, windows int) {
 	}
 }
 
-// TestImport backfills a year-old history, twice, beside live use.
+// TestImport imports a year-old history twice while usage continues.
 func TestImport(t *testing.T) {
 	t.Parallel()
 	d := newDevelopment(t, "")
 	then := time.Now().UTC().AddDate(-1, 0, 0).Truncate(time.Second)
 	var file strings.Builder
-	for i := range 30 { // without ids: a line is its own
+	for i := range 30 { // without ids: the content is the identity
 		fmt.Fprintf(&file, `{"type":"api","subject":"acme","time":%q}`+"\n", then.Add(time.Duration(i)*time.Minute).Format(time.RFC3339))
 	}
 	path := filepath.Join(d.dir, "history.ndjson")
@@ -123,7 +122,7 @@ func TestImport(t *testing.T) {
 	replays(t, d, then)
 }
 
-// replays tries what else replay can be asked.
+// replays tries the other options of replay.
 func replays(t *testing.T, d *development, then time.Time) {
 	t.Helper()
 	if table := d.must("replay", "--customer", "acme"); !strings.Contains(table, "WINDOW BEGINS") || !strings.Contains(table, then.Format("2006-01-02")) {

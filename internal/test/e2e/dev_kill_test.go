@@ -11,8 +11,8 @@ import (
 	"github.com/tidegate-io/tidegate/internal/test/wait"
 )
 
-// TestKilledWhileSending kills the process between acknowledgements; what is
-// sent again is not counted again, and what was acknowledged is there.
+// TestKilledWhileSending kills the process between acknowledgements. Events that are sent
+// again count once, and acknowledged events are not lost.
 func TestKilledWhileSending(t *testing.T) {
 	t.Parallel()
 	d := newDevelopment(t, "")
@@ -39,7 +39,7 @@ func TestKilledWhileSending(t *testing.T) {
 	n := <-sent
 	d.start()
 	wait.Until(t, "what was acknowledged is counted", func() error {
-		if used := d.used("acme"); used < int64(n*each) { // what was under way may be there too
+		if used := d.used("acme"); used < int64(n*each) { // unacknowledged events may be there too
 			return fmt.Errorf("%d of %d", used, n*each)
 		}
 		return nil
@@ -56,8 +56,8 @@ func TestKilledWhileSending(t *testing.T) {
 	}
 }
 
-// TestAppOutlivesTidegate records uses without ids of their own while the
-// process is killed and started again, over NATS and over HTTP.
+// TestAppOutlivesTidegate records uses without ids while the process is killed and
+// started again, over NATS and over HTTP.
 func TestAppOutlivesTidegate(t *testing.T) {
 	t.Parallel()
 	d := newDevelopment(t, "")

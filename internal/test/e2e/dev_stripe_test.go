@@ -14,8 +14,7 @@ import (
 	"github.com/tidegate-io/tidegate/internal/test/wait"
 )
 
-// subscribes is the webhook of somebody who subscribes at Stripe without our id
-// anywhere.
+// subscribes returns the webhook of a subscription without our customer's id.
 func subscribes(customer, price string) fold.Webhook {
 	now := time.Now().Unix()
 	return fold.Webhook{Type: "customer.subscription.created", Payload: fmt.Appendf(nil,
@@ -24,8 +23,8 @@ func subscribes(customer, price string) fold.Webhook {
 		"items":{"data":[{"current_period_end":%[4]d,"price":{"id":"%[2]s","object":"price","product":"prod_1"}}]}}}}`, customer, price, now, now+2_000_000)}
 }
 
-// TestDevMapsStripeCustomers: what Stripe told of nobody applies once the
-// operator says whose it is, one by one or many at once.
+// TestDevMapsStripeCustomers: the events of unmapped Stripe customers apply when the
+// operator maps them, one by one or many at once.
 func TestDevMapsStripeCustomers(t *testing.T) {
 	t.Parallel()
 	d := newDevelopment(t, `

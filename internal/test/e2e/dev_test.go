@@ -19,8 +19,7 @@ import (
 	"github.com/tidegate-io/tidegate/internal/test/wait"
 )
 
-// TestDev is the story of two customers, from the first use to the payment and
-// over a restart.
+// TestDev follows two customers from the first use to the payment and over a restart.
 func TestDev(t *testing.T) {
 	t.Parallel()
 	d := newDevelopment(t, "")
@@ -40,7 +39,7 @@ func TestDev(t *testing.T) {
 
 	d.must("send", "--type", "api", "--customer", "globex", "--count", "100")
 	sees(t, app, "globex", false)
-	d.outbox(1, "ada@acme.example") // nobody knows where to write
+	d.outbox(1, "ada@acme.example") // the other customer has no address
 	d.put("globex", `{"email":"bob@globex.example"}`)
 	d.outbox(2, "bob@globex.example").hasLinks(t)
 
@@ -57,7 +56,7 @@ func TestDev(t *testing.T) {
 	sees(t, app, "globex", true)
 }
 
-// useInEveryWay uses up acme's 100, a tenth or two in each way there is.
+// useInEveryWay uses acme's limit of 100 up, over all interfaces.
 func useInEveryWay(t *testing.T, d *development, nc *nats.Conn, app *client.Client) {
 	t.Helper()
 	for i := range 10 {
@@ -93,7 +92,7 @@ func useInEveryWay(t *testing.T, d *development, nc *nats.Conn, app *client.Clie
 
 var linkInText = regexp.MustCompile(`http://\S+/u/\S+`)
 
-// follow opens the mail's link in a browser, and later finds it in the funnel.
+// follow opens the mail's link, and checks that the click is in the funnel.
 func follow(t *testing.T, d *development, l letter) {
 	t.Helper()
 	req, err := http.NewRequest("GET", linkInText.FindString(l.text), nil)
@@ -101,7 +100,7 @@ func follow(t *testing.T, d *development, l letter) {
 		t.Fatal(err)
 	}
 	req.Header.Set("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
-	resp, err := http.DefaultTransport.RoundTrip(req) // without where it leads to
+	resp, err := http.DefaultTransport.RoundTrip(req) // without following the redirect
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +110,7 @@ func follow(t *testing.T, d *development, l letter) {
 	}
 }
 
-// unsubscribe has a customer who wants no mail reach the limit.
+// unsubscribe reaches the limit as a customer who has unsubscribed.
 func unsubscribe(t *testing.T, d *development) {
 	t.Helper()
 	d.put("initech", `{"email":"eve@initech.example"}`)
@@ -131,7 +130,7 @@ func unsubscribe(t *testing.T, d *development) {
 	d.decides("initech", events.LimitReached, 100)
 }
 
-// upgrade has both customers pay, and Stripe tell of it more than once.
+// upgrade pays for both customers, and sends the webhooks several times.
 func upgrade(t *testing.T, d *development, app *client.Client) {
 	t.Helper()
 	d.must("dev", "upgrade", "acme", "--data", d.data())
@@ -149,7 +148,7 @@ func upgrade(t *testing.T, d *development, app *client.Client) {
 	converts(t, d, 2, 2, 2500)
 }
 
-// converts waits for the funnel of so many customers, of whom n paid.
+// converts waits for the funnel of a number of customers, of whom n paid.
 func converts(t *testing.T, d *development, mailed, n int, cents int64) {
 	t.Helper()
 	wait.Until(t, fmt.Sprintf("%d conversions", n), func() error {
@@ -162,7 +161,7 @@ func converts(t *testing.T, d *development, mailed, n int, cents int64) {
 	})
 }
 
-// remembers fails unless all is as it was before the restart.
+// remembers fails unless the state is the same as before the restart.
 func remembers(t *testing.T, d *development) {
 	t.Helper()
 	var v customerView
@@ -179,7 +178,7 @@ func remembers(t *testing.T, d *development) {
 	converts(t, d, 3, 2, 2500)
 }
 
-// TestWindowEnds sees a block end with its window, without any event.
+// TestWindowEnds: a block ends with its window, without any event.
 func TestWindowEnds(t *testing.T) {
 	t.Parallel()
 	d := newDevelopment(t, "")

@@ -24,15 +24,15 @@ import (
 	"github.com/tidegate-io/tidegate/internal/test/wait"
 )
 
-// development is `tidegate dev`, which can be started again on its data.
+// development is `tidegate dev`, which can be started again with its data.
 type development struct {
 	gateway
 	*testprocess.Process
 	dir string
 }
 
-// newDevelopment starts `tidegate dev` on free ports. A configuration of "" is
-// the built-in example.
+// newDevelopment starts `tidegate dev` on free ports. An empty configuration means the
+// built-in example.
 func newDevelopment(t testing.TB, configuration string, env ...string) *development {
 	t.Helper()
 	dir := t.TempDir()
@@ -50,8 +50,8 @@ func (d *development) configure(text string) {
 	}
 }
 
-// start starts it and waits until it prints its addresses; a second time it
-// takes the ones of the first.
+// start starts dev and waits until it prints its addresses. A restarted dev has the same
+// addresses.
 func (d *development) start() {
 	t := d.gateway.t
 	t.Helper()
@@ -63,7 +63,7 @@ func (d *development) start() {
 
 func (d *development) data() string { return filepath.Join(d.dir, "data") }
 
-// printed is a value of the lines that dev prints.
+// printed returns a value from dev's output.
 func (d *development) printed(label string) string {
 	for line := range strings.Lines(d.Stdout.String()) {
 		if v, ok := strings.CutPrefix(strings.TrimSpace(line), label+" "); ok {
@@ -80,7 +80,7 @@ type letter struct {
 	text, html string
 }
 
-// outbox waits for so many mails and returns the one to an address.
+// outbox waits for a number of mails and returns the one to an address.
 func (d *development) outbox(n int, to string) letter {
 	t := d.gateway.t
 	t.Helper()
@@ -122,7 +122,7 @@ func (d *development) letters() (all []letter) {
 	return all
 }
 
-// parseLetter reads a mail of a text and an HTML part.
+// parseLetter reads a mail with a text part and an HTML part.
 func parseLetter(b []byte) (l letter, err error) {
 	m, err := mail.ReadMessage(bytes.NewReader(b))
 	if err != nil {
@@ -162,7 +162,7 @@ func decoded(part *multipart.Part) io.Reader {
 	return part
 }
 
-// webhooks sends Stripe's webhooks, signed.
+// webhooks sends signed webhooks of Stripe.
 func (g *gateway) webhooks(hooks []fold.Webhook) {
 	g.t.Helper()
 	for _, h := range hooks {
@@ -182,8 +182,8 @@ func (g *gateway) webhooks(hooks []fold.Webhook) {
 	}
 }
 
-// hasLinks fails unless both parts of a mail lead to an upgrade and the header
-// to the end of such mails.
+// hasLinks fails unless both parts of a mail have an upgrade link, and the header an
+// unsubscribe link.
 func (l letter) hasLinks(t testing.TB) {
 	t.Helper()
 	for name, part := range map[string]string{"text": l.text, "HTML": l.html} {

@@ -18,9 +18,9 @@ import (
 	"github.com/tidegate-io/tidegate/internal/test/wait"
 )
 
-// TestServersComeLater starts Tidegate before its NATS and MongoDB. It waits for
-// the first only, and counts, decides and blocks without the other; documents
-// and the mail follow when that comes.
+// TestServersComeLater starts Tidegate before its NATS and MongoDB. Tidegate waits for
+// NATS; it counts, decides and blocks without MongoDB. Documents and the mail follow when
+// MongoDB starts.
 func TestServersComeLater(t *testing.T) {
 	t.Parallel()
 	server := testmongo.StartServer(t)
@@ -64,8 +64,8 @@ func TestServersComeLater(t *testing.T) {
 	}
 }
 
-// TestAForeignDatabaseComesLater: nothing is written to it, which is told;
-// decisions do not depend on it.
+// TestAForeignDatabaseComesLater: Tidegate reports that the database is foreign and does
+// not write to it. Decisions do not depend on it.
 func TestAForeignDatabaseComesLater(t *testing.T) {
 	t.Parallel()
 	server := testmongo.StartServer(t)
@@ -94,7 +94,7 @@ func TestAForeignDatabaseComesLater(t *testing.T) {
 	}
 }
 
-// lacks waits until the gateway works, but for these.
+// lacks waits until the gateway is ready except for these parts.
 func (in *installation) lacks(names ...string) {
 	in.t.Helper()
 	wait.Until(in.t, fmt.Sprintf("readiness lacks %v", names), func() error {
@@ -116,7 +116,7 @@ func (in *installation) lacks(names ...string) {
 	})
 }
 
-// waits waits until so many documents of a collection wait for the store.
+// waits waits until a number of documents of a collection wait for the store.
 func (in *installation) waits(want map[string]int) {
 	in.t.Helper()
 	for collection, n := range want {
@@ -136,7 +136,7 @@ func (in *installation) waits(want map[string]int) {
 	}
 }
 
-// metric is the sum of the figures whose name and first labels begin so.
+// metric returns the sum of the figures whose name and labels begin with prefix.
 func (in *installation) metric(prefix string) (sum float64, err error) {
 	status, answer, err := in.request("GET", "/metrics", "", "")
 	if err != nil || status != http.StatusOK {
@@ -159,7 +159,7 @@ func (in *installation) metric(prefix string) (sum float64, err error) {
 	return sum, nil
 }
 
-// finds waits until the doctor finds so.
+// finds waits until the doctor finds a state.
 func (in *installation) finds(want map[string]string) {
 	in.t.Helper()
 	wait.Until(in.t, fmt.Sprintf("doctor finds %v", want), func() error {
@@ -172,7 +172,7 @@ func (in *installation) finds(want map[string]string) {
 	})
 }
 
-// diagnosis is what the doctor finds, whatever it thinks of it.
+// diagnosis returns the doctor's findings, with any exit code.
 func (in *installation) diagnosis() (found []finding) {
 	in.t.Helper()
 	_, stdout, stderr := in.command("", "--output", "json", "doctor")
@@ -182,8 +182,8 @@ func (in *installation) diagnosis() (found []finding) {
 	return found
 }
 
-// TestMongoDBGoesAway counts and blocks without the database; the documents
-// catch up.
+// TestMongoDBGoesAway: Tidegate counts and blocks without the database, and writes the
+// documents when it is back.
 func TestMongoDBGoesAway(t *testing.T) {
 	t.Parallel()
 	server := testmongo.StartServer(t)

@@ -13,9 +13,9 @@ import (
 	"github.com/tidegate-io/tidegate/internal/test/testmongo"
 )
 
-// TestMongoDBFreezes stops the server while load goes on: decisions keep
-// arriving, what waits is one entry for each window, the processes end in time
-// and others go on, and at last documents and windows are equal.
+// TestMongoDBFreezes freezes the server under load: decisions continue, one entry for
+// each window waits, the processes stop in time and others continue, and in the end
+// documents and windows are equal.
 func TestMongoDBFreezes(t *testing.T) {
 	t.Parallel()
 	server := testmongo.StartServer(t)
@@ -35,7 +35,7 @@ func TestMongoDBFreezes(t *testing.T) {
 	round(0, customers/2)
 	in.waits(map[string]int{"usage": 0})
 	server.Signal(t, syscall.SIGSTOP)
-	for r := 1; r <= rounds; r++ { // the last one is the tenth use of everybody
+	for r := 1; r <= rounds; r++ { // the last round is the tenth use of all customers
 		round(r, customers)
 		in.uses("org-0", int64(2*(r+1)))
 		in.waits(map[string]int{"usage": customers})

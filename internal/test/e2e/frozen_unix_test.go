@@ -11,8 +11,8 @@ import (
 	"github.com/tidegate-io/tidegate/internal/test/testmongo"
 )
 
-// TestFrozenOwner stops the processes that own all partitions; they wake up
-// when others do. What they had read is counted once.
+// TestFrozenOwner freezes the processes that own all partitions, and wakes them when
+// others own the partitions. The events that they had read count once.
 func TestFrozenOwner(t *testing.T) {
 	t.Parallel()
 	in := newInstallation(t, testmongo.URI(t))

@@ -29,7 +29,7 @@ const (
 	exitBlocked = 3
 )
 
-// gateway is a running Tidegate as apps, operators and Stripe see it.
+// gateway is a running Tidegate, seen by apps, operators and Stripe.
 type gateway struct {
 	t         testing.TB
 	http      string
@@ -54,7 +54,7 @@ func (g *gateway) command(stdin string, args ...string) (code int, stdout, stder
 	return cmd.ProcessState.ExitCode(), out.String(), err.String()
 }
 
-// must is command that has to succeed; it returns standard output.
+// must runs a command that must succeed, and returns its standard output.
 func (g *gateway) must(args ...string) string {
 	g.t.Helper()
 	code, stdout, stderr := g.command("", args...)
@@ -64,7 +64,7 @@ func (g *gateway) must(args ...string) string {
 	return stdout
 }
 
-// decoded is must with --output json, decoded into out.
+// decoded is must with --output json. It decodes the output into out.
 func (g *gateway) decoded(out any, args ...string) {
 	g.t.Helper()
 	stdout := g.must(append([]string{"--output", "json"}, args...)...)
@@ -73,7 +73,7 @@ func (g *gateway) decoded(out any, args ...string) {
 	}
 }
 
-// request asks the API. An error is one of the network.
+// request sends a request to the API. It returns only errors of the network.
 func (g *gateway) request(method, path, contentType, body string) (status int, answer []byte, err error) {
 	req, err := http.NewRequest(method, g.http+path, strings.NewReader(body))
 	if err != nil {
@@ -92,7 +92,7 @@ func (g *gateway) request(method, path, contentType, body string) (status int, a
 	return resp.StatusCode, answer, err
 }
 
-// get decodes an answer.
+// get decodes the answer of a GET request.
 func (g *gateway) get(path string, out any) error {
 	status, answer, err := g.request("GET", path, "", "")
 	if err != nil {
@@ -104,7 +104,7 @@ func (g *gateway) get(path string, out any) error {
 	return json.Unmarshal(answer, out)
 }
 
-// post sends events, which must all be accepted.
+// post sends events. All must be accepted.
 func (g *gateway) post(contentType, body string, n int) {
 	g.t.Helper()
 	status, answer, err := g.request("POST", "/v1/events", contentType, body)
@@ -126,12 +126,12 @@ func (g *gateway) put(customer, body string) {
 	}
 }
 
-// decision is GET /v1/check.
+// decision returns the answer of GET /v1/check.
 func (g *gateway) decision(customer string) (d events.Decision, err error) {
 	return d, g.get("/v1/check?feature=api&customer="+url.QueryEscape(customer), &d)
 }
 
-// allows fails unless the customer may use the api at once.
+// allows fails unless the customer may use the feature api now.
 func (g *gateway) allows(customer string) {
 	g.t.Helper()
 	if d, err := g.decision(customer); err != nil || !d.Allowed {
@@ -139,7 +139,7 @@ func (g *gateway) allows(customer string) {
 	}
 }
 
-// decides waits for a decision with this reason and so much used.
+// decides waits for a decision with a reason and usage.
 func (g *gateway) decides(customer string, reason events.Reason, used int64) {
 	g.t.Helper()
 	wait.Until(g.t, fmt.Sprintf("%s: %s at %d", customer, reason, used), func() error {
@@ -151,7 +151,7 @@ func (g *gateway) decides(customer string, reason events.Reason, used int64) {
 	})
 }
 
-// uses waits until the customer's current window holds so many.
+// uses waits until the customer's current window has a usage.
 func (g *gateway) uses(customer string, want int64) {
 	g.t.Helper()
 	wait.Until(g.t, fmt.Sprintf("%s has used %d", customer, want), func() error {
@@ -162,7 +162,7 @@ func (g *gateway) uses(customer string, want int64) {
 	})
 }
 
-// used is what the customer's current window holds; -1 if nobody knows.
+// used returns the usage of the customer's current window, or -1 when there is none.
 func (g *gateway) used(customer string) int64 {
 	var v customerView
 	if err := g.get("/v1/customers/"+url.PathEscape(customer), &v); err != nil {
@@ -176,7 +176,7 @@ func (g *gateway) used(customer string) int64 {
 	return 0
 }
 
-// connect is a connection of an app.
+// connect returns a connection of an app.
 func (g *gateway) connect() *nats.Conn {
 	g.t.Helper()
 	nc, err := nats.Connect(g.nats, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond), nats.RetryOnFailedConnect(true))
@@ -187,7 +187,7 @@ func (g *gateway) connect() *nats.Conn {
 	return nc
 }
 
-// app is the client of an app, synced.
+// app returns a synced client of an app.
 func (g *gateway) app(nc *nats.Conn) *client.Client {
 	g.t.Helper()
 	c, err := client.New(nc, client.Source("app"), client.Namespace(g.namespace))
@@ -203,7 +203,7 @@ func (g *gateway) app(nc *nats.Conn) *client.Client {
 	return c
 }
 
-// sees waits until an app's client decides so.
+// sees waits until an app's client has a decision.
 func sees(t testing.TB, c *client.Client, customer string, allowed bool) {
 	t.Helper()
 	wait.Until(t, fmt.Sprintf("the app's client allows %s: %v", customer, allowed), func() error {
@@ -214,7 +214,7 @@ func sees(t testing.TB, c *client.Client, customer string, allowed bool) {
 	})
 }
 
-// customerView is what the API says about a customer's usage and decisions.
+// customerView is the API's answer about a customer's usage and decisions.
 type customerView struct {
 	Plan  string
 	Usage []struct {
@@ -225,10 +225,10 @@ type customerView struct {
 	Decisions []events.Decision
 }
 
-// finding is the outcome of one of the doctor's checks.
+// finding is the result of one of the doctor's checks.
 type finding struct{ Check, State, Detail string }
 
-// tally is what an import or a transfer says that it did.
+// tally is the result of an import or a transfer.
 type tally struct {
 	Accepted int
 	Rejected []struct {

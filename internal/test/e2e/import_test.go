@@ -20,11 +20,11 @@ import (
 	"github.com/tidegate-io/tidegate/internal/test/wait"
 )
 
-// metered counts the tokens of completions.
+// metered is a configuration that sums the tokens of completions.
 var metered = strings.NewReplacer("- feature: api\n", "- feature: api\n    meter: {event: completion, aggregate: sum, value: $.tokens}\n",
 	"free: 10", "free: 1000000").Replace(sample.Config)
 
-// appDatabase is the app's own, with documents in a collection.
+// appDatabase creates a database of the app with documents in a collection.
 func appDatabase(t *testing.T) (uri string, db *driver.Database) {
 	t.Helper()
 	uri = testmongo.URI(t)
@@ -47,7 +47,7 @@ func insert(t *testing.T, db *driver.Database, collection string, docs ...any) {
 	}
 }
 
-// file writes one beside the configuration.
+// file writes a file in the configuration's folder.
 func (d *development) file(name, text string) string {
 	path := filepath.Join(d.dir, name)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -56,8 +56,8 @@ func (d *development) file(name, text string) string {
 	return path
 }
 
-// TestImportOfTheAppsOwn imports the same history by the app's names out of
-// files and out of its MongoDB, each twice.
+// TestImportOfTheAppsOwn imports the same history with the app's field names from files
+// and from its MongoDB, each twice.
 func TestImportOfTheAppsOwn(t *testing.T) {
 	t.Parallel()
 	d := newDevelopment(t, metered)
@@ -104,7 +104,8 @@ func TestImportOfTheAppsOwn(t *testing.T) {
 	}
 }
 
-// TestImportRefusesDocuments names what cannot be imported, and takes the rest.
+// TestImportRefusesDocuments: the import names documents that it can't import, and imports
+// the others.
 func TestImportRefusesDocuments(t *testing.T) {
 	t.Parallel()
 	d := newDevelopment(t, metered)
@@ -131,7 +132,7 @@ func TestImportRefusesDocuments(t *testing.T) {
 	}
 }
 
-// TestImportCustomersOfTheAppsOwn takes them from each source.
+// TestImportCustomersOfTheAppsOwn imports customers from each kind of source.
 func TestImportCustomersOfTheAppsOwn(t *testing.T) {
 	t.Parallel()
 	d := newDevelopment(t, sample.Config)

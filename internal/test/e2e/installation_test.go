@@ -21,8 +21,7 @@ import (
 	"github.com/tidegate-io/tidegate/internal/test/wait"
 )
 
-// production is a configuration for few partitions, so that a test's processes
-// are soon ready.
+// production is a configuration with few partitions, so that processes are ready soon.
 var production = "partitions: 4\nnamespace: t1\npublic_url: https://gate.acme.example\nfrom: Acme <billing@acme.example>\n" +
 	strings.Replace(sample.Config, "type: block", "type: block, upgrade_prompt: {type: email, provider: resend, template: upgrade_prompt}", 1)
 
@@ -42,10 +41,10 @@ type installation struct {
 	mongo    string // URI
 	database string
 	mails    *provider
-	env      []string // besides what every process has
+	env      []string // besides the variables of all processes
 }
 
-// newInstallation prepares everything but starts nothing.
+// newInstallation prepares an installation without starting it.
 func newInstallation(t testing.TB, mongoURI string) *installation {
 	t.Helper()
 	dir := t.TempDir()
@@ -60,7 +59,7 @@ func newInstallation(t testing.TB, mongoURI string) *installation {
 	return in
 }
 
-// startNATS starts a server of its own process and waits until it answers.
+// startNATS starts a NATS server as a process and waits until it answers.
 func (in *installation) startNATS() *testprocess.Process {
 	in.t.Helper()
 	return testprocess.StartNATS(in.t, in.nats[len("nats://"):], filepath.Join(in.dir, "nats"))
@@ -76,7 +75,7 @@ func (in *installation) serve(roles string) *testprocess.Process {
 	}, in.env...), "serve", "--config", in.config, "--roles", roles, "--http", in.http[len("http://"):])
 }
 
-// ready waits until the API is.
+// ready waits until the API is ready.
 func (in *installation) ready() {
 	in.t.Helper()
 	wait.Until(in.t, "readiness", func() error {
@@ -88,7 +87,7 @@ func (in *installation) ready() {
 	})
 }
 
-// documents is the database, read as any program would.
+// documents returns the database, which tests read as other programs do.
 func (in *installation) documents() *mongo.Database {
 	in.t.Helper()
 	c, err := mongo.Connect(in.t.Context(), options.Client().ApplyURI(in.mongo).SetServerSelectionTimeout(wait.Patience))
@@ -99,7 +98,7 @@ func (in *installation) documents() *mongo.Database {
 	return c.Database(in.database)
 }
 
-// document waits for the only document of a customer that satisfies f.
+// document waits until a customer has exactly one document and f accepts it.
 func document(t testing.TB, c *mongo.Collection, customer string, f func(bson.M) error) {
 	t.Helper()
 	wait.Until(t, "a document in "+c.Name(), func() error {
@@ -121,8 +120,8 @@ func document(t testing.TB, c *mongo.Collection, customer string, f func(bson.M)
 	})
 }
 
-// has checks the fields of a document: a type such as time.Time{}, or a value,
-// or a pattern that a text must match. A wanted nil is null.
+// has checks the fields of a document. A wanted field is a type such as time.Time{}, a
+// value, or a pattern for a text; nil means null.
 func has(d bson.M, want bson.M) error {
 	for field, w := range want {
 		got, there := d[field]

@@ -20,7 +20,7 @@ import (
 
 const reportSecret = "whsec_cmVwb3J0cyBhcmUgc2lnbmVk"
 
-// reports posts what Resend says of a mail; it returns the status.
+// reports posts a webhook of Resend about a mail, and returns the status.
 func (in *installation) reports(kind, key, secret string) int {
 	in.t.Helper()
 	body := fmt.Sprintf(`{"type":%q,"created_at":%q,"data":{"email_id":"mail-1","tags":{"tidegate_key":%q},"bounce":{"type":"Permanent","message":"no such user"}}}`,
@@ -67,8 +67,8 @@ func (in *installation) mailTo(address string) (found message) {
 	return found
 }
 
-// TestMailInProduction finds an address in the app's collection, takes edited
-// settings over, and learns of bounces.
+// TestMailInProduction reads an address from the app's collection, edits settings, and
+// reports a bounce.
 func TestMailInProduction(t *testing.T) {
 	t.Parallel()
 	in := newInstallation(t, testmongo.URI(t))

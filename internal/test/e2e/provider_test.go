@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// provider is a server that speaks Resend's API, with its idempotency.
+// provider is a server that implements Resend's API with its idempotency.
 type provider struct {
 	t   testing.TB
 	url string
@@ -49,14 +49,14 @@ func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = fmt.Fprintf(w, `{"id":"mail-%d"}`, len(p.taken))
 }
 
-// message is what matters of a mail in Resend's form.
+// message has the checked fields of a mail in Resend's form.
 type message struct {
 	From, Subject, Text, HTML string
 	To                        []string
 	Headers                   map[string]string
 }
 
-// mails are the different ones that were taken.
+// mails returns the accepted mails, one for each key.
 func (p *provider) mails() (all []message) {
 	p.t.Helper()
 	p.mu.Lock()

@@ -20,7 +20,7 @@ import (
 	"github.com/tidegate-io/tidegate/internal/test/testprocess"
 )
 
-// The repository as seen from here.
+// The path of the repository.
 const repository = "../../../"
 
 // Marks of a shell block of the README, in the HTML comment before it.
@@ -28,8 +28,8 @@ const (
 	markRun        = "run"
 	markBackground = "run: in the background"
 	markUntil      = "run: until it shows this"
-	markOutside    = "outside: " // and why it is not run
-	markOutput     = "output"    // of the block before
+	markOutside    = "outside: " // with the reason why it is not run
+	markOutput     = "output"    // of the block before it
 )
 
 // readmeBlock is a fenced block with the comment on the line before it.
@@ -78,8 +78,8 @@ func readRepository(t *testing.T, name string) string {
 	return string(b)
 }
 
-// TestReadmeCommands does what the README tells a newcomer to do, in order, and
-// compares what it shows with what comes.
+// TestReadmeCommands runs the README's commands in order, and compares their output with
+// the output in the README.
 func TestReadmeCommands(t *testing.T) {
 	blocks := readmeBlocks(t)
 	r := newReader(t)
@@ -114,12 +114,12 @@ func TestReadmeCommands(t *testing.T) {
 	}
 }
 
-// reader is somebody who follows the README in a shell.
+// reader runs the README's commands in a shell.
 type reader struct {
 	t       *testing.T
 	dir     string
 	env     []string
-	replace *strings.Replacer // the README's addresses by those of the test
+	replace *strings.Replacer // replaces the README's addresses with those of the test
 	nats    string
 }
 
@@ -180,8 +180,8 @@ func (r *reader) until(b readmeBlock, wants string) {
 	}
 }
 
-// shows compares an output with what the README shows of it: … stands for
-// anything, and how it is broken into lines and indented does not matter.
+// shows compares an output with the README's. … matches any text; line breaks and
+// indentation do not matter.
 func shows(out, wants string) error {
 	if wants == "" {
 		return nil
@@ -197,7 +197,7 @@ func shows(out, wants string) error {
 	return nil
 }
 
-// start starts the program of `go run` and waits until it says where it is.
+// start starts the program of `go run` and waits until it prints its address.
 func (r *reader) start(b readmeBlock) {
 	r.t.Helper()
 	fields := strings.Fields(b.text)
@@ -233,7 +233,7 @@ func (r *reader) start(b readmeBlock) {
 	}
 }
 
-// addresses are the URLs in a text with nothing behind the port.
+// addresses returns the URLs in a text without a path.
 func addresses(text string) (found []string) {
 	for _, word := range strings.Fields(text) {
 		if u, err := url.Parse(word); err == nil && u.Port() != "" && u.Path == "" {
@@ -245,7 +245,7 @@ func addresses(text string) (found []string) {
 
 var readmePublish = regexp.MustCompile(`(?s)^nats pub --jetstream (\S+) '(.*)'\n$`)
 
-// publish does what the nats command would, and sees that the use counts.
+// publish does the same as the nats command, and checks that the use counts.
 func (r *reader) publish(b readmeBlock) {
 	r.t.Helper()
 	parts := readmePublish.FindStringSubmatch(b.text)
@@ -268,7 +268,7 @@ func (r *reader) publish(b readmeBlock) {
 	r.until(readmeBlock{line: b.line, text: "tidegate check " + customer + " api"}, "…within_limit free 1 100 …")
 }
 
-// TestReadmeCode: code in the README is a file that is compiled or run.
+// TestReadmeCode: code in the README is the content of a file that is compiled or run.
 func TestReadmeCode(t *testing.T) {
 	files := map[string]string{"go": "examples/go-service/main.go", "python": "examples/fastapi/minimal.py"}
 	seen := map[string]bool{}

@@ -21,8 +21,8 @@ import (
 	"github.com/tidegate-io/tidegate/internal/test/wait"
 )
 
-// TestServe is the story with a process for each role, of which two are killed
-// in the middle.
+// TestServe follows a customer with a process for each role. Two processes are killed in
+// between.
 func TestServe(t *testing.T) {
 	t.Parallel()
 	in := newInstallation(t, testmongo.URI(t))
@@ -44,7 +44,7 @@ func TestServe(t *testing.T) {
 		in.post("application/x-ndjson", sample.Lines(sample.Events("acme", role, 2)), 2)
 		running[role] = in.serve(role)
 	}
-	in.post("application/x-ndjson", sample.Lines(sample.Events("acme", "use", 6)), 6) // the first 4 for a second time
+	in.post("application/x-ndjson", sample.Lines(sample.Events("acme", "use", 6)), 6) // the first 4 for the second time
 	sees(t, app, "acme", false)
 	in.decides("acme", events.LimitReached, 10)
 	isMailedOnce(t, in)
@@ -72,7 +72,7 @@ func TestServe(t *testing.T) {
 	}
 }
 
-// refusesStrangers tries without a key, and with one that may only read.
+// refusesStrangers sends requests without a key, and with a key that may only read.
 func refusesStrangers(t *testing.T, in *installation) {
 	t.Helper()
 	for key, want := range map[string]int{"": http.StatusUnauthorized, "wrong": http.StatusUnauthorized, "tgk_test_read": http.StatusForbidden} {
@@ -87,7 +87,7 @@ func refusesStrangers(t *testing.T, in *installation) {
 	}
 }
 
-// isMailedOnce waits for the mail and reads it.
+// isMailedOnce waits for the mail and checks it.
 func isMailedOnce(t *testing.T, in *installation) {
 	t.Helper()
 	wait.Until(t, "the mail", func() error {
@@ -106,7 +106,7 @@ func isMailedOnce(t *testing.T, in *installation) {
 	}
 }
 
-// usageIsDocumented reads the window in which the limit was reached.
+// usageIsDocumented checks the document of the window in which the limit was reached.
 func usageIsDocumented(t *testing.T, in *installation) {
 	t.Helper()
 	date := time.Time{}
@@ -118,7 +118,7 @@ func usageIsDocumented(t *testing.T, in *installation) {
 	})
 }
 
-// isDocumented reads what else programs find in MongoDB.
+// isDocumented checks the other documents in MongoDB.
 func isDocumented(t *testing.T, in *installation) {
 	t.Helper()
 	db, date := in.documents(), time.Time{}

@@ -30,13 +30,13 @@ gates:
     action: {upgrade_prompt: {}}
 `
 
-// shopped is `tidegate dev` beside a Stripe account.
+// shopped is `tidegate dev` with a Stripe account.
 type shopped struct {
 	*development
 	stripe *teststripe.Server
 }
 
-// newShopped prepares the account before dev is started.
+// newShopped calls prepare with the account before it starts dev.
 func newShopped(t testing.TB, before func(*teststripe.Server)) *shopped {
 	t.Helper()
 	s := &shopped{stripe: teststripe.New(t)}
@@ -46,15 +46,15 @@ func newShopped(t testing.TB, before func(*teststripe.Server)) *shopped {
 	return s
 }
 
-// told delivers webhooks.
-func (s *shopped) told(all ...teststripe.Event) {
+// deliver delivers webhooks.
+func (s *shopped) deliver(all ...teststripe.Event) {
 	s.gateway.t.Helper()
 	for _, e := range all {
 		s.webhooks([]fold.Webhook{{Type: e.Type, ID: e.ID, Payload: e.Payload}})
 	}
 }
 
-// follows opens a link and says where it leads.
+// follows opens a link and returns the target of its redirect.
 func follows(t testing.TB, method, link string, header ...string) string {
 	t.Helper()
 	req, err := http.NewRequest(method, link, nil)
@@ -77,19 +77,19 @@ func follows(t testing.TB, method, link string, header ...string) string {
 	return resp.Header.Get("Location")
 }
 
-// TestDevWithStripe is the way from a limit over Checkout to a subscription that
-// Stripe and Tidegate agree about.
+// TestDevWithStripe goes from a limit over Checkout to a subscription, which must be the
+// same at Stripe and in Tidegate.
 func TestDevWithStripe(t *testing.T) {
 	t.Parallel()
 	d := newShopped(t, func(s *teststripe.Server) {
-		s.Subscribe(s.Customer("", "tidegate_customer", "globex"), "price_1", "tidegate_customer", "globex") // no webhook ever came
+		s.Subscribe(s.Customer("", "tidegate_customer", "globex"), "price_1", "tidegate_customer", "globex") // without a webhook
 	})
 	d.decides("globex", events.Unlimited, 0)
 
 	d.put("acme", `{"email":"ada@acme.example"}`)
 	d.must("send", "--type", "api", "--customer", "acme", "--count", "100")
 	link := linkInText.FindString(d.outbox(1, "ada@acme.example").text)
-	programsBuyNothing(t, d, link)
+	programsCreateNoSession(t, d, link)
 	buys(t, d, link)
 	d.decides("acme", events.Unlimited, 0)
 	wait.Until(t, "the conversion", func() error {
@@ -117,8 +117,8 @@ func TestDevWithStripe(t *testing.T) {
 	showsNoSecret(t, d)
 }
 
-// programsBuyNothing: what opens links in advance makes no session.
-func programsBuyNothing(t *testing.T, d *shopped, link string) {
+// programsCreateNoSession: a program that opens links in advance creates no session.
+func programsCreateNoSession(t *testing.T, d *shopped, link string) {
 	t.Helper()
 	for _, to := range []string{
 		follows(t, "HEAD", link), follows(t, "GET", link, "Sec-Purpose: prefetch"), follows(t, "GET", link, "User-Agent: Slackbot-LinkExpanding 1.0"),
@@ -132,7 +132,7 @@ func programsBuyNothing(t *testing.T, d *shopped, link string) {
 	}
 }
 
-// buys clicks twice, pays once, and has Stripe tell of it in the wrong order.
+// buys clicks twice, pays once, and delivers the webhooks in the wrong order.
 func buys(t *testing.T, d *shopped, link string) {
 	t.Helper()
 	var wg sync.WaitGroup
@@ -152,10 +152,10 @@ func buys(t *testing.T, d *shopped, link string) {
 	}
 	told := d.stripe.Complete(session)
 	slices.Reverse(told)
-	d.told(told...)
+	d.deliver(told...)
 }
 
-// syncs has a subscription end without a word, and asks.
+// syncs ends a subscription without a webhook, and runs the sync.
 func syncs(t *testing.T, d *shopped) {
 	t.Helper()
 	wait.Until(t, "all objects are fetched", func() error {
@@ -222,14 +222,14 @@ func (s *shopped) figures() string {
 	return string(b)
 }
 
-// showsNoSecret looks at all that dev says.
+// showsNoSecret searches dev's output for secrets.
 func showsNoSecret(t *testing.T, d *shopped) {
 	t.Helper()
 	figures := d.figures()
 	if out := d.must("doctor"); !strings.Contains(out, "events are compared up to") {
 		t.Errorf("doctor says\n%s", out)
 	}
-	d.stripe.Key = "sk_test_another" // from now on the key is refused, and repeated
+	d.stripe.Key = "sk_test_another" // from now on Stripe refuses the key, and repeats it in its answer
 	code, out, stderr := d.command("", "stripe", "sync")
 	if code != exitFailed || !strings.Contains(stderr, "STRIPE_SECRET_KEY") {
 		t.Errorf("sync with a wrong key: %d %s%s", code, out, stderr)

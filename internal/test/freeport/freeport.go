@@ -1,4 +1,5 @@
-// Package freeport gives out free ports of 127.0.0.1 to tests.
+// Package freeport returns free ports of 127.0.0.1 for tests. It is safe for concurrent
+// use.
 package freeport
 
 import (
@@ -15,13 +16,14 @@ var ports struct {
 	given map[int]bool
 }
 
-// Take returns a port that nobody listens on, and each only once. The system does
-// not give it to others meanwhile: a server that is started again finds it free.
+// Take returns a port that no program listens on. It returns each port only once. The
+// operating system does not assign these ports itself, so a restarted server finds its
+// port free.
 func Take() (int, error) {
 	ports.Lock()
 	defer ports.Unlock()
 	for range 1000 {
-		port := 20000 + rand.IntN(12000) // below those of outgoing connections
+		port := 20000 + rand.IntN(12000) // below the ports of outgoing connections
 		if ports.given[port] {
 			continue
 		}

@@ -1,5 +1,5 @@
-// Package sample has what tests of a whole Tidegate have in common: a small
-// configuration and usage events.
+// Package sample has a small configuration and usage events for tests of a whole
+// Tidegate.
 package sample
 
 import (
@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Config is a configuration with a limit that is soon reached: feature api, free 10
-// in 30 days.
+// Config is a configuration with a low limit: 10 free uses of the feature api in 30
+// days.
 const Config = `
 upgrade: {url: https://acme.example/pricing}
 plans:
@@ -23,12 +23,12 @@ gates:
     action: {type: block}
 `
 
-// Event is a usage event of the api as an app writes it.
+// Event returns the JSON of a usage event of the feature api.
 func Event(customer, id string) string {
 	return fmt.Sprintf(`{"type":"api","subject":%q,"source":"test","id":%q}`, customer, id)
 }
 
-// Events are n events with ids prefix-1 to prefix-n.
+// Events returns n events with ids prefix-1 to prefix-n.
 func Events(customer, prefix string, n int) []string {
 	es := make([]string, n)
 	for i := range es {
@@ -37,8 +37,8 @@ func Events(customer, prefix string, n int) []string {
 	return es
 }
 
-// Array writes events as a JSON array.
+// Array returns events as a JSON array.
 func Array(es []string) string { return "[" + strings.Join(es, ",") + "]" }
 
-// Lines writes events as NDJSON.
+// Lines returns events as NDJSON.
 func Lines(es []string) string { return strings.Join(es, "\n") + "\n" }

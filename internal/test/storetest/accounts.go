@@ -68,7 +68,7 @@ func subscriptions(t *testing.T, s store.Store) {
 	must(t, s.WriteSubscriptions(ctx, nil))
 }
 
-// accountsNeverGoBack: as usageNeverGoesBack, for documents with a Position.
+// accountsNeverGoBack is usageNeverGoesBack for documents with a Position.
 func accountsNeverGoBack(t *testing.T, s store.Store) {
 	ctx, round := t.Context(), 0
 	rapid.Check(t, func(rt *rapid.T) {
@@ -99,7 +99,7 @@ func accountsNeverGoBack(t *testing.T, s store.Store) {
 	})
 }
 
-// idsOfAnyKind: a customer's id is whatever the app says.
+// idsOfAnyKind checks ids with all kinds of characters, because apps choose them.
 func idsOfAnyKind(t *testing.T, s store.Store) {
 	ctx := t.Context()
 	ids := []string{"a.b", "a*b", ">", "*", "a=40b", "a@b.c", "$where", "Ä", "日本", "a/b/c", "a b", "_gates", "~batch"}

@@ -101,7 +101,7 @@ func dueNotifications(t *testing.T, s store.Store) {
 		{records.MailWaiting, 1, nil},
 		{records.MailSent, 1, new(now)},
 		{records.MailParked, 1, nil},
-		{records.MailPending, 2, nil}, // of the same moment as another: by key
+		{records.MailPending, 2, nil}, // two of the same moment: ordered by key
 		{records.MailWaiting, 4, new(now)},
 		{records.MailWaiting, 4, new(now.Add(time.Hour))},
 	} {
@@ -154,7 +154,7 @@ func notificationsAreFound(t *testing.T, s store.Store) {
 	slices.SortFunc(acme, byTime)
 	slices.SortFunc(all, byTime)
 	for i := range all {
-		all[i].Body = nil // these may be many
+		all[i].Body = nil // without bodies
 	}
 	same(t, "acme's", list(s.NotificationsOf(ctx, "acme")), acme)
 	same(t, "nobody's", list(s.NotificationsOf(ctx, "nobody")), nil)
@@ -179,7 +179,7 @@ func conversions(t *testing.T, s store.Store) {
 		same(t, "to", list(s.Conversions(ctx, time.Time{}, day(3))), all[:2])
 		same(t, "a's", list(s.ConversionsOf(ctx, "a")), all[1:3])
 		same(t, "nobody's", list(s.ConversionsOf(ctx, "nobody")), nil)
-		all[2].ClickedAt, all[2].Amount = new(day(3)), 4000 // the second round finds it replaced
+		all[2].ClickedAt, all[2].Amount = new(day(3)), 4000 // replaced in the second round
 		must(t, s.WriteConversion(ctx, all[2]))
 	}
 	for range 2 { // repeats change nothing

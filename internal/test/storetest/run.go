@@ -1,4 +1,4 @@
-// Package storetest is the suite that every document store passes.
+// Package storetest has the tests that every implementation of store.Store must pass.
 package storetest
 
 import (
@@ -15,8 +15,8 @@ import (
 	"github.com/tidegate-io/tidegate/internal/store"
 )
 
-// Run checks that the stores which open returns keep the contract. Each call
-// of open gives a store without documents.
+// Run checks the contract of store.Store. Each call of open must return a store without
+// documents.
 func Run(t *testing.T, open func(t testing.TB) store.Store) {
 	for name, test := range map[string]func(*testing.T, store.Store){
 		"usage comes back":                   usageComesBack,
@@ -56,7 +56,7 @@ func RunRacing(t *testing.T, open func(t testing.TB) store.Store) {
 	})
 }
 
-// day is a moment of the tests: midnight of a day in January 2026, UTC.
+// day returns midnight of a day in January 2026, UTC.
 func day(n int) time.Time { return time.Date(2026, 1, n, 0, 0, 0, 0, time.UTC) }
 
 func value(t testing.TB, s string) events.Value {
@@ -76,7 +76,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// got fails the test on an error, and returns what came with it.
+// got fails the test on an error, and returns the other value.
 func got[T any](t testing.TB) func(v T, err error) T {
 	return func(v T, err error) T {
 		t.Helper()
@@ -97,7 +97,7 @@ func text(t testing.TB, v any) string {
 	t.Helper()
 	b, err := json.Marshal(v)
 	must(t, err)
-	if string(b) == "null" { // no document, in either form
+	if string(b) == "null" { // no document, as a nil slice or map
 		return "[]"
 	}
 	return string(b)
@@ -111,7 +111,7 @@ func window(customer, feature string, start time.Time, epoch, seq uint64) record
 	}
 }
 
-// fullWindows are windows that use every field and every form of it.
+// fullWindows returns windows with all fields in all their forms.
 func fullWindows(t testing.TB) []records.Window {
 	counted := window("acme", "api", day(1).Add(1500*time.Millisecond), 4, 17)
 	summed := window("acme", "tokens", day(2), 1, math.MaxInt64)
@@ -169,7 +169,7 @@ func conversion(customer string, n int, at time.Time) records.Conversion {
 	}
 }
 
-// endedContext: a method that waits for a server in vain must be stoppable.
+// endedContext checks that methods return when their context has ended.
 func endedContext(t *testing.T, s store.Store) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -34,7 +34,7 @@ func usageIsListed(t *testing.T, s store.Store) {
 	for _, customer := range []string{"a b", "a-b", "a", "a/b", "ab", "b"} { // "/" follows "-"
 		past, now := window(customer, "api", day(1), 1, 1), window(customer, "api", day(31), 1, 2)
 		past.Current = false
-		// Written in another order than that of the list.
+		// Written in another order than the listing's.
 		all = append([]records.Window{now, past}, all...)
 		current = append(current, now)
 	}
@@ -74,15 +74,15 @@ func walkingUsageStops(t *testing.T, s store.Store) {
 	}
 }
 
-// version is what orders two states of a window.
+// version orders the states of a window.
 type version struct{ epoch, seq uint64 }
 
 func (v version) compare(o version) int {
 	return cmp.Or(cmp.Compare(v.epoch, o.epoch), cmp.Compare(v.seq, o.seq))
 }
 
-// usageNeverGoesBack: whatever the order and the batches in which states
-// arrive, each window ends in the newest; of equal ones, in the last written.
+// usageNeverGoesBack checks that a window ends in its newest state, in whatever order
+// and batches its states are written; of equal ones, in the last written.
 func usageNeverGoesBack(t *testing.T, s store.Store) {
 	ctx, round := t.Context(), 0
 	rapid.Check(t, func(rt *rapid.T) {
@@ -91,7 +91,7 @@ func usageNeverGoesBack(t *testing.T, s store.Store) {
 		states := rapid.SliceOfN(rapid.Custom(func(rt *rapid.T) records.Window {
 			w := window(customer, rapid.SampledFrom([]string{"api", "reports"}).Draw(rt, "feature"), day(rapid.IntRange(1, 2).Draw(rt, "day")),
 				rapid.Uint64Range(1, 3).Draw(rt, "epoch"), rapid.Uint64Range(1, 3).Draw(rt, "seq"))
-			w.Events = rapid.Int64Range(0, 1000).Draw(rt, "events") // tells equal versions apart
+			w.Events = rapid.Int64Range(0, 1000).Draw(rt, "events") // distinguishes equal versions
 			return w
 		}), 1, 10).Draw(rt, "states")
 		want := make(map[string]records.Window)
@@ -138,11 +138,11 @@ func batchMayBeLarge(t *testing.T, s store.Store) {
 	for i := range 130 {
 		all = append(all, window("acme", fmt.Sprintf("f%03d", i), day(1), 1, 5))
 	}
-	must(t, s.WriteUsage(ctx, all[:70])) // so that the batch below changes some and adds some
+	must(t, s.WriteUsage(ctx, all[:70])) // the batch below changes some windows and adds others
 	for i := range all {
 		all[i].Seq = 6
 	}
-	all[3].Seq, all[3].Used = 4, events.Count(99) // and one is too old
+	all[3].Seq, all[3].Used = 4, events.Count(99) // one state is too old
 	must(t, s.WriteUsage(ctx, all))
 	all[3] = window("acme", "f003", day(1), 1, 5)
 	same(t, "usage", got[[]records.Window](t)(s.Usage(ctx, "acme")), all)

@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 )
 
-// Command builds a command of this module, or of one that it requires, in dir and
+// Command builds a command of this module, or of a module that it requires, in dir. It
 // returns the path of the program.
 func Command(dir, name, pkg string, flags ...string) (string, error) {
 	path := filepath.Join(dir, name)

@@ -1,6 +1,6 @@
-// Package testbuild builds the programs that tests run as processes of their
-// own and that must not become requirements of the module: each has a nested
-// module, whose go.sum fixes what is built.
+// Package testbuild builds programs that tests run as processes. A program that must
+// not become a requirement of the module has a nested module, whose go.sum pins its
+// dependencies. The functions are safe for concurrent use, also by several processes.
 package testbuild
 
 import (
@@ -16,9 +16,9 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// Program is the path of the program that `go build` makes with args in a
-// nested module, whose directory is named as seen from internal. It is built
-// once per content of the module, version of Go and args, and kept in the
+// Program builds the program of a nested module with args for `go build`, and returns
+// its path. module is the module's directory, relative to internal. The program is
+// built once for each content of the module, version of Go and args, and kept in the
 // user's cache.
 func Program(module string, args ...string) (string, error) {
 	src, err := source(module)
@@ -40,8 +40,8 @@ func Program(module string, args ...string) (string, error) {
 	if _, err := os.Stat(bin); err == nil {
 		return bin, nil
 	}
-	// The packages of one `go test` run at once, and a build takes a minute:
-	// one builds, the others wait.
+	// The packages of one `go test` run concurrently, and a build takes a minute: one
+	// process builds, the others wait.
 	lock := flock.New(bin + ".lock")
 	if err := lock.Lock(); err != nil {
 		return "", err
@@ -53,7 +53,7 @@ func Program(module string, args ...string) (string, error) {
 	return bin, build(src, bin, args)
 }
 
-// build builds beside bin and renames, so that bin is never half written.
+// build builds in another file and renames it to bin, so that bin is always complete.
 func build(src, bin string, args []string) error {
 	tmp, err := os.MkdirTemp(filepath.Dir(bin), "build-")
 	if err != nil {
@@ -70,8 +70,8 @@ func build(src, bin string, args []string) error {
 	return os.Rename(made, bin)
 }
 
-// source is the directory of the nested module: beside where this file was
-// compiled, or (-trimpath) below one of the working directory's parents.
+// source returns the directory of the nested module, relative to this file or, with
+// -trimpath, below a parent of the working directory.
 func source(module string) (string, error) {
 	var starts []string
 	if _, file, _, ok := runtime.Caller(0); ok {

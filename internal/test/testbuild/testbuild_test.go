@@ -13,7 +13,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// module writes a nested module with one program.
+// module writes a nested module with a program.
 func module(t *testing.T, program string) string {
 	t.Helper()
 	src := t.TempDir()
@@ -63,14 +63,14 @@ func TestConcurrentCallersGetOneBinary(t *testing.T) {
 	}
 }
 
-func TestSourceThatIsMissing(t *testing.T) {
+func TestMissingSource(t *testing.T) {
 	t.Parallel()
 	if _, err := Program("none"); err == nil || !strings.Contains(err.Error(), "internal/none") {
 		t.Errorf("error %v", err)
 	}
 }
 
-func TestBuildTellsWhatFailed(t *testing.T) {
+func TestBuildErrors(t *testing.T) {
 	t.Parallel()
 	bin := filepath.Join(t.TempDir(), "bin")
 	if err := build(module(t, "func main() { none() }"), bin, []string{"."}); err == nil || !strings.Contains(err.Error(), "none") {

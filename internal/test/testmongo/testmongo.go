@@ -1,14 +1,13 @@
 // Package testmongo gives tests a server that speaks MongoDB's protocol.
 //
-// It is FerretDB on SQLite, built once from the nested module in ./ferretdb
-// and run as a process of its own: a real mongod cannot be installed by the
-// tests. It knows the shapes of MongoDB but not its concurrency: conditional
-// updates of one document are not atomic there, transactions and change
-// streams are missing, and an update command with about a hundred updates
-// hangs it for good (see BulkSize). TIDEGATE_TEST_MONGODB_URI takes another
-// server instead.
+// The server is FerretDB on SQLite, built once from the nested module in ./ferretdb and
+// run as a process, because tests can't install a real mongod. Its operations are those
+// of MongoDB, its concurrency is not: conditional updates of one document are not
+// atomic, transactions and change streams are missing, and an update command with about
+// a hundred updates hangs forever (see BulkSize). TIDEGATE_TEST_MONGODB_URI names
+// another server to use instead.
 //
-// A server outlives neither its test nor the process that started it.
+// A server ends with its test, and with the process that started it.
 package testmongo
 
 import (
@@ -27,20 +26,17 @@ import (
 	"github.com/tidegate-io/tidegate/internal/test/testbuild"
 )
 
-// EnvURI names the environment variable that holds the URI of another server
-// for the tests to use.
+// EnvURI is the name of the environment variable with the URI of another server.
 const EnvURI = "TIDEGATE_TEST_MONGODB_URI"
 
-// BulkSize is the number of updates in a command that the server started here
-// survives.
+// BulkSize is the number of updates that one command may have on this server.
 const BulkSize = 20
 
 const startTimeout = 20 * time.Second
 
-// URI is the URI of a server for this test: TIDEGATE_TEST_MONGODB_URI, else of
-// one started for it, which stops when the test ends. The test fails when the
-// server cannot be had. Take a database of your own from Database: the server
-// of the environment is everyone's.
+// URI returns the URI of a server: TIDEGATE_TEST_MONGODB_URI, else that of a new server,
+// which stops when the test ends. The test fails when the server can't start. Use a
+// database from Database, because all tests share the server of the environment.
 func URI(t testing.TB) string {
 	t.Helper()
 	if uri := os.Getenv(EnvURI); uri != "" {
@@ -49,10 +45,10 @@ func URI(t testing.TB) string {
 	return StartServer(t).URI
 }
 
-// Database is the name of a database that no other test uses.
+// Database returns the name of a database that no other test uses.
 func Database() string { return "tidegate_test_" + strings.ToLower(rand.Text()[:16]) }
 
-// Start is URI for programs that are no test; stop ends the server.
+// Start is URI for programs that are no tests. stop ends the server.
 func Start() (uri string, stop func(), err error) {
 	if uri := os.Getenv(EnvURI); uri != "" {
 		return uri, func() {}, nil
@@ -72,18 +68,17 @@ func Start() (uri string, stop func(), err error) {
 	}, nil
 }
 
-// Server is a server started here. Its methods are not safe for concurrent
-// use.
+// Server is a new server. It is not safe for concurrent use.
 type Server struct {
 	URI string
 
 	dir, addr string
 	cmd       *exec.Cmd
-	alive     io.Closer // the server's standard input: it ends when this is closed
+	alive     io.Closer // the server's standard input; the server ends when it is closed
 }
 
-// StartServer starts a server that the test may stop and restart, whatever
-// the environment says. It stops when the test ends.
+// StartServer starts a server that the test may stop and restart. It ignores the
+// environment. The server stops when the test ends.
 func StartServer(t testing.TB) *Server {
 	t.Helper()
 	s := &Server{dir: t.TempDir(), addr: "127.0.0.1:0"}
@@ -94,8 +89,7 @@ func StartServer(t testing.TB) *Server {
 	return s
 }
 
-// Restart starts the server again, after Stop, at the same address with what
-// was stored.
+// Restart starts the server again after Stop, at the same address with the same data.
 func (s *Server) Restart(t testing.TB) {
 	t.Helper()
 	s.Stop()
@@ -104,7 +98,7 @@ func (s *Server) Restart(t testing.TB) {
 	}
 }
 
-// Signal sends the server's process a signal, such as one that freezes it.
+// Signal sends a signal to the server's process, such as one that freezes it.
 func (s *Server) Signal(t testing.TB, sig os.Signal) {
 	t.Helper()
 	if err := s.cmd.Process.Signal(sig); err != nil {
@@ -112,7 +106,7 @@ func (s *Server) Signal(t testing.TB, sig os.Signal) {
 	}
 }
 
-// Stop kills the server and waits until it is gone. It may be called twice.
+// Stop kills the server and waits until it has ended. It may be called twice.
 func (s *Server) Stop() {
 	if s.cmd == nil {
 		return
@@ -159,7 +153,7 @@ func (s *Server) run(bin string) error {
 	return err
 }
 
-// firstLine waits for the line that the server prints once it listens.
+// firstLine returns the line that the server prints when it listens.
 func firstLine(out io.ReadCloser) (string, error) {
 	watchdog := time.AfterFunc(startTimeout, func() { _ = out.Close() })
 	defer watchdog.Stop()

@@ -59,7 +59,7 @@ func TestStart(t *testing.T) {
 	}
 }
 
-func TestTheEnvironmentNamesAnotherServer(t *testing.T) {
+func TestServerOfTheEnvironment(t *testing.T) {
 	const other = "mongodb://mongo.test:27017/"
 	t.Setenv(EnvURI, other)
 	if got := URI(t); got != other {
@@ -72,7 +72,7 @@ func TestTheEnvironmentNamesAnotherServer(t *testing.T) {
 	}
 }
 
-func TestServersAreApart(t *testing.T) {
+func TestServersAreSeparate(t *testing.T) {
 	t.Parallel()
 	a, b := StartServer(t), StartServer(t)
 	if a.URI == b.URI {

@@ -17,7 +17,7 @@ type Cluster struct {
 	opts  []server.Options
 }
 
-// StartCluster starts a cluster of three on free ports; it stops when the test
+// StartCluster starts a cluster of three servers on free ports. It stops when the test
 // ends.
 func StartCluster(t testing.TB) *Cluster {
 	t.Helper()
@@ -47,7 +47,7 @@ func StartCluster(t testing.TB) *Cluster {
 	return c
 }
 
-// StartNode starts a node again on its address and store.
+// StartNode starts a node again with its address and store.
 func (c *Cluster) StartNode(t testing.TB, i int) {
 	t.Helper()
 	opt := c.opts[i]
@@ -62,7 +62,7 @@ func (c *Cluster) StartNode(t testing.TB, i int) {
 	c.Nodes[i] = s
 }
 
-// StopNode stops a node; what it stored stays.
+// StopNode stops a node. Its data stays.
 func (c *Cluster) StopNode(i int) {
 	c.Nodes[i].Shutdown()
 	c.Nodes[i].WaitForShutdown()
@@ -85,8 +85,7 @@ func (c *Cluster) waitLeader(t testing.TB) {
 	}
 }
 
-// Connect returns a connection that finds every node; it is closed when the
-// test ends.
+// Connect returns a connection that knows all nodes. It is closed when the test ends.
 func (c *Cluster) Connect(t testing.TB) *nats.Conn {
 	t.Helper()
 	urls := ""
@@ -110,7 +109,7 @@ func freePort(t testing.TB) int {
 	return port
 }
 
-// NodeOf is the node that nc is connected to.
+// NodeOf returns the number of the node that nc is connected to.
 func (c *Cluster) NodeOf(nc *nats.Conn) int {
 	for i, s := range c.Nodes {
 		if s.Name() == nc.ConnectedServerName() {
@@ -120,7 +119,7 @@ func (c *Cluster) NodeOf(nc *nats.Conn) int {
 	return 0
 }
 
-// WaitCurrent waits until every node has what the others have.
+// WaitCurrent waits until all nodes have the same data.
 func (c *Cluster) WaitCurrent(t testing.TB) {
 	t.Helper()
 	deadline := time.After(30 * time.Second)

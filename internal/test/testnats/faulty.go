@@ -9,18 +9,18 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// ErrCrashed is what a Faulty returns once it has failed.
+// ErrCrashed is returned by a Faulty after it has failed.
 var ErrCrashed = errors.New("crashed")
 
-// Faulty is a JetStream that fails for good after a number of publishes, as a
-// process does that is killed between two steps.
+// Faulty is a JetStream that fails for good after a number of publishes, as when its
+// process is killed between two steps. It is safe for concurrent use.
 type Faulty struct {
 	jetstream.JetStream
-	Crash func() // called when it fails, possibly often
+	Crash func() // called at each failure
 	left  atomic.Int64
 }
 
-// NewFaulty returns a Faulty that lets so many publishes through.
+// NewFaulty returns a Faulty that fails after the given number of publishes.
 func NewFaulty(js jetstream.JetStream, publishes int) *Faulty {
 	f := &Faulty{JetStream: js, Crash: func() {}}
 	f.left.Store(int64(publishes))

@@ -1,4 +1,4 @@
-// Package testnats starts real NATS servers with JetStream for tests.
+// Package testnats starts real NATS servers with JetStream in the process of a test.
 package testnats
 
 import (
@@ -18,8 +18,7 @@ type Server struct {
 	opt server.Options
 }
 
-// Start starts a server with a store of its own on a free port; it stops when
-// the test ends.
+// Start starts a server with its own store on a free port. It stops when the test ends.
 func Start(t testing.TB) *Server {
 	t.Helper()
 	s := &Server{opt: server.Options{
@@ -46,22 +45,21 @@ func (s *Server) run(t testing.TB) {
 	s.opt.Port = srv.Addr().(*net.TCPAddr).Port // so that a restart keeps the address
 }
 
-// Stop stops the server; what was stored stays until the test ends.
+// Stop stops the server. Its data stays until the test ends.
 func (s *Server) Stop() {
 	s.srv.Shutdown()
 	s.srv.WaitForShutdown()
 }
 
-// Restart stops the server, if it runs, and starts it again on the same
-// address with the same store.
+// Restart stops the server if it runs, and starts it again with the same address and
+// store.
 func (s *Server) Restart(t testing.TB) {
 	t.Helper()
 	s.Stop()
 	s.run(t)
 }
 
-// Connect returns a connection that reconnects for ever and is closed when the
-// test ends.
+// Connect returns a connection that always reconnects. It is closed when the test ends.
 func (s *Server) Connect(t testing.TB) *nats.Conn {
 	t.Helper()
 	nc, err := nats.Connect(s.URL, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
@@ -72,7 +70,7 @@ func (s *Server) Connect(t testing.TB) *nats.Conn {
 	return nc
 }
 
-// JetStream returns a JetStream context on a connection of its own.
+// JetStream returns a JetStream context with its own connection.
 func (s *Server) JetStream(t testing.TB) jetstream.JetStream {
 	t.Helper()
 	js, err := jetstream.New(s.Connect(t))

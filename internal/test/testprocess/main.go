@@ -1,5 +1,5 @@
-// Package testprocess runs programs as processes of their own in tests: Tidegate
-// itself and a NATS server, both built once from this module.
+// Package testprocess runs programs as processes in tests: Tidegate and a NATS server,
+// both built once from this module.
 package testprocess
 
 import (
@@ -12,10 +12,11 @@ import (
 	"go.uber.org/goleak"
 )
 
-// Main runs a package's tests: without the developer's own settings, with a folder
-// for the programs that are built, and failing if a goroutine is left at the end.
+// Main runs a package's tests without the developer's settings, and with a folder for
+// programs. It fails when a goroutine is left at the end. A package calls it as its
+// TestMain.
 func Main(m *testing.M) {
-	for _, entry := range os.Environ() { // what the developer has set is not for the tests
+	for _, entry := range os.Environ() { // tests ignore the developer's settings
 		if name, _, _ := strings.Cut(entry, "="); setting(name) {
 			_ = os.Unsetenv(name)
 		}

@@ -9,8 +9,8 @@ import (
 	"github.com/tidegate-io/tidegate/internal/test/wait"
 )
 
-// StartNATS starts a NATS server with JetStream on an address, with its store in
-// dir, and waits until it answers.
+// StartNATS starts a NATS server with JetStream at an address, with its store in dir,
+// and waits until it answers.
 func StartNATS(t testing.TB, addr, dir string) *Process {
 	t.Helper()
 	host, port, err := net.SplitHostPort(addr)

@@ -24,7 +24,7 @@ type Process struct {
 	done chan struct{} // closed when it has ended
 }
 
-// Start starts a program. What it printed is shown when the test fails.
+// Start starts a program. When the test fails, it shows the program's output.
 func Start(t testing.TB, name, path string, env []string, args ...string) *Process {
 	t.Helper()
 	return StartIn(t, "", name, path, env, args...)
@@ -53,16 +53,17 @@ func StartIn(t testing.TB, dir, name, path string, env []string, args ...string)
 	return p
 }
 
-// PID is the number of the process.
+// PID returns the process id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
-// Kill ends the process at once, as kill -9 does.
+// Kill kills the process, as kill -9 does.
 func (p *Process) Kill() {
 	_ = p.cmd.Process.Kill()
 	<-p.done
 }
 
-// Interrupt is Ctrl-C; it returns the exit code, which must come in 5 s.
+// Interrupt interrupts the process, as Ctrl-C does, and returns its exit code. The test
+// fails when the process does not end in 5 s.
 func (p *Process) Interrupt() int {
 	p.t.Helper()
 	p.Signal(syscall.SIGINT)
@@ -77,7 +78,7 @@ func (p *Process) Signal(s os.Signal) {
 	}
 }
 
-// Exit waits for the end of the process.
+// Exit waits for the end of the process and returns its exit code.
 func (p *Process) Exit(within time.Duration) int {
 	p.t.Helper()
 	late := time.NewTimer(within)
@@ -90,7 +91,7 @@ func (p *Process) Exit(within time.Duration) int {
 	return p.cmd.ProcessState.ExitCode()
 }
 
-// Ended says how the process ended, or nil while it runs.
+// Ended returns how the process ended, or nil while it runs.
 func (p *Process) Ended() error {
 	select {
 	case <-p.done:
@@ -100,7 +101,7 @@ func (p *Process) Ended() error {
 	}
 }
 
-// Says waits until the text is in what the process printed on either output.
+// Says waits until the process's outputs contain the text.
 func (p *Process) Says(text string) {
 	p.t.Helper()
 	wait.Until(p.t, p.name+" says "+text, func() error {
@@ -114,7 +115,7 @@ func (p *Process) Says(text string) {
 	})
 }
 
-// Output keeps what a process prints.
+// Output collects a process's output. It is safe for concurrent use.
 type Output struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -127,7 +128,7 @@ func (o *Output) Write(b []byte) (int, error) {
 	return o.buf.Write(b)
 }
 
-// String returns what was printed so far.
+// String returns the output so far.
 func (o *Output) String() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -7,10 +7,10 @@ import (
 	"github.com/tidegate-io/tidegate/internal/test/testbuild"
 )
 
-// programs is the folder where programs are built; Main makes it.
+// programs is the folder for programs. Main creates it.
 var programs string
 
-// raceFlags make the processes look for races when the tests do.
+// raceFlags enable the race detector in the programs when the tests have it.
 var raceFlags []string
 
 // Tidegate returns the path of the command tidegate.

@@ -37,7 +37,7 @@ func (s *Server) newSession(p url.Values) (any, *refusal) {
 		"client_reference_id": orNil(p.Get("client_reference_id")), "customer": orNil(p.Get("customer")),
 		"customer_email": orNil(p.Get("customer_email")), "success_url": p.Get("success_url"), "cancel_url": orNil(p.Get("cancel_url")),
 	})
-	s.objects["hidden_"+id] = Object{"price": price["id"], "metadata": map[string]any(ofSub)} // no API shows it
+	s.objects["hidden_"+id] = Object{"price": price["id"], "metadata": map[string]any(ofSub)} // not in any list
 	return public(s.objects[id]), nil
 }
 
@@ -78,7 +78,7 @@ func (s *Server) putEndpoint(id string, p url.Values) (any, *refusal) {
 	created := s.objects[id] == nil
 	s.put(o)
 	if created {
-		return clone(s.objects[id]), nil // the one time that the secret is told
+		return clone(s.objects[id]), nil // the only answer with the secret
 	}
 	return public(s.objects[id]), nil
 }

@@ -11,20 +11,19 @@ import (
 	"github.com/tidegate-io/tidegate/internal/test/testbuild"
 )
 
-// Mocks are the versions of stripe-mock that Mock can start, by the version of
-// the API that they speak.
+// Mocks holds the versions of stripe-mock that Mock can start, by API version.
 var Mocks = map[string]string{"2023-10-16": "teststripe/mock183", "2026-08-26": "teststripe/mock203"}
 
-// Mock starts the official stripe-mock of an API version, until the test ends,
-// and returns its address. It takes every key that looks like one, checks each
-// request against Stripe's specification and answers with samples.
+// Mock starts the official stripe-mock of an API version and returns its address. The
+// mock accepts every key with the right form, checks each request against Stripe's
+// specification, and answers with samples. It stops when the test ends.
 func Mock(t testing.TB, version string) string {
 	t.Helper()
 	bin, err := testbuild.Program(Mocks[version], "github.com/stripe/stripe-mock")
 	if err != nil {
 		t.Fatalf("stripe-mock: %v", err)
 	}
-	// It would open a second listener to everyone if only one were named.
+	// With only one address, it would open a second listener on all interfaces.
 	cmd := exec.Command(bin, "-http-addr", "127.0.0.1:0", "-https-addr", "127.0.0.1:0")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// stored is an answer that an idempotency key stands for.
+// stored is the answer to a request with an idempotency key.
 type stored struct {
 	asked  string
 	status int
@@ -30,7 +30,7 @@ func refuse(status int, code, param, format string, args ...any) *refusal {
 	return &refusal{status: status, typ: "invalid_request_error", code: code, param: param, message: fmt.Sprintf(format, args...)}
 }
 
-// ServeHTTP is the API.
+// ServeHTTP implements the API.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	params, err := paramsOf(r)
 	if err != nil {
@@ -51,7 +51,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.requests = append(s.requests, Request{Method: r.Method, Path: r.URL.Path, Params: params, Header: r.Header.Clone(), Status: status})
 }
 
-// unavailable plays the outages.
+// unavailable simulates outages.
 func (s *Server) unavailable(w http.ResponseWriter, r *http.Request) bool {
 	s.mu.Lock()
 	hang, down := s.hang, s.down
@@ -82,7 +82,7 @@ func paramsOf(r *http.Request) (url.Values, error) {
 	return url.ParseQuery(string(body))
 }
 
-// answer knows the key, the faults and the idempotency.
+// answer checks the key, and simulates faults and idempotency.
 func (s *Server) answer(r *http.Request, params url.Values) (int, []byte) {
 	if r.Header.Get("Authorization") != "Bearer "+s.Key {
 		return (&refusal{status: 401, typ: "invalid_request_error",
@@ -127,11 +127,11 @@ func (f *refusal) write() (int, []byte) {
 	if f.param != "" {
 		e["param"] = f.param
 	}
-	body, _ := json.Marshal(map[string]any{"error": e}) // strings always can be
+	body, _ := json.Marshal(map[string]any{"error": e}) // never fails for strings
 	return f.status, body
 }
 
-// lists are the collections, by their path.
+// lists holds the types of the collections by path.
 var lists = map[string]string{
 	"subscriptions": "subscription", "customers": "customer", "invoices": "invoice", "prices": "price", "products": "product",
 	"charges": "charge", "events": "event", "checkout/sessions": "checkout.session", "webhook_endpoints": "webhook_endpoint",
@@ -188,7 +188,7 @@ func (s *Server) list(path, typ string, params url.Values) (any, *refusal) {
 	return Object{"object": "list", "url": path, "has_more": more, "data": data}, nil
 }
 
-// listed says whether the filters of a list let an object pass.
+// listed reports whether an object matches the filters of a list.
 func listed(o Object, params url.Values) bool {
 	if o["deleted"] == true {
 		return false
@@ -213,7 +213,7 @@ func listed(o Object, params url.Values) bool {
 	return true
 }
 
-// public is an object without what is told only once.
+// public returns an object without its secret.
 func public(o Object) Object {
 	c := clone(o)
 	delete(c, "secret")

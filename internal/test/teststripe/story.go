@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// month is how long a period lasts.
+// month is the length of a billing period.
 const month = 30 * 24 * time.Hour
 
 // Price adds a monthly price of 20 dollars.
@@ -21,7 +21,7 @@ func (s *Server) Price(id, lookupKey, product string) {
 	})
 }
 
-// Customer adds a customer; metadata are names and values in turn.
+// Customer adds a customer. metadata holds names and values in turn.
 func (s *Server) Customer(email string, metadata ...string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -32,8 +32,8 @@ func (s *Server) customer(email string, metadata Object) string {
 	return s.put(Object{"id": s.id("cus"), "object": "customer", "email": email, "metadata": metadata})
 }
 
-// Subscribe adds a subscription that is paid at once; metadata are names and
-// values in turn.
+// Subscribe adds a subscription that is paid at once. metadata holds names and values
+// in turn.
 func (s *Server) Subscribe(customer, price string, metadata ...string) (id string, told []Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -93,7 +93,7 @@ func (s *Server) change(id, verb string, changes Object) Event {
 	return s.tell(typ+"."+verb, o, previous)
 }
 
-// Delete deletes a customer, whose subscriptions end.
+// Delete deletes a customer and ends its subscriptions.
 func (s *Server) Delete(customer string) (told []Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -107,7 +107,7 @@ func (s *Server) Delete(customer string) (told []Event) {
 	return told
 }
 
-// Complete has a person pay on the page of a checkout session.
+// Complete pays on the page of a checkout session.
 func (s *Server) Complete(session string) []Event {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -127,7 +127,7 @@ func (s *Server) Complete(session string) []Event {
 	return append(told, s.tell("checkout.session.completed", o, nil))
 }
 
-// Events are all that were told, oldest first.
+// Events returns all events, oldest first.
 func (s *Server) Events() []Event {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -160,5 +160,5 @@ func pairs(kv []string) Object {
 	return o
 }
 
-// keysOf is for messages about parameters.
+// keysOf returns the keys of parameters for error messages.
 func keysOf[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,12 +1,11 @@
-// Package teststripe is a Stripe for tests: a small server that remembers
-// customers, subscriptions, prices, sessions, webhook endpoints and events, and
-// answers the part of the API that Tidegate uses as Stripe does, in the shape
-// of version 2023-10-16. It pages, bounds its rate, honours idempotency keys
-// and can be out of order. What a test has customers do becomes events, which
-// the test delivers as webhooks, in whatever order, or loses.
+// Package teststripe is a fake Stripe for tests: a small server with customers,
+// subscriptions, prices, sessions, webhook endpoints and events. It implements the part
+// of the API that Tidegate uses, in the shape of version 2023-10-16, with pages, a rate
+// limit, idempotency keys and outages. The methods that change objects return events,
+// which the test delivers as webhooks in any order, or loses.
 //
-// Mock starts the official stripe-mock, which knows every parameter and every
-// shape but remembers nothing.
+// Mock starts the official stripe-mock, which knows all parameters and shapes but has
+// no state.
 package teststripe
 
 import (
@@ -22,16 +21,16 @@ import (
 	"time"
 )
 
-// Object is one of Stripe's.
+// Object is a Stripe object.
 type Object map[string]any
 
-// Event is what Stripe has to tell.
+// Event is an event of the account.
 type Event struct {
 	ID, Type string
 	Payload  []byte // the webhook's body
 }
 
-// Request is one that was answered.
+// Request is an answered request.
 type Request struct {
 	Method, Path string
 	Params       url.Values
@@ -42,14 +41,14 @@ type Request struct {
 // Server is a Stripe account. Its methods are safe for concurrent use.
 type Server struct {
 	URL string
-	Key string // that it takes
+	Key string // the key that it accepts
 
 	srv *httptest.Server
 
 	mu        sync.Mutex
 	ahead     time.Duration     // of the account's clock
 	objects   map[string]Object // by id
-	order     []string          // ids as they were made
+	order     []string          // ids, oldest first
 	events    []Event
 	requests  []Request
 	answered  map[string]stored // by idempotency key
@@ -61,7 +60,7 @@ type Server struct {
 	spent     map[int64]int
 }
 
-// New starts an account with nothing in it, until the test ends.
+// New starts an empty account. It ends with the test.
 func New(t testing.TB) *Server {
 	t.Helper()
 	s := &Server{
@@ -77,7 +76,7 @@ func New(t testing.TB) *Server {
 	return s
 }
 
-// Now is the account's clock.
+// Now returns the time of the account's clock.
 func (s *Server) Now() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -86,7 +85,7 @@ func (s *Server) Now() time.Time {
 
 func (s *Server) now() time.Time { return time.Now().UTC().Add(s.ahead) }
 
-// Wait moves the account's clock ahead.
+// Wait moves the account's clock forward.
 func (s *Server) Wait(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -100,14 +99,14 @@ func (s *Server) Fail(statuses ...int) {
 	s.fails = append(s.fails, statuses...)
 }
 
-// Down makes every request fail without an answer, until Recover.
+// Down makes all requests fail without an answer until Recover.
 func (s *Server) Down() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.down = true
 }
 
-// Hang keeps every request waiting, until Recover.
+// Hang blocks all requests until Recover.
 func (s *Server) Hang() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -116,15 +115,14 @@ func (s *Server) Hang() {
 	}
 }
 
-// Limit answers 429 to what goes beyond n requests in a second of real time; 0
-// takes any number.
+// Limit makes requests above n per second of real time fail with 429. 0 is no limit.
 func (s *Server) Limit(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.perSecond = n
 }
 
-// Recover ends what Fail, Down, Hang and Limit began.
+// Recover ends Fail, Down, Hang and Limit.
 func (s *Server) Recover() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -135,8 +133,8 @@ func (s *Server) Recover() {
 	}
 }
 
-// Requests are those answered so far whose method and path begin with prefix,
-// such as "POST /v1/checkout".
+// Requests returns the answered requests whose method and path begin with prefix, such
+// as "POST /v1/checkout".
 func (s *Server) Requests(prefix string) (found []Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -148,21 +146,21 @@ func (s *Server) Requests(prefix string) (found []Request) {
 	return found
 }
 
-// Get is a copy of an object as it is now.
+// Get returns a copy of an object.
 func (s *Server) Get(id string) Object {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return clone(s.objects[id])
 }
 
-// Put makes or replaces an object without an event, as nobody should.
+// Put creates or replaces an object without an event.
 func (s *Server) Put(o Object) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.put(o)
 }
 
-// Forget removes an object for good.
+// Forget removes an object without an event.
 func (s *Server) Forget(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -185,13 +183,13 @@ func (s *Server) put(o Object) string {
 	return id
 }
 
-// id makes a new one.
+// id returns a new id.
 func (s *Server) id(prefix string) string {
 	s.numbers[prefix]++
 	return fmt.Sprintf("%s_%04d", prefix, s.numbers[prefix])
 }
 
-// newest are the objects of a type, the last made first.
+// newest returns the objects of a type, the newest first.
 func (s *Server) newest(typ string) (all []Object) {
 	for _, id := range slices.Backward(s.order) {
 		if o := s.objects[id]; o["object"] == typ {
@@ -207,7 +205,7 @@ func clone(o Object) Object {
 	}
 	b, err := json.Marshal(o)
 	if err != nil {
-		panic(err) // objects hold only what JSON can
+		panic(err) // objects have only JSON values
 	}
 	var c Object
 	if err := json.Unmarshal(b, &c); err != nil {

@@ -123,7 +123,7 @@ func pick[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }
 
 func one(r *rand.Rand, in int) bool { return r.IntN(in) == 0 }
 
-// drawAmount is a whole number mostly, else a fraction.
+// drawAmount returns mostly a whole number, else a fraction.
 func drawAmount(r *rand.Rand, most int64) events.Value {
 	v := events.Count(r.Int64N(most + 1))
 	if one(r, 6) {

@@ -1,6 +1,6 @@
-// Command vectors draws test vectors from the functions that decide: tables that
-// the tests of every client read, so that all of them decide alike. Its test
-// keeps the tables in docs/vectors; by hand it prints further random cases:
+// Command vectors generates test vectors from the functions that decide: tables that
+// the tests of all clients read, so that all clients decide in the same way. Its test
+// compares the tables in docs/vectors. Called by hand, it prints more random cases:
 //
 //	go run ./internal/test/vectors -kind later -n 4000 -seed 7
 package main
@@ -19,8 +19,8 @@ type table struct {
 	Cases []any  `json:"cases"`
 }
 
-// kinds are the tables by name: what they hold, the cases by hand, and how a
-// random one is drawn.
+// kinds holds the tables by name, with a description, the cases by hand, and the
+// function that draws a random case.
 var kinds = map[string]struct {
 	about  string
 	byHand func() []any
@@ -35,7 +35,7 @@ var kinds = map[string]struct {
 	"partition": {aboutPartition, partitionByHand, drawPartition, 200},
 }
 
-// draw returns n random cases of a kind; equal seeds give equal cases.
+// draw returns n random cases of a kind. Equal seeds give equal cases.
 func draw(kind string, n int, seed uint64) []any {
 	r := rand.New(rand.NewPCG(seed, 0))
 	cases := make([]any, n)

@@ -13,8 +13,8 @@ const folder = "../../../docs/vectors"
 
 var update = flag.Bool("update", false, "write docs/vectors anew")
 
-// TestVectors: the committed tables are what the functions say today. A change of
-// them is a change of what every client does.
+// TestVectors checks that the committed tables have the functions' current results. A
+// change of a table changes what all clients do.
 func TestVectors(t *testing.T) {
 	for name, kind := range kinds {
 		want := encode(t, table{kind.about, append(kind.byHand(), draw(name, kind.random, 1)...)})
@@ -34,7 +34,7 @@ func TestVectors(t *testing.T) {
 	}
 }
 
-// encode writes a case a line, so that a change can be read.
+// encode writes one case per line, so that changes are readable.
 func encode(t *testing.T, all table) []byte {
 	t.Helper()
 	var b bytes.Buffer

@@ -1,4 +1,4 @@
-// Package wait waits in tests for what happens soon, but nobody knows when.
+// Package wait waits in tests for a condition.
 package wait
 
 import (
@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// Patience is how long tests wait for what should take a moment.
+// Patience is the time-out of Until.
 const Patience = 20 * time.Second
 
-// Until calls f until it returns nil, and fails the test with its last error when
-// that takes longer than Patience.
+// Until calls f until it returns nil. It fails the test with f's last error after
+// Patience.
 func Until(t testing.TB, what string, f func() error) {
 	t.Helper()
 	deadline := time.NewTimer(Patience)

@@ -1,9 +1,9 @@
-// Command ferretdb is the server that the tests of the MongoDB store talk to:
-// FerretDB on SQLite, which speaks MongoDB's protocol.
+// Command ferretdb is the server for the tests of the MongoDB store: FerretDB on
+// SQLite, which implements MongoDB's protocol.
 //
-// It is a module of its own so that nothing of it reaches the product's
-// dependencies. It prints its URI as the only line on standard output, and
-// ends when standard input does: a test that dies takes its server along.
+// It has its own module, so that its dependencies do not become the product's. It
+// prints its URI as the only line on standard output. It ends when standard input is
+// closed, so that it ends with its test's process.
 package main
 
 import (
@@ -34,7 +34,7 @@ func main() {
 }
 
 func run(ctx context.Context, addr, dir string) error {
-	// A test's data need not outlive the machine.
+	// A test's data need not survive a crash of the machine.
 	files := url.URL{Scheme: "file", Opaque: dir + "/", RawQuery: "_pragma=synchronous(off)"}
 	f, err := ferretdb.New(&ferretdb.Config{
 		Listener:  ferretdb.ListenerConfig{TCP: addr},
@@ -45,6 +45,6 @@ func run(ctx context.Context, addr, dir string) error {
 	if err != nil {
 		return err
 	}
-	go func() { fmt.Println(f.MongoDBURI()) }() // known once Run listens
+	go func() { fmt.Println(f.MongoDBURI()) }() // known when Run listens
 	return f.Run(ctx)
 }

@@ -1,6 +1,6 @@
-// Command serve starts the tests' MongoDB server and prints its URI, for
-// trying things by hand and to build the server before the tests need it
-// (-build). It stops, and forgets what was stored, at the first interrupt.
+// Command serve starts the tests' MongoDB server and prints its URI, to use it by hand.
+// With -build it only builds the server, before tests need it. At the first interrupt
+// it stops and removes its data.
 package main
 
 import (

@@ -9,21 +9,21 @@ import (
 	"time"
 )
 
-// calm watches how an installation becomes quiet.
-type calm struct {
+// watcher compares an installation with what it must have until nothing differs.
+type watcher struct {
 	*installation
 	customers []Customer
 	sent      []Sent
 	start     time.Time
-	behind    map[string]time.Duration // by what differed: until when
+	behind    map[string]time.Duration // difference → until when it was seen
 
-	// As seen last:
+	// From the last comparison:
 	o     *Observed
 	found []Difference
 }
 
-// look compares, and says what differs.
-func (c *calm) look(ctx context.Context) (state string, err error) {
+// compare compares and returns what differs.
+func (c *watcher) compare(ctx context.Context) (state string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	start := time.Now()
@@ -48,7 +48,7 @@ func (c *calm) look(ctx context.Context) (state string, err error) {
 	return all.String(), err
 }
 
-func (c *calm) sorted() (list []Behind) {
+func (c *watcher) sorted() (list []Behind) {
 	for what, until := range c.behind {
 		list = append(list, Behind{what, until})
 	}
@@ -56,15 +56,14 @@ func (c *calm) sorted() (list []Behind) {
 	return list
 }
 
-// patiently looks until there is nothing left to wait for, or until what there
-// is has not changed for as long as patience lasts: the test's database can be
-// far behind after a long run. It does not look all the time, for a look is
-// work for everyone.
-func patiently(ctx context.Context, look func(context.Context) (state string, err error)) error {
+// patiently calls compare until nothing differs, or until the differences have not
+// changed for the time patience: the test's database can be far behind after a long
+// run. It pauses between calls, because comparing is work for all servers.
+func patiently(ctx context.Context, compare func(context.Context) (state string, err error)) error {
 	last, moved := "", time.Now()
 	for {
 		start := time.Now()
-		state, err := look(ctx)
+		state, err := compare(ctx)
 		if err == nil {
 			return nil
 		}
