@@ -104,8 +104,8 @@ func TestDocumentsMatchState(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		var steps []step
 		for _, m := range script(rt) {
-			steps = append(steps, step{m, rapid.IntRange(0, 3).Draw(rt, "away") == 0, rapid.Bool().Draw(rt, "commit"),
-				rapid.IntRange(0, 5).Draw(rt, "crash") == 0, time.Duration(rapid.IntRange(0, 3000).Draw(rt, "lull")) * time.Millisecond})
+			steps = append(steps, step{m, rapid.IntRange(0, 3).Draw(rt, "down") == 0, rapid.Bool().Draw(rt, "commit"),
+				rapid.IntRange(0, 5).Draw(rt, "crash") == 0, time.Duration(rapid.IntRange(0, 3000).Draw(rt, "pause")) * time.Millisecond})
 		}
 		wrong := ""
 		synctest.Test(t, func(t *testing.T) { wrong = follow(t, steps) })

@@ -30,9 +30,10 @@ func (f *folder) emitAgain(c *customer, u *usage) {
 	u.silent = true
 }
 
-// emitBefore must be called before a change that is emitted silently or, with
-// silent unset, is not. It emits the present total if the window is marked for the
-// other kind: one total cannot be both, and a crossing must not lose its mail.
+// emitBefore must be called before each change that may be emitted; silent says
+// whether the change is silent. If the window is already marked to be emitted in
+// the other way, emitBefore emits the present total first: one total cannot be both,
+// and a crossing must not lose its mail.
 func (f *folder) emitBefore(c *customer, u *usage, silent bool) {
 	if u.emit && u.silent != silent {
 		f.emitNow(c, u)

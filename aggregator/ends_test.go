@@ -51,10 +51,10 @@ func (d *documentOwner) wantEnded(t *testing.T) {
 	d.stop()
 }
 
-func (d *documentOwner) setDown(away bool) {
+func (d *documentOwner) setDown(down bool) {
 	d.store.mu.Lock()
 	defer d.store.mu.Unlock()
-	d.store.down = away
+	d.store.down = down
 }
 
 func TestDocumentShowsEndAfterClockWasSetBack(t *testing.T) {

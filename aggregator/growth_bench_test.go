@@ -57,12 +57,20 @@ func (c *costs) useMedian() {
 
 func (c *costs) total() time.Duration { return c.fold + c.commit }
 
-func grow(b *testing.B, customers, total int) (c costs) {
-	const perMessage, chunk, before = 500, 100_000, 1_000_000
+// growth is a partition whose commits and folds are measured.
+type growth struct {
+	*Processor
+	b    *testing.B
+	now  time.Time
+	seq  uint64
+	data []byte
+}
+
+// newGrowth returns a partition whose documents are written to nowhere until ctx is
+// done.
+func newGrowth(ctx context.Context, b *testing.B) *growth {
 	cat := catalogOfOneGate(gate.Count, gate.WindowSpec{Kind: gate.Anniversary, Days: 30})
 	cat.Gates[0].Limits["free"] = gate.Limit{Value: events.Count(1 << 40)}
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
 	p := offline(cat, time.Now)
 	p.f.reject = failOnReject
 	p.archive = fingerprint.NewArchive(&memorySeen{}, fingerprint.Sizes{})
@@ -70,63 +78,79 @@ func grow(b *testing.B, customers, total int) (c costs) {
 	p.docs.writer.Eager = true
 	go p.docs.writer.Run(ctx)
 	p.begin()
-	now, seq := epoch, uint64(0)
-	handle := func(data []byte) {
-		seq++
-		if err := p.Handle(&stream.Message{Subject: "usage.p.0.~batch", Data: data, Seq: seq, Time: now}); err != nil {
-			b.Fatal(err)
-		}
+	return &growth{Processor: p, b: b, now: epoch}
+}
+
+// batch makes data a batch of n events of the customers that customer returns.
+func (g *growth) batch(id string, n int, customer func(i int) int) {
+	g.data = g.data[:0]
+	for i := range n {
+		g.data = appendUse(g.data, id, customer(i))
 	}
-	commit := func() int {
-		r, err := p.Commit()
-		if err != nil {
-			b.Fatal(err)
-		}
-		return len(r)
+}
+
+// handle folds data and returns how long that took.
+func (g *growth) handle() time.Duration {
+	start := time.Now()
+	g.seq++
+	if err := g.Handle(&stream.Message{Subject: "usage.p.0.~batch", Data: g.data, Seq: g.seq, Time: g.now}); err != nil {
+		g.b.Fatal(err)
 	}
-	var data []byte
-	for n := 0; n < before; n += perMessage {
-		data = data[:0]
-		for i := range perMessage {
-			data = appendUse(data, fmt.Sprint("open-", n), (n+i)%customers)
-		}
-		now = now.Add(30 * day * perMessage / before) // the windows end at different times
-		handle(data)
-		clear(p.emissions)
-		p.emissions = p.emissions[:0]
+	return time.Since(start)
+}
+
+// commit commits and returns how long that took.
+func (g *growth) commit() time.Duration {
+	start := time.Now()
+	if _, err := g.Commit(); err != nil {
+		g.b.Fatal(err)
+	}
+	return time.Since(start)
+}
+
+// openWindows folds a million events, so that each customer has a window. The
+// windows end at different times.
+func (g *growth) openWindows(customers, perMessage int) {
+	const events = 1_000_000
+	for n := 0; n < events; n += perMessage {
+		g.batch(fmt.Sprint("open-", n), perMessage, func(i int) int { return (n + i) % customers })
+		g.now = g.now.Add(30 * day * time.Duration(perMessage) / events)
+		g.handle()
+		clear(g.emissions)
+		g.emissions = g.emissions[:0]
 		if n%100_000 == 0 {
-			commit()
+			g.commit()
 		}
 	}
-	commit()
+	g.commit()
 	runtime.GC()
+}
+
+// grow measures a partition with so many customers while it folds total events.
+func grow(b *testing.B, customers, total int) (c costs) {
+	const perMessage, chunk = 500, 100_000
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	g := newGrowth(ctx, b)
+	g.openWindows(customers, perMessage)
 	r := rand.New(rand.NewPCG(1, 2))
 	last := time.Duration(0)
 	for n := 0; n < total; n += perMessage {
-		data = data[:0]
-		for range perMessage {
-			data = appendUse(data, fmt.Sprint("0197a3c2-5f1e-7b02-", n), r.IntN(customers))
-		}
-		start := time.Now()
-		handle(data)
-		took := time.Since(start)
+		g.batch(fmt.Sprint("0197a3c2-5f1e-7b02-", n), perMessage, func(int) int { return r.IntN(customers) })
+		took := g.handle()
 		if n%chunk == 0 {
 			c.chunks = append(c.chunks, 0)
 		}
 		c.fold += took
 		c.chunks[len(c.chunks)-1] += took
 		if c.total()-last > time.Second {
-			start = time.Now()
-			commit()
-			took := time.Since(start)
+			took := g.commit()
 			c.commit, c.longest, last = c.commit+took, max(c.longest, took), c.total()+took
 		}
 	}
+	c.commit += g.commit()
 	start := time.Now()
-	commit()
-	c.commit += time.Since(start)
-	start = time.Now()
-	if _, err := p.Snapshot(); err != nil {
+	if _, err := g.Snapshot(); err != nil {
 		b.Fatal(err)
 	}
 	c.snapshot = time.Since(start)

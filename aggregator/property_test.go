@@ -41,7 +41,7 @@ func decoded(t failer, s *state) (r record) {
 func TestBatchesAndSingleEventsGiveSameWindows(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
-		packed, single := newTestFolder(t, catalogOfAllKinds()), newTestFolder(t, catalogOfAllKinds())
+		batched, single := newTestFolder(t, catalogOfAllKinds()), newTestFolder(t, catalogOfAllKinds())
 		var sent []events.Event
 		now := epoch
 		for range rapid.IntRange(1, 12).Draw(rt, "messages") {
@@ -50,7 +50,7 @@ func TestBatchesAndSingleEventsGiveSameWindows(t *testing.T) {
 			for range rapid.IntRange(0, 6).Draw(rt, "events") {
 				es = append(es, usageEvent(rt, rapid.SampledFrom(customers).Draw(rt, "customer"), now, 40*day, &sent))
 			}
-			packed.sendBatch(now, es...)
+			batched.sendBatch(now, es...)
 			for i := range es {
 				if rapid.Bool().Draw(rt, "as JSON") {
 					single.send(now, events.Token(es[i].Subject), es[i].AppendJSON(nil))
@@ -62,11 +62,11 @@ func TestBatchesAndSingleEventsGiveSameWindows(t *testing.T) {
 				single.sendBatch(now) // so that expire runs there as well
 			}
 		}
-		if !bytes.Equal(packed.windowBytes(), single.windowBytes()) {
-			rt.Fatalf("packed %x\nsingle %x", packed.windowBytes(), single.windowBytes())
+		if !bytes.Equal(batched.windowBytes(), single.windowBytes()) {
+			rt.Fatalf("batched %x\nsingle %x", batched.windowBytes(), single.windowBytes())
 		}
-		if len(packed.dead) != len(single.dead) {
-			rt.Fatalf("%d dead packed, %d single", len(packed.dead), len(single.dead))
+		if len(batched.dead) != len(single.dead) {
+			rt.Fatalf("%d dead batched, %d single", len(batched.dead), len(single.dead))
 		}
 	})
 }
