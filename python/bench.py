@@ -18,9 +18,9 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "tests")]
 
 import httpx  # noqa: E402
-from fake import API, Server  # noqa: E402
 from fastapi import FastAPI  # noqa: E402
 
+from fake import API, Server  # noqa: E402
 from tidegate import Tidegate  # noqa: E402
 
 ROUNDS, REQUESTS = 9, 3000
@@ -126,7 +126,8 @@ def visible(binary):
         p50, p99 = taken[len(taken) // 2] * 1e3, taken[int(len(taken) * 0.99)] * 1e3
         gate.close_sync()
         print(
-            f"last use recorded -> block visible in all of {WORKERS} workers: p50 {p50:.1f} ms, p99 {p99:.1f} ms (target 50)"
+            f"last use recorded -> block visible in all of {WORKERS} workers: "
+            f"p50 {p50:.1f} ms, p99 {p99:.1f} ms (target 50)"
         )
     finally:
         for process in [*workers, dev]:

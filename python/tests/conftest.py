@@ -3,6 +3,7 @@ import subprocess
 import threading
 
 import pytest
+
 from fake import Server
 from real import CONFIG, eventually, find_binary, start_dev
 from tidegate import Tidegate

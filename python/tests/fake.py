@@ -76,7 +76,7 @@ class Server:
         with self.changed:
             assert self.changed.wait_for(condition, timeout), "it did not happen"
 
-    def _handler(fake):  # noqa: N805
+    def _handler(fake):
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 

@@ -1,6 +1,7 @@
 """The example app under uvicorn against a real `tidegate dev`."""
 
 import httpx
+
 from real import MESSAGE, eventually, post, serving, start_dev, used
 
 

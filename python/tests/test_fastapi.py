@@ -5,11 +5,12 @@ from contextlib import asynccontextmanager
 
 import httpx
 import pytest
-from real import eventually
-from fake import API, Server, blocked, decision
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, RedirectResponse, StreamingResponse
+
+from fake import API, Server, blocked, decision
+from real import eventually
 from tidegate import Tidegate, TidegateMiddleware
 from tidegate.fastapi import Blocked
 
@@ -66,9 +67,12 @@ def run(app, *requests, customer="acme", **options):
 
     async def go():
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False, **options)
-        async with app.router.lifespan_context(app), httpx.AsyncClient(
-            transport=transport, base_url="http://app", headers={"x-customer": customer} if customer else {}
-        ) as client:
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(
+                transport=transport, base_url="http://app", headers={"x-customer": customer} if customer else {}
+            ) as client,
+        ):
             return [await client.request(*r.split(" ", 1)) for r in requests]
 
     return asyncio.run(go())

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 
 import pytest
+
 from fake import API, blocked, decision
 from tidegate import Decision, Gate
 from tidegate._decision import Gates, parse_number, parse_time

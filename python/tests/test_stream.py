@@ -1,8 +1,9 @@
 """Following decisions: sync, resume, replace, reconnect, stop."""
 
 import pytest
-from real import eventually
+
 from fake import API, Server, blocked, decision
+from real import eventually
 from tidegate._stream import EventParser
 
 

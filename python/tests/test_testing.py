@@ -3,6 +3,7 @@
 import pytest
 from fastapi import Depends, FastAPI
 from fastapi.testclient import TestClient
+
 from tidegate import Gate, Tidegate
 from tidegate.testing import in_memory
 

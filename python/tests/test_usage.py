@@ -9,8 +9,9 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from real import eventually
+
 from fake import API, Server, blocked, decision
+from real import eventually
 from tidegate import Tidegate, TidegateError
 
 TOKENS = {**API, "feature": "tokens", "event": "tokens", "aggregate": "sum", "value": "usage.tokens", "limit": 1000}

@@ -123,7 +123,7 @@ def in_memory(gate: Tidegate, *gates: Gate, default_plan: str = "free") -> Itera
     """
     memory = Memory(gates, default_plan)
     before = gate._running, gate.disabled
-    gate._runtime, gate._put = (lambda: memory), memory._told  # type: ignore[assignment]
+    gate._runtime, gate._put = (lambda: memory), memory._told  # type: ignore[method-assign]
     gate._running, gate.disabled = memory, False
     try:
         yield memory
