@@ -9,7 +9,8 @@ import (
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
-func (p *Processor) account(m *stream.Message, a *records.Account) error {
+// applyAccount applies one record of ACCOUNT.
+func (p *Processor) applyAccount(m *stream.Message, a *records.Account) error {
 	if a.Customer == "" { // a switch of a gate
 		return nil
 	}
@@ -18,9 +19,9 @@ func (p *Processor) account(m *stream.Message, a *records.Account) error {
 			return err
 		}
 	}
-	p.learn(a)
+	p.remember(a)
 	if a.Mail != nil {
-		if err := p.report(a.Customer, a.Mail); err != nil {
+		if err := p.applyReport(a.Customer, a.Mail); err != nil {
 			return err
 		}
 	}
@@ -35,22 +36,22 @@ func (p *Processor) account(m *stream.Message, a *records.Account) error {
 		}
 	}
 	if a.Click != nil {
-		if err := p.click(a.Customer, a.Click, m.Time); err != nil {
+		if err := p.applyClick(a.Customer, a.Click, m.Time); err != nil {
 			return err
 		}
 	}
-	for _, move := range moved(a) {
-		if err := p.payment(a.Customer, &move, m.Time); err != nil {
+	for _, move := range movesOf(a) {
+		if err := p.applyPayment(a.Customer, &move, m.Time); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// learn takes over what is only remembered.
-func (p *Processor) learn(a *records.Account) {
+// remember stores the parts of a record that later mails and conversions need.
+func (p *Processor) remember(a *records.Account) {
 	if a.Email != nil {
-		c := p.change(a.Customer)
+		c := p.changing(a.Customer)
 		if a.EmailSource == "" {
 			c.Email = valid(*a.Email)
 		} else {
@@ -58,20 +59,21 @@ func (p *Processor) learn(a *records.Account) {
 		}
 	}
 	if a.Locale != nil {
-		p.change(a.Customer).Locale = *a.Locale
+		p.changing(a.Customer).Locale = *a.Locale
 	}
 	if a.Plan != nil {
-		p.change(a.Customer).Pinned = a.Plan.Name
+		p.changing(a.Customer).Pinned = a.Plan.Name
 	}
 	if s := a.Subscription; s != nil && s.Position >= p.known(a.Customer).Position {
-		c := p.change(a.Customer)
+		c := p.changing(a.Customer)
 		c.Plan, c.Position = s.Plan, s.Position
 	}
 }
 
-// suppress stops all mail to a customer; "" lifts it, but brings nothing back.
+// suppress stops all mail to a customer and cancels the open ones. With why "" it
+// allows mail again, and brings nothing back.
 func (p *Processor) suppress(customer, why string) error {
-	c := p.change(customer)
+	c := p.changing(customer)
 	c.Suppressed = why
 	if why == "" {
 		return nil
@@ -90,10 +92,10 @@ func (p *Processor) cancelAll(customer, why string) error {
 	})
 }
 
-// erase forgets where mail goes, and what was written there. Counts, and the
-// wish to get no mail, stay.
+// erase removes the customer's addresses and the texts of the mails. Counts stay,
+// and so does a suppression.
 func (p *Processor) erase(customer string) error {
-	c := p.change(customer)
+	c := p.changing(customer)
 	c.Email, c.StripeEmail, c.Locale, c.Waiting = "", "", "", nil
 	return p.updateAll(customer, func(n *records.Notification) bool {
 		if open(n) {
@@ -106,8 +108,8 @@ func (p *Processor) erase(customer string) error {
 	})
 }
 
-// sendWaiting lets out what waited for an address. Whether the customer is
-// still blocked is looked at when it is sent.
+// sendWaiting makes the mails that waited for an address pending. Whether the
+// customer is still blocked is judged before each is sent.
 func (p *Processor) sendWaiting(customer string) error {
 	waiting := slices.Clone(p.known(customer).Waiting)
 	if len(waiting) == 0 {
@@ -124,13 +126,13 @@ func (p *Processor) sendWaiting(customer string) error {
 			return err
 		}
 	}
-	p.change(customer).Waiting = nil
+	p.changing(customer).Waiting = nil
 	p.wake()
 	return nil
 }
 
-// valid is an address that mail can be sent to, or "": then another one is
-// waited for.
+// valid returns the address if mail can be sent to it, else "": mails then wait for
+// another address.
 func valid(address string) string {
 	if _, err := mail.ParseAddress(address); err != nil {
 		return ""
@@ -138,34 +140,36 @@ func valid(address string) string {
 	return address
 }
 
+// forgetWaiting removes a mail from those that wait for the customer's address.
 func (p *Processor) forgetWaiting(customer, key string) {
 	if !slices.Contains(p.known(customer).Waiting, key) {
 		return
 	}
-	c := p.change(customer)
+	c := p.changing(customer)
 	c.Waiting = slices.DeleteFunc(slices.Clone(c.Waiting), func(k string) bool { return k == key })
 }
 
-// standing orders what a provider reports of a mail, so that reports in any
-// order end in the same state.
+// standing ranks the provider's reports of a mail, so that reports in any order lead
+// to the same state.
 var standing = map[records.MailState]int{
 	records.MailSent: 1, records.MailFailed: 2, records.MailSuppressed: 3,
 	records.MailDelivered: 4, records.MailBounced: 5, records.MailComplained: 6,
 }
 
-// report notes what became of a mail. Any report proves that the provider took
-// it, whatever we know of that.
-func (p *Processor) report(customer string, r *records.MailReport) error {
-	if err := p.update(r.Key, func(n *records.Notification) bool { return reported(n, r) }); err != nil {
+// applyReport applies a report of the provider. Any report proves that the provider
+// took the mail, even when the answer to the attempt was lost.
+func (p *Processor) applyReport(customer string, r *records.MailReport) error {
+	if err := p.update(r.Key, func(n *records.Notification) bool { return mergeReport(n, r) }); err != nil {
 		return err
 	}
 	return p.attributeAgain(customer)
 }
 
-// reported writes a report into the document, and says whether it changed it.
-func reported(n *records.Notification, r *records.MailReport) bool {
+// mergeReport writes a report into the document, and reports whether that changed
+// it.
+func mergeReport(n *records.Notification, r *records.MailReport) bool {
 	if n.State == records.MailNone {
-		return false // another installation's that shares the account
+		return false // the mail of another installation that shares the account
 	}
 	at, changed, taken := r.At.UTC(), false, n.SentAt != nil
 	first := func(t **time.Time) {
@@ -184,9 +188,10 @@ func reported(n *records.Notification, r *records.MailReport) bool {
 	return changed
 }
 
-// click notes the first visit to a mail's link: it counts for the newest mail
-// about the window, or, when the link was seen elsewhere, for the limit.
-func (p *Processor) click(customer string, c *records.Click, at time.Time) error {
+// applyClick notes the first visit to an upgrade link. The visit counts for the
+// newest mail about the window. Without a mail, the customer found the link in a
+// decision, and the visit counts for the notification of the limit.
+func (p *Processor) applyClick(customer string, c *records.Click, at time.Time) error {
 	key, sent := Key(records.LimitKindReached, 100, customer, c.Feature, c.WindowStart), time.Time{}
 	find := func(n *records.Notification) bool {
 		if n.Feature == c.Feature && n.WindowStart.Equal(c.WindowStart) && n.FirstTryAt != nil &&

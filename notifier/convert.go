@@ -10,17 +10,17 @@ import (
 )
 
 const (
-	// rememberPayments is how late a limit record may come after the payment
-	// that it led to.
+	// rememberPayments is how long a payment waits for the record of the limit that
+	// led to it.
 	rememberPayments = 35 * 24 * time.Hour
-	// clockGrain is what a payment's time is rounded down to.
+	// clockGrain is the unit to which Stripe rounds a payment's time down.
 	clockGrain = time.Second
 )
 
-// attribute is the record of a move. One that brings more is joined with the
-// limit that the customer reached last before it, not longer ago than within,
-// and with the mails about that window: the last one sent, the last click. It
-// depends on its arguments alone, and not on their order.
+// attribute returns the record of a move. When the move gains something, attribute
+// joins it with the last limit that the customer reached before it, at most within
+// earlier, and with the last mail and the last click about that window. The result
+// depends only on the arguments, and not on the order of the notifications.
 func attribute(customer string, pay *records.Payment, notifications []records.Notification, within time.Duration) records.Conversion {
 	c := records.Conversion{
 		Key: pay.Key, Kind: pay.Kind, Customer: customer, FromPlan: pay.FromPlan, ToPlan: pay.ToPlan, StripeEvent: pay.Event,
@@ -64,7 +64,7 @@ func attribute(customer string, pay *records.Payment, notifications []records.No
 	return c
 }
 
-// gains says whether a move may have been led to by a limit.
+// gains reports whether a limit may have led to moves of a kind.
 func gains(k records.MoveKind) bool {
 	switch k {
 	case records.MoveConversion, records.MoveReactivation, records.MoveTrial, records.MoveUpgrade:
@@ -73,8 +73,8 @@ func gains(k records.MoveKind) bool {
 	return false
 }
 
-// moved are the moves that a record tells, all in the form of payments.
-func moved(a *records.Account) (all []records.Payment) {
+// movesOf returns the moves in a record, all in the form of payments.
+func movesOf(a *records.Account) (all []records.Payment) {
 	if a.Payment != nil {
 		all = append(all, *a.Payment)
 	}
@@ -86,22 +86,22 @@ func moved(a *records.Account) (all []records.Payment) {
 		if r.Dispute {
 			kind = records.MoveDispute
 		}
-		// The key of a charge says nothing of whose it is, and that may change.
+		// A charge may turn out to be another customer's, so the key names the customer.
 		all = append(all, records.Payment{Key: a.Customer + "/" + r.Key, Kind: kind, Event: r.Event, Amount: r.Amount, Currency: r.Currency, At: r.At, Void: r.Void})
 	}
 	return all
 }
 
-// payment stores the record of a move, or takes back one that turned out to be
-// none.
-func (p *Processor) payment(customer string, pay *records.Payment, now time.Time) error {
-	c := p.change(customer)
+// applyPayment stores the record of a move, or deletes that of a move that turned
+// out to be none.
+func (p *Processor) applyPayment(customer string, pay *records.Payment, now time.Time) error {
+	c := p.changing(customer)
 	pay.Kind = cmp.Or(pay.Kind, records.MoveConversion)
 	c.Payments = slices.DeleteFunc(slices.Clone(c.Payments), func(old records.Payment) bool {
 		return old.Key == pay.Key || now.Sub(old.At) > rememberPayments
 	})
 	if pay.Void {
-		return p.try("delete conversion", func(ctx context.Context) error { return p.Store.DeleteConversion(ctx, pay.Key) })
+		return p.callStore("delete conversion", func(ctx context.Context) error { return p.Store.DeleteConversion(ctx, pay.Key) })
 	}
 	if gains(pay.Kind) {
 		c.Payments = append(c.Payments, *pay)
@@ -109,8 +109,9 @@ func (p *Processor) payment(customer string, pay *records.Payment, now time.Time
 	return p.convert(customer, pay)
 }
 
+// convert attributes a move and writes its record.
 func (p *Processor) convert(customer string, pay *records.Payment) error {
-	return p.try("write conversion", func(ctx context.Context) error {
+	return p.callStore("write conversion", func(ctx context.Context) error {
 		all, err := p.Store.NotificationsOf(ctx, customer)
 		if err != nil {
 			return err
@@ -119,8 +120,8 @@ func (p *Processor) convert(customer string, pay *records.Payment) error {
 	})
 }
 
-// attributeAgain repeats the attribution of a customer's recent payments, for
-// limits and payments come in different streams and in any order.
+// attributeAgain attributes a customer's recent payments again, because limits and
+// payments come in different streams and in any order.
 func (p *Processor) attributeAgain(customer string) error {
 	for _, pay := range p.known(customer).Payments {
 		if err := p.convert(customer, &pay); err != nil {

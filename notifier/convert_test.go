@@ -19,6 +19,7 @@ func crossing(key, feature string, at time.Time) records.Notification {
 }
 
 func TestAttribute(t *testing.T) {
+	t.Parallel()
 	paid := noon
 	mailedBefore := crossing("b", "exports", paid.Add(-time.Hour))
 	mailedBefore.State, mailedBefore.SentAt, mailedBefore.ClickedAt = records.MailDelivered, new(paid.Add(-50*time.Minute)), new(paid.Add(-time.Minute))
@@ -69,6 +70,7 @@ func at(t *time.Time) time.Time {
 // The order of the notifications does not matter, and the one chosen is the
 // latest that fits.
 func TestAttributeProperties(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		all := rapid.SliceOfNDistinct(rapid.Custom(func(t *rapid.T) records.Notification {
 			n := crossing(rapid.StringMatching(`[a-z]{4}`).Draw(t, "key"), rapid.SampledFrom([]string{"api", "exports"}).Draw(t, "feature"),

@@ -10,14 +10,14 @@ import (
 
 const (
 	storeTimeout = 10 * time.Second // of one call
-	firstBackoff = 50 * time.Millisecond
-	lastBackoff  = 10 * time.Second
+	minBackoff   = 50 * time.Millisecond
+	maxBackoff   = 10 * time.Second
 )
 
-// try repeats a call of the store until it works or the ownership ends.
-func (p *Processor) try(what string, f func(ctx context.Context) error) error {
-	for wait := firstBackoff; ; wait = min(2*wait, lastBackoff) {
-		err := p.once(p.ctx, f)
+// callStore repeats a call of the store until it succeeds or the ownership ends.
+func (p *Processor) callStore(what string, f func(ctx context.Context) error) error {
+	for wait := minBackoff; ; wait = min(2*wait, maxBackoff) {
+		err := p.callStoreOnce(p.ctx, f)
 		if err == nil {
 			return nil
 		}
@@ -31,13 +31,14 @@ func (p *Processor) try(what string, f func(ctx context.Context) error) error {
 	}
 }
 
-func (p *Processor) once(ctx context.Context, f func(ctx context.Context) error) error {
+// callStoreOnce bounds one call of the store.
+func (p *Processor) callStoreOnce(ctx context.Context, f func(ctx context.Context) error) error {
 	ctx, done := context.WithTimeout(ctx, storeTimeout)
 	defer done()
 	return f(ctx)
 }
 
-// sleep waits and says whether ctx is still good.
+// sleep waits. It returns false when ctx is done before.
 func sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -49,10 +50,10 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// update changes a document, if it is there and f says that it changed it. The
-// caller holds the lock.
+// update calls f with a document, if it exists, and stores it when f returns true.
+// The caller holds the lock. After an error f is called again with a new copy.
 func (p *Processor) update(key string, f func(n *records.Notification) bool) error {
-	return p.try("update notification", func(ctx context.Context) error {
+	return p.callStore("update notification", func(ctx context.Context) error {
 		n, ok, err := p.Store.Notification(ctx, key)
 		if err != nil || !ok || !f(&n) {
 			return err
@@ -61,9 +62,9 @@ func (p *Processor) update(key string, f func(n *records.Notification) bool) err
 	})
 }
 
-// updateAll is update for all of a customer's documents.
+// updateAll is update for all documents of a customer.
 func (p *Processor) updateAll(customer string, f func(n *records.Notification) bool) error {
-	return p.try("update notifications", func(ctx context.Context) error {
+	return p.callStore("update notifications", func(ctx context.Context) error {
 		all, err := p.Store.NotificationsOf(ctx, customer)
 		if err != nil {
 			return err
@@ -80,7 +81,7 @@ func (p *Processor) updateAll(customer string, f func(n *records.Notification) b
 	})
 }
 
-// open says whether the mail may still go out.
+// open reports whether the mail may still be sent.
 func open(n *records.Notification) bool {
 	switch n.State {
 	case records.MailWaiting, records.MailPending, records.MailParked:
@@ -89,7 +90,7 @@ func open(n *records.Notification) bool {
 	return false
 }
 
-// due says whether the sending goroutine has something to do for the mail.
+// due reports whether the sending goroutine has something to do for the mail.
 func due(n *records.Notification, now time.Time) bool {
 	switch n.State {
 	case records.MailPending:
@@ -100,11 +101,11 @@ func due(n *records.Notification, now time.Time) bool {
 	return false
 }
 
+// cancel ends a mail that is not wanted any more.
 func cancel(n *records.Notification, why string) { end(n, records.MailCancelled, why) }
 
-// end lets no further try be made. When an earlier one may have gone out, it is
-// neither true that the mail was cancelled nor that it failed: only the
-// provider's report can settle it.
+// end rules out further attempts. When an earlier attempt may have succeeded, the
+// state becomes uncertain instead, until the provider reports.
 func end(n *records.Notification, state records.MailState, why string) {
 	if n.FirstTryAt != nil {
 		state = records.MailUncertain
@@ -112,9 +113,10 @@ func end(n *records.Notification, state records.MailState, why string) {
 	n.State, n.Error, n.NextAt = state, why, nil
 }
 
+// wake has the sending goroutine look for due mails.
 func (p *Processor) wake() {
 	select {
-	case p.kick <- struct{}{}:
+	case p.woken <- struct{}{}:
 	default:
 	}
 }

@@ -13,12 +13,12 @@ import (
 	"github.com/wneessen/go-mail"
 )
 
-// FileSender writes mails as files that a mail program opens:
-// <dir>/<time>-<hash of the key>.eml. The same mail is the same file. It needs
-// no provider and serves for development.
+// FileSender writes mails to files that mail programs can open:
+// <dir>/<time>-<hash of the key>.eml. A repeated mail replaces its file. It is for
+// development and needs no provider.
 type FileSender struct{ dir string }
 
-// NewFileSender returns a sender that writes into dir, which it makes.
+// NewFileSender returns a sender that writes to dir, and makes dir if needed.
 func NewFileSender(dir string) (*FileSender, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -44,7 +44,7 @@ func keyHash(key string) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// writeFile makes the whole file appear at once.
+// writeFile writes a file so that readers see all of it or nothing.
 func writeFile(dir, name string, body []byte) (err error) {
 	f, err := os.CreateTemp(dir, ".mail-*")
 	if err != nil {
@@ -65,8 +65,8 @@ func writeFile(dir, name string, body []byte) (err error) {
 	return os.Rename(f.Name(), filepath.Join(dir, name))
 }
 
-// eml is the mail as RFC 5322 has it. It depends on m alone, so a repeat writes
-// the same bytes.
+// eml returns the mail in the format of RFC 5322. It depends on m alone, so a repeat
+// has the same bytes.
 func eml(m *Mail) ([]byte, error) {
 	content, err := m.Message()
 	if err != nil {
@@ -81,7 +81,7 @@ func eml(m *Mail) ([]byte, error) {
 	msg.SetDateWithValue(m.At.UTC())
 	msg.SetMessageIDWithValue(hash + "@tidegate")
 	for name, value := range content.Headers {
-		// As it is: encoded or folded, mail programs would not find the link.
+		// Not encoded or folded: mail programs would not find the link.
 		msg.SetGenHeaderPreformatted(mail.Header(name), value)
 	}
 	msg.SetBodyString(mail.TypeTextPlain, content.Text)

@@ -9,59 +9,60 @@ import (
 )
 
 const (
-	// keyLife is how long after the first try another one is made: the provider
-	// remembers an idempotency key for 24 hours, after which it would be a second
-	// mail. What is left is for clocks that differ and requests that wait.
+	// keyLife is how long after the first attempt others are made. The provider
+	// remembers an idempotency key for 24 hours; a later attempt would send a second
+	// mail. The margin is for clocks that differ and for requests that wait.
 	keyLife = 24*time.Hour - 10*time.Minute
-	// behindFor is how long a decision may be older than the crossing that the
-	// mail is about; behindWait, how soon it is read again.
+	// behindFor is how long the notifier waits for a decision that knows of the
+	// crossing; behindWait is the pause between two reads of it.
 	behindFor  = time.Minute
 	behindWait = 2 * time.Second
-	// blindWait is when an address is looked up again that could not be.
-	blindWait = time.Minute
-	// lookAgainFirst and lookAgainLast bound how often one is looked for that was
-	// not there: the older the mail, the less often.
-	lookAgainFirst = time.Minute
-	lookAgainLast  = time.Hour
+	// lookupPause is the pause after a lookup of an address that failed.
+	lookupPause = time.Minute
+	// minLookupPause and maxLookupPause bound the pause after a lookup that found no
+	// address: the older the mail, the longer.
+	minLookupPause = time.Minute
+	maxLookupPause = time.Hour
 )
 
-// action is what is to be done with a pending mail now.
+// action is the next step for a pending mail.
 type action string
 
 const (
 	actSend   action = "send"
-	actLater  action = "later"  // at verdict.at
-	actBehind action = "behind" // later, because the decision does not know of the crossing yet
-	actWait   action = "wait"   // for an address; verdict.at: when to look for one, zero: it is told
+	actLater  action = "later"  // judge again at verdict.at
+	actBehind action = "behind" // as actLater: the decision does not know of the crossing yet
+	actWait   action = "wait"   // for an address: look it up at verdict.at, or zero: a record will bring it
 	actCancel action = "cancel"
 	actFail   action = "fail"
 )
 
+// verdict is an action and its reason.
 type verdict struct {
 	do  action
 	why string
 	at  time.Time
 }
 
-// situation is all that a verdict depends on.
+// situation holds everything that a verdict depends on.
 type situation struct {
-	n        *records.Notification
-	customer *customer
-	catalog  *gate.Catalog
-	template string // "": there is none any more
-	address  string
-	lookup   bool             // there is a place where an address may appear
-	blind    bool             // the address could not be looked up
-	waits    bool             // an address that comes will be told
-	decision *events.Decision // nil: none
-	lastMail time.Time        // to this customer before; zero: none
-	coolDown time.Duration
-	quiet    *Quiet
-	patient  bool // the decision may still be behind
-	now      time.Time
+	n            *records.Notification
+	customer     *customer
+	catalog      *gate.Catalog
+	template     string // "": it was removed
+	address      string
+	lookup       bool             // the feature has a place to look addresses up
+	lookupFailed bool             // the lookup returned an error
+	awaited      bool             // an address in a later record makes the mail pending
+	decision     *events.Decision // nil: none
+	lastMail     time.Time        // when the customer got another mail; zero: never
+	coolDown     time.Duration
+	quiet        *Quiet
+	patient      bool // the decision may still be older than the crossing
+	now          time.Time
 }
 
-// judge says what is to be done with a pending mail. It is pure.
+// judge returns the next step for a pending mail. It is a pure function.
 func judge(s *situation) verdict {
 	n := s.n
 	switch {
@@ -83,12 +84,12 @@ func judge(s *situation) verdict {
 		return verdict{do: actCancel, why: why}
 	}
 	switch {
-	case n.Body != nil: // the bytes and their address stand
-	case s.address == "" && s.blind:
-		return verdict{do: actWait, at: s.now.Add(blindWait)}
+	case n.Body != nil: // the address is part of the stored bytes
+	case s.address == "" && s.lookupFailed:
+		return verdict{do: actWait, at: s.now.Add(lookupPause)}
 	case s.address == "" && s.lookup:
-		return verdict{do: actWait, at: s.now.Add(min(max(s.now.Sub(n.ReachedAt)/10, lookAgainFirst), lookAgainLast))}
-	case s.address == "" && s.waits:
+		return verdict{do: actWait, at: s.now.Add(min(max(s.now.Sub(n.ReachedAt)/10, minLookupPause), maxLookupPause))}
+	case s.address == "" && s.awaited:
 		return verdict{do: actWait}
 	case s.address == "":
 		return verdict{do: actCancel, why: "the address was withdrawn"}
@@ -99,8 +100,8 @@ func judge(s *situation) verdict {
 	return verdict{do: actSend}
 }
 
-// notBefore is when the mail may go out: not too soon after another one, and
-// not in quiet hours, except for a try that would then come too late.
+// notBefore returns when the mail may be sent: not too soon after another one, and
+// not in quiet hours, unless their end is too late for another attempt.
 func (s *situation) notBefore() time.Time {
 	at := s.now
 	if s.n.Body == nil && !s.lastMail.IsZero() && s.lastMail.Add(s.coolDown).After(at) {
@@ -112,8 +113,8 @@ func (s *situation) notBefore() time.Time {
 	return at
 }
 
-// upgraded says whether the customer's plan as we know it has a higher limit
-// than the one that was reached: the decision may not have followed yet.
+// upgraded reports whether the customer's plan has a higher limit than the one that
+// was reached. The notifier may know of the plan before the decision does.
 func upgraded(s *situation) bool {
 	g, ok := s.catalog.Gate(s.n.Feature)
 	now := s.catalog.Plan(s.customer.plan()).Name
@@ -124,7 +125,7 @@ func upgraded(s *situation) bool {
 	return l.Unlimited || !l.None && l.Value.Cmp(s.n.Limit) > 0
 }
 
-// unwanted is why the decision makes the mail pointless, or "".
+// unwanted returns why the decision makes the mail pointless, or "".
 func unwanted(s *situation) string {
 	d := s.decision
 	if d == nil {
@@ -148,7 +149,7 @@ func unwanted(s *situation) string {
 	return ""
 }
 
-// behind says whether the decision was made before the crossing was stored.
+// behind reports whether the decision was made before the crossing was stored.
 func behind(s *situation) bool {
 	d := s.decision
 	return d == nil || d.AsOf.Before(s.n.ReachedAt) && d.DecidedAt.Before(s.n.ReachedAt)

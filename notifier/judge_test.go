@@ -32,6 +32,7 @@ func warned() *situation {
 }
 
 func TestJudge(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		from   func() *situation
 		change func(s *situation)
@@ -55,9 +56,9 @@ func TestJudge(t *testing.T) {
 		"pinned to a higher plan":   {blockedNow, func(s *situation) { s.customer.Pinned = "pro" }, actCancel, "upgraded to pro"},
 		"downgraded":                {blockedNow, func(s *situation) { s.n.Plan = "pro" }, actSend, ""},
 		"plan of no configuration":  {blockedNow, func(s *situation) { s.customer.Plan = "gold" }, actCancel, "upgraded to gold"},
-		"no address, may come":      {blockedNow, func(s *situation) { s.address, s.waits = "", true }, actWait, ""},
+		"no address, may come":      {blockedNow, func(s *situation) { s.address, s.awaited = "", true }, actWait, ""},
 		"no address any more":       {blockedNow, func(s *situation) { s.address = "" }, actCancel, "withdrawn"},
-		"address not to be found":   {blockedNow, func(s *situation) { s.address, s.lookup, s.blind, s.waits = "", true, true, true }, actWait, ""},
+		"address not to be found":   {blockedNow, func(s *situation) { s.address, s.lookup, s.lookupFailed, s.awaited = "", true, true, true }, actWait, ""},
 		"address may appear":        {blockedNow, func(s *situation) { s.address, s.lookup = "", true }, actWait, ""},
 		"cooling down":              {blockedNow, func(s *situation) { s.lastMail = s.now.Add(-23 * time.Hour) }, actLater, ""},
 		"cooled down":               {blockedNow, func(s *situation) { s.lastMail = s.now.Add(-24 * time.Hour) }, actSend, ""},
@@ -87,7 +88,7 @@ func TestJudge(t *testing.T) {
 			if v.do != c.do || !strings.Contains(v.why, c.why) {
 				t.Errorf("got %+v, want %s because of %q", v, c.do, c.why)
 			}
-			if (v.do == actLater || v.do == actBehind || v.do == actWait && (s.lookup || s.blind)) != v.at.After(s.now) {
+			if (v.do == actLater || v.do == actBehind || v.do == actWait && (s.lookup || s.lookupFailed)) != v.at.After(s.now) {
 				t.Errorf("%s at %v, now %v", v.do, v.at, s.now)
 			}
 			if (v.do == actCancel || v.do == actFail) != (v.why != "") {
@@ -107,12 +108,13 @@ func evening() *Quiet {
 // Whatever the situation: no mail to who is suppressed, has upgraded, is not
 // blocked, has no address, or might get it a second time.
 func TestJudgeNeverSendsWrongly(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		s := blockedNow()
 		s.customer.Suppressed = rapid.SampledFrom([]string{"", "bounced"}).Draw(t, "suppressed")
 		s.customer.Plan = rapid.SampledFrom([]string{"", "free", "pro"}).Draw(t, "plan")
 		s.address = rapid.SampledFrom([]string{"", "ada@acme.example"}).Draw(t, "address")
-		s.waits, s.blind, s.patient = rapid.Bool().Draw(t, "waits"), rapid.Bool().Draw(t, "blind"), rapid.Bool().Draw(t, "patient")
+		s.awaited, s.lookupFailed, s.patient = rapid.Bool().Draw(t, "waits"), rapid.Bool().Draw(t, "lookupFailed"), rapid.Bool().Draw(t, "patient")
 		s.decision.Allowed = rapid.Bool().Draw(t, "allowed")
 		s.now = noon.Add(time.Duration(rapid.Int64Range(0, 31*24).Draw(t, "hours")) * time.Hour)
 		if rapid.Bool().Draw(t, "tried") {
@@ -133,6 +135,7 @@ func TestJudgeNeverSendsWrongly(t *testing.T) {
 }
 
 func TestUpgradedToAHigherLimit(t *testing.T) {
+	t.Parallel()
 	s := blockedNow()
 	s.catalog.Plans = append(s.catalog.Plans, gate.Plan{Name: "mini", Paid: true}, gate.Plan{Name: "less", Paid: true}, gate.Plan{Name: "none", Paid: true})
 	s.catalog.Gates[0].Limits["mini"] = gate.Limit{Value: events.Count(101)}
@@ -146,6 +149,7 @@ func TestUpgradedToAHigherLimit(t *testing.T) {
 }
 
 func TestClassify(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		status int
 		name   string
@@ -165,10 +169,11 @@ func TestClassify(t *testing.T) {
 }
 
 func TestRetryDelaysGrow(t *testing.T) {
+	t.Parallel()
 	last, sum := time.Duration(0), time.Duration(0)
 	for n := 1; n < 100; n++ {
 		d := retryAfter(n)
-		if d < last || d > lastRetry {
+		if d < last || d > maxRetry {
 			t.Fatalf("after %d tries %v, before %v", n, d, last)
 		}
 		if sum < keyLife {
@@ -176,7 +181,7 @@ func TestRetryDelaysGrow(t *testing.T) {
 		}
 		last = d
 	}
-	if retryAfter(1) != firstRetry || last != lastRetry {
+	if retryAfter(1) != minRetry || last != maxRetry {
 		t.Errorf("from %v to %v", retryAfter(1), last)
 	}
 }

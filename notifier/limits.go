@@ -15,8 +15,8 @@ import (
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
-// Key is the key of the notification of a crossing. The limit itself is no part
-// of it: in one window a threshold is mailed once, however often the limit moves.
+// Key returns the key of the notification of a crossing. The limit is not part of
+// it: a warning level is mailed once in a window, however often the limit changes.
 func Key(kind records.LimitKind, percent int, customer, feature string, windowStart time.Time) string {
 	h := sha256.New()
 	for _, s := range [...]string{customer, feature, windowStart.UTC().Format(time.RFC3339Nano)} {
@@ -29,7 +29,8 @@ func Key(kind records.LimitKind, percent int, customer, feature string, windowSt
 	return prefix + hex.EncodeToString(h.Sum(nil))
 }
 
-func (p *Processor) limit(m *stream.Message, l *records.Limit) error {
+// applyLimit applies one record of LIMITS.
+func (p *Processor) applyLimit(m *stream.Message, l *records.Limit) error {
 	switch {
 	case l.Customer == "" || l.Feature == "":
 		return p.reject(m, errors.New("the record names no customer or feature"))
@@ -41,7 +42,8 @@ func (p *Processor) limit(m *stream.Message, l *records.Limit) error {
 	return p.reject(m, fmt.Errorf("kind %q is not known", l.Kind))
 }
 
-// template is that of the mail about a crossing; "" means none is sent.
+// template returns the name of the template for a crossing, or "" when the gate
+// sends no mail about it.
 func (p *Processor) template(c *gate.Catalog, kind records.LimitKind, feature string) string {
 	g, ok := c.Gate(feature)
 	if !ok {
@@ -50,6 +52,7 @@ func (p *Processor) template(c *gate.Catalog, kind records.LimitKind, feature st
 	return p.live.Load().render.templates.of(g, kind)
 }
 
+// crossed stores the notification of a crossing, once.
 func (p *Processor) crossed(l *records.Limit) error {
 	catalog := p.Catalog()
 	template := p.template(&catalog, l.Kind, l.Feature)
@@ -64,19 +67,19 @@ func (p *Processor) crossed(l *records.Limit) error {
 		Customer: l.Customer, Feature: l.Feature, Kind: l.Kind, Percent: l.Percent, Plan: l.Plan, Limit: l.Limit,
 		WindowStart: l.WindowStart.UTC(), WindowEnd: l.WindowEnd.UTC(), ReachedAt: l.At.UTC(),
 	}
-	n.State, n.Error = p.begin(l, template)
+	n.State, n.Error = p.initialState(l, template)
 	if n.State == records.MailWaiting && p.live.Load().lookup(l.Feature) != nil {
-		n.NextAt = &n.ReachedAt // looked up at once
+		n.NextAt = &n.ReachedAt // look the address up at once
 	}
 	if open(&n) {
 		p.keep(n.Key, l.At.Add(keepBody))
 		if p.known(l.Customer).address() == "" {
-			if c := p.change(l.Customer); !slices.Contains(c.Waiting, n.Key) {
+			if c := p.changing(l.Customer); !slices.Contains(c.Waiting, n.Key) {
 				c.Waiting = append(c.Waiting, n.Key)
 			}
 		}
 	}
-	if err := p.try("insert notification", func(ctx context.Context) error {
+	if err := p.callStore("insert notification", func(ctx context.Context) error {
 		_, err := p.Store.InsertNotification(ctx, n)
 		return err
 	}); err != nil {
@@ -88,8 +91,8 @@ func (p *Processor) crossed(l *records.Limit) error {
 	return p.attributeAgain(l.Customer)
 }
 
-// begin is the state that a notification begins in, and why.
-func (p *Processor) begin(l *records.Limit, template string) (records.MailState, string) {
+// initialState returns the first state of a notification, and why.
+func (p *Processor) initialState(l *records.Limit, template string) (records.MailState, string) {
 	c := p.known(l.Customer)
 	switch {
 	case l.Silent:
@@ -108,8 +111,8 @@ func (p *Processor) begin(l *records.Limit, template string) (records.MailState,
 
 func suppressed(why string) string { return "suppressed: " + why }
 
-// unblocked cancels the mails about the window, and any that are left of
-// earlier ones. A crossing that came later stays: this record may be a repeat.
+// unblocked cancels the open mails about the window and about earlier ones. It
+// leaves a crossing alone that came after the record, which may be a repeat.
 func (p *Processor) unblocked(l *records.Limit) error {
 	return p.updateAll(l.Customer, func(n *records.Notification) bool {
 		if n.Feature != l.Feature || !open(n) || n.ReachedAt.After(l.At) ||

@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// Mail is what a Sender sends.
+// Mail is a mail as a Sender gets it.
 type Mail struct {
-	Key  string    // idempotency key: the same key is the same mail
-	At   time.Time // of the first try
-	Body []byte    // a Message as JSON; always the same bytes for a key
+	Key  string    // idempotency key
+	At   time.Time // when the first attempt began
+	Body []byte    // a Message as JSON; the same bytes for the same key
 }
 
-// Message is a mail in the form of the provider's API
+// Message is the content of a mail, as the provider's API takes it
 // (https://resend.com/docs/api-reference/emails/send-email).
 type Message struct {
 	From    string            `json:"from"`
@@ -25,8 +25,8 @@ type Message struct {
 	Tags    []Tag             `json:"tags,omitempty"`
 }
 
-// Tag comes back in the provider's webhooks. Name and value are ASCII letters,
-// digits, "_" and "-".
+// Tag is a label that the provider sends back in its webhooks. Name and value hold
+// only ASCII letters, digits, "_" and "-".
 type Tag struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
@@ -34,7 +34,7 @@ type Tag struct {
 
 func (m *Message) encode() ([]byte, error) { return json.Marshal(m) }
 
-// Message reads the mail's body.
+// Message decodes the body.
 func (m *Mail) Message() (*Message, error) {
 	var msg Message
 	if err := json.Unmarshal(m.Body, &msg); err != nil {

@@ -2,13 +2,13 @@
 // conversions. It is one stream.Processor over all of LIMITS and ACCOUNT, and
 // the only writer of the collections notifications and conversions.
 //
-// A crossing becomes a document first, and the input moves on only when that
-// is stored; its key makes every repeat the same document. A goroutine beside
-// the processor sends what is pending: it looks at the newest decision at that
-// moment, stores the exact bytes before the first try, and sends them under the
-// document's key as idempotency key, so that a crash at any point leads to one
-// mail. Each step from one state of a document to the next happens under one
-// lock; the provider is never waited for under it.
+// A crossing of a limit becomes a document first. The input moves on only when the
+// document is stored, and its key makes every repeat the same document. A goroutine
+// beside the Processor sends the pending mails. It reads the newest decision, stores
+// the exact bytes before the first attempt, and sends them with the document's key
+// as idempotency key, so that a crash at any point leads to one mail. Every change
+// of a document's state happens under one lock, which is never held while the
+// provider is asked.
 package notifier
 
 import (
@@ -21,42 +21,42 @@ import (
 	"github.com/tidegate-io/tidegate/internal/records"
 )
 
-// Store holds the documents. Methods are safe for concurrent use, and every
+// Store holds the documents. Its methods must be safe for concurrent use, and every
 // write may be repeated.
 type Store interface {
-	// InsertNotification stores n unless one of its key is there.
+	// InsertNotification stores n unless a notification with its key exists.
 	InsertNotification(ctx context.Context, n records.Notification) (inserted bool, err error)
-	// UpdateNotification replaces the notification of n's key.
+	// UpdateNotification replaces the notification with n's key.
 	UpdateNotification(ctx context.Context, n records.Notification) error
 	Notification(ctx context.Context, key string) (n records.Notification, ok bool, err error)
-	// DueNotifications returns the first ones, by ReachedAt, that are pending
-	// and whose NextAt is nil or not after now, or that are waiting and whose
-	// NextAt is not nil and not after now.
+	// DueNotifications returns the first due notifications by ReachedAt. Pending ones
+	// are due when NextAt is nil or not after now, waiting ones when NextAt is set and
+	// not after now.
 	DueNotifications(ctx context.Context, now time.Time, limit int) ([]records.Notification, error)
 	NotificationsOf(ctx context.Context, customer string) ([]records.Notification, error)
 	Conversions
 }
 
-// Conversions is the part of the Store that holds conversions, by key.
+// Conversions is the part of a Store for conversions, by key.
 type Conversions interface {
 	WriteConversion(ctx context.Context, c records.Conversion) error
 	DeleteConversion(ctx context.Context, key string) error
 }
 
-// Decisions reads the newest decision, from the bucket itself and not from a
-// cache. ok is false when the customer has none. Safe for concurrent use.
+// Decisions reads the newest decision from the bucket itself, not from a cache; ok
+// is false when the customer has none. It must be safe for concurrent use.
 type Decisions interface {
 	Decision(ctx context.Context, customer, feature string) (d events.Decision, ok bool, err error)
 }
 
-// Sender hands a mail to a provider. A repeat with the same key and bytes
-// within a day sends no second mail. The error is a *SendError where what to
-// do next is known; any other is tried again. Send is called by one goroutine.
+// Sender hands a mail to a provider. Repeating a mail with the same key and bytes
+// within a day must not send it twice. A *SendError says what to do next; after any
+// other error there will be another attempt. Only one goroutine calls Send.
 type Sender interface {
 	Send(ctx context.Context, m Mail) (providerID string, err error)
 }
 
-// Options is what the notifier needs. Fields without a remark are required.
+// Options are the options of a notifier. Fields without a remark are required.
 type Options struct {
 	Settings
 	Catalog   func() gate.Catalog
@@ -64,14 +64,14 @@ type Options struct {
 	Decisions Decisions
 	Sender    Sender
 	Now       func() time.Time
-	Secret    []byte // signs links; empty: like no PublicURL
-	// PollEvery is how often due mails are looked for without being told; 0 is
-	// five seconds.
+	Secret    []byte // signs links; empty: mails have no links of ours, as without PublicURL
+	// PollEvery is how often the notifier looks for due mails when nothing wakes it;
+	// 0: five seconds.
 	PollEvery time.Duration
 }
 
-// New checks the options and reads the templates; a mistake in one is reported
-// with its file and line.
+// New checks the options, reads the templates and returns a Processor. The error
+// about a template names its file and line.
 func New(o Options) (*Processor, error) {
 	l, err := newLive(o.Settings, o.Secret, o.Catalog)
 	if err != nil {
@@ -85,8 +85,8 @@ func New(o Options) (*Processor, error) {
 	if o.PollEvery == 0 {
 		o.PollEvery = 5 * time.Second
 	}
-	p := &Processor{Options: o, kick: make(chan struct{}, 1), started: make(chan struct{}), stopped: make(chan struct{}), behind: map[string]time.Time{}}
+	p := &Processor{Options: o, woken: make(chan struct{}, 1), started: make(chan struct{}), stopped: make(chan struct{}), behind: map[string]time.Time{}}
 	p.live.Store(l)
-	p.seek.Store(l.Lookup != nil)
+	p.lookAgain.Store(l.Lookup != nil)
 	return p, p.Restore(nil)
 }

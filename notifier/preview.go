@@ -12,13 +12,13 @@ import (
 type PreviewMail struct {
 	Feature string
 	Kind    records.LimitKind // reached, or threshold for a mail about a warning level
-	Locale  string            // "": that of customers without one
+	Locale  string            // "": the language of customers without a locale
 	*Message
 }
 
-// Previews renders the mails of every gate that sends some, with sample data:
-// each kind, and each language that there are templates in. feature and locale,
-// unless empty, choose one. Of the options it uses Settings, Catalog and Secret.
+// Previews renders the mails of every gate with sample data: each kind, in each
+// language that has templates. Unless they are empty, feature and locale select
+// one. It uses only Settings, Catalog and Secret of the options.
 func Previews(o Options, feature, locale string) ([]PreviewMail, error) {
 	l, err := newLive(o.Settings, o.Secret, o.Catalog)
 	if err != nil {

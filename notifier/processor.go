@@ -20,7 +20,7 @@ const (
 	inputAccount = 1
 )
 
-// Spec is the partition that the notifier runs as: one for all customers.
+// Spec returns the notifier's only partition, for all customers.
 func Spec(n events.Names) stream.Spec {
 	return stream.Spec{Role: stream.RoleNotifier, Inputs: []stream.Input{
 		inputLimits:  {Stream: events.StreamLimits, Filter: n.Subject("limits.*")},
@@ -28,40 +28,39 @@ func Spec(n events.Names) stream.Spec {
 	}}
 }
 
-// Processor is the notifier. Make it with New.
+// Processor is the notifier. It implements stream.Processor; New makes it.
 type Processor struct {
-	Options // as at the start; live is in force
+	Options // as given to New; live holds the current settings
 	live    atomic.Pointer[live]
 
-	ctx context.Context // of the ownership; for the store, which Handle waits for
-	o   *stream.Owner
+	ctx context.Context // ends with the ownership; Handle calls the store with it
 	log *slog.Logger
 
-	started chan struct{} // closed when what stands above is set
-	kick    chan struct{} // something may be due
-	seek    atomic.Bool   // there may be new places to look for addresses
+	started   chan struct{} // closed when ctx and log are set
+	woken     chan struct{} // has an element when a mail may be due
+	lookAgain atomic.Bool   // the settings may name new places to look addresses up
 
-	blindUntil time.Time     // no addresses are looked up before; of the sending goroutine
-	stopped    chan struct{} // closed when the sending goroutine has ended
+	noLookupBefore time.Time     // no lookup of addresses before then; only the sending goroutine uses it
+	stopped        chan struct{} // closed when the sending goroutine has ended
 
-	// mu guards what follows, and every change of a stored document: read,
-	// change and write under it.
-	lastSeen atomic.Pointer[Status]
+	lastStatus atomic.Pointer[Status]
 
+	// mu guards the fields below and every change of a stored document, from reading
+	// it to writing it.
 	mu      sync.Mutex
 	facts   facts
 	changes changes
 	parking parking
 	pause   pause
-	behind  map[string]time.Time // by key: since when the decision lacks the crossing
+	behind  map[string]time.Time // by key: when the decision was first seen not to know of the crossing
 }
 
-// Start implements stream.Processor. It starts the sending goroutine, which
-// ends with ctx.
+// Start implements stream.Processor. It starts the sending goroutine, which ends
+// with ctx.
 func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
-	p.ctx, p.o, p.log = ctx, o, o.Log
+	p.ctx, p.log = ctx, o.Log
 	close(p.started)
-	stream.Answer(o, StatusQuestion, func(stream.None) (Status, error) { return p.seen(), nil })
+	stream.Answer(o, StatusQuestion, func(stream.None) (Status, error) { return p.currentStatus(), nil })
 	go func() {
 		defer close(p.stopped)
 		p.sendAll(ctx)
@@ -69,8 +68,8 @@ func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 	return nil
 }
 
-// Handle implements stream.Processor. It waits for the store as long as it
-// takes: the position must not pass a record whose document is not stored.
+// Handle implements stream.Processor. It waits for the store as long as it takes,
+// because the position must not pass a record whose document is not stored.
 func (p *Processor) Handle(m *stream.Message) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -80,13 +79,13 @@ func (p *Processor) Handle(m *stream.Message) error {
 		if err := json.Unmarshal(m.Data, &l); err != nil {
 			return p.reject(m, err)
 		}
-		return p.limit(m, &l)
+		return p.applyLimit(m, &l)
 	case inputAccount:
 		var a records.Account
 		if err := json.Unmarshal(m.Data, &a); err != nil {
 			return p.reject(m, err)
 		}
-		return p.account(m, &a)
+		return p.applyAccount(m, &a)
 	}
 	return fmt.Errorf("notifier has no input %d", m.Input)
 }
@@ -100,9 +99,9 @@ func (p *Processor) reject(m *stream.Message, why error) error {
 func (p *Processor) Flush() error { return nil }
 
 const (
-	// tickEvery bounds how long the sending goroutine's changes wait for a commit.
+	// tickEvery bounds how long changes by the sending goroutine wait for a commit.
 	tickEvery = 10 * time.Second
-	// keepBody is how long a mail's bytes are kept after it was sent.
+	// keepBody is how long the bytes of a mail are kept after it was sent.
 	keepBody = 30 * 24 * time.Hour
 	// dropAtOnce bounds the documents that one tick looks at.
 	dropAtOnce = 50
@@ -134,7 +133,7 @@ func (p *Processor) Tick(now time.Time) (time.Time, error) {
 		}
 	}
 	switch {
-	case p.parking.waits():
+	case p.parking.pending():
 		return now.Add(time.Second), nil
 	case len(p.facts.Kept) > 0 && !p.facts.Kept[0].At.After(now):
 		return now, nil
@@ -142,8 +141,8 @@ func (p *Processor) Tick(now time.Time) (time.Time, error) {
 	return now.Add(tickEvery), nil
 }
 
-// tidy drops the bytes of a mail that was sent long ago, and gives up one that
-// waited for an address until its window was over.
+// tidy drops the bytes of a mail that was sent long ago, and cancels a mail that
+// waited for an address until the end of its window.
 func (p *Processor) tidy(key string, now time.Time) error {
 	var owner string
 	again := time.Time{}
@@ -181,19 +180,19 @@ func (p *Processor) tidy(key string, now time.Time) error {
 	return nil
 }
 
-// StatusQuestion asks the notifier how sending stands.
+// StatusQuestion asks the notifier for its Status.
 var StatusQuestion = stream.Question[stream.None, Status]{Role: stream.RoleNotifier, Kind: "status"}
 
-// Status says how sending stands.
+// Status describes the sending of mails.
 type Status struct {
-	PausedUntil *time.Time `json:"paused_until,omitempty"` // the provider refuses all mail
+	PausedUntil *time.Time `json:"paused_until,omitempty"` // until then nothing is sent; nil: not paused
 	PausedFor   string     `json:"paused_for,omitempty"`
 	Parked      int        `json:"parked"`
-	Waiting     int        `json:"waiting"` // without an address
+	Waiting     int        `json:"waiting"` // mails without an address
 }
 
-// Status is how sending stands; ok is false while another process, or none,
-// sends. It is safe to call at any time from any goroutine.
+// Status returns the status; ok is false while this process does not send. It is
+// safe for concurrent use.
 func (p *Processor) Status() (s Status, ok bool) {
 	select {
 	case <-p.started:
@@ -203,19 +202,19 @@ func (p *Processor) Status() (s Status, ok bool) {
 	if p.ctx.Err() != nil {
 		return s, false
 	}
-	return p.seen(), true
+	return p.currentStatus(), true
 }
 
-// seen is the status now, or while the store is asked, which may be away, the
-// last one that was seen.
-func (p *Processor) seen() Status {
+// currentStatus returns the status, or while the lock is held for a call of the
+// store, which may be away, the last one it returned.
+func (p *Processor) currentStatus() Status {
 	if p.mu.TryLock() {
 		s := p.status()
 		p.mu.Unlock()
-		p.lastSeen.Store(&s)
+		p.lastStatus.Store(&s)
 		return s
 	}
-	if s := p.lastSeen.Load(); s != nil {
+	if s := p.lastStatus.Load(); s != nil {
 		return *s
 	}
 	return Status{}

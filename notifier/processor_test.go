@@ -35,6 +35,7 @@ func TestNoMail(t *testing.T) {
 }
 
 func TestKeys(t *testing.T) {
+	t.Parallel()
 	seen := map[string]bool{}
 	for _, k := range []string{
 		Key(records.LimitKindReached, 100, "a", "b", noon),
@@ -132,11 +133,11 @@ func TestAddressIsLookedUp(t *testing.T) {
 			t.Errorf("state %s", n.State)
 		}
 	}
-	looked(blindWait)
+	looked(lookupPause)
 	for _, step := range []struct {
 		age, again time.Duration
 		found      string
-	}{{blindWait, lookAgainFirst, ""}, {2 * time.Hour, 12 * time.Minute, "no address"}, {20 * time.Hour, lookAgainLast, ""}} {
+	}{{lookupPause, minLookupPause, ""}, {2 * time.Hour, 12 * time.Minute, "no address"}, {20 * time.Hour, maxLookupPause, ""}} {
 		found <- step.found
 		b.advance(step.age - b.clock().Sub(noon))
 		looked(step.again)
@@ -186,7 +187,7 @@ func TestLookedUpInVainOnce(t *testing.T) {
 	b.until(second, "put off", func(n *records.Notification) bool { return n.NextAt != nil && n.NextAt.After(noon) })
 	found <- "found@acme.example"
 	found <- "found@acme.example"
-	b.advance(blindWait)
+	b.advance(lookupPause)
 	b.untilState(first, records.MailSent)
 	b.untilState(second, records.MailSent)
 }
@@ -201,7 +202,7 @@ func TestLookedForNoLonger(t *testing.T) {
 	b.until(api, "looked for", func(n *records.Notification) bool { return n.NextAt != nil && n.NextAt.After(noon) })
 	b.allow("api")
 	found <- "found@acme.example"
-	b.advance(lookAgainFirst)
+	b.advance(minLookupPause)
 	b.untilState(api, records.MailCancelled)
 	if w := b.waiting("acme"); len(w) != 0 {
 		t.Errorf("still waits: %v", w)
@@ -422,7 +423,7 @@ func TestTidy(t *testing.T) {
 		t.Errorf("kept: %s", n.State)
 	}
 	b.commit()
-	if s := b.p.seen(); s != (Status{}) || len(b.p.facts.Kept) != 0 {
+	if s := b.p.currentStatus(); s != (Status{}) || len(b.p.facts.Kept) != 0 {
 		t.Errorf("status %+v, kept %v", s, b.p.facts.Kept)
 	}
 }

@@ -2,15 +2,16 @@ package notifier
 
 import "time"
 
-// Quiet are the hours of a day in which no mail goes out, by the clocks of a
-// time zone. They pass midnight when To is before From.
+// Quiet is a time of day in which no mail is sent, by the clocks of a time zone. It
+// passes midnight when To is before From.
 type Quiet struct {
-	From, To time.Duration // since midnight, different
+	From, To time.Duration // since midnight; not the same
 	Zone     *time.Location
 }
 
-// until is when the quiet hours that contain t end; ok is false when none do.
-// The day on which clocks are changed has its hours as the clocks show them.
+// until returns the end of the quiet hours that contain t; ok is false when t is not
+// in quiet hours. On days when the clocks change, the hours are those that the
+// clocks show.
 func (q *Quiet) until(t time.Time) (end time.Time, ok bool) {
 	if q == nil {
 		return time.Time{}, false

@@ -16,6 +16,7 @@ func zone(t interface{ Fatal(...any) }, name string) *time.Location {
 }
 
 func TestQuietHours(t *testing.T) {
+	t.Parallel()
 	vienna := zone(t, "Europe/Vienna")
 	night := &Quiet{From: 22 * time.Hour, To: 7 * time.Hour, Zone: vienna}
 	for _, c := range []struct{ at, until string }{
@@ -57,6 +58,7 @@ func TestQuietHours(t *testing.T) {
 // The end lies ahead, within a day, is loud itself, and everything before it is
 // quiet.
 func TestQuietHoursEnd(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		minute := func(name string) time.Duration {
 			return time.Duration(rapid.IntRange(0, 24*60-1).Draw(t, name)) * time.Minute

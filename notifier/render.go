@@ -13,8 +13,8 @@ import (
 	"github.com/tidegate-io/tidegate/internal/records"
 )
 
-// Data is what templates may use. Numbers are as people read them; a time that
-// is not known is zero ({{if not .UnblocksAt.IsZero}}).
+// Data holds the values for templates. Numbers are formatted for people. A time that
+// is not known is zero: {{if not .UnblocksAt.IsZero}}.
 type Data struct {
 	Customer       string // id
 	Feature        string
@@ -31,13 +31,12 @@ type Data struct {
 }
 
 const (
-	// upgradeLinkLife and unsubscribeLinkLife: old mails are still opened, and
-	// who wants no more of them must be able to say so.
+	// People open old mails, and must be able to unsubscribe in them.
 	upgradeLinkLife     = 90 * 24 * time.Hour
 	unsubscribeLinkLife = 400 * 24 * time.Hour
 )
 
-// renderer writes mails.
+// renderer renders mails from templates.
 type renderer struct {
 	templates templates
 	from      string
@@ -45,6 +44,7 @@ type renderer struct {
 	secret    []byte
 }
 
+// message renders the mail of a notification.
 func (r *renderer) message(template string, g *gate.Gate, n *records.Notification, d *events.Decision, locale, to string, now time.Time) (*Message, error) {
 	if _, err := mail.ParseAddress(to); err != nil {
 		return nil, fmt.Errorf("the customer's address is not valid: %w", err)
@@ -75,7 +75,7 @@ func (r *renderer) data(g *gate.Gate, n *records.Notification, d *events.Decisio
 		}
 	}
 	if n.Kind == records.LimitKindThreshold && out.UnblocksAt.IsZero() && g.Window.Kind != gate.Rolling {
-		out.UnblocksAt = n.WindowEnd // nobody is blocked yet
+		out.UnblocksAt = n.WindowEnd // a warning blocks nobody
 	}
 	l := link.Link{Kind: link.Upgrade, Customer: n.Customer, Feature: n.Feature, WindowStart: n.WindowStart, Expires: now.Add(upgradeLinkLife)}
 	if url := r.link("/u/", l); url != "" {
@@ -86,7 +86,7 @@ func (r *renderer) data(g *gate.Gate, n *records.Notification, d *events.Decisio
 	return out
 }
 
-// link is a signed link, or "" when none can be made.
+// link returns a signed link, or "" without a public URL or secret.
 func (r *renderer) link(path string, l link.Link) string {
 	if r.publicURL == "" || len(r.secret) == 0 {
 		return ""

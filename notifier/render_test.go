@@ -40,6 +40,7 @@ func rendererOf(t *testing.T, o Options) *renderer {
 }
 
 func TestPreviews(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	write(t, dir, "upgrade_prompt.de.txt", "Das Kontingent {{.Feature}} ist erreicht.")
 	all, err := Previews(preview(dir), "", "")
@@ -72,6 +73,7 @@ func TestPreviews(t *testing.T) {
 
 // The plain text reads well, whatever is missing.
 func TestBuiltInText(t *testing.T) {
+	t.Parallel()
 	r := rendererOf(t, preview(""))
 	full := sample("acme", "api")
 	sparse := &Data{Feature: "api", Percent: 100, Limit: "100"}
@@ -108,6 +110,7 @@ No more mail about your limits: https://example.com/unsubscribe
 }
 
 func TestGroup(t *testing.T) {
+	t.Parallel()
 	for number, want := range map[string]string{"": "", "5": "5", "999": "999", "1000": "1,000", "1234567": "1,234,567", "-123456": "-123,456", "12345.6789": "12,345.6789"} {
 		if got := group(",", number); got != want {
 			t.Errorf("%s: %s, want %s", number, got, want)
@@ -116,6 +119,7 @@ func TestGroup(t *testing.T) {
 }
 
 func TestHostileNames(t *testing.T) {
+	t.Parallel()
 	r := rendererOf(t, preview(""))
 	d := sample("acme", "<script>alert(1)</script>\r\nBcc: all@acme.example")
 	d.UpgradeURL = "javascript:alert(1)"
@@ -129,6 +133,7 @@ func TestHostileNames(t *testing.T) {
 }
 
 func TestOperatorsTemplates(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	write(t, dir, "upgrade_prompt.subject.txt", "Mine: {{.Feature}}\n")
 	write(t, dir, "upgrade_prompt.de.txt", "Das Kontingent {{.Feature}} ist erreicht.")
@@ -145,6 +150,7 @@ func TestOperatorsTemplates(t *testing.T) {
 
 // Mistakes are reported at the start, all of them, with file and line.
 func TestTemplateMistakes(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		files map[string]string
 		want  []string
@@ -191,6 +197,7 @@ func TestTemplateMistakes(t *testing.T) {
 }
 
 func TestFileSender(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "outbox")
 	s, err := NewFileSender(dir)
 	if err != nil {
@@ -278,6 +285,7 @@ func readMail(t *testing.T, raw []byte, want *Message) (text, html string) {
 }
 
 func TestThrottle(t *testing.T) {
+	t.Parallel()
 	h := func(pairs ...string) map[string][]string {
 		out := map[string][]string{}
 		for i := 0; i < len(pairs); i += 2 {

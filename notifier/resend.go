@@ -16,15 +16,15 @@ import (
 	"github.com/resend/resend-go/v2"
 )
 
-// ResendSender sends through Resend's API. It keeps to the rate that the
-// answers tell. Make it with NewResendSender.
+// ResendSender sends through Resend's API, at the rate that Resend's answers allow.
+// NewResendSender makes it.
 type ResendSender struct {
 	client   *resend.Client
 	http     *http.Client
 	throttle *throttle
 }
 
-// NewResendSender returns a sender with an API key; baseURL "" is Resend's own.
+// NewResendSender returns a sender with an API key. baseURL "" means Resend's own.
 func NewResendSender(key, baseURL string) (*ResendSender, error) {
 	t := newThrottle()
 	h := &http.Client{Timeout: 30 * time.Second, Transport: &answers{next: newTransport(), throttle: t}}
@@ -40,7 +40,7 @@ func NewResendSender(key, baseURL string) (*ResendSender, error) {
 	return &ResendSender{client: c, http: h, throttle: t}, nil
 }
 
-// Close gives back idle connections.
+// Close closes idle connections.
 func (s *ResendSender) Close() { s.http.CloseIdleConnections() }
 
 // Send implements Sender. It waits until the provider's rate allows the
@@ -53,7 +53,7 @@ func (s *ResendSender) Send(ctx context.Context, m Mail) (providerID string, err
 	connected := false
 	ctx = httptrace.WithClientTrace(context.WithValue(ctx, answerKey{}, &answer),
 		&httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected = true }})
-	// The stored bytes as they are: under the same key any others are refused.
+	// Resend refuses other bytes with the same key.
 	req, err := s.client.NewRequestWithOptions(ctx, http.MethodPost, "emails", json.RawMessage(m.Body),
 		resend.SendEmailOptions{IdempotencyKey: m.Key})
 	if err != nil {
@@ -65,7 +65,7 @@ func (s *ResendSender) Send(ctx context.Context, m Mail) (providerID string, err
 			answer.Err = err
 			return "", answer
 		}
-		// Without an answer, or with a 200 that can't be read: it may have gone out.
+		// There is no answer, or a 200 that cannot be read: the mail may be sent.
 		return "", &SendError{Class: Retry, Unsent: !connected, Err: err}
 	}
 	if out.Id == "" {
@@ -74,11 +74,11 @@ func (s *ResendSender) Send(ctx context.Context, m Mail) (providerID string, err
 	return out.Id, nil
 }
 
-// answerKey is where a request's context keeps the place for what the answer
-// says: the client gives away neither the status nor the name of an error.
+// answerKey is the key in a request's context of the pointer that RoundTrip sets to
+// the error in the answer. The client hides its status and name.
 type answerKey struct{}
 
-// answers looks at each answer on its way to the client.
+// answers reads each answer before the client does.
 type answers struct {
 	next     *http.Transport
 	throttle *throttle
@@ -93,7 +93,7 @@ func newTransport() *http.Transport {
 // CloseIdleConnections is called by http.Client's method of that name.
 func (a *answers) CloseIdleConnections() { a.next.CloseIdleConnections() }
 
-// maxErrorBody bounds what is read of an error.
+// maxErrorBody bounds how much of an error's body is read.
 const maxErrorBody = 64 << 10
 
 // RoundTrip implements http.RoundTripper.

@@ -11,21 +11,21 @@ const (
 	dueAtOnce       = 50
 	decisionTimeout = 5 * time.Second
 	sendTimeout     = time.Minute
-	// claimed is how long a mail that is being sent is not due: longer than a
-	// try can take.
-	claimed = 90 * time.Second
+	// attemptTimeout is how long a mail that is being sent is not due: longer than an
+	// attempt can take.
+	attemptTimeout = 90 * time.Second
 )
 
-// sendAll sends what is due until ctx is done.
+// sendAll sends the due mails until ctx is done.
 func (p *Processor) sendAll(ctx context.Context) {
-	p.resume(ctx) // a start may be what the operator did about parked mail
+	p.resume(ctx) // the operator may have restarted the process because of parked mails
 	for wait := time.Duration(0); ; {
 		t := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
 			t.Stop()
 			return
-		case <-p.kick:
+		case <-p.woken:
 			t.Stop()
 		case <-t.C:
 		}
@@ -33,20 +33,20 @@ func (p *Processor) sendAll(ctx context.Context) {
 	}
 }
 
-// round sends what is due, and returns when to look again.
+// round sends the due mails and returns the pause until the next round.
 func (p *Processor) round(ctx context.Context) time.Duration {
 	now := p.Now()
 	p.mu.Lock()
 	stopped := p.pause
 	p.mu.Unlock()
 	if left := stopped.until.Sub(now); left > 0 {
-		return min(left, p.PollEvery) // the clock may be set
+		return min(left, p.PollEvery) // the clock may be changed meanwhile
 	}
 	if stopped.reason != "" {
 		p.resume(ctx)
 	}
-	if p.seek.Swap(false) && !p.seekAddresses(ctx) {
-		p.seek.Store(true)
+	if p.lookAgain.Swap(false) && !p.seekAddresses(ctx) {
+		p.lookAgain.Store(true)
 		return p.PollEvery
 	}
 	due, err := p.Store.DueNotifications(ctx, now, dueAtOnce)
@@ -73,19 +73,20 @@ func (p *Processor) round(ctx context.Context) time.Duration {
 	return p.PollEvery
 }
 
+// isPaused reports whether the provider refuses all mail for now.
 func (p *Processor) isPaused() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.pause.reason != ""
 }
 
-// resume ends a pause and makes parked mail pending again.
+// resume ends a pause and makes parked mails pending again.
 func (p *Processor) resume(ctx context.Context) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	next := p.Now().Add(parkTail).UTC()
 	for _, key := range p.facts.Parked {
-		if err := p.change1(ctx, key, func(n *records.Notification) bool {
+		if err := p.updateOnce(ctx, key, func(n *records.Notification) bool {
 			if n.State != records.MailParked {
 				return false
 			}
@@ -103,15 +104,15 @@ func (p *Processor) resume(ctx context.Context) {
 	p.pause = pause{}
 }
 
-// seekAddresses makes due what waits for an address without anything being
-// looked for, where there is a place to look now. It says whether that worked.
+// seekAddresses makes the waiting mails due for which no lookup was planned and whose
+// feature now has a place to look addresses up. It returns false after an error.
 func (p *Processor) seekAddresses(ctx context.Context) bool {
 	l, now := p.live.Load(), p.Now().UTC()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, c := range p.facts.Customers {
 		for _, key := range c.Waiting {
-			if err := p.change1(ctx, key, func(n *records.Notification) bool {
+			if err := p.updateOnce(ctx, key, func(n *records.Notification) bool {
 				if n.State != records.MailWaiting || n.NextAt != nil || l.lookup(n.Feature) == nil {
 					return false
 				}
@@ -128,10 +129,10 @@ func (p *Processor) seekAddresses(ctx context.Context) bool {
 	return true
 }
 
-// change1 is one try of update, for the sending goroutine: it must not hold the
-// lock while the store is away.
-func (p *Processor) change1(ctx context.Context, key string, f func(n *records.Notification) bool) error {
-	return p.once(ctx, func(ctx context.Context) error {
+// updateOnce is update without repetition, for the sending goroutine: it must not
+// hold the lock while the store is away.
+func (p *Processor) updateOnce(ctx context.Context, key string, f func(n *records.Notification) bool) error {
+	return p.callStoreOnce(ctx, func(ctx context.Context) error {
 		n, ok, err := p.Store.Notification(ctx, key)
 		if err != nil || !ok || !f(&n) {
 			return err
@@ -141,7 +142,7 @@ func (p *Processor) change1(ctx context.Context, key string, f func(n *records.N
 }
 
 // deliver takes one mail a step further. An error means that the store or the
-// decisions are away, and that nothing has happened.
+// decisions are away and nothing has changed.
 func (p *Processor) deliver(ctx context.Context, key string) error {
 	n, ok, err := p.Store.Notification(ctx, key)
 	if err != nil || !ok || !due(&n, p.Now()) {
@@ -151,7 +152,7 @@ func (p *Processor) deliver(ctx context.Context, key string) error {
 	if err != nil {
 		return err
 	}
-	c, ok, err := p.claim(ctx, key, s)
+	c, ok, err := p.beginAttempt(ctx, key, s)
 	if err != nil || !ok {
 		return err
 	}
@@ -159,12 +160,13 @@ func (p *Processor) deliver(ctx context.Context, key string) error {
 	id, err := p.Sender.Send(sending, c.Mail)
 	done()
 	if ended(ctx, err) {
-		return err // whether it went out is not known: the next owner sends the same again
+		return err // the mail may be sent; the next owner repeats the attempt with the same key
 	}
-	return p.settle(ctx, &c, id, err)
+	return p.storeOutcome(ctx, &c, id, err)
 }
 
-// look collects what has to be read elsewhere before the lock is taken.
+// look reads the parts of the situation that need the network, before the lock is
+// taken.
 func (p *Processor) look(ctx context.Context, n *records.Notification) (*situation, error) {
 	l := p.live.Load()
 	lookup := l.lookup(n.Feature)
@@ -183,13 +185,13 @@ func (p *Processor) look(ctx context.Context, n *records.Notification) (*situati
 	p.mu.Unlock()
 	switch {
 	case s.address != "" || lookup == nil || n.Body != nil:
-	case p.Now().Before(p.blindUntil):
-		s.blind = true
+	case p.Now().Before(p.noLookupBefore):
+		s.lookupFailed = true
 	default:
 		address, err := lookup(within, n.Customer)
 		if err != nil {
-			// The others would wait as long for nothing, and hold up those that have one.
-			s.blind, p.blindUntil = true, p.Now().Add(blindWait/2)
+			// Further lookups would probably fail as slowly and delay mails with an address.
+			s.lookupFailed, p.noLookupBefore = true, p.Now().Add(lookupPause/2)
 			p.log.Warn("address_not_looked_up", "key", n.Key, "error", err)
 		}
 		s.address = valid(address)
@@ -204,8 +206,8 @@ func (p *Processor) look(ctx context.Context, n *records.Notification) (*situati
 	return s, nil
 }
 
-// lastMail is when another mail went out to the customer. A warning never keeps
-// back the mail that the limit is reached.
+// lastMail returns when another mail was sent to the customer, or zero. A warning
+// never delays the mail about the limit.
 func lastMail(n *records.Notification, others []records.Notification) (last time.Time) {
 	for i := range others {
 		o := &others[i]
@@ -214,7 +216,7 @@ func lastMail(n *records.Notification, others []records.Notification) (last time
 		}
 		at := o.SentAt
 		if at == nil {
-			at = o.FirstTryAt // it may have gone out
+			at = o.FirstTryAt // it may be sent
 		}
 		if at != nil && at.After(last) {
 			last = *at

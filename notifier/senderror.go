@@ -8,23 +8,23 @@ import (
 	"time"
 )
 
-// Class says what to do after a mail was not taken.
+// Class is what to do after an attempt that failed.
 type Class string
 
 // The classes of errors.
 const (
-	Retry     Class = "retry"     // the same bytes again, later
-	Park      Class = "park"      // the provider refuses all mail for now: an operator must act
-	Permanent Class = "permanent" // this mail will never be taken
+	Retry     Class = "retry"     // send the same bytes again, later
+	Park      Class = "park"      // the provider refuses all mail for now; an operator must act
+	Permanent Class = "permanent" // the provider will never take this mail
 )
 
-// SendError is why a provider did not take a mail.
+// SendError is the reason why a provider did not take a mail.
 type SendError struct {
 	Class  Class
 	Status int           // of HTTP; 0 without an answer
 	Name   string        // the provider's name of the error
-	After  time.Duration // not to be tried again before; 0: not said
-	Unsent bool          // nothing has reached the provider
+	After  time.Duration // the shortest pause before another attempt; 0: the provider names none
+	Unsent bool          // the provider has received nothing
 	Err    error
 }
 
@@ -39,16 +39,16 @@ func (e *SendError) Error() string {
 // Unwrap returns the cause.
 func (e *SendError) Unwrap() error { return e.Err }
 
-// certain says that the mail did not go out; after other errors it may have.
+// certain reports whether the mail was certainly not sent.
 func (e *SendError) certain() bool {
 	switch e.Status {
-	case http.StatusRequestTimeout, http.StatusConflict: // another request may have been taken
+	case http.StatusRequestTimeout, http.StatusConflict: // an earlier request may have succeeded
 		return e.Unsent
 	}
 	return e.Unsent || e.Status >= 400 && e.Status < 500
 }
 
-// classify says what an answer of the provider means. The names are those of
+// classify returns the class of an answer of the provider. The names are those of
 // https://resend.com/docs/api-reference/errors.
 func classify(status int, name string) Class {
 	switch name {
@@ -69,7 +69,7 @@ func classify(status int, name string) Class {
 	return Permanent
 }
 
-// asSendError makes an error of a Sender one that says what to do.
+// asSendError returns err as a SendError, of the class Retry unless it is one.
 func asSendError(err error) *SendError {
 	var s *SendError
 	if errors.As(err, &s) {
@@ -79,32 +79,33 @@ func asSendError(err error) *SendError {
 }
 
 const (
-	firstRetry = 15 * time.Second
-	lastRetry  = 2 * time.Hour
+	minRetry = 15 * time.Second
+	maxRetry = 2 * time.Hour
 )
 
-// retryAfter is the pause after the attempts-th try: it doubles.
+// retryAfter returns the pause after a number of attempts. It doubles each time.
 func retryAfter(attempts int) time.Duration {
 	if attempts > 10 {
-		return lastRetry
+		return maxRetry
 	}
-	return min(firstRetry<<max(0, attempts-1), lastRetry)
+	return min(minRetry<<max(0, attempts-1), maxRetry)
 }
 
-// pause is a time without sending.
+// pause is a time in which nothing is sent.
 type pause struct {
 	until  time.Time
 	reason string
 }
 
 const (
-	parkQuota = time.Hour        // a quota is full
-	parkOther = 10 * time.Minute // a key or a domain is not accepted
-	// parkTail lets other mails go first when sending begins again: a refusal
-	// that concerns only one mail must not stop the others for good.
+	parkQuota = time.Hour        // after a quota is used up
+	parkOther = 10 * time.Minute // after the key or the domain is refused
+	// parkTail lets other mails go first after a pause, because a refusal that
+	// concerns only one mail must not stop the others for good.
 	parkTail = time.Minute
 )
 
+// pauseFor returns how long to pause after the provider refused all mail.
 func pauseFor(e *SendError) time.Duration {
 	d := parkOther
 	if e.Status == http.StatusTooManyRequests {
@@ -113,5 +114,5 @@ func pauseFor(e *SendError) time.Duration {
 	return max(d, e.After)
 }
 
-// ended says whether err only means that ctx is done.
+// ended reports whether err only means that ctx is done.
 func ended(ctx context.Context, err error) bool { return err != nil && ctx.Err() != nil }

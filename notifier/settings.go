@@ -11,27 +11,26 @@ import (
 	"github.com/tidegate-io/tidegate/internal/gate"
 )
 
-// DefaultConvertWithin is how long before a payment the limit that led to it
-// may have been reached, unless configured otherwise.
+// DefaultConvertWithin is the default of Settings.ConvertWithin.
 const DefaultConvertWithin = 30 * 24 * time.Hour
 
-// Settings are what an edited configuration may change while the notifier
-// runs.
+// Settings are the options that an edited configuration can change while the
+// notifier runs.
 type Settings struct {
 	From        string        // RFC 5322 address of the sender
-	PublicURL   string        // base of links in mails; "": they lead to the gate's upgrade page
-	TemplateDir string        // the operator's templates; "", or one that is not there: the built-in ones
-	CoolDown    time.Duration // least time between two mails to a customer
+	PublicURL   string        // base of the links in mails; "": links lead to the gate's upgrade page
+	TemplateDir string        // of the operator's templates; "" or missing: the built-in ones
+	CoolDown    time.Duration // shortest time between two mails to a customer
 	Quiet       *Quiet        // hours without mail; nil: none
-	// ConvertWithin is how long before a payment the limit that led to it may
-	// have been reached; 0 is DefaultConvertWithin.
+	// ConvertWithin is how long before a payment a customer may have reached the limit
+	// that led to it; 0: DefaultConvertWithin.
 	ConvertWithin time.Duration
-	// Lookup is where addresses of a feature's customers are found that neither
-	// the app nor Stripe has given; nil for none, or when it returns nil.
+	// Lookup returns how to look up addresses of a feature's customers that neither
+	// the app nor Stripe has given, or nil. Lookup itself may be nil.
 	Lookup func(feature string) Lookup
 }
 
-// Lookup finds a customer's address; "" when there is none yet.
+// Lookup returns a customer's address, or "" when there is none yet.
 type Lookup func(ctx context.Context, customer string) (string, error)
 
 func (s *Settings) lookup(feature string) Lookup {
@@ -41,20 +40,19 @@ func (s *Settings) lookup(feature string) Lookup {
 	return s.Lookup(feature)
 }
 
-// live is what is in force: the settings, and what was made of them.
+// live holds the current settings and the renderer made from them.
 type live struct {
 	Settings
 	render *renderer
 }
 
-// SettingError says what is wrong with one key of the configuration, and what
-// to do about it.
+// SettingError is a mistake in one key of the configuration.
 type SettingError struct {
 	Field   string // path of the key, such as mail.templates
-	Message string
+	Message string // what is wrong and how to correct it
 }
 
-// SettingErrors are all that were found; never empty as an error.
+// SettingErrors are all mistakes in the settings. As an error it is never empty.
 type SettingErrors []SettingError
 
 func (es SettingErrors) Error() string {
@@ -65,8 +63,8 @@ func (es SettingErrors) Error() string {
 	return strings.Join(lines, "; ")
 }
 
-// newLive checks the settings against the catalog and reads the templates; a
-// mistake in one is reported with its file and line.
+// newLive checks the settings against the catalog and reads the templates. The error
+// about a template names its file and line.
 func newLive(s Settings, secret []byte, catalog func() gate.Catalog) (*live, error) {
 	if catalog == nil {
 		return nil, errors.New("notifier: Catalog is required")
@@ -93,30 +91,29 @@ func newLive(s Settings, secret []byte, catalog func() gate.Catalog) (*live, err
 	if len(wrong) > 0 {
 		return nil, wrong
 	}
-	if err := t.try(); err != nil {
+	if err := t.check(); err != nil {
 		return nil, err
 	}
 	r := &renderer{templates: t, from: s.From, publicURL: strings.TrimRight(s.PublicURL, "/"), secret: secret}
 	return &live{Settings: s, render: r}, nil
 }
 
-// Check says what is wrong with settings for the gates of a catalog: what
-// Configure would refuse. It is a SettingErrors where a key is to blame.
+// Check returns the error with which Configure would refuse settings for the gates
+// of a catalog: SettingErrors when keys of the configuration are wrong.
 func Check(s Settings, catalog func() gate.Catalog) error {
 	_, err := newLive(s, nil, catalog)
 	return err
 }
 
-// Configure makes other settings count from now on; it reads the templates
-// anew. After an error the old ones stay in force. It is safe to call at any
-// time from any goroutine.
+// Configure replaces the settings and reads the templates again. After an error the
+// old settings stay in force. It is safe for concurrent use.
 func (p *Processor) Configure(s Settings) error {
 	l, err := newLive(s, p.Secret, p.Catalog)
 	if err != nil {
 		return err
 	}
 	p.live.Store(l)
-	p.seek.Store(true)
+	p.lookAgain.Store(true)
 	p.wake()
 	return nil
 }

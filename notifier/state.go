@@ -8,20 +8,20 @@ import (
 	"github.com/tidegate-io/tidegate/internal/wire"
 )
 
-// customer is what mails and conversions need to know of one. It follows from
-// the messages alone.
+// customer holds what mails and conversions need of a customer. It is a function of
+// the messages.
 type customer struct {
-	Email       string `json:"e,omitempty"` // the app's: it wins
+	Email       string `json:"e,omitempty"` // from the app; used before StripeEmail
 	StripeEmail string `json:"s,omitempty"`
 	Locale      string `json:"l,omitempty"`
 	Pinned      string `json:"p,omitempty"` // plan set by the operator
-	Plan        string `json:"n,omitempty"` // by subscription
+	Plan        string `json:"n,omitempty"` // of the subscription
 	Position    uint64 `json:"b,omitempty"` // in BILLING, of Plan
 	Suppressed  string `json:"x,omitempty"` // why no mail may go out
-	// Waiting are keys of notifications that had no address when they came.
+	// Waiting are the keys of notifications that came without an address.
 	Waiting []string `json:"w,omitempty"`
-	// Payments are the recent ones: a limit record that comes later than the
-	// payment it led to still finds it.
+	// Payments are the recent payments, for records of limits that come later than the
+	// payment they led to.
 	Payments []records.Payment `json:"c,omitempty"`
 }
 
@@ -39,28 +39,27 @@ func (c *customer) plan() string {
 	return c.Plan
 }
 
-// kept is a stored mail whose bytes are to be dropped some day.
+// kept is a stored mail whose bytes will be dropped.
 type kept struct {
 	Key string    `json:"k"`
-	At  time.Time `json:"t"` // not before
+	At  time.Time `json:"t"` // the earliest time for that
 }
 
-// facts is the state: all of it in a snapshot, the changed customers in a
-// commit.
+// facts is the whole state in a snapshot, and the changes in a commit.
 type facts struct {
-	Customers map[string]*customer `json:"c"`
-	Kept      []kept               `json:"k"` // in a commit: new ones
-	Dropped   int                  `json:"d"` // in a commit: so many of the oldest
-	// Parked are keys of mails that the provider refuses for now; in a commit
-	// all of them, if they changed.
+	Customers map[string]*customer `json:"c"` // in a commit: the changed ones; nil: removed
+	Kept      []kept               `json:"k"` // in a commit: the new ones
+	Dropped   int                  `json:"d"` // in a commit: how many of the oldest Kept are gone
+	// Parked are the keys of mails that the provider refuses for now. A commit has all
+	// of them if they changed.
 	Parked []string `json:"p"`
-	Repark bool     `json:"r,omitempty"` // in a commit: Parked counts
+	Repark bool     `json:"r,omitempty"` // in a commit: Parked has changed
 }
 
-// changes since the last commit.
+// changes notes what has changed since the last commit.
 type changes struct {
 	customers map[string]bool
-	kept      int // of the end of Kept
+	kept      int // how many at the end of Kept are new
 	dropped   int
 	parked    bool
 }
@@ -120,7 +119,7 @@ func (p *Processor) Commit() ([]byte, error) {
 		f.Parked, f.Repark = p.facts.Parked, true
 	}
 	for id := range p.changes.customers {
-		f.Customers[id] = p.facts.Customers[id] // nil: nothing is known any more
+		f.Customers[id] = p.facts.Customers[id] // nil: removed
 	}
 	b, err := wire.Marshal(&f)
 	if err == nil {
@@ -136,7 +135,7 @@ func (p *Processor) Snapshot() ([]byte, error) {
 	return wire.Marshal(&p.facts)
 }
 
-// known is what is known of a customer, for reading only.
+// known returns a customer for reading.
 func (p *Processor) known(id string) *customer {
 	if c := p.facts.Customers[id]; c != nil {
 		return c
@@ -144,8 +143,8 @@ func (p *Processor) known(id string) *customer {
 	return &customer{}
 }
 
-// change is a customer that is about to change.
-func (p *Processor) change(id string) *customer {
+// changing returns a customer for writing, and adds it to the next commit.
+func (p *Processor) changing(id string) *customer {
 	c := p.facts.Customers[id]
 	if c == nil {
 		c = &customer{}
@@ -155,20 +154,20 @@ func (p *Processor) change(id string) *customer {
 	return c
 }
 
-// keep takes down that the mail's bytes are to be dropped.
+// keep notes when to drop the bytes of a mail.
 func (p *Processor) keep(key string, at time.Time) {
 	p.facts.Kept = append(p.facts.Kept, kept{Key: key, At: at.UTC()})
 	p.changes.kept++
 }
 
-// takeKept takes the oldest one if it is due.
+// takeKept removes and returns the oldest kept mail, if it is due.
 func (p *Processor) takeKept(now time.Time) (kept, bool) {
 	if len(p.facts.Kept) == 0 || p.facts.Kept[0].At.After(now) {
 		return kept{}, false
 	}
 	k := p.facts.Kept[0]
 	p.facts.Kept = p.facts.Kept[1:]
-	// One that was added since the last commit is in no commit.
+	// A mail that was added since the last commit is in no commit.
 	if p.changes.kept > len(p.facts.Kept) {
 		p.changes.kept--
 	} else {
@@ -177,7 +176,7 @@ func (p *Processor) takeKept(now time.Time) (kept, bool) {
 	return k, true
 }
 
-// park adds a key to the parked ones; unpark takes all of them.
+// park adds a key to the parked ones.
 func (p *Processor) park(key string) {
 	if !slices.Contains(p.facts.Parked, key) {
 		p.facts.Parked = append(slices.Clone(p.facts.Parked), key)
@@ -186,6 +185,7 @@ func (p *Processor) park(key string) {
 	p.parking.add(key)
 }
 
+// unpark removes all parked keys.
 func (p *Processor) unpark() []string {
 	keys := p.facts.Parked
 	if len(keys) > 0 {
@@ -195,18 +195,17 @@ func (p *Processor) unpark() []string {
 	return keys
 }
 
-// parking delays the state "parked" of a document until the list of parked
-// keys has been committed: a document in that state which is on no list would
-// never be sent.
+// parking delays the state "parked" of a document until the list of parked keys is
+// committed, because nobody would ever send a parked mail that is on no list.
 type parking struct{ added, committing, ready []string }
 
 func (k *parking) add(key string) { k.added = append(k.added, key) }
 
-// committed is told at every commit; that there is one means that the one
-// before it was stored.
+// committed is called at every commit. A commit means that the one before it is
+// stored.
 func (k *parking) committed() {
 	k.ready = append(k.ready, k.committing...)
 	k.committing, k.added = k.added, nil
 }
 
-func (k *parking) waits() bool { return len(k.added)+len(k.committing) > 0 }
+func (k *parking) pending() bool { return len(k.added)+len(k.committing) > 0 }

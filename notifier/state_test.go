@@ -13,6 +13,7 @@ import (
 
 // Commits after a snapshot lead to the state that was committed.
 func TestCommitsRepeatTheState(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, func(o *Options) { o.PollEvery = time.Hour })
 	rapid.Check(t, func(t *rapid.T) {
 		b.must(b.p.Restore(nil))

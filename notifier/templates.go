@@ -44,18 +44,18 @@ type part struct {
 	ending string
 }
 
-// templates are all parts that there are; the operator's replace built-in ones.
+// templates holds all parts. The operator's replace built-in ones.
 type templates map[part]executor
 
 var functions = map[string]any{
 	// date writes a day: {{date .UnblocksAt}}.
 	"date": func(t time.Time) string { return t.UTC().Format("2 January 2006") },
-	// group parts a number's thousands: {{group "," .Limit}}.
+	// group separates the thousands of a number: {{group "," .Limit}}.
 	"group": group,
 	"join":  strings.Join,
 }
 
-// group parts the digits before a number's point into groups of three.
+// group separates the digits before a number's point into groups of three.
 func group(separator, number string) string {
 	whole, rest := number, ""
 	if i := strings.IndexAny(number, ".eE"); i >= 0 {
@@ -71,9 +71,8 @@ func group(separator, number string) string {
 	return sign + whole + rest
 }
 
-// loadTemplates reads the built-in templates and those of a folder ("", or one
-// that is not there: none).
-// The error names every file that is wrong, with the line.
+// loadTemplates reads the built-in templates and those in a folder, which may be ""
+// or missing. The error names every wrong file, with the line.
 func loadTemplates(dir string) (templates, error) {
 	t := templates{}
 	inner, err := fs.Sub(builtin, "templates")
@@ -111,7 +110,7 @@ func (t templates) add(files fs.FS, where string) error {
 			problems = append(problems, err)
 			continue
 		}
-		// Named by its file, so that errors say where they are.
+		// The template has the name of its file, for errors.
 		x, err := parse(p.ending, where+e.Name(), string(b))
 		if err != nil {
 			problems = append(problems, tidyError(err))
@@ -129,7 +128,7 @@ func parse(ending, file, text string) (executor, error) {
 	return template.New(file).Funcs(functions).Option("missingkey=error").Parse(text)
 }
 
-// tidyError leaves file, line and what is wrong.
+// tidyError reduces an error to file, line and mistake.
 func tidyError(err error) error {
 	s := err.Error()
 	for _, prefix := range []string{"html/template:", "template: "} {
@@ -138,8 +137,8 @@ func tidyError(err error) error {
 	return errors.New(s)
 }
 
-// partOf reads a file's name: name[.locale].(html|txt|subject.txt). Other files
-// may lie in the folder.
+// partOf parses a file's name: name[.locale].(html|txt|subject.txt). It returns false
+// for other files.
 func partOf(file string) (p part, ok bool) {
 	for _, ending := range [...]string{partSubject, partText, partHTML} {
 		base, found := strings.CutSuffix(file, ending)
@@ -157,9 +156,9 @@ func partOf(file string) (p part, ok bool) {
 
 func canonicalLocale(s string) string { return strings.ToLower(strings.ReplaceAll(s, "_", "-")) }
 
-// of is the template of a gate's mails about a kind of crossing; "" means that
-// none are sent. Those about warning levels have one of their own,
-// <template>_warning, or else the gate's, which can say what share is used.
+// of returns the name of the template for a gate's mails about a kind of crossing, or
+// "" when the gate sends none. Mails about warning levels use <template>_warning, if
+// there is one.
 func (t templates) of(g *gate.Gate, kind records.LimitKind) string {
 	if kind != records.LimitKindThreshold || g.Template == "" {
 		return g.Template
@@ -173,8 +172,8 @@ func (t templates) of(g *gate.Gate, kind records.LimitKind) string {
 	return g.Template
 }
 
-// locales are the languages in which there is some part of a template; "" is
-// always among them, and the first.
+// locales returns the languages in which some part of a template exists. The first is
+// always "".
 func (t templates) locales(name string) []string {
 	found := []string{""}
 	for p := range t {
@@ -186,7 +185,7 @@ func (t templates) locales(name string) []string {
 	return found
 }
 
-// has says whether there is a template of that name, in any language.
+// has reports whether a template exists, in any language.
 func (t templates) has(name string) bool {
 	for p := range t {
 		if p.name == name && p.ending != partSubject {
@@ -196,8 +195,8 @@ func (t templates) has(name string) bool {
 	return false
 }
 
-// find is the part for a language: pt-BR takes that of pt-br, else of pt, else
-// the one without a language, else the built-in one.
+// find returns the part for a language: for pt-BR that for pt-br, or else for pt, or
+// else the one without a language, or else the built-in one.
 func (t templates) find(name, locale, ending string) executor {
 	locale = canonicalLocale(locale)
 	for _, name := range [...]string{name, DefaultTemplate} {
@@ -213,11 +212,11 @@ func (t templates) find(name, locale, ending string) executor {
 	return nil
 }
 
-// try renders every part with sample data, for most mistakes show only then.
-func (t templates) try() error {
+// check renders every part with sample data, because most mistakes show only then.
+func (t templates) check() error {
 	var problems []error
 	full := sample("acme", "api")
-	sparse := *full // what need not be there
+	sparse := *full // without the optional values
 	sparse.Used, sparse.UnblocksAt, sparse.UpgradeURL, sparse.UnsubscribeURL = "", time.Time{}, "", ""
 	for _, p := range slices.SortedFunc(maps.Keys(t), func(a, b part) int {
 		return strings.Compare(a.name+a.locale+a.ending, b.name+b.locale+b.ending)

@@ -10,21 +10,21 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// defaultRate is what the provider allows unless its answers say otherwise.
+// defaultRate is the rate until an answer of the provider names another one.
 const defaultRate = rate.Limit(2)
 
-// throttle keeps to the provider's rate: a token bucket that follows what the
-// answers say of it. Its methods are safe for concurrent use.
+// throttle is a token bucket whose rate follows the provider's answers. It is safe
+// for concurrent use.
 type throttle struct {
 	bucket *rate.Limiter
 
 	mu    sync.Mutex
-	until time.Time // nothing may be sent before
+	until time.Time // nothing may be sent before then
 }
 
 func newThrottle() *throttle { return &throttle{bucket: rate.NewLimiter(defaultRate, 1)} }
 
-// wait returns when a request may be made, or with ctx's error.
+// wait waits until a request may be made, or returns ctx's error.
 func (t *throttle) wait(ctx context.Context) error {
 	t.mu.Lock()
 	left := time.Until(t.until)
@@ -35,7 +35,7 @@ func (t *throttle) wait(ctx context.Context) error {
 	return t.bucket.Wait(ctx)
 }
 
-// observe takes over what an answer says of the rate.
+// observe adapts the rate to an answer.
 func (t *throttle) observe(status int, h http.Header, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -50,16 +50,17 @@ func (t *throttle) observe(status int, h http.Header, now time.Time) {
 	if status == http.StatusTooManyRequests {
 		stop = max(stop, retryAfterHeader(h, now))
 	}
-	// Hours mean a quota, for which the sending loop pauses by itself.
+	// Hours mean that a quota is used up; then the sending goroutine pauses.
 	if stop > 0 && stop <= maxThrottle {
 		t.until = now.Add(stop)
 	}
 }
 
-// maxThrottle bounds what a header can make a Send wait.
+// maxThrottle bounds how long a header can make Send wait.
 const maxThrottle = 30 * time.Second
 
-// retryAfterHeader reads retry-after: seconds or a date.
+// retryAfterHeader returns the pause in the header retry-after, which holds seconds or
+// a date.
 func retryAfterHeader(h http.Header, now time.Time) time.Duration {
 	v := h.Get("retry-after")
 	if d, ok := seconds(v); ok {

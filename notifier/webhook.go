@@ -24,22 +24,21 @@ const keyTag = "tidegate_key"
 // maxWebhook bounds a webhook's body: a report without the mail itself.
 const maxWebhook = 256 << 10
 
-// ResendWebhook takes what is posted to /webhooks/resend: it turns what Resend
-// reports of a mail into changes of the customer. It may run in another process
-// than the notifier. Mails that are not ours are passed over.
+// ResendWebhook turns Resend's reports of mails, which come to /webhooks/resend, into
+// records of ACCOUNT. It may run in another process than the notifier. It ignores
+// mails of other senders.
 type ResendWebhook struct {
-	// Secrets are those that Resend may sign with (whsec_…), more than one
-	// while they are rotated.
+	// Secrets are the signing secrets (whsec_…). There is more than one while they are
+	// rotated.
 	Secrets []string
-	// Find reads a notification.
+	// Find returns a notification by its key.
 	Find func(ctx context.Context, key string) (records.Notification, bool, error)
-	// Publish stores a change in ACCOUNT. id is the webhook's own: a repeat has
-	// the same one.
+	// Publish stores a record in ACCOUNT. Repeats of a webhook have the same id.
 	Publish func(ctx context.Context, id string, a *records.Account) error
 	Log     *slog.Logger
 }
 
-// CheckWebhookSecret says what is wrong with a secret.
+// CheckWebhookSecret returns an error when a secret is not one of Resend's.
 func CheckWebhookSecret(secret string) error {
 	if _, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_")); err != nil || secret == "" {
 		return errors.New("it is not a signing secret as Resend shows it for a webhook: whsec_ and base64")
@@ -47,9 +46,9 @@ func CheckWebhookSecret(secret string) error {
 	return nil
 }
 
-// Receive takes one report and returns the status to answer with, and for a
-// refusal why, which Resend may be told. Only what is stored has a status of
-// 2xx: Resend sends again what has another.
+// Receive handles one report and returns the status to answer with. The error of a
+// refusal is safe to send to Resend. The status is 2xx only when the report is stored
+// or needs no storing; Resend repeats all others.
 func (h *ResendWebhook) Receive(w http.ResponseWriter, r *http.Request) (status int, err error) {
 	id := r.Header.Get("svix-id")
 	if id == "" || r.Header.Get("svix-timestamp") == "" || r.Header.Get("svix-signature") == "" { // before anything is read
@@ -97,8 +96,8 @@ func (h *ResendWebhook) take(ctx context.Context, id string, e *resendEvent) err
 	if err != nil || !ok {
 		return err
 	}
-	if again := n; !reported(&again, report) {
-		return nil // it was told before: ids are remembered for minutes, and repeats come for hours
+	if again := n; !mergeReport(&again, report) {
+		return nil // the report is stored: the stream remembers ids for minutes, repeats come for hours
 	}
 	a := &records.Account{Customer: n.Customer, Mail: report}
 	if suppress != "" {
@@ -107,7 +106,7 @@ func (h *ResendWebhook) take(ctx context.Context, id string, e *resendEvent) err
 	return h.Publish(ctx, id, a)
 }
 
-// resendEvent is what is read of a webhook
+// resendEvent is the part of a webhook that is read
 // (https://resend.com/docs/dashboard/webhooks/event-types).
 type resendEvent struct {
 	Type      string    `json:"type"`
@@ -127,8 +126,8 @@ type resendEvent struct {
 	} `json:"data"`
 }
 
-// report is what the event says of a mail of ours, and why no more mail may go
-// to the customer ("": it may); nil when it says nothing that matters.
+// report returns the report in an event, and why the customer may get no more mail,
+// or "". It returns nil for events that do not matter.
 func (e *resendEvent) report() (r *records.MailReport, suppress string) {
 	key := strings.Replace(e.Data.Tags[keyTag], "_", "/", 1)
 	if key == "" {
@@ -161,7 +160,7 @@ func (e *resendEvent) report() (r *records.MailReport, suppress string) {
 	return r, suppress
 }
 
-// maxDetail bounds what is kept of a provider's words, in bytes.
+// maxDetail bounds the stored part of the provider's explanation, in bytes.
 const maxDetail = 1000
 
 func clip(s string) string {
@@ -171,7 +170,7 @@ func clip(s string) string {
 	return strings.ToValidUTF8(s, "")
 }
 
-// tags come as an object or as a list of names and values.
+// tags holds tags by name. Resend sends them as an object or as a list.
 type tags map[string]string
 
 // UnmarshalJSON implements json.Unmarshaler.

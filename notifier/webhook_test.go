@@ -121,6 +121,7 @@ func TestRepeatedReport(t *testing.T) {
 
 // Reports come in any order, and more than once.
 func TestReportsInAnyOrder(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		kinds := []records.MailEvent{records.MailEventSent, records.MailEventFailed, records.MailEventSuppressed,
 			records.MailEventDelivered, records.MailEventBounced, records.MailEventComplained}
@@ -132,9 +133,9 @@ func TestReportsInAnyOrder(t *testing.T) {
 		told := func(order []records.MailReport) string {
 			n := begin
 			for i := range order {
-				reported(&n, &order[i])
+				mergeReport(&n, &order[i])
 			}
-			if again := n; reported(&again, &order[0]) {
+			if again := n; mergeReport(&again, &order[0]) {
 				t.Fatalf("a repeat changes %+v", n)
 			}
 			return fmt.Sprint(n.State, n.Error, at(n.SentAt), at(n.DeliveredAt))

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from real import Process, ROOT, eventually, find_binary, start_dev
+
+from real import ROOT, Process, eventually, find_binary, start_dev
 
 HERE = Path(__file__).parent
 FEATURE = "/api/features/summarize"

@@ -161,6 +161,21 @@ func TestConfigCheck(t *testing.T) {
 	}
 }
 
+func TestConfigCheckNamesOverlappingGates(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, "tidegate.yaml", `plans: {free: {default: true}}
+gates:
+  - {feature: all, trigger: {endpoint: /api/*, method: POST}, condition: {limit: {free: 2}, period: 30d}}
+  - {feature: export, trigger: {endpoint: /api/export, method: POST}, condition: {limit: {free: 100}, period: 30d}}
+`)
+	for _, output := range []string{"table", "json"} {
+		code, stdout, stderr := command(t, "", "config", "check", "--output", output)
+		if code != exitOK || stderr != "" || !strings.Contains(strings.ReplaceAll(stdout, `\"`, `"`), `"export" alone decides`) {
+			t.Errorf("%s: exit %d: %s%s", output, code, stdout, stderr)
+		}
+	}
+}
+
 func TestInit(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, args := range [][]string{{"init"}, {"config", "check"}, {"init", "--force"}} {

@@ -32,15 +32,17 @@ func (c *confCheckCmd) Run(e *env) error {
 	if missing := app.MissingTemplates(cfg); missing != "" {
 		_, _ = fmt.Fprintln(e.stderr, cfg.Refuse([]config.Problem{cfg.Problem("mail.templates", missing)}))
 	}
-	overlaps := cfg.Overlaps()
-	if e.Output != "json" {
-		for _, o := range overlaps {
+	if c.AgainstLive {
+		for _, o := range cfg.Overlaps() {
 			_, _ = fmt.Fprintln(e.stderr, "note: "+o)
 		}
-	}
-	if c.AgainstLive {
 		return againstLive(e, cfg)
 	}
+	return e.printConfig(path, cfg)
+}
+
+// printConfig prints the gates of a valid configuration with their limits.
+func (e *env) printConfig(path string, cfg *config.Config) error {
 	type gateSummary struct {
 		Feature string            `json:"feature"`
 		Event   string            `json:"event"`
@@ -52,8 +54,8 @@ func (c *confCheckCmd) Run(e *env) error {
 		File  string        `json:"file"`
 		Plans []string      `json:"plans"`
 		Gates []gateSummary `json:"gates"`
-		Notes []string      `json:"notes,omitempty"`
-	}{File: path, Gates: []gateSummary{}, Notes: overlaps}
+		Notes []string      `json:"notes,omitempty"` // gates that overlap
+	}{File: path, Gates: []gateSummary{}, Notes: cfg.Overlaps()}
 	for _, p := range cfg.Plans {
 		summary.Plans = append(summary.Plans, p.Name)
 	}
@@ -78,6 +80,9 @@ func (c *confCheckCmd) Run(e *env) error {
 			row(w, cells...)
 		}
 		row(w, path+" is valid")
+		for _, note := range summary.Notes {
+			row(w, "note: "+note)
+		}
 		return nil
 	})
 }

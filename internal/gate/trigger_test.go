@@ -62,14 +62,13 @@ func TestMatch(t *testing.T) {
 				"GET http://h/api/features/x?y=1": "x", "GET /api/features/x?next=http://a/free": "x", "GET /free?next=/api/features/x": "",
 				"GET /free#/api/features/x": "", "GET http://h": "", "GET /a%20b": "q", "GET /api/features/%zz": "x"}},
 	} {
-		routes := &Routes{}
 		var gates []events.Gate
 		if tt.name == "as sent and as the app sees it" {
 			gates = []events.Gate{{Feature: "x", Triggers: []events.Trigger{{Endpoint: "/api/features/*"}}}, {Feature: "q", Triggers: []events.Trigger{{Endpoint: "/a%20b"}}}}
 		} else {
 			gates = routesOf(t, tt.gates...)
 		}
-		routes = NewRoutes(gates)
+		routes := NewRoutes(gates)
 		for request, want := range tt.want {
 			method, target, _ := strings.Cut(request, " ")
 			got := ""

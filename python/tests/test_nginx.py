@@ -1,13 +1,12 @@
 """nginx with the recipe in deploy/gateways, in front of the example app with its own gates disabled."""
 
 import re
-import shutil
 from contextlib import contextmanager
 
 import httpx
 import pytest
 
-from real import MESSAGE, ROOT, Process, eventually, serving, start_dev, used
+from real import MESSAGE, ROOT, Process, eventually, find_program, serving, start_dev, used
 
 RECIPE = ROOT / "deploy" / "gateways" / "nginx.conf"
 
@@ -19,8 +18,7 @@ def host(url):
 @contextmanager
 def nginx(folder, tidegate_url, app_url):
     """The real nginx, as any user; only the recipe's addresses are replaced."""
-    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-    assert program, "nginx is missing: apt-get install nginx"
+    program = find_program("nginx", "nginx")
     socket = folder / "nginx.sock"
     recipe = RECIPE.read_text()
     for pattern, there in (

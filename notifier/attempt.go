@@ -10,22 +10,22 @@ import (
 	"github.com/tidegate-io/tidegate/internal/records"
 )
 
-// claim is a try of a mail.
-type claim struct {
+// attempt is one attempt to send a mail.
+type attempt struct {
 	Mail
-	first bool // no earlier one can have gone out
+	first bool // no earlier attempt can have succeeded
 }
 
-// claim decides about a pending mail, and stores the decision. When it is to be
-// sent now, its bytes and the try are stored before it returns.
-func (p *Processor) claim(ctx context.Context, key string, s *situation) (c claim, ok bool, err error) {
+// beginAttempt decides about a pending mail and stores the decision. It returns
+// true when the mail is to be sent now; then its bytes and the attempt are stored.
+func (p *Processor) beginAttempt(ctx context.Context, key string, s *situation) (a attempt, ok bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.Now().UTC()
 	var stop error
 	var customer string
 	waits := true
-	err = p.change1(ctx, key, func(n *records.Notification) bool {
+	err = p.updateOnce(ctx, key, func(n *records.Notification) bool {
 		if !due(n, now) {
 			return false
 		}
@@ -40,40 +40,43 @@ func (p *Processor) claim(ctx context.Context, key string, s *situation) (c clai
 				return true
 			}
 		}
-		if c.first = n.FirstTryAt == nil; c.first {
+		if a.first = n.FirstTryAt == nil; a.first {
 			n.FirstTryAt = &now
 		}
 		n.Attempts++
-		next := now.Add(max(claimed, retryAfter(n.Attempts)))
+		next := now.Add(max(attemptTimeout, retryAfter(n.Attempts)))
 		n.NextAt, n.Error = &next, ""
-		c.Mail, ok = Mail{Key: n.Key, At: *n.FirstTryAt, Body: n.Body}, true
+		a.Mail, ok = Mail{Key: n.Key, At: *n.FirstTryAt, Body: n.Body}, true
 		return true
 	})
 	if err != nil {
-		return claim{}, false, err
+		return attempt{}, false, err
 	}
 	if !waits {
 		p.forgetWaiting(customer, key)
 	}
 	if stop != nil {
 		p.log.Error("mail_not_rendered", "key", key, "error", stop, "fix", "correct the template and touch the configuration")
-		return claim{}, false, nil
+		return attempt{}, false, nil
 	}
-	return c, ok, nil
+	return a, ok, nil
 }
 
-// brokenWait is when a mail that could not be rendered is tried again.
+// brokenWait is the pause before another attempt with a mail that could not be
+// rendered.
 const brokenWait = 10 * time.Minute
 
+// verdict completes the situation, under the lock, and judges it.
 func (p *Processor) verdict(n *records.Notification, s *situation, now time.Time) verdict {
 	catalog := p.Catalog()
 	s.n, s.now, s.catalog, s.customer = n, now, &catalog, p.known(n.Customer)
 	s.template = p.template(&catalog, n.Kind, n.Feature)
-	s.waits = slices.Contains(s.customer.Waiting, n.Key)
+	s.awaited = slices.Contains(s.customer.Waiting, n.Key)
 	if a := s.customer.address(); a != "" {
-		s.address, s.blind = a, false // it may have changed since the look
+		s.address, s.lookupFailed = a, false // the address may have come since look
 	}
-	// Counted from the first look, by this process: a restart is patient again.
+	// Counted from the first verdict in this process: after a restart it is patient
+	// again.
 	since, seen := p.behind[n.Key]
 	s.patient = !seen || now.Sub(since) < behindFor
 	v := judge(s)
@@ -100,7 +103,7 @@ func (p *Processor) apply(n *records.Notification, v *verdict, now time.Time) {
 		n.State, n.NextAt = records.MailPending, at
 	case actBehind:
 		n.NextAt = at
-		time.AfterFunc(v.at.Sub(now), p.wake) // sooner than the next poll
+		time.AfterFunc(v.at.Sub(now), p.wake) // before the next poll
 	case actWait:
 		n.State, n.NextAt = records.MailWaiting, at
 	case actCancel:
@@ -111,8 +114,8 @@ func (p *Processor) apply(n *records.Notification, v *verdict, now time.Time) {
 	}
 }
 
-// write renders the mail into the document. One that can't be rendered is put
-// off: the operator can correct the template.
+// write renders the mail into the document. It puts off a mail that cannot be
+// rendered, because the operator can correct the template.
 func (p *Processor) write(n *records.Notification, s *situation, now time.Time) error {
 	g, _ := s.catalog.Gate(n.Feature)
 	msg, err := p.live.Load().render.message(s.template, g, n, s.decision, s.customer.Locale, s.address, now)
@@ -129,12 +132,12 @@ func (p *Processor) write(n *records.Notification, s *situation, now time.Time) 
 	return nil
 }
 
-// settle stores what came of a try, and tries until that is stored: a mail that
-// is not marked would be sent again, and only the provider's memory of its key
-// would keep it from arriving twice.
-func (p *Processor) settle(ctx context.Context, c *claim, id string, sent error) error {
-	for wait := firstBackoff; ; wait = min(2*wait, lastBackoff) {
-		err := p.settleOnce(ctx, c, id, sent)
+// storeOutcome stores the outcome of an attempt, with as many calls of the store as
+// it takes. Without it the mail would be sent again, and only the provider's memory
+// of the key would keep it from arriving twice.
+func (p *Processor) storeOutcome(ctx context.Context, c *attempt, id string, sent error) error {
+	for wait := minBackoff; ; wait = min(2*wait, maxBackoff) {
+		err := p.storeOutcomeOnce(ctx, c, id, sent)
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
@@ -145,19 +148,19 @@ func (p *Processor) settle(ctx context.Context, c *claim, id string, sent error)
 	}
 }
 
-func (p *Processor) settleOnce(ctx context.Context, c *claim, id string, sent error) error {
+func (p *Processor) storeOutcomeOnce(ctx context.Context, c *attempt, id string, sent error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.Now().UTC()
 	var pay string
-	err := p.change1(ctx, c.Key, func(n *records.Notification) bool {
+	err := p.updateOnce(ctx, c.Key, func(n *records.Notification) bool {
 		if sent == nil {
 			if n.SentAt != nil { // the provider's report was faster
 				had := n.ProviderID
 				n.ProviderID = orElse(had, id)
 				return had == ""
 			}
-			// Also when it was cancelled while it went out.
+			// The mail may have been cancelled while it was sent.
 			n.State, n.SentAt, n.ProviderID, n.Error, n.NextAt = records.MailSent, &now, id, "", nil
 			pay = n.Customer
 			return true
@@ -165,9 +168,9 @@ func (p *Processor) settleOnce(ctx context.Context, c *claim, id string, sent er
 		e := asSendError(sent)
 		switch {
 		case n.State == records.MailPending:
-			p.refused(n, c, e, now)
+			p.applyRefusal(n, c, e, now)
 		case n.State == records.MailUncertain && c.first && e.certain():
-			n.State, n.FirstTryAt = records.MailCancelled, nil // now it is known
+			n.State, n.FirstTryAt = records.MailCancelled, nil // certainly not sent
 		default:
 			return false
 		}
@@ -179,12 +182,12 @@ func (p *Processor) settleOnce(ctx context.Context, c *claim, id string, sent er
 	return p.attributeAgain(pay)
 }
 
-// refused writes into the document that the provider did not take it.
-func (p *Processor) refused(n *records.Notification, c *claim, e *SendError, now time.Time) {
+// applyRefusal writes into the document that the provider did not take the mail.
+func (p *Processor) applyRefusal(n *records.Notification, c *attempt, e *SendError, now time.Time) {
 	n.Error = e.Error()
 	next := now.Add(max(retryAfter(n.Attempts), e.After))
 	if c.first && e.certain() {
-		n.FirstTryAt = nil // no try can have gone out: the key's life has not begun
+		n.FirstTryAt = nil // the provider does not know the key: its life has not begun
 	}
 	switch e.Class {
 	case Permanent:
@@ -200,7 +203,7 @@ func (p *Processor) refused(n *records.Notification, c *claim, e *SendError, now
 		p.log.Warn("mail_retry", "key", n.Key, "attempt", n.Attempts, "at", next, "status", e.Status, "name", e.Name)
 	}
 	if e.Class == Retry && e.Status == http.StatusTooManyRequests && e.After > 0 {
-		// It holds for every mail. How long a provider may stop us is bounded.
+		// The rate is that of all mails. A provider can stop them for parkQuota at most.
 		p.pause = pause{until: now.Add(min(e.After, parkQuota)), reason: e.Error()}
 	}
 	n.NextAt = &next
@@ -209,7 +212,7 @@ func (p *Processor) refused(n *records.Notification, c *claim, e *SendError, now
 	}
 }
 
-// fix says what an operator can do.
+// fix returns what an operator can do about a refusal of all mail.
 func fix(e *SendError) string {
 	switch {
 	case e.Status == http.StatusTooManyRequests:
