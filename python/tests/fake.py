@@ -1,4 +1,4 @@
-"""A small Tidegate over real HTTP: it says what it is told to say and keeps what it gets."""
+"""A small Tidegate over real HTTP: tests tell it what to announce, and read what it received."""
 
 import json
 import threading
@@ -6,8 +6,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
 
 API = {
-    "feature": "api", "event": "api", "aggregate": "count", "endpoint": "/api/features/*", "method": "POST",
-    "limit": 100, "in_plan": True, "period": "30d", "window": "anniversary",
+    "feature": "api", "event": "api", "aggregate": "count",
+    "triggers": [{"endpoint": "/api/features/*", "method": "POST"}],
+    "limit": 100, "near": 80, "in_plan": True, "period": "30d", "window": "anniversary",
     "message": "You've reached your free tier limit.", "upgrade_url": "https://acme.example/pricing",
 }  # fmt: skip
 
@@ -32,12 +33,12 @@ def blocked(customer="acme", feature="api", **changes):
 
 
 class Server:
-    """`with Server() as server:`; `url`, and `events`, `customers`, `streams` for what came in."""
+    """`with Server() as server:`; `events`, `customers` and `streams` have what it received at `url`."""
 
     def __init__(self, *gates, port=0, key=None):
         self.gates = {"partitions": 4, "default_plan": "free", "gates": list(gates or [API])}
         self.key, self.changed = key, threading.Condition()
-        self.log = []  # (id, name, data): what the stream says, in order
+        self.log = []  # (id, name, data): the events of the stream, in order
         self.events, self.bodies, self.customers, self.streams = [], [], {}, []
         self.refusals = []  # answers to the next POSTs: (status, headers, document)
         self.can_resume, self.sync, self.closing, self.kicks = True, True, False, 0

@@ -108,6 +108,8 @@ def serving(tidegate, **more):
         url = app.wait_for(r"running on (http://127\.0\.0\.1:\d+)").group(1)
         with httpx.Client(base_url=url, timeout=20) as client:
             client.process = app
+            if "TIDEGATE_DISABLED" not in more:  # under load the app may be up before its first sync
+                eventually(lambda: client.get("/usage", headers={"x-customer": "-"}).json()["api"]["plan"], 20)
             yield client
     finally:
         app.stop()

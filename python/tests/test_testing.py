@@ -4,11 +4,16 @@ import pytest
 from fastapi import Depends, FastAPI
 from fastapi.testclient import TestClient
 
-from tidegate import Gate, Tidegate
+from tidegate import Gate, Tidegate, Trigger
 from tidegate.testing import in_memory
 
 API = Gate(
-    "api", event="api", endpoint="/api/*", method="POST", limit=3, message="Enough.", upgrade_url="https://acme.example"
+    "api",
+    event="api",
+    triggers=[Trigger("/api/*", "POST")],
+    limit=3,
+    message="Enough.",
+    upgrade_url="https://acme.example",
 )
 REPORTS = Gate("reports", event="reports", limit=1)
 

@@ -17,10 +17,12 @@ and `Tidegate.require` do.
 """
 
 from ._client import Tidegate
-from ._decision import Decision, Gate, Reason
+from ._decision import Decision, Reason
 from ._errors import TidegateError
+from ._gate import Gate
 from ._middleware import TidegateMiddleware
 from ._runtime import Status
+from ._trigger import Trigger
 
-__all__ = ["Decision", "Gate", "Reason", "Status", "Tidegate", "TidegateError", "TidegateMiddleware"]
+__all__ = ["Decision", "Gate", "Reason", "Status", "Tidegate", "TidegateError", "TidegateMiddleware", "Trigger"]
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""What Tidegate has said, in memory: written by the stream's thread, read by every request."""
+"""Decisions and gates in memory: written by the stream's thread, read by every request."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import threading
 import time
 from typing import Any, Dict, List, Optional, Tuple
 
-from ._decision import Decision, Gates
-from ._ledger import SETTLE, Key, Ledger
+from ._decision import Decision
+from ._gate import Gates
+from ._ledger import CONFIRMED_AFTER, Key, Ledger
 
 log = logging.getLogger("tidegate")
 
@@ -17,8 +18,8 @@ log = logging.getLogger("tidegate")
 class Cache:
     """Decisions and gates. Readers need no lock: every change is one assignment.
 
-    Of a new connection nothing shows until its `synced`, for only that tells whether
-    it adds to what is known or replaces it.
+    Nothing of a new connection shows before its `synced`, because only that says
+    whether it adds to what is known or replaces it.
     """
 
     def __init__(self, ledger: Ledger) -> None:
@@ -26,18 +27,18 @@ class Cache:
         self.decisions: Dict[Key, Decision] = {}
         self.synced = threading.Event()  # stays set: last known decisions are kept
         self.last_id = ""  # of the newest event that has taken effect
-        self.heard: Optional[float] = None  # monotonic second of the last sign of life
+        self.last_heard: Optional[float] = None  # monotonic second of the last sign of life
         self._live_since: Optional[float] = None
         self._ledger = ledger
         self._initial: Optional[List[Tuple[Key, Optional[Decision]]]] = None
         self._initial_id = ""
 
     def connected(self) -> None:
-        """A connection begins with what is current."""
+        """A connection begins: it sends every current decision first."""
         self._initial, self._initial_id = [], self.last_id
 
     def disconnected(self) -> None:
-        """What is known stays, but nothing new settles."""
+        """The connection has ended. Decisions stay, and no use is confirmed from now on."""
         self._initial, self._live_since = None, None
 
     @property
@@ -45,13 +46,13 @@ class Cache:
         """Whether changes arrive."""
         return self._live_since is not None
 
-    def settled(self, now: float) -> float:
+    def confirmed(self, now: float) -> float:
         """The monotonic second before which an acknowledged use is in the decisions."""
-        since = self._live_since
-        return now - SETTLE if since is not None and since <= now - SETTLE else float("-inf")
+        since, before = self._live_since, now - CONFIRMED_AFTER
+        return before if since is not None and since <= before else float("-inf")
 
     def apply(self, name: str, data: str, event_id: str) -> None:
-        """Take over one server-sent event; one that cannot be read is logged and left out."""
+        """Take over one server-sent event. One that cannot be read is logged and left out."""
         try:
             raw = json.loads(data)
             if name == "gates":

@@ -11,13 +11,15 @@ import time
 import uuid
 import weakref
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, Optional
 from urllib.parse import quote
 
 import httpx
 
-from ._decision import Decision, Gate, Reason
+from ._decision import Decision
 from ._errors import TidegateError
+from ._gate import Gate
+from ._later import no_decision
 from ._runtime import Runtime, Status
 from ._usage import Draft, Value, customer_id
 
@@ -30,7 +32,7 @@ _all: "weakref.WeakSet[Tidegate]" = weakref.WeakSet()
 
 
 class Tidegate:
-    """Asks and tells a running Tidegate.
+    """Connects an app to a running Tidegate.
 
     Decisions are followed and usage is delivered by two background threads, which
     begin with the first use (or the app's start, see `install`) in every process, also
@@ -40,10 +42,10 @@ class Tidegate:
 
     `url` and `api_key` default to the environment's `TIDEGATE_URL` (else
     http://127.0.0.1:8080) and `TIDEGATE_API_KEY`; the key needs the scopes `events`
-    and `read`. `fail` is what happens before anything was heard of Tidegate, and with
-    features that no gate has; a gate's own `fail: closed` counts as well once it is
-    known. `source` names this service: an event is identified by customer, source and
-    id. `queue` bounds how many uses wait for delivery.
+    and `read`. `fail` decides before the first sync, and for features that no gate has;
+    a gate's own `fail: closed` counts as well once it is known. `source` names this
+    service: customer, source and id identify an event. `queue` bounds how many uses
+    wait for delivery.
 
     With `TIDEGATE_DISABLED=1` everything is allowed and nothing recorded.
     """
@@ -82,7 +84,7 @@ class Tidegate:
             self._runtime()
 
     def wait_synced(self, timeout: float = 2.0) -> bool:
-        """Wait for the first decisions, but not on when Tidegate can't be reached; True if they are here."""
+        """Wait for the first decisions, or until the first attempt to reach Tidegate fails; True if they are here."""
         if self.disabled:
             return True
         runtime = self._runtime()
@@ -99,7 +101,7 @@ class Tidegate:
         return await asyncio.to_thread(self.flush_sync, timeout)
 
     def close_sync(self, timeout: float = 5.0) -> None:
-        """Deliver what is queued and end the threads. Any later use begins anew."""
+        """Deliver the queued uses and end the threads. Any later call begins anew."""
         with self._lock:
             running, self._running = self._running, None
         if running is not None:
@@ -110,7 +112,7 @@ class Tidegate:
         await asyncio.to_thread(self.close_sync, timeout)
 
     def status(self) -> Status:
-        """Whether decisions arrive, how old they are, and what became of the recorded uses."""
+        """Whether decisions arrive, how old they are, and how many uses were delivered, wait or were lost."""
         running = self._running
         return running.status() if running is not None else Status()
 
@@ -126,7 +128,7 @@ class Tidegate:
             return self._running
 
     def _forked(self) -> None:
-        # Threads stay behind in the parent, which also delivers what was queued there.
+        # The threads stay in the parent, which also delivers the uses that it has queued.
         self._lock, self._running = threading.Lock(), None
 
     # Questions
@@ -139,18 +141,22 @@ class Tidegate:
         """
         who = customer_id(customer)
         if self.disabled:
-            return Decision(who, feature, True, Reason.NO_DECISION, decided_at=datetime.now(timezone.utc))
+            return no_decision(who, feature, allowed=True)
         return self._runtime().check(who, feature)
 
-    def triggered(self, method: str, path: str) -> Tuple[Gate, ...]:
-        """The gates whose trigger fits a request."""
+    def triggered(self, method: str, *targets: str) -> Optional[Gate]:
+        """The gate that a request meets by its triggers, None when it meets none.
+
+        A target is the request's path as it was sent; give several if the request has
+        several, such as with and without the prefix under which the app is mounted.
+        """
         if self.disabled:
-            return ()
+            return None
         gates = self._runtime().cache.gates
-        return tuple(g for g in gates.triggers if g.triggered_by(method, path)) if gates is not None else ()
+        return gates.routes.match(method, *targets) if gates is not None else None
 
     def gate(self, feature: str) -> Optional[Gate]:
-        """The gate of a feature, None when there is none or nothing was heard yet."""
+        """The gate of a feature, None when there is none or the gates are not known yet."""
         if self.disabled:
             return None
         gates = self._runtime().cache.gates
@@ -158,7 +164,7 @@ class Tidegate:
 
     @property
     def refuses_all(self) -> bool:
-        """Whether triggers are unknown yet and `fail` is closed."""
+        """Whether the triggers are not known yet and `fail` is closed."""
         return not self.disabled and self._closed_by_default and self._runtime().cache.gates is None
 
     # Reports
@@ -175,9 +181,10 @@ class Tidegate:
     ) -> str:
         """Record one use and return its id; it is delivered in the background.
 
-        `event` is what the gate meters. `value` is the number of sum and max meters
-        (not negative, at most 9 decimal places, floats are rounded) or what unique
-        meters tell apart; it goes where the gate looks for it in the event's data.
+        `event` is the type of event that the gate meters. `value` is the number of sum
+        and max meters (not negative, at most 9 decimal places, floats are rounded) or the
+        value that unique meters compare; it goes where the gate looks for it in the
+        event's data.
         With an `id` of the app's own, such as an order's number, the same use counts
         once however often it is recorded. `time` defaults to now. `properties` is
         further data, a mapping that JSON can hold. ValueError or TypeError when
@@ -220,10 +227,10 @@ class Tidegate:
         stripe_customer: Optional[str] = None,
         timeout: float = 10.0,
     ) -> None:
-        """Tell Tidegate about a customer: where mails go, their language, when windows begin, who it is at Stripe.
+        """Tell Tidegate a customer's mail address, language, start of windows or id at Stripe.
 
         Waits for the answer, and tries again for `timeout` seconds while Tidegate can't
-        be reached. TidegateError when it was refused or time is over.
+        be reached. Raises TidegateError when Tidegate refused it or the time is over.
         """
         who = customer_id(customer)
         known = {
@@ -274,7 +281,7 @@ class Tidegate:
                 except httpx.HTTPError as error:
                     why = str(error) or repr(error)
                 if time.monotonic() + pause > deadline:
-                    raise TidegateError(f"{self.url}{path} could not be told in {timeout:g} s: {why}", status)
+                    raise TidegateError(f"{self.url}{path} gave no good answer in {timeout:g} s: {why}", status)
                 time.sleep(pause)
                 pause = min(pause * 2, 2.0)
 
@@ -291,12 +298,12 @@ class Tidegate:
         """Put the middleware into a FastAPI or Starlette app and hook into its start and end.
 
         `customer` takes the request and returns (or awaits) the customer's id, None for
-        a visitor without one: what triggers gate is then answered with 401 or, with
+        a visitor without one: gated requests are then answered with 401 or, with
         `allow_anonymous`, left to the app, unlimited and uncounted. It runs inside all
-        middlewares that the app adds, in whatever order, so it may read what they have put
-        into `request.state`; what dependencies find out it can't see (for these see
-        `require`). At its start the app waits up to `wait` seconds for the first
-        decisions, and starts without them when Tidegate can't be reached.
+        middlewares that the app adds, in whatever order, so it sees `request.state` as
+        they leave it, but nothing that dependencies find out (for these see `require`).
+        At its start the app waits up to `wait` seconds for the first decisions, and
+        starts without them when Tidegate can't be reached.
         """
         from .fastapi import install
 

@@ -1,13 +1,15 @@
-"""The ASGI middleware: finds the gates of a request, blocks or records."""
+"""The ASGI middleware: finds the gate of a request, blocks or records."""
 
 from __future__ import annotations
 
 import inspect
 import logging
-from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, MutableMapping, Optional, Set, Tuple
+import re
+from typing import TYPE_CHECKING, Any, Awaitable, Callable, List, MutableMapping, Optional, Set, Tuple
 
-from ._decision import Decision, Gate
-from ._problem import encode, headers_of, nobody, not_an_id, problem_of
+from ._answer import Answer, blocked, no_customer, not_an_id
+from ._decision import Decision
+from ._later import no_decision
 
 if TYPE_CHECKING:
     from ._client import Tidegate
@@ -20,20 +22,19 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-#: Where a request's `Passage` stands in its scope.
+#: Where a request's `Passage` is in its scope.
 SCOPE_KEY = "tidegate"
-_NO_STORE = {"Cache-Control": "no-store"}
 
 
 class Passage:
-    """One request on its way through the gates; what is to be recorded when it succeeds."""
+    """One request: its customer, and the uses to record when it succeeds."""
 
     def __init__(self, gate: Tidegate, customer: Optional[Callable[[Any], Any]]) -> None:
         self._gate, self._customer = gate, customer
-        self._uses: Set[Tuple[str, str]] = set()  # customer, event: two gates of one event are one use
+        self._uses: Set[Tuple[str, str]] = set()  # customer, event: by trigger and by name is one use
 
     async def customer_of(self, scope: Scope) -> Optional[Any]:
-        """The customer whom the app names, None for a visitor without one."""
+        """The customer that the app names, None for a visitor without one."""
         if self._customer is None:
             return None
         from starlette.requests import Request
@@ -41,17 +42,17 @@ class Passage:
         who = self._customer(Request(scope))
         if inspect.isawaitable(who):
             who = await who
-        return None if who is None or who == "" else who
+        return None if who == "" else who
 
-    def enter(self, customer: Any, feature: str, gate: Optional[Gate]) -> Decision:
-        """Check, and note the use. Only counts can be noted: other values are the app's to know."""
-        d = self._gate.check(customer, feature)
+    def enter(self, customer: Any, feature: str) -> Decision:
+        """Check, and note the use. Only counts can be noted: the app knows other values."""
+        d, gate = self._gate.check(customer, feature), self._gate.gate(feature)
         if d.allowed and (gate is None or gate.aggregate == "count"):
             self._uses.add((d.customer, gate.event if gate is not None else feature))
         return d
 
     def succeeded(self) -> None:
-        """Record what was noted."""
+        """Record the uses."""
         uses, self._uses = self._uses, set()
         for customer, event in uses:
             try:
@@ -63,8 +64,8 @@ class Passage:
 class TidegateMiddleware:
     """Pure ASGI; `Tidegate.install` adds it to an app, others wrap theirs with it.
 
-    A request that fits triggers is blocked if one of their gates blocks its customer;
-    otherwise one use of each is recorded as its answer begins, if that is 2xx or 3xx.
+    A request that fits the trigger of a gate is blocked if the gate blocks its customer;
+    otherwise one use is recorded as its answer begins, if that is 2xx or 3xx.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class TidegateMiddleware:
         self._warned = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request; what is not HTTP passes."""
+        """Handle one request. Anything but HTTP passes."""
         if scope["type"] != "http" or self.gate.disabled:
             await self.app(scope, receive, send)
             return
@@ -87,7 +88,9 @@ class TidegateMiddleware:
         scope[SCOPE_KEY] = passage
         refusal = await self._refusal(scope, passage)
         if refusal is not None:
-            await _answer(send, *refusal)
+            headers, body = refusal.encode()
+            await send({"type": "http.response.start", "status": refusal.document["status"], "headers": headers})
+            await send({"type": "http.response.body", "body": body})
             return
 
         async def watching(message: Message) -> None:
@@ -98,11 +101,11 @@ class TidegateMiddleware:
 
         await self.app(scope, receive, watching)
 
-    async def _refusal(self, scope: Scope, passage: Passage) -> Optional[Tuple[Dict[str, Any], Dict[str, str]]]:
+    async def _refusal(self, scope: Scope, passage: Passage) -> Optional[Answer]:
         if self.gate.refuses_all and self.customer is not None:
             return await self._closed(scope, passage)
-        gates = _gates_of(self.gate, scope)
-        if not gates:
+        gate = self.gate.triggered(scope["method"], *targets(scope))
+        if gate is None:
             return None
         if self.customer is None:
             if not self._warned:
@@ -111,37 +114,40 @@ class TidegateMiddleware:
             return None
         customer = await passage.customer_of(scope)
         if customer is None:
-            return None if self.allow_anonymous else (nobody(), _NO_STORE)
-        for gate in gates:
-            try:
-                d = passage.enter(customer, gate.feature, gate)
-            except ValueError as error:
-                return not_an_id(error), _NO_STORE
-            if not d.allowed:
-                return problem_of(d), headers_of(d)
-        return None
+            return None if self.allow_anonymous else no_customer(gate.feature)
+        try:
+            d = passage.enter(customer, gate.feature)
+        except ValueError as error:
+            return not_an_id(error)
+        return None if d.allowed else blocked(d)
 
-    async def _closed(self, scope: Scope, passage: Passage) -> Optional[Tuple[Dict[str, Any], Dict[str, str]]]:
+    async def _closed(self, scope: Scope, passage: Passage) -> Optional[Answer]:
         """With fail="closed" and unknown triggers every request of a customer might be gated."""
+        if scope["method"] == "OPTIONS":
+            return None
         try:
             if await passage.customer_of(scope) is None:
                 return None
         except Exception:
             log.debug("tidegate: the customer of a request is not known", exc_info=True)
-        d = self.gate.check("-", "-")
-        return {**problem_of(d), "feature": None}, headers_of(d)
+        return blocked(no_decision("", "", allowed=False))
 
 
-def _gates_of(gate: Tidegate, scope: Scope) -> Tuple[Gate, ...]:
-    """The gates of a request, by its path with and without the mount that a server may put before it."""
-    path, root = scope["path"], scope.get("root_path", "").rstrip("/")
-    found = gate.triggered(scope["method"], path)
-    if root and path.startswith(root + "/"):
-        found += tuple(g for g in gate.triggered(scope["method"], path[len(root) :]) if g not in found)
+def targets(scope: Scope) -> List[str]:
+    """The ways to write a request's target: as it was sent and as the app sees it, with and without its mount."""
+    path, sent = scope["path"], (scope.get("raw_path") or b"").decode("utf-8", "surrogateescape")
+    found = [sent] if sent else []
+    if path != sent:
+        found.append(_MARKS.sub(_escaped, path))
+    root = (scope.get("root_path") or "").rstrip("/")
+    if root:
+        # Servers and versions of Starlette differ in whether the path still has the mount.
+        found += [t[len(root) :] if t == root or t.startswith(root + "/") else root + t for t in found]
     return found
 
 
-async def _answer(send: Send, document: Dict[str, Any], more: Dict[str, str]) -> None:
-    headers, body = encode(document, more)
-    await send({"type": "http.response.start", "status": document["status"], "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+_MARKS = re.compile("[%?#]")  # which mean nothing more in a decoded path
+
+
+def _escaped(mark: "re.Match[str]") -> str:
+    return f"%{ord(mark.group()):02X}"

@@ -14,18 +14,18 @@ from typing import Any, Callable, Deque, Dict, List, Optional, Set
 
 import httpx
 
-from ._ledger import Claim, Ledger
+from ._ledger import Entry, Ledger
 
 log = logging.getLogger("tidegate")
 
 #: Tidegate's own bounds are 10,000 events and 8 MiB a request.
 BATCH_EVENTS = 1000
 BATCH_BYTES = 4 << 20
-#: Seconds that a first event waits for company.
+#: Seconds that a first event waits for others.
 LINGER = 0.005
 _LONGEST_PAUSE = 5.0
-_PATIENCE = 30.0  # the longest Retry-After that is obeyed
-_TIDY = 2.0
+_LONGEST_RETRY_AFTER = 30.0  # the longest Retry-After that is obeyed
+_EXPIRE = 2.0
 
 
 @dataclass
@@ -34,13 +34,13 @@ class Use:
 
     id: str
     encode: Callable[[], Optional[bytes]]  # None: it cannot be encoded before the gates are known
-    claims: List[Claim] = field(default_factory=list)
+    entries: List[Entry] = field(default_factory=list)
     body: Optional[bytes] = None
 
 
 @dataclass
 class Counts:
-    """What became of the events; every event ends in exactly one of these."""
+    """How many events ended in which way; every event ends in exactly one."""
 
     delivered: int = 0
     rejected: int = 0
@@ -55,24 +55,24 @@ class Outbox:
         url: str,
         headers: Dict[str, str],
         ledger: Ledger,
-        learn: Callable[[httpx.Client], None],
-        tidy: Callable[[], None],
+        fetch_gates: Callable[[httpx.Client], None],
+        expire: Callable[[], None],
         size: int,
     ) -> None:
-        """`learn` fetches the gates, `tidy` is called every few seconds; both in the thread."""
+        """Call `fetch_gates` where an event needs them, and `expire` every few seconds; both in the thread."""
         self.counts = Counts()
         self._url = url + "/v1/events"
         self._headers = {**headers, "Content-Type": "application/json"}
-        self._ledger, self._learn, self._tidy, self._size = ledger, learn, tidy, size
-        self._tidied = time.monotonic()
+        self._ledger, self._fetch_gates, self._expire, self._size = ledger, fetch_gates, expire, size
+        self._expired = time.monotonic()
         self._changed = threading.Condition()
         self._queue: Deque[Use] = deque()
-        self._flying: List[Use] = []
+        self._in_flight: List[Use] = []
         self._deadline: Optional[float] = None  # set by stop
         self._abandoned = False
         self._overflowing = False
-        self._complained = False
-        self._named: Set[str] = set()  # types that nothing meters, and that were logged
+        self._warned = False
+        self._named: Set[str] = set()  # event types without a gate that were logged
         self._thread = threading.Thread(target=self._run, name="tidegate-usage", daemon=True)
 
     def start(self) -> None:
@@ -83,7 +83,7 @@ class Outbox:
         """Queue an event. When the queue is full the oldest one is dropped, counted and logged."""
         lost: Optional[Use] = None
         with self._changed:
-            if self._queue and len(self._queue) + len(self._flying) >= self._size:
+            if self._queue and len(self._queue) + len(self._in_flight) >= self._size:
                 lost = self._queue.popleft()
                 self.counts.dropped += 1
             self._queue.append(use)
@@ -91,29 +91,29 @@ class Outbox:
             self._overflowing = self._overflowing or first
             self._changed.notify_all()
         if lost is not None:
-            self._ledger.take_back(lost.claims)
+            self._ledger.take_back(lost.entries)
         if first:
             log.error("tidegate: %d uses wait, the oldest are dropped from now on: see status().dropped", self._size)
 
     def waiting(self) -> int:
         """How many events have not been acknowledged."""
         with self._changed:
-            return len(self._queue) + len(self._flying)
+            return len(self._queue) + len(self._in_flight)
 
     def flush(self, timeout: float) -> bool:
         """Wait until everything is acknowledged; False when time is over."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._queue and not self._flying, timeout)
+            return self._changed.wait_for(lambda: not self._queue and not self._in_flight, timeout)
 
     def stop(self, timeout: float) -> None:
-        """Deliver what is queued and end. What is left after `timeout` seconds is dropped."""
+        """Deliver what is queued and end. After `timeout` seconds the rest is dropped."""
         with self._changed:
             self._deadline = time.monotonic() + timeout
             self._changed.notify_all()
         self._thread.join(timeout + 0.2)
         with self._changed:
             self._abandoned = True
-            left = len(self._flying) + len(self._queue)
+            left = len(self._in_flight) + len(self._queue)
             self._queue.clear()
             self.counts.dropped += left
         if left:
@@ -124,7 +124,7 @@ class Outbox:
         with httpx.Client(timeout=httpx.Timeout(5.0, read=20.0), event_hooks=hooks) as client:
             while self._take():
                 pause = 0.1
-                while self._flying and not self._over():
+                while self._in_flight and not self._over():
                     wait = self._attempt(client)
                     if wait is not None:
                         self._rest(max(wait, pause * random.uniform(0.5, 1.0)))
@@ -134,22 +134,22 @@ class Outbox:
         """Wait for events and make them the batch in flight; False when it is time to end."""
         with self._changed:
             while not self._queue and self._deadline is None:
-                self._changed.wait(_TIDY)
-                self._tidy_now_and_then()
+                self._changed.wait(_EXPIRE)
+                self._expire_now_and_then()
             if self._deadline is None:
                 self._changed.wait_for(lambda: self._deadline is not None or len(self._queue) >= BATCH_EVENTS, LINGER)
             if not self._queue or self._over():
                 return False
-            while self._queue and len(self._flying) < BATCH_EVENTS:
-                self._flying.append(self._queue.popleft())
-        self._tidy_now_and_then()
+            while self._queue and len(self._in_flight) < BATCH_EVENTS:
+                self._in_flight.append(self._queue.popleft())
+        self._expire_now_and_then()
         return True
 
-    def _tidy_now_and_then(self) -> None:
+    def _expire_now_and_then(self) -> None:
         now = time.monotonic()
-        if now - self._tidied >= _TIDY:
-            self._tidied = now
-            self._tidy()
+        if now - self._expired >= _EXPIRE:
+            self._expired = now
+            self._expire()
 
     def _over(self) -> bool:
         return self._deadline is not None and time.monotonic() >= self._deadline
@@ -164,20 +164,20 @@ class Outbox:
     def _attempt(self, client: httpx.Client) -> Optional[float]:
         """Try to deliver what is in flight; seconds to wait at least if some of it must be tried again."""
         try:
-            if not all(self._encoded(use) for use in self._flying):
-                self._learn(client)
-                return None if all(self._encoded(use) for use in self._flying) else 1.0
-            while self._flying:
+            if not all(self._encoded(use) for use in self._in_flight):
+                self._fetch_gates(client)
+                return None if all(self._encoded(use) for use in self._in_flight) else 1.0
+            while self._in_flight:
                 self._post(client, self._part())
         except _Refused as refused:
-            self._complain(str(refused))
-            return min(refused.wait, _PATIENCE)
-        except Exception as error:  # the network, most often; whatever it is, usage is kept
-            self._complain(str(error) or repr(error))
+            self._warn(str(refused))
+            return min(refused.wait, _LONGEST_RETRY_AFTER)
+        except Exception as error:  # the network, most often; usage is kept whatever it is
+            self._warn(str(error) or repr(error))
             return 0.0
-        if self._complained:
+        if self._warned:
             log.info("tidegate: usage is delivered again")
-        self._complained = self._overflowing = False
+        self._warned = self._overflowing = False
         return None
 
     @staticmethod
@@ -190,7 +190,7 @@ class Outbox:
         """As much of the batch as one request may hold."""
         size = 0
         part: List[Use] = []
-        for use in self._flying:
+        for use in self._in_flight:
             size += len(use.body or b"") + 1
             if part and size > BATCH_BYTES:
                 break
@@ -202,21 +202,21 @@ class Outbox:
         response = client.post(self._url, content=body, headers=self._headers)
         answer = _object(response)
         if response.status_code == 202 or response.status_code == 400 and answer.get("rejected"):
-            self._settle(part, answer)
+            self._finish(part, answer)
         elif response.status_code in (400, 413) and len(part) > 1:
             self._post(client, part[: len(part) // 2])
             self._post(client, part[len(part) // 2 :])
         elif response.status_code in (400, 413):
-            self._settle(part, {"rejected": [{"index": 0, "error": answer.get("detail", response.text[:200])}]})
+            self._finish(part, {"rejected": [{"index": 0, "error": answer.get("detail", response.text[:200])}]})
         else:
             raise _Refused(response, answer)
 
-    def _settle(self, part: List[Use], answer: Dict[str, Any]) -> None:
+    def _finish(self, part: List[Use], answer: Dict[str, Any]) -> None:
         refused = {r["index"]: r.get("error", "") for r in answer.get("rejected") or []}
         bad = [use for i, use in enumerate(part) if i in refused]
         good = [use for i, use in enumerate(part) if i not in refused]
-        self._ledger.acknowledge([c for use in good for c in use.claims], time.monotonic())
-        self._ledger.take_back([c for use in bad for c in use.claims])
+        self._ledger.acknowledge([e for use in good for e in use.entries], time.monotonic())
+        self._ledger.take_back([e for use in bad for e in use.entries])
         if bad:
             why = next(iter(refused.values()))
             log.error("tidegate: %d of %d events can't count, the first is %s: %s", len(bad), len(part), bad[0].id, why)
@@ -227,14 +227,14 @@ class Outbox:
         with self._changed:
             if self._abandoned:
                 return  # stop has counted these as dropped
-            del self._flying[: len(part)]
+            del self._in_flight[: len(part)]
             self.counts.delivered += len(good)
             self.counts.rejected += len(bad)
             self._changed.notify_all()
 
-    def _complain(self, why: str) -> None:
-        if not self._complained:
-            self._complained = True
+    def _warn(self, why: str) -> None:
+        if not self._warned:
+            self._warned = True
             log.warning("tidegate: usage is not delivered for now and will be tried again: %s", why)
 
 
@@ -257,7 +257,7 @@ class _Refused(Exception):
     def __init__(self, response: httpx.Response, answer: Dict[str, Any]) -> None:
         super().__init__(f"{response.request.url} answered {response.status_code}: {answer.get('detail', '')}")
         after = response.headers.get("Retry-After", "")
-        # A wrong key or address does not mend itself within a second.
+        # A wrong key or address needs a person: there is no hurry.
         self.wait = float(after) if after.isdigit() else 5.0 if response.status_code < 500 else 0.0
 
 

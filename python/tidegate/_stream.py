@@ -1,4 +1,4 @@
-"""Follows GET /v1/decisions in a thread of its own, for as long as the process lives."""
+"""Follows GET /v1/decisions in a thread of its own, until `stop`."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Follower:
         self._url, self._headers, self._cache = url + "/v1/decisions", headers, cache
         self._stopped = threading.Event()
         self._socket: Optional[socket.socket] = None
-        self._complained = False
+        self._warned = False
         self._thread = threading.Thread(target=self._run, name="tidegate-decisions", daemon=True)
 
     def start(self) -> None:
@@ -84,8 +84,8 @@ class Follower:
                 began = time.monotonic()
                 try:
                     self._follow(client)
-                except Exception as error:  # whatever it is, the app goes on and so do we
-                    self._complain(error)
+                except Exception as error:  # whatever it is, connect again
+                    self._warn(error)
                 finally:
                     self._socket = None
                     self._cache.disconnected()
@@ -107,22 +107,22 @@ class Follower:
             for chunk in response.iter_raw():
                 if self._stopped.is_set():
                     return
-                self._cache.heard = time.monotonic()
+                self._cache.last_heard = time.monotonic()
                 for name, data, event_id in parser.feed(chunk):
                     self._cache.apply(name, data, event_id)
                     if name == "synced":
-                        self._well()
+                        self._recovered()
 
-    def _well(self) -> None:
-        if self._complained:
+    def _recovered(self) -> None:
+        if self._warned:
             log.info("tidegate: decisions arrive again")
-        self._complained = False
+        self._warned = False
         self.tried.set()
 
-    def _complain(self, error: Exception) -> None:
-        if self._stopped.is_set() or self._complained:
+    def _warn(self, error: Exception) -> None:
+        if self._stopped.is_set() or self._warned:
             return
-        self._complained = True
+        self._warned = True
         log.warning(
             "tidegate: no decisions from %s, the last known ones hold: %s", self._url, str(error) or repr(error)
         )

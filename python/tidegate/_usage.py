@@ -9,7 +9,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Dict, Mapping, Optional, Union
 
-from ._decision import Gate, Gates, Number, format_time
+from ._decision import Number, as_number, format_time
+from ._gate import Gate, Gates
 
 #: What `value` may be: a number for sum and max, anything with an identity for unique.
 Value = Union[int, float, Decimal, str]
@@ -35,8 +36,7 @@ def number(value: Value) -> Optional[Number]:
     exact = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
     if not exact.is_finite() or not 0 <= exact < Decimal("9.2e18"):
         raise ValueError(f"value {value} is not between 0 and 9.2e18")
-    rounded = exact.quantize(_NANO) if exact.as_tuple().exponent < -9 else exact  # type: ignore[operator]
-    return int(rounded) if rounded == rounded.to_integral_value() else rounded
+    return as_number(exact.quantize(_NANO) if exact.as_tuple().exponent < -9 else exact)  # type: ignore[operator]
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Draft:
 
 
 def amount(gate: Gate, draft: Draft) -> Optional[Number]:
-    """What an event adds to a gate's total, None where that can't be told here."""
+    """How much an event adds to a gate's total, None where this process cannot know it."""
     if gate.aggregate == "count":
         return 1
     if gate.aggregate == "sum" and draft.value is not None:

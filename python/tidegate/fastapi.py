@@ -11,9 +11,10 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ._answer import CONTENT_TYPE, Answer, blocked, no_customer, not_an_id
 from ._decision import Decision
+from ._later import no_decision
 from ._middleware import SCOPE_KEY, Passage, TidegateMiddleware
-from ._problem import CONTENT_TYPE, encode, headers_of, nobody, not_an_id, problem_of
 
 if TYPE_CHECKING:
     from ._client import Tidegate
@@ -39,7 +40,7 @@ class Blocked(HTTPException):
 
 async def answer(request: Request, error: Blocked) -> Response:
     """The exception handler that `install` registers."""
-    headers, body = encode(error.problem, dict(error.headers or {}))
+    headers, body = Answer(error.problem, dict(error.headers or {})).encode()
     response = Response(body, status_code=error.status_code, media_type=CONTENT_TYPE)
     response.raw_headers = headers
     return response
@@ -78,34 +79,37 @@ def requirement(gate: "Tidegate", feature: str, customer: Optional[Callable[...,
 
         async def asked(request: Request) -> Decision:
             passage = _passage(gate, request)
-            return _enter(gate, passage, feature, await passage.customer_of(request.scope) if passage else "-")
+            return _enter(passage, feature, await passage.customer_of(request.scope) if passage else None)
 
         return asked
 
     from fastapi import Depends
 
     async def given(request: Request, who: Any = Depends(customer)) -> Decision:
-        return _enter(gate, _passage(gate, request), feature, who)
+        return _enter(_passage(gate, request), feature, who)
 
     return given
 
 
 def _passage(gate: "Tidegate", request: Request) -> Optional[Passage]:
+    """None where nothing is gated: in a disabled app, and for OPTIONS."""
+    if gate.disabled or request.method == "OPTIONS":
+        return None
     passage: Optional[Passage] = request.scope.get(SCOPE_KEY)
-    if passage is None and not gate.disabled:
+    if passage is None:
         raise RuntimeError("require needs the middleware: call gate.install(app, customer=...) first")
     return passage
 
 
-def _enter(gate: "Tidegate", passage: Optional[Passage], feature: str, who: Any) -> Decision:
+def _enter(passage: Optional[Passage], feature: str, who: Any) -> Decision:
     if passage is None:
-        return gate.check(who if who not in (None, "") else "-", feature)
+        return no_decision("" if who is None else str(who), feature, allowed=True)
     if who is None or who == "":
-        raise Blocked(nobody())
+        raise Blocked(*no_customer(feature))
     try:
-        d = passage.enter(who, feature, gate.gate(feature))
+        d = passage.enter(who, feature)
     except ValueError as error:
-        raise Blocked(not_an_id(error)) from error
+        raise Blocked(*not_an_id(error)) from error
     if not d.allowed:
-        raise Blocked(problem_of(d), headers_of(d), d)
+        raise Blocked(*blocked(d), decision=d)
     return d

@@ -21,7 +21,8 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Set, Tuple
 from urllib.parse import unquote
 
 from ._client import Tidegate
-from ._decision import Decision, Gate, Gates, Number, Reason
+from ._decision import Decision, Number, Reason
+from ._gate import Gate, Gates
 from ._runtime import Runtime
 from ._usage import Draft, Value, customer_id
 
@@ -41,17 +42,16 @@ class Recorded:
 
 
 class Memory(Runtime):
-    """What stands behind the app's `Tidegate` during a test.
+    """Takes the place of the server and the network behind an app's `Tidegate`.
 
-    It counts what the app records, as each process of an app does, and blocks at the
-    limits of the gates. `recorded` are the uses in order, one for each id; `identified`
-    is what the app told of its customers.
+    It counts the uses that the app records, as each process of an app does, and blocks at
+    the limits of the gates. `recorded` has the uses in order, one for each id;
+    `identified` has by customer the fields that the app gave to `identify`.
     """
 
     def __init__(self, gates: Tuple[Gate, ...], default_plan: str) -> None:
         super().__init__("http://tidegate.invalid", {}, False, 1)
-        by_feature = {g.feature: g for g in gates}
-        self.cache.gates = Gates(default_plan, by_feature, tuple(g for g in gates if g.endpoint))
+        self.cache.gates = Gates(default_plan, gates)
         self.cache.synced.set()
         self.follower.tried.set()
         self.recorded: List[Recorded] = []
@@ -62,7 +62,7 @@ class Memory(Runtime):
         """Nothing runs in the background."""
 
     def stop(self, timeout: float) -> None:
-        """What was recorded stays to be looked at."""
+        """`recorded` and `identified` stay as they are."""
 
     def record(self, draft: Draft, plain: bytes) -> None:
         """Count a use, each id once."""
@@ -111,7 +111,7 @@ class Memory(Runtime):
         self.cache.decisions[key] = decision
         return decision
 
-    def _told(self, path: str, body: Mapping[str, Any], timeout: float) -> None:
+    def _identify(self, path: str, body: Mapping[str, Any], timeout: float) -> None:
         self.identified.setdefault(unquote(path.rsplit("/", 1)[1]), {}).update(body)
 
 
@@ -119,11 +119,11 @@ class Memory(Runtime):
 def in_memory(gate: Tidegate, *gates: Gate, default_plan: str = "free") -> Iterator[Memory]:
     """Let `gate`, which the app has made, work without a server and without the network.
 
-    `gates` are what Tidegate would announce. Everything is as it was before at the end.
+    `gates` are those that Tidegate would announce. At the end `gate` is as it was before.
     """
     memory = Memory(gates, default_plan)
     before = gate._running, gate.disabled
-    gate._runtime, gate._put = (lambda: memory), memory._told  # type: ignore[method-assign]
+    gate._runtime, gate._put = (lambda: memory), memory._identify  # type: ignore[method-assign]
     gate._running, gate.disabled = memory, False
     try:
         yield memory
