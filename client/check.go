@@ -21,12 +21,12 @@ func (c *Client) Check(customer, feature string) (d events.Decision) {
 		return c.undecided(v, customer, feature)
 	}
 	h := c.cache.hasher.hash(customer, feature)
-	s := v.first(h)
+	s, w := v.first(h)
 	if s == nil {
 		return c.examined(v, h, customer, feature)
 	}
 	turn, look, rest := s.turn.Load(), s.look.Load(), s.rest.Load()
-	if !look.plain || rest&(contested|isOdd) != 0 || turn&oneTurn != 0 || c.coarse.Load() >= int64(uint32(turn))*int64(time.Second) {
+	if !look.plain || rest&(contested|isOdd|hasUnblocks) != 0 || turn&oneTurn != 0 || c.coarse.Load() >= int64(uint32(turn))*int64(time.Second) {
 		return c.examined(v, h, customer, feature)
 	}
 	if g := look.gate.Load(); g == nil || g.Off {
@@ -55,16 +55,7 @@ func (c *Client) Check(customer, feature string) (d events.Decision) {
 			d.Remaining = events.Some(look.limit.Sub(d.Used.Value).Max(events.Value{}))
 		}
 	}
-	more := s.more.Load()
-	if rest&hasStart != 0 {
-		d.WindowStart = &more.times[0]
-	}
-	if rest&hasEnd != 0 {
-		d.WindowEnd = &more.times[1]
-	}
-	if rest&hasUnblocks != 0 {
-		d.UnblocksAt = &more.times[2]
-	}
+	d.WindowStart, d.WindowEnd = w.start.Load(), w.end.Load()
 	d.DecidedAt = moment(s.decided.Load()).time()
 	d.AsOf = moment(s.asOf.Load()).time()
 	d.Position = s.position.Load()

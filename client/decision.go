@@ -130,6 +130,14 @@ func (r *record) is(customer, feature string) bool {
 	return r.more.customer == customer && r.look.feature == feature
 }
 
+// time is a pointer to one of more's times, or nil if the record lacks it.
+func (r *record) time(has int64, i int) *time.Time {
+	if r.rest&has == 0 {
+		return nil
+	}
+	return &r.more.times[i]
+}
+
 // decision returns the decision about a customer.
 func (r *record) decision(customer string) events.Decision {
 	s := r.look
@@ -141,27 +149,14 @@ func (r *record) decision(customer string) events.Decision {
 	} else {
 		used, d.DecidedAt, d.AsOf = r.more.odd.used, r.more.odd.decidedAt, r.more.odd.asOf
 	}
-	fillIn(&d, r.rest, used, r.more)
-	return d
-}
-
-// fillIn fills in what is optional.
-func fillIn(d *events.Decision, rest int64, used events.Value, m *more) {
-	if rest&hasUsed != 0 {
+	if r.rest&hasUsed != 0 {
 		d.Used = events.Some(used)
 	}
-	if rest&hasRemaining != 0 && d.Limit.Valid {
+	if r.rest&hasRemaining != 0 && d.Limit.Valid {
 		d.Remaining = events.Some(d.Limit.Sub(used).Max(events.Value{}))
 	}
-	if rest&hasStart != 0 {
-		d.WindowStart = &m.times[0]
-	}
-	if rest&hasEnd != 0 {
-		d.WindowEnd = &m.times[1]
-	}
-	if rest&hasUnblocks != 0 {
-		d.UnblocksAt = &m.times[2]
-	}
+	d.WindowStart, d.WindowEnd, d.UnblocksAt = r.time(hasStart, 0), r.time(hasEnd, 1), r.time(hasUnblocks, 2)
+	return d
 }
 
 // pointer returns the decision about its customer, or nil when there is none.

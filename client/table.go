@@ -5,6 +5,7 @@ import (
 	"math/bits"
 	"runtime"
 	"sync/atomic"
+	"time"
 )
 
 // table holds decisions by (customer, feature). One goroutine at a time writes;
@@ -42,7 +43,16 @@ const (
 	chunkSlots = 1024
 )
 
-type chunk [chunkSlots]slot
+// chunk holds slots, and apart from them the windows of their decisions: a check
+// knows where both are at the same time, so that it fetches them side by side.
+type chunk struct {
+	slots   [chunkSlots]slot
+	windows [chunkSlots]window
+}
+
+// window points to the start and end of a decision's window, which are part of
+// its record's more; nil where there is none.
+type window struct{ start, end atomic.Pointer[time.Time] }
 
 // slot holds one decision in one line of the processor's cache. A reader gets a
 // whole one, since it looks at turn before and after: a writer makes it odd
@@ -75,8 +85,9 @@ func (s *slot) read() record {
 	}
 }
 
-// write replaces the slot's decision.
-func (s *slot) write(r record) {
+// write replaces the decision of slot n.
+func (x *index) write(n uint32, r record) {
+	s, w := x.slot(n), x.window(n)
 	turn := s.turn.Load() &^ (oneTurn - 1)
 	s.turn.Store(turn + oneTurn)
 	s.look.Store(r.look)
@@ -85,22 +96,25 @@ func (s *slot) write(r record) {
 	s.decided.Store(uint64(r.decided))
 	s.asOf.Store(uint64(r.asOf))
 	s.rest.Store(r.rest)
+	w.start.Store(r.time(hasStart, 0))
+	w.end.Store(r.time(hasEnd, 1))
 	s.turn.Store(turn + 2*oneTurn + uint64(r.until))
 }
 
-// first returns the first slot whose hash is h, or nil.
-func (x *index) first(h uint64) *slot {
+// first returns the first slot whose hash is h and its window, or nil.
+func (x *index) first(h uint64) (*slot, *window) {
 	tag := tagOf(h)
 	for i := h; ; i++ {
 		g := &x.groups[i&uint64(len(x.groups)-1)]
 		low, high := g.tags[0].Load(), g.tags[1].Load()
 		for m := equal(low, tag)>>7 | equal(high, tag)>>6; m != 0; m &= m - 1 {
-			if s := x.slot(g.number(m)); s.hash.Load() == h {
-				return s
+			n := g.number(m)
+			if s := x.slot(n); s.hash.Load() == h {
+				return s, x.window(n)
 			}
 		}
 		if high>>24 == 0 {
-			return nil
+			return nil, nil
 		}
 	}
 }
@@ -112,7 +126,10 @@ func (g *group) number(m uint64) uint32 {
 }
 
 // slot is the slot of a number.
-func (x *index) slot(n uint32) *slot { return &x.chunks[n/chunkSlots][n%chunkSlots] }
+func (x *index) slot(n uint32) *slot { return &x.chunks[n/chunkSlots].slots[n%chunkSlots] }
+
+// window is the window beside the slot of a number.
+func (x *index) window(n uint32) *window { return &x.chunks[n/chunkSlots].windows[n%chunkSlots] }
 
 const eachByte = 0x0101_0101_0101_0101
 
@@ -132,14 +149,14 @@ func equal(a, b uint64) uint64 {
 	return ^((x&low + low) | x | low)
 }
 
-// all calls f with the slots whose hash is h until it returns false.
-func (x *index) all(h uint64, f func(*slot) bool) {
+// all calls f with the numbers of the slots whose hash is h until it returns false.
+func (x *index) all(h uint64, f func(n uint32) bool) {
 	tag := tagOf(h)
 	for i := h; ; i++ {
 		g := &x.groups[i&uint64(len(x.groups)-1)]
 		low, high := g.tags[0].Load(), g.tags[1].Load()
 		for m := equal(low, tag)>>7 | equal(high, tag)>>6; m != 0; m &= m - 1 {
-			if s := x.slot(g.number(m)); s.hash.Load() == h && !f(s) {
+			if n := g.number(m); x.slot(n).hash.Load() == h && !f(n) {
 				return
 			}
 		}
@@ -151,23 +168,24 @@ func (x *index) all(h uint64, f func(*slot) bool) {
 
 // get returns the decision of a key, or one without a look.
 func (x *index) get(h uint64, customer, feature string) record {
-	if s, _ := x.search(h, customer, feature); s != nil {
-		return s.read()
+	if n, ok, _ := x.search(h, customer, feature); ok {
+		return x.slot(n).read()
 	}
 	return record{}
 }
 
-// search returns the slot of a key, or nil, and those that share its hash.
-func (x *index) search(h uint64, customer, feature string) (mine *slot, others []*slot) {
-	x.all(h, func(s *slot) bool {
-		if r := s.read(); r.is(customer, feature) {
-			mine = s
+// search returns the number of a key's slot, and those of others that share its
+// hash.
+func (x *index) search(h uint64, customer, feature string) (mine uint32, ok bool, others []uint32) {
+	x.all(h, func(n uint32) bool {
+		if r := x.slot(n).read(); r.is(customer, feature) {
+			mine, ok = n, true
 		} else {
-			others = append(others, s)
+			others = append(others, n)
 		}
-		return mine == nil
+		return !ok
 	})
-	return mine, others
+	return mine, ok, others
 }
 
 func newTable(n int) *table {
@@ -187,17 +205,16 @@ func capacity(groups int) int { return groups * groupSlots * 4 / 5 }
 
 // put sets the decision of its key.
 func (t *table) put(h uint64, r record) {
-	s, others := t.search(h, r.more.customer, r.look.feature)
-	if s != nil {
-		old := s.read()
-		r.rest |= old.rest & contested
-		s.write(r)
+	n, ok, others := t.search(h, r.more.customer, r.look.feature)
+	if ok {
+		r.rest |= t.slot(n).read().rest & contested
+		t.write(n, r)
 		return
 	}
-	for _, s := range others {
-		old := s.read()
+	for _, o := range others {
+		old := t.slot(o).read()
 		old.rest |= contested
-		s.write(old)
+		t.write(o, old)
 		r.rest |= contested
 	}
 	if t.used == capacity(len(t.groups)) {
@@ -206,9 +223,9 @@ func (t *table) put(h uint64, r record) {
 	if c := &t.chunks[t.used/chunkSlots]; *c == nil {
 		*c = &chunk{}
 	}
-	s = t.slot(uint32(t.used))
-	s.write(r)
-	s.hash.Store(h)
+	n = uint32(t.used)
+	t.write(n, r)
+	t.slot(n).hash.Store(h)
 	t.enter(h, t.used)
 	t.used++
 }

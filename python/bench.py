@@ -1,4 +1,4 @@
-"""What gating costs a FastAPI app: `python3 python/bench.py [TIDEGATE_BINARY]`.
+"""Measures the cost of gating a FastAPI app: `python3 python/bench.py [TIDEGATE_BINARY]`.
 
 Prints a request's time (ASGI call, no network, medians of several rounds) without and
 with the middleware, and, given a binary, how long a block takes from the moment its

@@ -20,7 +20,7 @@ gate = Tidegate(source="fastapi-example")  # TIDEGATE_URL and TIDEGATE_API_KEY s
 
 
 def customer_of(request: Request) -> Optional[str]:
-    """Stands for a real login: whose request it is."""
+    """Return the customer of a request. A real app asks its login."""
     return request.headers.get("x-customer")
 
 
@@ -59,7 +59,7 @@ async def generate(
     customer: str = Depends(current_customer),
     decision: Decision = Depends(gate.require("tokens", customer=current_customer)),
 ) -> Dict[str, Any]:
-    """Gated by a sum: what was used is known only afterwards."""
+    """Gated by a sum: the amount is known only afterwards."""
     tokens = len(prompt.split()) * 100
     await gate.record(customer, "tokens", value=tokens, properties={"model": "small"})
     return {"tokens": tokens, "limit": decision.limit}
@@ -67,5 +67,5 @@ async def generate(
 
 @app.get("/usage")
 def usage(customer: str = Depends(current_customer)) -> Dict[str, Any]:
-    """For a front end that shows what is left, before anything is blocked."""
+    """For a front end that shows the remaining uses before the limit is reached."""
     return {feature: gate.check(customer, feature).to_json() for feature in ("api", "reports", "tokens")}

@@ -32,22 +32,25 @@ type Known struct {
 // Later is pure. Applying it twice at the same moment changes nothing.
 func Later(g *events.Gate, defaultPlan, customer string, d *events.Decision, k Known, now time.Time) events.Decision {
 	var j events.Decision
-	if d != nil && d.Reason == events.NoDecision {
+	switch {
+	case d == nil:
+		unknown(g, defaultPlan, customer, &j)
+	case d.Reason == events.NoDecision:
 		return *d // the fail policy decided, as nothing is known
+	default:
+		j = *d
+		renew(g, defaultPlan, &j, now)
 	}
-	if d == nil {
-		j = unknown(g, defaultPlan, customer)
-	} else {
-		j = renewed(g, defaultPlan, d, now)
-	}
-	j = counted(g, j, k)
-	return switched(g, j, now)
+	count(g, &j, &k)
+	applySwitches(g, &j, now)
+	return j
 }
 
-// unknown is the decision about a customer of whom the servers have said nothing.
-func unknown(g *events.Gate, defaultPlan, customer string) events.Decision {
-	j := events.Decision{Customer: customer, Feature: g.Feature, Plan: defaultPlan, Allowed: true, Reason: events.WithinLimit,
-		Limit: g.Limit, UpgradeURL: g.UpgradeURL}
+// unknown makes the decision about a customer of whom the servers have said
+// nothing.
+func unknown(g *events.Gate, defaultPlan, customer string, j *events.Decision) {
+	j.Customer, j.Feature, j.Plan, j.Allowed, j.Reason = customer, g.Feature, defaultPlan, true, events.WithinLimit
+	j.Limit, j.UpgradeURL = g.Limit, g.UpgradeURL
 	switch {
 	case !g.InPlan:
 		zero := events.Some(events.Value{})
@@ -55,14 +58,12 @@ func unknown(g *events.Gate, defaultPlan, customer string) events.Decision {
 	case !g.Limit.Valid:
 		j.Reason = events.Unlimited
 	}
-	return j
 }
 
-// renewed is decision d at now, after the time that has passed since.
-func renewed(g *events.Gate, defaultPlan string, d *events.Decision, now time.Time) events.Decision {
-	j := *d
+// renew applies the time that has passed since the decision.
+func renew(g *events.Gate, defaultPlan string, j *events.Decision, now time.Time) {
 	if j.Reason == events.GateOff && !g.Off { // the gate has been switched on since
-		j.Reason = allowedReason(&j)
+		j.Reason = allowedReason(j)
 	}
 	// A decision from before that moment can't know of it.
 	if j.WouldBlock && !g.Shadow && g.EnforceFrom != nil && j.DecidedAt.Before(*g.EnforceFrom) && !now.Before(*g.EnforceFrom) {
@@ -74,7 +75,7 @@ func renewed(g *events.Gate, defaultPlan string, d *events.Decision, now time.Ti
 	if (!j.Allowed || j.WouldBlock) && j.UnblocksAt != nil && !now.Before(*j.UnblocksAt) {
 		j.Allowed, j.WouldBlock, j.UnblocksAt, j.Message = true, false, nil, ""
 		j.Used, j.Remaining = events.NullValue{}, events.NullValue{}
-		j.Reason = allowedReason(&j)
+		j.Reason = allowedReason(j)
 	}
 	if j.WindowEnd != nil && !now.Before(*j.WindowEnd) && j.Allowed && !j.WouldBlock {
 		j.WindowStart, j.WindowEnd = nil, nil
@@ -83,7 +84,6 @@ func renewed(g *events.Gate, defaultPlan string, d *events.Decision, now time.Ti
 			j.Reason = events.WithinLimit
 		}
 	}
-	return j
 }
 
 func allowedReason(d *events.Decision) events.Reason {
@@ -93,54 +93,44 @@ func allowedReason(d *events.Decision) events.Reason {
 	return events.Unlimited
 }
 
-// counted puts what is known of the usage into j, and blocks at the limit.
-func counted(g *events.Gate, j events.Decision, k Known) events.Decision {
+// count puts the known usage into j, and blocks at the limit.
+func count(g *events.Gate, j *events.Decision, k *Known) {
 	if !understood(j.Reason) {
-		return j
+		return
 	}
 	if k.AsOf.After(j.AsOf) {
 		j.AsOf = k.AsOf.UTC()
 	}
-	if k.outdated(&j) {
-		k.Used.Valid = false
-	} else if k.Exact || k.Used.Valid && (!j.Used.Valid || k.Used.Cmp(j.Used.Value) > 0) {
-		j = k.shown(j)
+	counted := k.Used.Valid && !k.outdated(j)
+	if counted && (k.Exact || !j.Used.Valid || k.Used.Cmp(j.Used.Value) > 0) {
+		j.Used = k.Used
+		if !k.Start.IsZero() || !k.End.IsZero() {
+			j.WindowStart, j.WindowEnd = pointer(k.Start), pointer(k.End)
+		}
 	}
 	if !j.Limit.Valid {
-		return j
+		return
 	}
 	if j.Used.Valid {
 		j.Remaining = events.Some(j.Limit.Sub(j.Used.Value).Max(events.Value{}))
 	}
 	if !j.Allowed || j.WouldBlock || g.Off {
-		return j
+		return
 	}
-	switch over := k.Used.Valid && j.Used.Cmp(j.Limit.Value) >= 0; {
-	case over || j.Limit.Sign() <= 0:
+	switch {
+	case counted && j.Used.Cmp(j.Limit.Value) >= 0 || j.Limit.Sign() <= 0:
 		j.Allowed, j.Reason = false, events.LimitReached
 		j.Remaining = events.Some(events.Value{})
 		// A rolling window lets go before it ends: only its owner knows when.
 		if j.Limit.Sign() > 0 && WindowKind(g.Window) != Rolling {
 			j.UnblocksAt = j.WindowEnd
 		}
-	case !k.Used.Valid || g.Near == 0 || j.Reason == events.Overridden:
+	case !counted || g.Near == 0 || j.Reason == events.Overridden:
 	case j.Used.Sign() > 0 && j.Used.Cmp(j.Limit.Percent(g.Near)) >= 0:
 		j.Reason = events.NearLimit
 	default:
 		j.Reason = events.WithinLimit
 	}
-	return j
-}
-
-// shown is j with the usage and the window of k.
-func (k *Known) shown(j events.Decision) events.Decision {
-	if k.Used.Valid {
-		j.Used = k.Used
-	}
-	if !k.Start.IsZero() || !k.End.IsZero() {
-		j.WindowStart, j.WindowEnd = pointer(k.Start), pointer(k.End)
-	}
-	return j
 }
 
 // outdated reports whether k speaks of a window before the decision's.
@@ -157,15 +147,15 @@ func understood(r events.Reason) bool {
 	return false
 }
 
-// switched puts the gate's switches over a decision, and the message under a
+// applySwitches puts the gate's switches over a decision, and the message under a
 // block.
-func switched(g *events.Gate, j events.Decision, now time.Time) events.Decision {
+func applySwitches(g *events.Gate, j *events.Decision, now time.Time) {
 	switch {
 	case g.Off:
 		j.Allowed, j.WouldBlock, j.Reason, j.UnblocksAt, j.Message = true, false, events.GateOff, nil, ""
-		return j
+		return
 	case j.Allowed && !j.WouldBlock:
-		return j
+		return
 	case g.Shadow || g.EnforceFrom != nil && now.Before(*g.EnforceFrom):
 		j.Allowed, j.WouldBlock, j.Reason = true, true, events.Shadow
 	}
@@ -175,7 +165,6 @@ func switched(g *events.Gate, j events.Decision, now time.Time) events.Decision 
 	if j.UpgradeURL == "" {
 		j.UpgradeURL = g.UpgradeURL
 	}
-	return j
 }
 
 // Undecided returns the answer before the first sync and for a feature that no

@@ -19,7 +19,7 @@ MESSAGE = "You've reached your free tier limit. Upgrade to continue."
 
 
 def eventually(condition, timeout=5.0):
-    """Wait for what a background thread does; there is nothing else to wait on."""
+    """Wait for a background thread, which gives no signal to wait on."""
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"

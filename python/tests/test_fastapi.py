@@ -2,7 +2,6 @@
 
 import asyncio
 from contextlib import asynccontextmanager
-from urllib.parse import unquote
 
 import httpx
 import pytest
@@ -197,92 +196,6 @@ def test_paths_behind_a_mount_of_the_server(server, gate):
 
     assert gate.wait_synced(5)
     assert asyncio.run(call("/v2/api/features/x")) == 402
-
-
-def gate_of(feature, endpoint, method="", **more):
-    triggers = [{"endpoint": endpoint, "method": method}]
-    return {**REPORTS, "feature": feature, "event": feature, "triggers": triggers, **more}
-
-
-class TestTriggers:
-    """Every request meets exactly one gate."""
-
-    def serve(self, make, *gates, requests, customer="acme", app=None):
-        """Statuses of requests, and the events that were recorded."""
-        with Server(*gates) as server:
-            gate = make(server.url)
-            app = app or FastAPI()
-            gate.install(app, customer=customer_of)
-            for path in ("/api/export", "/slash", "/users/{id}/reports", "/read"):
-                app.api_route(path, methods=["GET", "HEAD", "POST", "OPTIONS"])(lambda: {})
-            return statuses(app, *requests, customer=customer), [e["type"] for e in server.events]
-
-    def test_the_most_specific_decides_alone(self, make):
-        gates = [gate_of("all", "/api/*", "POST", limit=2), gate_of("export", "/api/export", "POST", limit=100)]
-        got, events = self.serve(make, *gates, requests=["POST /api/export"] * 4)
-        assert (got, events) == ([200] * 4, ["export"] * 4)
-
-    def test_a_slash_at_the_end_makes_no_difference(self, make):
-        got, _ = self.serve(make, gate_of("slash", "/slash/", limit=1), requests=["GET /slash"] * 3)
-        assert got == [200, 402, 402]
-
-    def test_a_parameter_is_a_segment(self, make):
-        requests = ["GET /users/1/reports", "GET /users/2/reports", "POST /api/export"]
-        got, events = self.serve(make, gate_of("reports", "/users/{id}/reports", limit=1), requests=requests)
-        assert (got, events) == ([200, 402, 200], ["reports"])
-
-    def test_head_counts_as_get(self, make):
-        requests = ["HEAD /read", "HEAD /read", "GET /read"]
-        got, _ = self.serve(make, gate_of("read", "/read", "GET", limit=1), requests=requests)
-        assert got == [200, 402, 402]
-
-    def test_options_is_never_gated(self, make):
-        gates = [gate_of("all", "/*", limit=0)]
-        for customer in (None, "acme"):
-            got, events = self.serve(make, *gates, requests=["OPTIONS /read", "OPTIONS /inner/x"], customer=customer)
-            assert (got, events) == ([200, 404], [])
-
-    def test_a_preflight_in_a_mounted_app(self, make):
-        with Server(gate_of("all", "/*", limit=1)) as server:
-            gate = make(server.url)
-            app, inner = FastAPI(), FastAPI()
-            inner.add_middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["*"])
-            inner.post("/x")(lambda: {})
-            gate.install(app, customer=customer_of)
-            app.mount("/inner", inner)
-            headers = {"origin": "http://page", "access-control-request-method": "POST"}
-
-            async def go():
-                transport = httpx.ASGITransport(app=app)
-                async with (
-                    app.router.lifespan_context(app),
-                    httpx.AsyncClient(transport=transport, base_url="http://app") as client,
-                ):
-                    return [(await client.options("/inner/x", headers=headers)).status_code for _ in range(3)]
-
-            assert asyncio.run(go()) == [200] * 3
-            assert server.events == []
-
-    @pytest.mark.parametrize(
-        "target", ["/x/../api/export", "//api//export", "/api/%65xport", "/api/%2e/export", "/API/export"]
-    )
-    def test_other_spellings_of_the_path(self, make, target):
-        gates = [{**gate_of("export", "/api/export", limit=0)}]
-        gates[0]["triggers"][0]["ignore_case"] = True
-        with Server(*gates) as server:
-            gate = make(server.url)
-            assert gate.wait_synced(5)
-            asgi = {
-                "type": "http", "method": "POST", "headers": [(b"x-customer", b"acme")], "root_path": "",
-                "path": unquote(target), "raw_path": target.encode(),
-            }  # fmt: skip
-            sent = []
-
-            async def send(message):
-                sent.append(message)
-
-            asyncio.run(TidegateMiddleware(None, gate, customer_of)(asgi, None, send))
-            assert sent[0]["status"] == 402
 
 
 class TestRequire:

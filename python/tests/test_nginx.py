@@ -1,4 +1,4 @@
-"""nginx with the recipe in deploy/gateways, in front of the example app, which knows of nothing."""
+"""nginx with the recipe in deploy/gateways, in front of the example app with its own gates disabled."""
 
 import re
 from contextlib import contextmanager

@@ -40,7 +40,7 @@ def test_wire_forms():
         ("7d", "", NOON - timedelta(days=7)),
         ("7d", "anniversary", NOON - timedelta(days=7)),
         ("30d", "rolling", NOON - timedelta(days=30)),
-        # What a newer Tidegate may say is not guessed at.
+        # Nothing is guessed of what a newer Tidegate may announce.
         ("", "", None),
         ("week", "calendar", None),
         ("6h", "", None),

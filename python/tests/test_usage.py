@@ -1,4 +1,4 @@
-"""Recording: what is sent, that it arrives once, and what happens when it can't."""
+"""Recording: the form of events, delivery exactly once, refusals and a Tidegate that is away."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What a visitor who may not pass is answered: RFC 9457, as Tidegate's gateways answer it."""
+"""Answers to visitors who may not pass: problem documents of RFC 9457, the same as Tidegate's gateways give."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def changed(d: Decision, **fields: Any) -> Decision:
 
 
 def parse_number(raw: Any) -> Optional[Number]:
-    """A whole number, a decimal in a string (so that nobody rounds it), or None."""
+    """A whole number, a decimal in a string (so that no reader rounds it), or None."""
     if raw is None:
         return None
     if isinstance(raw, int):

@@ -1,8 +1,8 @@
-"""What callers of this package may catch."""
+"""The exceptions that callers of this package may catch."""
 
 
 class TidegateError(Exception):
-    """Tidegate did not do what was asked of it.
+    """Tidegate refused a request, or gave no answer in time.
 
     Raised only by calls that wait for an answer (`Tidegate.identify`); checks
     and recording never raise because of the network. `status` is the HTTP

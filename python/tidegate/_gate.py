@@ -1,4 +1,4 @@
-"""What Tidegate announces of its gates."""
+"""The gates, as Tidegate announces them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ._trigger import Routes, Trigger
 
 @dataclass(frozen=True)
 class Gate:
-    """A gate as apps see it: its triggers, what it meters, the default plan's limit.
+    """A gate as apps see it: its triggers, its meter, the default plan's limit.
 
-    From `near` percent of a limit on, the reason is `near_limit`; 0 is not known.
+    `near` is the percentage of a limit from which the reason is `near_limit`; 0: not known.
     """
 
     feature: str
@@ -84,7 +84,7 @@ _DAYS = re.compile(r"[1-9][0-9]{0,3}d")
 
 
 class Gates:
-    """All gates and the plan of customers of whom nothing else is known. It does not change."""
+    """All gates, and the plan of customers without a decision. Never changes: a new announcement replaces it."""
 
     def __init__(self, default_plan: str, gates: Iterable[Gate]) -> None:
         listed = list(gates)

@@ -1,7 +1,7 @@
-"""What a decision means at a moment: pure functions, time is a value.
+"""The meaning of a decision at a later moment: pure functions, time is an argument.
 
-The rule is Tidegate's own (internal/gate/later.go); docs/vectors/later.json holds the
-two equal.
+The server follows the same rule (internal/gate/later.go); the tests compare the two by
+docs/vectors/later.json.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ def later(
     now: datetime,
     exact: bool = False,
 ) -> Decision:
-    """What the newest decision about a customer means at `now`, given what the gate says at present.
+    """Return the decision about a customer at `now`, from the newest one and the present gate.
 
-    `decision` is None for a customer without one: one of the default plan. `used` is
-    what is known of the usage beside it, in the window that contains `now`: a lower
-    bound, or the usage itself if `exact`. It can block, and never unblocks.
+    A customer without a decision (None) is on the default plan. `used` is the usage in
+    the window that contains `now`, as far as this process knows it: a lower bound, or all
+    of it if `exact`. It can block, and never unblocks.
 
-    A block ends at its `unblocks_at`. A window that is over says nothing of the usage in
-    the next one. The gate's switches are put over all of this: off allows, shadow and a
-    later `enforce_from` allow and say `would_block`.
+    A block ends at its `unblocks_at`. The usage of a window does not carry over to the
+    next one. The gate's switches come last: off allows; shadow, and an `enforce_from`
+    that is still to come, allow and say `would_block`.
     """
     if decision is None:
         decision = _unknown(gate, default_plan, customer)
@@ -56,12 +56,12 @@ def later(
 
 
 def no_decision(customer: str, feature: str, allowed: bool) -> Decision:
-    """The answer of the fail policy: before the first sync, and for a feature that no gate has."""
+    """Return the decision of the fail policy: before the first sync, and for a feature without a gate."""
     return Decision(customer, feature, allowed, Reason.NO_DECISION)
 
 
 def renewed(gate: Gate, default_plan: str, d: Decision, now: datetime) -> Decision:
-    """A decision at `now`, after the time that has passed since; without the gate's switches."""
+    """Return a decision as the time that has passed changes it, before usage and the gate's switches do."""
     if d.reason == Reason.GATE_OFF and not gate.off:  # the gate has been switched on since
         d = changed(d, reason=_allowed_reason(d))
     if d.would_block and not gate.shadow and _enforced_since(gate, d, now):
@@ -86,7 +86,7 @@ def _unknown(gate: Gate, default_plan: str, customer: str) -> Decision:
 
 
 def _enforced_since(gate: Gate, d: Decision, now: datetime) -> bool:
-    """Whether a decision is from before `enforce_from`, of which it can't know, and that moment has come."""
+    """Report whether `enforce_from` has come since the decision was made."""
     start = gate.enforce_from
     return start is not None and start <= now and (d.decided_at is None or d.decided_at < start)
 
@@ -96,7 +96,7 @@ def _allowed_reason(d: Decision) -> str:
 
 
 def _counted(gate: Gate, d: Decision, used: Optional[Number], exact: bool) -> Decision:
-    """Put what is known of the usage into a decision, and block at the limit."""
+    """Put the known usage into a decision, and block at the limit."""
     if d.reason not in _KNOWN:
         return d
     shown = d.used
@@ -107,7 +107,7 @@ def _counted(gate: Gate, d: Decision, used: Optional[Number], exact: bool) -> De
     reason = d.reason
     if d.allowed and not d.would_block and not gate.off:
         if d.limit <= 0 or used is not None and shown is not None and shown >= d.limit:
-            # A rolling window lets go before it ends: only Tidegate knows when.
+            # Usage falls out of a rolling window before it ends: only Tidegate knows when.
             ends = d.limit > 0 and gate.window != "rolling"
             return changed(
                 d, allowed=False, reason=Reason.LIMIT_REACHED, used=shown, remaining=0,

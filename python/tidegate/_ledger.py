@@ -44,7 +44,7 @@ class _Account:
         return total
 
 
-#: What a use has added where, to be acknowledged or taken back.
+#: An amount that a use has added to an account, to be acknowledged or taken back.
 Entry = Tuple[_Account, Number]
 
 
@@ -107,7 +107,7 @@ class Ledger:
             return account.estimate
 
     def observe(self, key: Key, before: Optional[Decision], after: Optional[Decision]) -> None:
-        """A decision was replaced: where the new one begins afresh, so does the count."""
+        """Forget the count when a new decision begins another window or unblocks."""
         if before is None or after is None or key not in self._accounts:
             return
         moved = before.window_start and after.window_start and before.window_start != after.window_start

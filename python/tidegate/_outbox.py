@@ -106,7 +106,7 @@ class Outbox:
             return self._changed.wait_for(lambda: not self._queue and not self._in_flight, timeout)
 
     def stop(self, timeout: float) -> None:
-        """Deliver what is queued and end. After `timeout` seconds the rest is dropped."""
+        """Deliver the queued events and end. After `timeout` seconds the rest is dropped."""
         with self._changed:
             self._deadline = time.monotonic() + timeout
             self._changed.notify_all()
@@ -162,7 +162,7 @@ class Outbox:
                 self._changed.wait_for(self._over, min(seconds, 0.2))
 
     def _attempt(self, client: httpx.Client) -> Optional[float]:
-        """Try to deliver what is in flight; seconds to wait at least if some of it must be tried again."""
+        """Deliver the batch in flight once. Return how many seconds to wait before the rest is tried again, or None."""
         try:
             if not all(self._encoded(use) for use in self._in_flight):
                 self._fetch_gates(client)
@@ -239,7 +239,7 @@ class Outbox:
 
 
 def _no_delay(response: httpx.Response) -> None:
-    """Send what follows on this connection at once.
+    """Send the following requests on this connection at once.
 
     httpx before 0.25 leaves Nagle's algorithm on and writes headers and body apart, so
     that the body waits 40 ms for the headers' acknowledgement.

@@ -53,7 +53,7 @@ class Runtime:
         self.outbox.start()
 
     def stop(self, timeout: float) -> None:
-        """Deliver what is queued and end both threads."""
+        """Deliver the queued uses and end both threads."""
         self.outbox.stop(timeout)
         self.follower.stop(1.0)
 

@@ -43,7 +43,7 @@ class Routes:
         }
 
     def match(self, method: str, *targets: str) -> Optional[Gate]:
-        """The gate that a request meets, None when it meets none.
+        """Return the gate that a request meets, or None.
 
         `targets` are the ways to write the request's target, such as with and without the
         prefix under which the app is mounted: if one of them is gated in one of its
@@ -62,7 +62,7 @@ class Routes:
 
 
 def spellings(*targets: str) -> List[str]:
-    """The ways to read paths: as they were sent, decoded, and both with dots and double slashes resolved.
+    """Return the ways to read paths: as sent, decoded, and both with dots and double slashes resolved, each once.
 
     A target is a path or a whole URL, with or without a query.
     """
@@ -107,7 +107,7 @@ def _resolved(path: str) -> str:
 
 
 def _segments(path: str) -> List[str]:
-    """A slash at the end makes no difference."""
+    """Split a path. A slash at the end makes no difference."""
     inner = path[1:] if path.startswith("/") else path
     inner = inner[:-1] if inner.endswith("/") else inner
     return inner.split("/") if inner else []
@@ -129,7 +129,7 @@ class _Route(NamedTuple):
     rank: Tuple[object, ...]  # the most specific first
 
     def fits(self, path: List[str]) -> bool:
-        """Whether a path in segments is one of the trigger's."""
+        """Report whether the trigger fits a path in segments."""
         n = len(self.segments)
         if len(path) != n and (len(path) < n or not self.prefix):
             return False
@@ -142,7 +142,7 @@ class _Route(NamedTuple):
 
 
 def _route(trigger: Trigger) -> Optional[_Route]:
-    """None for a trigger that cannot be read."""
+    """Read a trigger. Return None for one that cannot be read."""
     endpoint = _lower(trigger.endpoint) if trigger.ignore_case else trigger.endpoint
     if not endpoint.startswith("/") or any(c <= " " or c in "?#\x7f" for c in endpoint):
         return None

@@ -12,7 +12,7 @@ from typing import Any, Dict, Mapping, Optional, Union
 from ._decision import Number, as_number, format_time
 from ._gate import Gate, Gates
 
-#: What `value` may be: a number for sum and max, anything with an identity for unique.
+#: The types of `value`: numbers for sum and max; unique takes text too.
 Value = Union[int, float, Decimal, str]
 
 MAX_EVENT_BYTES = 64 << 10
@@ -52,7 +52,7 @@ class Draft:
     properties: Optional[Mapping[str, Any]]
 
     def check(self) -> bytes:
-        """Refuse what Tidegate would refuse; ValueError or TypeError says why. Returns `encode(None)`."""
+        """Raise ValueError or TypeError for an event that Tidegate would refuse, else return `encode(None)`."""
         if not self.event or self.event.startswith("tidegate."):
             raise ValueError("an event is named by what was used, such as 'api'; 'tidegate.' is Tidegate's own")
         if self.time.tzinfo is None:
@@ -67,7 +67,7 @@ class Draft:
         return body
 
     def encode(self, gates: Optional[Gates]) -> bytes:
-        """The event as JSON; its value stands where the gates look for it, else in `value`."""
+        """The event as JSON; its value is where the gates look for it, else in `value`."""
         event: Dict[str, Any] = {
             "specversion": "1.0",
             "id": self.id,

@@ -22,6 +22,7 @@ import (
 	"github.com/tidegate-io/tidegate/internal/stripe/fold"
 	"github.com/tidegate-io/tidegate/internal/test/testnats"
 	"github.com/tidegate-io/tidegate/internal/test/teststripe"
+	"github.com/tidegate-io/tidegate/internal/test/wait"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -120,30 +121,10 @@ func (p *fixture) subscription(customer string) (sub records.Subscription, err e
 	return sub, err
 }
 
-// eventually waits until f returns nil.
-func (p *fixture) eventually(what string, f func() error) {
-	p.t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	late := time.NewTimer(time.Minute)
-	defer late.Stop()
-	for {
-		err := f()
-		if err == nil {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-late.C:
-			p.t.Fatalf("%s: %v", what, err)
-		}
-	}
-}
-
 // shows waits for a customer's plan and status.
 func (p *fixture) shows(customer, plan, status string) {
 	p.t.Helper()
-	p.eventually(customer+" is "+plan, func() error {
+	wait.Until(p.t, customer+" is "+plan, func() error {
 		s, err := p.subscription(customer)
 		if err != nil {
 			return err
@@ -158,7 +139,7 @@ func (p *fixture) shows(customer, plan, status string) {
 // idle waits until there is nothing to fetch.
 func (p *fixture) idle() {
 	p.t.Helper()
-	p.eventually("nothing is pending", func() error {
+	wait.Until(p.t, "nothing is pending", func() error {
 		s, err := p.status()
 		if err != nil {
 			return err

@@ -12,6 +12,7 @@ import (
 	"github.com/tidegate-io/tidegate/internal/stream"
 	"github.com/tidegate-io/tidegate/internal/stripe/fold"
 	"github.com/tidegate-io/tidegate/internal/test/teststripe"
+	"github.com/tidegate-io/tidegate/internal/test/wait"
 
 	"github.com/tidegate-io/tidegate/events"
 )
@@ -163,7 +164,7 @@ func TestOutage(t *testing.T) {
 	p.deliver(sent...)
 	p.shows("acme", "pro", "active")
 	p.Change(sub, teststripe.Object{"status": "unpaid"}) // without a webhook
-	p.eventually("the outage is known", func() error {
+	wait.Until(p.t, "the outage is known", func() error {
 		s, err := p.status()
 		if err != nil {
 			return err
@@ -257,7 +258,7 @@ func TestFreshChangesComeFirst(t *testing.T) {
 	p.ask()
 	sub, sent := p.Subscribe(p.Customer("", "tidegate_customer", "acme"), "price_pro")
 	p.deliver(sent...)
-	p.eventually("all are pending", func() error {
+	wait.Until(p.t, "all are pending", func() error {
 		if s, err := p.status(); err != nil || s.Pending != 403 {
 			return fmt.Errorf("%+v, %w", s, err)
 		}

@@ -7,13 +7,14 @@ import (
 
 	"github.com/tidegate-io/tidegate/internal/stripe/fold"
 	"github.com/tidegate-io/tidegate/internal/test/teststripe"
+	"github.com/tidegate-io/tidegate/internal/test/wait"
 )
 
 // reconciled waits until all events up to now have been scanned.
 func (p *fixture) reconciled() {
 	p.t.Helper()
 	since := p.Now()
-	p.eventually("a look at the events", func() error {
+	wait.Until(p.t, "a look at the events", func() error {
 		s, err := p.status()
 		if err != nil {
 			return err
@@ -41,7 +42,7 @@ func TestLostWebhooksAreFound(t *testing.T) {
 	p.shows("acme", "free", "canceled")
 	p.reconciled()
 	p.reconciled()
-	p.eventually("all events are stored", func() error {
+	wait.Until(p.t, "all events are stored", func() error {
 		if got := len(p.records(fold.KindStripe)); got < len(p.Events()) {
 			return fmt.Errorf("%d of %d are", got, len(p.Events()))
 		}
@@ -77,7 +78,7 @@ func TestScanContinues(t *testing.T) {
 	p.every.Store(int64(time.Hour))
 	p.Fail(500)
 	stop := p.ask()
-	p.eventually("the look is done", func() error {
+	wait.Until(p.t, "the look is done", func() error {
 		s, err := p.status()
 		if err != nil {
 			return err
@@ -87,7 +88,7 @@ func TestScanContinues(t *testing.T) {
 		}
 		return nil
 	})
-	p.eventually("all events are stored", func() error {
+	wait.Until(p.t, "all events are stored", func() error {
 		if got := len(p.records(fold.KindStripe)); got != 2*n {
 			return fmt.Errorf("%d of %d are", got, 2*n)
 		}
@@ -133,7 +134,7 @@ func TestKeyThatMayNotSeeEvents(t *testing.T) {
 	p.every.Store(int64(time.Hour))
 	p.Fail(403)
 	p.ask()
-	p.eventually("the refusal is known", func() error {
+	wait.Until(p.t, "the refusal is known", func() error {
 		s, err := p.status()
 		if err != nil {
 			return err

@@ -7,7 +7,7 @@ import (
 )
 
 // Patience is the time-out of Until.
-const Patience = 20 * time.Second
+const Patience = time.Minute
 
 // Until calls f until it returns nil. It fails the test with f's last error after
 // Patience.
