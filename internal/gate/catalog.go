@@ -9,8 +9,8 @@ import (
 )
 
 // Catalog is the part of a configuration that windows and decisions depend on.
-// It travels in control events and snapshots as JSON, so a field keeps its
-// meaning once it has been released.
+// Control events and snapshots hold it as JSON, so a released field keeps its
+// meaning.
 type Catalog struct {
 	Plans []Plan `json:"plans"`
 	Gates []Gate `json:"gates"`
@@ -51,11 +51,11 @@ const (
 	Unique Aggregate = "unique"
 )
 
-// Whole says whether totals, and so limits, have no fractions.
+// Whole reports whether totals, and so limits, have no fractions.
 func (a Aggregate) Whole() bool { return a != Sum && a != Max }
 
-// DefaultUniqueCap is how many different values a unique meter tells apart
-// unless configured otherwise.
+// DefaultUniqueCap is how many different values a unique meter tells apart by
+// default.
 const DefaultUniqueCap = 10_000
 
 // Meter says which events count and how.
@@ -73,7 +73,7 @@ type Limit struct {
 	None      bool         `json:"none,omitempty"`
 }
 
-// Default is the plan of customers without a subscription.
+// Default returns the plan of customers without a subscription.
 func (c *Catalog) Default() Plan {
 	for _, p := range c.Plans {
 		if p.Default {
@@ -83,8 +83,8 @@ func (c *Catalog) Default() Plan {
 	return Plan{Name: "free", Default: true}
 }
 
-// Plan finds a plan by name; a name that is not configured counts as paid, so
-// that removing a plan from the configuration never blocks who pays for it.
+// Plan returns a plan by name. A name that is not configured counts as paid, so
+// that removing a plan from the configuration blocks no paying customer.
 func (c *Catalog) Plan(name string) Plan {
 	if name == "" {
 		return c.Default()
@@ -97,7 +97,7 @@ func (c *Catalog) Plan(name string) Plan {
 	return Plan{Name: name, Paid: true}
 }
 
-// Gate finds a gate by feature.
+// Gate returns a gate by feature.
 func (c *Catalog) Gate(feature string) (*Gate, bool) {
 	for i := range c.Gates {
 		if c.Gates[i].Feature == feature {
@@ -107,7 +107,7 @@ func (c *Catalog) Gate(feature string) (*Gate, bool) {
 	return nil, false
 }
 
-// LimitOf is a plan's limit; a plan that the gate does not name is unlimited.
+// LimitOf returns a plan's limit. A plan that the gate does not name is unlimited.
 func (g *Gate) LimitOf(plan string) Limit {
 	if l, ok := g.Limits[plan]; ok {
 		return l
@@ -115,8 +115,8 @@ func (g *Gate) LimitOf(plan string) Limit {
 	return Limit{Unlimited: true}
 }
 
-// Thresholds are the totals at which a decision can change: every plan's limit
-// and its warning levels, ascending.
+// Thresholds returns the totals at which a decision can change, ascending: every
+// plan's limit and its warning levels.
 func (g *Gate) Thresholds() []events.Value {
 	var ts []events.Value
 	for _, l := range g.Limits {
@@ -132,8 +132,8 @@ func (g *Gate) Thresholds() []events.Value {
 	return slices.Compact(ts)
 }
 
-// nearPercent is the level from which `remaining` is kept fresh in apps when
-// the gate has no warning level below it.
+// nearPercent is the level from which apps learn every change of `remaining`, if
+// the gate has no lower warning level.
 const nearPercent = 80
 
 func (g *Gate) warnLevels() []int {
@@ -143,10 +143,10 @@ func (g *Gate) warnLevels() []int {
 	return g.WarnAt
 }
 
-// Near is the total from which apps are kept informed of every change.
+// Near returns the total from which apps learn every change.
 func (g *Gate) Near(limit events.Value) events.Value { return limit.Percent(g.warnLevels()[0]) }
 
-// Public is the gate as apps see it; off is the emergency switch.
+// Public returns a gate as apps see it; off is the emergency switch.
 func (c *Catalog) Public(g *Gate, off bool) events.Gate {
 	l := g.LimitOf(c.Default().Name)
 	p := events.Gate{
@@ -171,7 +171,7 @@ func (c *Catalog) Announced() []events.Gate {
 	return gates
 }
 
-// String is the limit as it is configured: "100", "unlimited" or "none".
+// String returns the limit as it is configured: "100", "unlimited" or "none".
 func (l Limit) String() string {
 	switch {
 	case l.Unlimited:

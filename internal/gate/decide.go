@@ -6,15 +6,15 @@ import (
 	"github.com/tidegate-io/tidegate/events"
 )
 
-// Usage is what a decision needs to know of the window that contains now.
-// The zero value is a customer without usage and without a window.
+// Usage is a customer's usage in the window that contains now. The zero value
+// stands for a customer without usage and without a window.
 type Usage struct {
 	Start, End time.Time    // zero: not known
 	Used       events.Value // total
-	// UnblocksAt is when the total will fall below a limit by itself: End, or
-	// for a rolling window the moment its buckets have fallen out. Zero: unknown.
+	// UnblocksAt is when the total falls below the limit without further usage: End,
+	// or for a rolling window when enough buckets have fallen out. Zero: not known.
 	UnblocksAt time.Time
-	AsOf       time.Time // zero: without usage, the decision is as of the moment it is made
+	AsOf       time.Time // when the newest usage was stored; zero: the decision is as of the moment it is made
 }
 
 // Override changes a customer's limit of one feature.
@@ -27,9 +27,9 @@ type Override struct {
 	At     *time.Time    `json:"at,omitempty"`     // when it was given; set on acceptance
 }
 
-// Decide is the decision about a customer on the named plan ("": the default
-// one). It is pure: equal arguments give equal decisions. The caller fills in
-// Position and the gate's switch (GateOff).
+// Decide returns the decision about a customer on the named plan ("": the default
+// plan). It is pure: equal arguments give equal decisions. The caller fills in
+// Position. Later puts the gate's emergency switch over the decision.
 func Decide(c *Catalog, g *Gate, customer, planName string, o *Override, u Usage, now time.Time) events.Decision {
 	p := c.Plan(planName)
 	d := events.Decision{
@@ -79,8 +79,8 @@ func (g *Gate) block(d events.Decision, why events.Reason, now time.Time) events
 	return d
 }
 
-// effective is the limit in force for a customer, and whether an override made
-// it. A grant counts only in the window in which it was given.
+// effective returns the limit in force for a customer, and whether an override
+// made it. A grant counts only in the window in which it was given.
 func effective(l Limit, o *Override, u Usage, now time.Time) (Limit, bool) {
 	if o == nil || o.Until != nil && !now.Before(*o.Until) {
 		return l, false

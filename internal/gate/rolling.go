@@ -15,9 +15,9 @@ type Bucket struct {
 	Used  events.Value `json:"used" bson:"used"`
 }
 
-// RollingTotal is the total of a rolling window's buckets (by start) at now:
-// those that have not fallen out, and do not begin before the last cut. Usage
-// that is dated a little ahead counts at once.
+// RollingTotal returns the total of a rolling window at now. It takes the buckets
+// (sorted by start) that have not fallen out and do not begin before the last cut.
+// Usage with a time a little ahead of now counts at once.
 func RollingTotal(spec WindowSpec, buckets []Bucket, how Aggregate, cut, now time.Time) events.Value {
 	var total events.Value
 	from := later(cut, spec.Oldest(now))
@@ -30,17 +30,17 @@ func RollingTotal(spec WindowSpec, buckets []Bucket, how Aggregate, cut, now tim
 	return total
 }
 
-// FallsBelow is the first moment after now at which a rolling window's total
-// will be below limit if nothing is added; zero when it is below already or
-// never will be.
+// FallsBelow returns the first moment after now at which a rolling window's total
+// is below limit if nothing is added. It returns zero when the total is below
+// already or never will be.
 func FallsBelow(spec WindowSpec, buckets []Bucket, how Aggregate, cut, now time.Time, limit events.Value) time.Time {
 	if limit.Sign() <= 0 {
 		return time.Time{}
 	}
 	var total events.Value
 	from := later(cut, spec.Oldest(now))
-	// Buckets fall out by start: the one that the newer ones do not reach the
-	// limit without takes the total below it.
+	// Buckets fall out in order of start. The total falls below the limit with the
+	// bucket without which the newer ones do not reach it.
 	for _, b := range slices.Backward(buckets) {
 		if b.Start.Before(from) {
 			break
@@ -52,7 +52,7 @@ func FallsBelow(spec WindowSpec, buckets []Bucket, how Aggregate, cut, now time.
 	return time.Time{}
 }
 
-// Join is the total of two buckets; it stays at the end of the range.
+// Join returns the total of two buckets. It stops at the greatest value.
 func (a Aggregate) Join(x, y events.Value) events.Value {
 	if a == Max {
 		return x.Max(y)

@@ -23,7 +23,7 @@ const BucketSize = time.Hour
 
 const day = 24 * time.Hour
 
-// WindowSpec is the period of a gate.
+// WindowSpec says how a gate cuts time into windows.
 type WindowSpec struct {
 	Kind  WindowKind `json:"kind"`
 	Days  int        `json:"days,omitempty"`  // anniversary and rolling
@@ -55,7 +55,7 @@ func ParseWindow(period, kind string) (WindowSpec, error) {
 	return WindowSpec{}, fmt.Errorf("window %q is none of: anniversary, rolling, calendar", kind)
 }
 
-// Period is the spec's period as it is written: "30d", "month", "day".
+// Period returns the period as it is configured: "30d", "month", "day".
 func (s WindowSpec) Period() string {
 	switch {
 	case s.Kind != Calendar:
@@ -66,8 +66,8 @@ func (s WindowSpec) Period() string {
 	return "day"
 }
 
-// Length is the length of a window in days' windows; of a month, 30 days. For
-// a rolling window it is how far back usage counts.
+// Length returns the length of a window; a month counts as 30 days. For a rolling
+// window it is how far back usage counts.
 func (s WindowSpec) Length() time.Duration {
 	switch {
 	case s.Kind != Calendar:
@@ -89,19 +89,19 @@ type Segment struct {
 // Window is [Start, End).
 type Window struct{ Start, End time.Time }
 
-// Contains says whether t lies in w.
+// Contains reports whether t lies in w.
 func (w Window) Contains(t time.Time) bool { return !t.Before(w.Start) && t.Before(w.End) }
 
-// At is the window of an anniversary or calendar spec that contains t, for a
-// customer with these segments (sorted by From, the first since ever).
-// Windows of one customer tile time: they neither overlap nor leave gaps.
-// For a rolling spec it is the bucket that contains t.
+// At returns the window that contains t, for a customer with these segments, which
+// are sorted by From and begin with a zero From. The windows of a customer follow
+// one another without gap or overlap. For a rolling spec At returns the bucket that
+// contains t.
 func (s WindowSpec) At(segments []Segment, t time.Time) Window {
 	start, end := s.Span(segments, t.UnixMilli())
 	return Window{time.UnixMilli(start).UTC(), time.UnixMilli(end).UTC()}
 }
 
-// Span is At in Unix milliseconds, which windows begin and end at.
+// Span is At in Unix milliseconds: windows begin and end at whole milliseconds.
 func (s *WindowSpec) Span(segments []Segment, t int64) (start, end int64) {
 	i := len(segments) - 1
 	for i >= 0 && segments[i].From.UnixMilli() > t { // mostly the last one
@@ -143,8 +143,8 @@ func date(y int, m time.Month, d int) int64 {
 	return time.Date(y, m, d, 0, 0, 0, 0, time.UTC).UnixMilli()
 }
 
-// Cut adds a segment that begins at from, unless one begins there already,
-// whose anchor it then replaces. Segments stay sorted.
+// Cut adds a segment that begins at from. If one begins there already, Cut replaces
+// its anchor. Segments stay sorted.
 func Cut(segments []Segment, from, anchor time.Time) []Segment {
 	from, anchor = from.UTC().Truncate(time.Millisecond), anchor.UTC().Truncate(time.Millisecond)
 	i := sort.Search(len(segments), func(i int) bool { return !segments[i].From.Before(from) })
@@ -158,28 +158,27 @@ func Cut(segments []Segment, from, anchor time.Time) []Segment {
 	return segments
 }
 
-// FirstSegment is the anchor that a customer's first event at t makes.
+// FirstSegment returns the segments of a customer whose first event is at t.
 func FirstSegment(t time.Time) []Segment {
 	return []Segment{{Anchor: t.UTC().Truncate(time.Second)}}
 }
 
-// FallsOut is when a bucket of a rolling window that starts at start stops to
-// count: when the last moment of its hour is older than the period, so that no
-// N days ever hold more than the limit.
+// FallsOut returns when the bucket of a rolling window that starts at start stops
+// counting: when the last moment of its hour is older than the period. So no N days
+// ever hold more than the limit.
 func (s WindowSpec) FallsOut(start time.Time) time.Time {
 	return start.UTC().Truncate(BucketSize).Add(BucketSize).Add(s.Length())
 }
 
-// Oldest is the start of the oldest bucket of a rolling window that counts at
-// now: of the first one that has not fallen out.
+// Oldest returns the start of the oldest bucket of a rolling window that counts at
+// now.
 func (s WindowSpec) Oldest(now time.Time) time.Time {
 	return now.UTC().Add(-s.Length()).Truncate(BucketSize)
 }
 
-// Running is the window that contains now, in Unix nanoseconds, of a customer
+// Running returns the window that contains now, in Unix nanoseconds, for a customer
 // whose newest known window is [from, to); either may be nil. Where the window is
-// not known, start is 0, and end is when usage from now on may begin to fall out
-// of it.
+// not known, start is 0, and end is when usage from now on may begin to fall out.
 func (s *WindowSpec) Running(from, to *time.Time, now time.Time) (start, end int64) {
 	switch {
 	case s.Length() <= 0: // not understood: it is over at once
