@@ -81,7 +81,7 @@ func (e *Event) problem() error {
 func ValidateCustomer(id string) error {
 	switch {
 	case id == "." || id == "..":
-		return invalid("`subject` %q cannot be a customer's id: an address with it means another one", id)
+		return invalid("`subject` is %q, which in an address means another place: choose another id", id)
 	case id == "":
 		return invalid("`subject` is missing: it names the customer")
 	case len(id) > MaxCustomerBytes:
