@@ -117,6 +117,7 @@ var allowed = map[string][]string{
 	"internal/gate":        {"events"},
 	"internal/records":     {"events", "internal/gate"},
 	"internal/link":        {},
+	"internal/strict":      {"events"},
 	"internal/funnel":      {"internal/records"},
 	"internal/fingerprint": {"github.com/cespare/xxhash/v2", "github.com/FastFilter/xorfilter"},
 	"internal/wire":        {"internal/records", "github.com/fxamacker/cbor/v2"},
@@ -126,12 +127,12 @@ var allowed = map[string][]string{
 	"internal/environ":     {},
 	"internal/misuse":      {},
 	"internal/buildinfo":   {},
-	"internal/history":     {"events", "internal/environ", "internal/misuse", "internal/store/mongo"},
+	"internal/history":     {"events", "internal/strict", "internal/environ", "internal/misuse", "internal/store/mongo"},
 
 	// The stream processor and its parts.
 	"internal/stream":    {"events", "internal/records", nats, "github.com/nats-io/nuid"},
 	"internal/audit":     {"events", "internal/config", nats, "github.com/nats-io/nuid"},
-	"internal/questions": {"events", "internal/records", "internal/stream"},
+	"internal/questions": {"events", "internal/gate", "internal/records", "internal/stream"},
 	"internal/stripe/fold": {"events", "internal/records", "internal/stream", "internal/writeback", nats,
 		"github.com/fxamacker/cbor/v2", "github.com/stripe/stripe-go/v76/webhook"},
 	"internal/stripe/api": {"github.com/stripe/stripe-go/v76", "golang.org/x/time/rate"},
@@ -139,7 +140,7 @@ var allowed = map[string][]string{
 		"github.com/VictoriaMetrics/metrics"},
 
 	// The roles: never each other, never a store.
-	"ingest": {"events", "internal/audit", "internal/gate", "internal/questions", "internal/records", "internal/link", "internal/stream", "internal/stripe/fold", nats,
+	"ingest": {"events", "internal/audit", "internal/gate", "internal/questions", "internal/strict", "internal/records", "internal/link", "internal/stream", "internal/stripe/fold", nats,
 		"github.com/VictoriaMetrics/metrics"},
 	"aggregator": {"events", "internal/gate", "internal/questions", "internal/records", "internal/stream", "internal/fingerprint", "internal/wire", "internal/writeback", nats,
 		"github.com/cespare/xxhash/v2"},
