@@ -52,6 +52,9 @@ type customerBody struct {
 	Overrides      member[map[string]*overrideBody] `json:"overrides"`
 }
 
+// maxReason is the maximum length of a reason, in bytes.
+const maxReason = 500
+
 type overrideBody struct {
 	Limit  *json.RawMessage `json:"limit"`
 	Grant  *json.RawMessage `json:"grant"`
@@ -195,8 +198,8 @@ func (in *overrideBody) override(g *gate.Gate, now time.Time) (*gate.Override, e
 	if (in.Limit == nil) == (in.Grant == nil) {
 		return nil, badRequest("`overrides.%s` needs either `limit` or `grant`", feature)
 	}
-	if len(in.Reason) > 500 {
-		return nil, badRequest("`overrides.%s.reason` has %d bytes, at most 500 are allowed", feature, len(in.Reason))
+	if len(in.Reason) > maxReason {
+		return nil, badRequest("`overrides.%s.reason` has %d bytes, at most %d are allowed", feature, len(in.Reason), maxReason)
 	}
 	var err error
 	if in.Until != nil {

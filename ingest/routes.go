@@ -39,6 +39,7 @@ func (s *Server) privateRoutes() []route {
 		{"GET", "/v1/customers/{id}", ScopeRead, s.getCustomer},
 		{"PUT", "/v1/customers/{id}", ScopeEvents, s.putCustomer},
 		{"DELETE", "/v1/customers/{id}", ScopeAdmin, s.deleteCustomer},
+		{"GET", "/v1/audit", ScopeAdmin, s.getAudit},
 		{"", "/v1/auth", ScopeRead, s.auth},
 		{"", "/v1/auth/{rest...}", ScopeRead, s.auth},
 		{"GET", "/v1/stripe/unmapped", ScopeRead, s.unmapped},

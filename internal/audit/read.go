@@ -11,6 +11,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
+// ErrNotRead is returned when NATS does not deliver the entries now.
+var ErrNotRead = errors.New("the audit log cannot be read now")
+
 // Query selects entries.
 type Query struct {
 	Customer string    // "": of all
@@ -39,7 +42,7 @@ const (
 func (l *Log) Read(ctx context.Context, q Query) (Page, error) {
 	s, err := l.js.Stream(ctx, l.stream())
 	if err != nil {
-		return Page{}, fmt.Errorf("stream %s: %w", l.stream(), err)
+		return Page{}, fmt.Errorf("%w: stream %s: %w", ErrNotRead, l.stream(), err)
 	}
 	state := s.CachedInfo().State
 	r := reading{l: l, q: q, stream: s, token: "*", first: max(state.FirstSeq, 1), end: state.LastSeq + 1}
@@ -226,7 +229,7 @@ func (r *reading) detail(ctx context.Context, f *found) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("reading the audit log: %w", err)
+		return fmt.Errorf("%w: %w", ErrNotRead, err)
 	}
 	var d detail
 	if err := decode(m.Data, &d, &d.Format); err != nil {

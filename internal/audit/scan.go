@@ -2,7 +2,6 @@ package audit
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -25,14 +24,14 @@ func (l *Log) scan(ctx context.Context, subject string, start jetstream.Consumer
 	start.MemoryStorage, start.Replicas, start.InactiveThreshold = true, 1, 10*time.Second
 	cons, err := l.js.CreateConsumer(ctx, l.stream(), start)
 	if err != nil {
-		return fmt.Errorf("reading the audit log: %w", err)
+		return fmt.Errorf("%w: %w", ErrNotRead, err)
 	}
 	// It would also go away by itself.
 	defer func() { _ = l.js.DeleteConsumer(context.WithoutCancel(ctx), l.stream(), cons.CachedInfo().Name) }()
 	for left := cons.CachedInfo().NumPending; left > 0; {
 		n, more, err := fetch(cons, int(min(left, fetchAtOnce)), f)
 		if err != nil {
-			return fmt.Errorf("reading the audit log: %w", err)
+			return fmt.Errorf("%w: %w", ErrNotRead, err)
 		}
 		if !more {
 			return nil
@@ -41,10 +40,10 @@ func (l *Log) scan(ctx context.Context, subject string, start jetstream.Consumer
 		if n == 0 {
 			info, err := cons.Info(ctx)
 			if err != nil {
-				return fmt.Errorf("reading the audit log: %w", err)
+				return fmt.Errorf("%w: %w", ErrNotRead, err)
 			}
 			if info.NumPending > 0 {
-				return errors.New("reading the audit log: NATS does not deliver: try again")
+				return fmt.Errorf("%w: %d entries were not delivered", ErrNotRead, info.NumPending)
 			}
 			return nil // the rest has been purged, or has expired
 		}
