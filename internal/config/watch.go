@@ -9,14 +9,16 @@ import (
 
 // Watch reads the file at path every interval until ctx ends. For each change it calls
 // report once, with the new configuration or with the error of Load. After an error
-// the caller keeps the old configuration. current is the configuration in force, so
+// the caller keeps the old configuration. A report that returns false has not taken the
+// configuration: it is called again an interval later, unless the file has changed
+// again. current is the configuration in force, so
 // that Watch does not miss a change since it was read; with nil, Watch reports the
 // present file.
 //
 // A change counts when two consecutive reads are equal, because editors write in
 // steps. Watch does not report a file that is missing from the beginning before it
 // appears. report runs on the goroutine of Watch, one call at a time.
-func Watch(ctx context.Context, path string, env func(string) (string, bool), current *Config, interval time.Duration, report func(*Config, error)) {
+func Watch(ctx context.Context, path string, env func(string) (string, bool), current *Config, interval time.Duration, report func(*Config, error) bool) {
 	var seen, pending reading
 	if current != nil {
 		seen.sum = current.source
@@ -41,9 +43,8 @@ func Watch(ctx context.Context, path string, env func(string) (string, bool), cu
 		case now.err != nil:
 			seen = now
 			report(nil, now.err)
-		default:
+		case report(loaded(path, now.data, env)):
 			seen = now
-			report(loaded(path, now.data, env))
 		}
 	}
 }
