@@ -60,8 +60,14 @@ func (l *Log) Write(ctx context.Context, entries []Entry) error {
 
 // line repeats an entry in the log: without what can be erased of it.
 func (l *Log) line(e *Entry) {
-	l.log.Info("audit", slog.String("id", e.ID), slog.String("actor", e.Actor), slog.String("action", string(e.Action)),
-		slog.String("customer", e.Customer), slog.String("feature", e.Feature))
+	attrs := []any{slog.String("id", e.ID), slog.String("actor", e.Actor), slog.String("action", string(e.Action))}
+	if e.Customer != "" {
+		attrs = append(attrs, slog.String("customer", e.Customer))
+	}
+	if e.Feature != "" {
+		attrs = append(attrs, slog.String("feature", e.Feature))
+	}
+	l.log.Info("audit", attrs...)
 }
 
 // writeDetails stores what can be erased, and returns the sequences by entry.

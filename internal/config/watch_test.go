@@ -18,7 +18,7 @@ type watched struct {
 	path    string
 	reports chan report
 	refuse  atomic.Bool // report returns false
-	configs []*Config // of the reports that expect has read
+	configs []*Config   // of the reports that expect has read
 	errs    []error
 }
 
