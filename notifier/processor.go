@@ -23,8 +23,8 @@ const (
 // Spec returns the notifier's only partition, for all customers.
 func Spec(n events.Names) stream.Spec {
 	return stream.Spec{Role: stream.RoleNotifier, Inputs: []stream.Input{
-		inputLimits:  {Stream: events.StreamLimits, Filter: n.Subject("limits.*")},
-		inputAccount: {Stream: events.StreamAccount, Filter: n.Subject("account.*")},
+		inputLimits:  {Stream: events.StreamLimits, Filters: []string{n.Subject("limits.*")}},
+		inputAccount: {Stream: events.StreamAccount, Filters: n.AccountOf("*")},
 	}}
 }
 
