@@ -11,6 +11,7 @@ import (
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/audit"
+	"github.com/tidegate-io/tidegate/internal/gate"
 	"github.com/tidegate-io/tidegate/internal/questions"
 	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
@@ -51,8 +52,8 @@ func (s *Server) putGate(w http.ResponseWriter, r *http.Request) error {
 	if in.Off == nil {
 		return badRequest("`off` is missing: send {\"off\": true} to allow all, {\"off\": false} to limit again")
 	}
-	if len(in.Reason) > maxReason {
-		return badRequest("`reason` has %d bytes, at most %d are allowed", len(in.Reason), maxReason)
+	if len(in.Reason) > gate.MaxReason {
+		return badRequest("`reason` has %d bytes, at most %d are allowed", len(in.Reason), gate.MaxReason)
 	}
 	if err := s.switchGate(r, feature, *in.Off, in.Reason); err != nil {
 		return err
