@@ -46,7 +46,7 @@ func (s *Server) entriesOf(r *http.Request, accounts []*records.Account) (change
 
 // operated reports whether a change is about something that an operator sets.
 func operated(a *records.Account) bool {
-	return a.Plan != nil || a.Anchor != nil || len(a.Overrides) > 0 || a.StripeCustomer != nil
+	return !a.Erase && (a.Plan != nil || a.Anchor != nil || len(a.Overrides) > 0 || a.StripeCustomer != nil)
 }
 
 const (
@@ -102,28 +102,28 @@ type comparison struct {
 }
 
 func (c *comparison) compare() {
+	a := c.account
+	if a.Erase {
+		c.add(audit.CustomerErase, "", nil, "", nil)
+		return
+	}
 	c.plan()
 	c.anchor()
 	c.overrides()
-	a := c.account
 	if a.StripeCustomer != nil { // never taken out: the subscription fold decides what it means
 		c.add(audit.CustomerStripe, "", audit.Value(orNil(*a.StripeCustomer)), "", func(h *questions.Settings) any { return orNil(h.StripeCustomer) })
 		if c.held != nil {
 			c.held.StripeCustomer = *a.StripeCustomer
 		}
 	}
-	if a.Erase {
-		e := c.base
-		e.Action = audit.CustomerErase
-		c.entries = append(c.entries, e)
-	}
 }
 
-// add adds an entry. before is called only when it is known what held.
+// add adds an entry. before is called only when it is known what held; nil: nothing
+// did that could be said.
 func (c *comparison) add(action audit.Action, feature string, after []byte, reason string, before func(*questions.Settings) any) {
 	e := c.base
 	e.Action, e.Feature, e.After, e.Reason = action, feature, after, reason
-	if c.held != nil {
+	if c.held != nil && before != nil {
 		e.Before = audit.Value(before(c.held))
 	}
 	c.entries = append(c.entries, e)

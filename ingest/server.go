@@ -67,6 +67,7 @@ type Store interface {
 	Documents
 	Lists
 	History
+	Personal
 }
 
 // Options configure a Server. Fields without a remark are required.
