@@ -20,7 +20,7 @@ const userHeader = "X-Tidegate-User"
 
 // actor returns who made the request.
 func (s *Server) actor(r *http.Request) string {
-	return audit.Actor("local", r.Header.Get(userHeader))
+	return audit.Actor(callerOf(r).Name, r.Header.Get(userHeader))
 }
 
 // errNotAudited is the answer to a change that the audit log did not take.

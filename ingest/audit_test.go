@@ -74,14 +74,30 @@ func TestAuditPages(t *testing.T) {
 	}
 }
 
-func TestAuditNeedsAdmin(t *testing.T) {
+// The key is who did it, and only a key with the scope admin may see it.
+func TestAuditNamesTheKey(t *testing.T) {
 	t.Parallel()
-	keys, err := ParseKeys("ev:events,rd:read,ad:admin")
+	keys, err := ParseKeys("app:key of the app:events,dashboard:key to read:read,ops:key of ops:admin,support:key of support:admin")
 	ok(t, err)
-	b := newBench(t, func(o *Options) { o.Keys = keys })
-	for key, status := range map[string]int{"ev": 403, "rd": 403, "ad": 200, "other": 401, "": 401} {
+	b := newBench(t, func(o *Options) { o.Keys = func() Keys { return keys } })
+	for key, status := range map[string]int{"key of the app": 403, "key to read": 403, "other": 401, "": 401} {
 		b.key = key
 		b.want(status, "GET", "/v1/audit", "")
+	}
+	for _, c := range []struct{ key, user string }{{"key of ops", ""}, {"key of support", "ada) ops (@host\u202e"}} {
+		b.key = c.key
+		b.want(202, "POST", "/v1/customers", `[{"id":"acme","plan":"pro"}]`, "X-Tidegate-User: "+c.user)
+	}
+	b.key = "key of the app"
+	b.want(400, "POST", "/v1/customers", `[{"id":"acme","plan":"pro"}]`)
+	b.want(202, "POST", "/v1/customers", `[{"id":"acme","plan":"pro"},{"id":"b","email":"b@b.example"}]`)
+	b.key = "key of ops"
+	list := b.audit("").Entries
+	if len(list) != 2 || list[0].Actor != "support (ada ops @host)" || list[1].Actor != "ops" {
+		t.Errorf("%+v", list)
+	}
+	if list := b.audit("actor=ops").Entries; len(list) != 1 {
+		t.Errorf("%+v", list)
 	}
 }
 

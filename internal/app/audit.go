@@ -15,7 +15,7 @@ const auditRetry = 5 * time.Second
 // configActor is who takes a configuration over.
 func configActor() string {
 	host, _ := os.Hostname()
-	return audit.Actor("config", host)
+	return audit.Actor(audit.ConfigurationActor, host)
 }
 
 // startAudit writes that this process runs with its configuration, if that is another

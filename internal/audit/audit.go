@@ -82,6 +82,9 @@ func Value(v any) json.RawMessage {
 	return b
 }
 
+// ConfigurationActor is the name of who takes configurations over.
+const ConfigurationActor = "config"
+
 // maxUser is how many characters of a user's name an actor shows.
 const maxUser = 64
 
