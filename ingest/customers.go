@@ -72,7 +72,7 @@ func (s *Server) deleteCustomer(w http.ResponseWriter, r *http.Request) error {
 	if err := validCustomer(id); err != nil {
 		return err
 	}
-	if err := s.publishAccount(r.Context(), s.partitionOf(id), &records.Account{Customer: id, Erase: true}); err != nil {
+	if err := s.publishAll(r.Context(), []*records.Account{{Customer: id, Erase: true, StripeCustomer: new("")}}); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)

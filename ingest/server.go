@@ -66,6 +66,7 @@ type Store interface {
 	Documents
 	Lists
 	History
+	Personal
 }
 
 // Options configure a Server. Fields without a remark are required.
