@@ -111,9 +111,10 @@ type Server struct {
 	Options
 	publisher *Publisher
 	counters  counters
-	refusals  throttledLog  // of webhooks
-	busy      throttledLog  // 503
-	ended     throttledLog  // keys after their end
+	refusals  throttledLog // of webhooks
+	busy      throttledLog // 503
+	ended     throttledLog // keys after their end
+	unready   throttledLog
 	patience  time.Duration // for a webhook's body
 	routes    atomic.Pointer[routes]
 	closed    chan struct{}
