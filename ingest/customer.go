@@ -1,11 +1,8 @@
 package ingest
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net/mail"
 	"regexp"
 	"strings"
@@ -14,29 +11,15 @@ import (
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/gate"
 	"github.com/tidegate-io/tidegate/internal/records"
+	"github.com/tidegate-io/tidegate/internal/strict"
 )
 
-// decodeStrict reads one JSON object. Unknown fields are errors; the error says
-// what is wrong.
+// decodeStrict reads one JSON object, of which every part must be understood.
 func decodeStrict(body []byte, into any) error {
-	dec := json.NewDecoder(bytes.NewReader(body))
-	dec.DisallowUnknownFields()
-	err := dec.Decode(into)
-	if err == nil {
-		if _, err = dec.Token(); err == io.EOF {
-			return nil
-		}
-		return badRequest("there is more than one JSON value")
+	if err := strict.Unmarshal(body, into); err != nil {
+		return badRequest("%v", err)
 	}
-	var wrong *json.UnmarshalTypeError
-	switch {
-	case errors.As(err, &wrong) && wrong.Field != "":
-		return badRequest("`%s` cannot be %s", wrong.Field, wrong.Value)
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return badRequest("not JSON: it breaks off")
-	}
-	text := strings.TrimPrefix(err.Error(), "json: ")
-	return badRequest("not a valid JSON object: %.200s", text)
+	return nil
 }
 
 // member is a field of an object that may be absent, null, or there.

@@ -8,6 +8,7 @@ from tidegate._decision import parse_number, parse_time
 from tidegate._gate import Gate, Gates
 from tidegate._later import later
 from tidegate._target import Unreadable
+from tidegate._usage import customer_id
 from vectors import committed, differences, drawn
 
 NUMBERS = ("limit", "used", "remaining")
@@ -57,13 +58,20 @@ def of_answer(case):
     return parsed(answer.document)
 
 
-KINDS = {"later": of_later, "trigger": of_trigger, "answer": of_answer}
+def of_customer(case):
+    try:
+        return customer_id(case["id"]) == case["id"]
+    except ValueError:
+        return False
+
+
+KINDS = {"later": of_later, "trigger": of_trigger, "answer": of_answer, "customer": of_customer}
 
 
 def comparable(kind, cases):
     if kind == "trigger":
         return [{**case, "want": (case["want"], case.get("also", []), case.get("refused", False))} for case in cases]
-    return [{**case, "want": parsed(case["want"])} for case in cases]
+    return cases if kind == "customer" else [{**case, "want": parsed(case["want"])} for case in cases]
 
 
 @pytest.mark.parametrize("kind", KINDS)
