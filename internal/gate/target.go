@@ -10,13 +10,14 @@ import (
 
 // ErrTarget is returned for the target of a request that has to be refused,
 // because an app may read anything into it: escapes that don't give text, control
-// characters, a path that does not begin with a slash, is longer than 8 KiB, or
-// can be read in more ways than anybody means.
+// characters, a path that does not begin with a slash, is too long to be read in
+// every way, or can be read in more ways than anybody means.
 var ErrTarget = errors.New("the path of the request cannot be read in one way: send it plainly, in UTF-8, as a browser does")
 
 const (
-	maxPath     = 8 << 10
-	maxReadings = 48 // at most 64, the bits of Routes.match
+	maxPath     = 8 << 10 // bytes
+	maxOddPath  = 2 << 10 // of a path that more than decoding concerns
+	maxReadings = 48      // at most 64, the bits of Routes.match
 )
 
 // reading is a way to read the path of a request, under both of its names; the
@@ -37,7 +38,7 @@ func readings(all []reading, target, alias string) ([]reading, error) {
 	if isPlain(sent.path[0]) && (sent.path[1] == "" || isPlain(sent.path[1])) {
 		return all, nil
 	}
-	once, simple := sent, true
+	once, simple, length := sent, true, 0
 	for i, p := range sent.path {
 		if p == "" {
 			continue
@@ -50,6 +51,7 @@ func readings(all []reading, target, alias string) ([]reading, error) {
 			return nil, err
 		}
 		simple = simple && isSimple(p, once.path[i])
+		length = max(length, len(p))
 	}
 	if simple { // escapes of letters: they, and what they mean
 		if once != sent {
@@ -57,6 +59,14 @@ func readings(all []reading, target, alias string) ([]reading, error) {
 		}
 		return all, nil
 	}
+	if length > maxOddPath {
+		return nil, ErrTarget
+	}
+	return rewritten(all)
+}
+
+// rewritten appends what every rewrite makes of all readings, and of what comes out.
+func rewritten(all []reading) ([]reading, error) {
 	for i := 0; i < len(all); i++ {
 		for _, rewrite := range rewrites {
 			next := reading{path: [2]string{rewrite(all[i].path[0]), rewrite(all[i].path[1])}}

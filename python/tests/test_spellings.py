@@ -25,7 +25,7 @@ from spellings import PLAIN, drawn, seeds
 from test_nginx import nginx
 
 HERE = ROOT / "python" / "tests" / "routers"
-RANDOM = int(os.environ.get("SPELLINGS") or 250)
+RANDOM = int(os.environ.get("SPELLINGS") or 150)
 SEED = os.environ.get("SPELLINGS_SEED") or str(random.SystemRandom().randrange(1 << 32))
 TRIGGERS = {
     "features": {"endpoint": "/api/features/*", "method": "POST"},

@@ -4,7 +4,7 @@ import pytest
 
 from tidegate import Gate, Trigger
 from tidegate._middleware import targets
-from tidegate._target import MAX_PATH, Unreadable, folded, readings
+from tidegate._target import MAX_ODD_PATH, MAX_PATH, Unreadable, folded, readings
 from tidegate._trigger import Routes
 
 
@@ -84,7 +84,7 @@ def test_readings():
 
 @pytest.mark.parametrize(
     "target", ["/%zz", "/a%", "/a%0", "/a%00/../b", "/%ff", "/\udcff", "/\ud800", "/%c0%af", "/a\n", "/a b", "a", "*", "%2Fa",
-               "/%" + "25" * 60, "/" + "a" * MAX_PATH, "/" + "é" * (MAX_PATH // 2)]
+               "/%" + "25" * 60, "/" + "a" * MAX_PATH, "/" + "é" * (MAX_PATH // 2), "//" + "a" * MAX_ODD_PATH]
 )  # fmt: skip
 def test_what_cannot_be_read(target):
     with pytest.raises(Unreadable):
@@ -95,7 +95,7 @@ def test_what_cannot_be_read(target):
 
 
 def test_the_longest_path():
-    assert readings([("/" + "a" * (MAX_PATH - 1),)])
+    assert readings([("/" + "a" * (MAX_PATH - 1),)]) and readings([("//" + "a" * (MAX_ODD_PATH - 2),)])
 
 
 def test_letters_are_one_each():

@@ -10,14 +10,15 @@ from urllib.parse import unquote_to_bytes
 Names = Tuple[str, ...]
 
 MAX_PATH = 8 << 10  # bytes
+MAX_ODD_PATH = 2 << 10  # of a path that more than decoding concerns
 MAX_READINGS = 48
 
 
 class Unreadable(ValueError):
     """A request has to be refused, because an app may read anything into its path.
 
-    Its escapes don't give text, it has control characters, does not begin with a slash, is longer
-    than 8 KiB, or can be read in more ways than anybody means.
+    Its escapes don't give text, it has control characters, does not begin with a slash, is too long
+    to be read in every way, or can be read in more ways than anybody means.
     """
 
     def __init__(self) -> None:
@@ -36,6 +37,8 @@ def readings(targets: Iterable[Names]) -> List[Names]:
     if all(_is_simple(*paths) for sent, decoded in zip(found, once) for paths in zip(sent, decoded)):
         found.update(dict.fromkeys(once))
         return list(found)
+    if any(_length(path) > MAX_ODD_PATH for names in found for path in names):
+        raise Unreadable
     every = list(found)
     for names in every:  # which grows
         for rewrite in _REWRITES:
@@ -65,9 +68,13 @@ def _path_of(target: str) -> str:
 
 
 def _decoded_once(path: str) -> str:
-    if not path.startswith("/") or " " in path or len(path.encode("utf-8", "surrogatepass")) > MAX_PATH:
+    if not path.startswith("/") or " " in path or _length(path) > MAX_PATH:
         raise Unreadable
     return _text(path)
+
+
+def _length(path: str) -> int:
+    return len(path.encode("utf-8", "surrogatepass"))
 
 
 def _is_simple(sent: str, decoded: str) -> bool:
