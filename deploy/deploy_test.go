@@ -226,9 +226,9 @@ func TestGatewayRecipes(t *testing.T) {
 	for name, wants := range map[string][]string{
 		"traefik.yaml": {"/v1/auth?record=1", `X-Customer-Id: ""`, "trustForwardHeader: false", "no-forgery, login, tidegate-key, tidegate", "authRequestHeaders: [X-Customer-Id, X-Tidegate-Key]",
 			`X-Original-Method: ""`, `X-Original-Uri: ""`, `X-Original-Url: ""`, `X-Tidegate-Key: ""`, `X-Tidegate-Record: ""`},
-		"envoy.yaml":   {"path_prefix: /v1/auth", "patterns: [{exact: x-customer-id, ignore_case: true}]", "remove: x-customer-id", "remove: x-tidegate-key", "remove: x-tidegate-record",
+		"envoy.yaml": {"path_prefix: /v1/auth", "patterns: [{exact: x-customer-id, ignore_case: true}]", "remove: x-customer-id", "remove: x-tidegate-key", "remove: x-tidegate-record",
 			"remove: x-forwarded-method", "remove: x-forwarded-uri", "remove: x-original-method", "remove: x-original-uri", "remove: x-original-url"},
-		"nginx.conf":   {"/v1/auth?deny=403&record=1", "proxy_pass_request_headers off", `X-Forwarded-Method ""`, `X-Forwarded-Uri ""`, `X-Original-Url ""`, `X-Tidegate-Record ""`,
+		"nginx.conf": {"/v1/auth?deny=403&record=1", "proxy_pass_request_headers off", `X-Forwarded-Method ""`, `X-Forwarded-Uri ""`, `X-Original-Url ""`, `X-Tidegate-Record ""`,
 			"X-Customer-Id $customer", "X-Original-Method $request_method", "X-Original-Uri $request_uri", "$tidegate_status = 400"},
 	} {
 		recipe := read(t, "gateways/"+name)

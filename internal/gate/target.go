@@ -134,7 +134,7 @@ func PathOf(target string) string {
 func isScheme(s string) bool {
 	for i := range len(s) {
 		c := s[i] | 0x20
-		if (c < 'a' || c > 'z') && (i == 0 || !strings.Contains("0123456789+-.", s[i:i+1])) {
+		if (c < 'a' || c > 'z') && (i == 0 || strings.IndexByte("0123456789+-.", s[i]) < 0) {
 			return false
 		}
 	}

@@ -39,7 +39,11 @@ def gate_of(feature, ignore_case):
     """Unlimited, but not in one plan."""
     limits = {f"no-{name}": "none" if name == feature else "unlimited" for name in TRIGGERS}
     trigger = {**TRIGGERS[feature], "ignore_case": ignore_case}
-    return {"feature": feature, "trigger": trigger, "condition": {"limit": {"open": "unlimited", **limits}, "period": "30d"}}
+    return {
+        "feature": feature,
+        "trigger": trigger,
+        "condition": {"limit": {"open": "unlimited", **limits}, "period": "30d"},
+    }
 
 
 @contextmanager
@@ -81,7 +85,9 @@ class Visitor:
             self.socket.connect(self.address)
         # What a visitor would like Tidegate to believe goes along.
         head = f"{method} {target} HTTP/1.1\r\nHost: app\r\nX-Api-Key: key-of-{customer}\r\nContent-Length: 0\r\n"
-        head += "X-Customer-Id: other\r\nX-Forwarded-Uri: /free\r\nX-Original-Uri: /free\r\nX_Original_Uri: /free\r\n\r\n"
+        head += (
+            "X-Customer-Id: other\r\nX-Forwarded-Uri: /free\r\nX-Original-Uri: /free\r\nX_Original_Uri: /free\r\n\r\n"
+        )
         self.socket.sendall(head.encode("utf-8", "surrogateescape"))
         response = http.client.HTTPResponse(self.socket, method=method.upper())
         response.begin()
@@ -165,7 +171,7 @@ def address_of(url):
 def check(visitor, dev, name):
     """Ask for every address as one who may not, and as one who may; both must be as Tidegate says."""
     random_ones = itertools.islice(drawn(random.Random(f"{SEED} {name}")), RANDOM)
-    hits, passed = {feature: 0 for feature in TRIGGERS}, []
+    hits, passed = dict.fromkeys(TRIGGERS, 0), []
     before = {feature: used(dev, "open", feature) for feature in TRIGGERS}
     plain = [(gate, *request.split(" ")) for gate, requests in PLAIN.items() for request in requests]
     for gate, method, target in [*plain, *seeds(), *random_ones]:

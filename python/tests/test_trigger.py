@@ -83,9 +83,27 @@ def test_readings():
 
 
 @pytest.mark.parametrize(
-    "target", ["/%zz", "/a%", "/a%0", "/a%00/../b", "/%ff", "/\udcff", "/\ud800", "/%c0%af", "/a\n", "/a b", "a", "*", "%2Fa",
-               "/%" + "25" * 60, "/" + "a" * MAX_PATH, "/" + "é" * (MAX_PATH // 2), "//" + "a" * MAX_ODD_PATH]
-)  # fmt: skip
+    "target",
+    [
+        "/%zz",
+        "/a%",
+        "/a%0",
+        "/a%00/../b",
+        "/%ff",
+        "/\udcff",
+        "/\ud800",
+        "/%c0%af",
+        "/a\n",
+        "/a b",
+        "a",
+        "*",
+        "%2Fa",
+        "/%" + "25" * 60,
+        "/" + "a" * MAX_PATH,
+        "/" + "é" * (MAX_PATH // 2),
+        "//" + "a" * MAX_ODD_PATH,
+    ],
+)
 def test_what_cannot_be_read(target):
     with pytest.raises(Unreadable):
         readings([(target,)])

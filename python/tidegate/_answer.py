@@ -59,8 +59,7 @@ def no_customer(feature: str) -> Answer:
 def unreadable() -> Answer:
     """The answer to a request whose path cannot be read, so that nobody knows what it is for."""
     detail = (
-        "The address of this request cannot be read in one way. "
-        "Send it as plain UTF-8, without control characters."
+        "The address of this request cannot be read in one way. Send it as plain UTF-8, without control characters."
     )
     return _undecided("unreadable", "Unreadable address", 400, detail, "")
 

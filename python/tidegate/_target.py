@@ -142,7 +142,8 @@ def _resolved(path: str) -> str:
     # As RFC 3986 and readers of URLs do: empty segments stay.
     if "/." not in path:
         return path
-    segments, kept = path.split("/")[1:], []
+    segments = path.split("/")[1:]
+    kept: List[str] = []
     for segment in segments:
         if segment == "..":
             del kept[-1:]
