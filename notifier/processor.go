@@ -81,9 +81,9 @@ func (p *Processor) Handle(m *stream.Message) error {
 		}
 		return p.applyLimit(m, &l)
 	case inputAccount:
-		var a records.Account
-		if err := json.Unmarshal(m.Data, &a); err != nil {
-			return p.reject(m, err)
+		a, err := records.DecodeAccount(m.Subject, m.Data)
+		if err != nil {
+			return nil // the enforcer writes its dead letter
 		}
 		return p.applyAccount(m, &a)
 	}

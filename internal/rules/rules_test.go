@@ -115,7 +115,7 @@ var allowed = map[string][]string{
 	// The vocabulary and the arithmetic.
 	"events":               {},
 	"internal/gate":        {"events"},
-	"internal/records":     {"events", "internal/gate"},
+	"internal/records":     {"events", "internal/gate", "internal/strict"},
 	"internal/link":        {},
 	"internal/strict":      {"events"},
 	"internal/funnel":      {"internal/records"},
