@@ -130,7 +130,7 @@ func (b *bucket) fail(err error) error {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
 		return fmt.Errorf("bucket %s: no answer; denied permissions also look like this: %w", b.name, err)
 	case errors.Is(err, nats.ErrNoResponders):
-		return fmt.Errorf("bucket %s: it does not exist, or has no leader now: %w", b.name, err)
+		return fmt.Errorf("bucket %s: %w, or without a server that has it now", b.name, jetstream.ErrBucketNotFound)
 	}
 	return fmt.Errorf("bucket %s: %w", b.name, err)
 }
