@@ -38,6 +38,7 @@ func (s *Server) privateRoutes() []route {
 		{"POST", "/v1/customers", ScopeEvents, s.postCustomers},
 		{"GET", "/v1/customers/{id}", ScopeRead, s.getCustomer},
 		{"PUT", "/v1/customers/{id}", ScopeEvents, s.putCustomer},
+		{"GET", "/v1/customers/{id}/data", ScopeAdmin, s.getPersonal},
 		{"DELETE", "/v1/customers/{id}", ScopeAdmin, s.deleteCustomer},
 		{"", "/v1/auth", ScopeRead, s.auth},
 		{"", "/v1/auth/{rest...}", ScopeRead, s.auth},

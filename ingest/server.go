@@ -66,6 +66,7 @@ type Store interface {
 	Documents
 	Lists
 	History
+	Personal
 }
 
 // Options configure a Server. Fields without a remark are required.
@@ -78,7 +79,7 @@ type Options struct {
 	Catalog    func() *gate.Catalog // must not be changed
 	Decisions  Decisions
 	Store      Store
-	Keys       Keys // none: everyone may do everything
+	Keys       func() Keys // nil or none: everyone may do everything
 	Now        func() time.Time
 	Log        *slog.Logger // nil: slog.Default
 
@@ -112,6 +113,7 @@ type Server struct {
 	counters  counters
 	refusals  throttledLog  // of webhooks
 	busy      throttledLog  // 503
+	ended     throttledLog  // keys after their end
 	patience  time.Duration // for a webhook's body
 	routes    atomic.Pointer[routes]
 	closed    chan struct{}
@@ -128,6 +130,9 @@ func New(o Options) *Server {
 	}
 	if o.UpgradeURL == nil {
 		o.UpgradeURL = func() string { return "" }
+	}
+	if o.Keys == nil {
+		o.Keys = func() Keys { return Keys{} }
 	}
 	s := &Server{Options: o, closed: make(chan struct{}), counters: newCounters(o.Metrics), patience: webhookPatience}
 	s.close = sync.OnceFunc(func() { close(s.closed) })
