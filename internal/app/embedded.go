@@ -145,10 +145,3 @@ func embeddedNATS(addr, token, data string) (*server.Server, error) {
 	}
 	return srv, nil
 }
-
-// isLoopback reports whether HOST:PORT can be reached from this machine only.
-func isLoopback(addr string) bool {
-	host, _, err := net.SplitHostPort(addr)
-	ip := net.ParseIP(host)
-	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
-}
