@@ -88,12 +88,16 @@ func Ensure(ctx context.Context, js jetstream.JetStream, l Layout) (partitions i
 		}
 	}
 	for _, cfg := range l.buckets() {
-		if _, err := js.KeyValue(ctx, cfg.Bucket); errors.Is(err, jetstream.ErrBucketNotFound) {
+		_, err := js.KeyValue(ctx, cfg.Bucket)
+		if errors.Is(err, jetstream.ErrBucketNotFound) {
 			_, err = js.CreateKeyValue(ctx, cfg)
-			if err != nil && !errors.Is(err, jetstream.ErrBucketExists) {
-				return 0, fmt.Errorf("bucket %s: %w", cfg.Bucket, err)
+			if errors.Is(err, jetstream.ErrBucketExists) { // another process was faster
+				err = nil
 			}
-		} else if err != nil {
+		} else if err == nil {
+			err = republish(ctx, js, cfg)
+		}
+		if err != nil {
 			return 0, fmt.Errorf("bucket %s: %w", cfg.Bucket, err)
 		}
 	}
@@ -236,9 +240,29 @@ func (l Layout) streams() []jetstream.StreamConfig {
 
 func (l Layout) buckets() []jetstream.KeyValueConfig {
 	return []jetstream.KeyValueConfig{
-		{Bucket: l.Names.Bucket(events.BucketDecisions), Replicas: max(l.Replicas, 1)},
+		DecisionsBucket(l.Names, max(l.Replicas, 1)),
 		{Bucket: l.Names.Bucket(events.BucketOwners), Replicas: max(l.Replicas, 1), LimitMarkerTTL: time.Minute},
 	}
+}
+
+// DecisionsBucket returns the configuration of the bucket that apps read. What is
+// stored in it is published again, so that apps need no consumers.
+func DecisionsBucket(n events.Names, replicas int) jetstream.KeyValueConfig {
+	bucket := n.Bucket(events.BucketDecisions)
+	return jetstream.KeyValueConfig{Bucket: bucket, Replicas: replicas,
+		RePublish: &jetstream.RePublish{Source: "$KV." + bucket + ".>", Destination: n.Decision(">")}}
+}
+
+// republish lets a bucket that a former version made publish again what is stored.
+func republish(ctx context.Context, js jetstream.JetStream, cfg jetstream.KeyValueConfig) error {
+	s, err := js.Stream(ctx, "KV_"+cfg.Bucket)
+	if err != nil || cfg.RePublish == nil || s.CachedInfo().Config.RePublish != nil {
+		return err
+	}
+	now := s.CachedInfo().Config
+	now.RePublish = cfg.RePublish
+	_, err = js.UpdateStream(ctx, now)
+	return err
 }
 
 // Partitions returns the number of partitions that the streams were made for.
