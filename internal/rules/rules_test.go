@@ -121,7 +121,8 @@ var allowed = map[string][]string{
 	"internal/funnel":      {"internal/records"},
 	"internal/fingerprint": {"github.com/cespare/xxhash/v2", "github.com/FastFilter/xorfilter"},
 	"internal/wire":        {"internal/records", "github.com/fxamacker/cbor/v2"},
-	"internal/writeback":   {},
+	"internal/guard":       {},
+	"internal/writeback":   {"internal/guard", "internal/store"},
 	"internal/propose":     {"internal/config", "internal/gate", "go.yaml.in/yaml/v3"},
 	"internal/config":      {"events", "internal/gate", "go.yaml.in/yaml/v3"},
 	"internal/environ":     {},
@@ -130,7 +131,7 @@ var allowed = map[string][]string{
 	"internal/history":     {"events", "internal/strict", "internal/environ", "internal/misuse", "internal/store/mongo"},
 
 	// The stream processor and its parts.
-	"internal/stream":    {"events", "internal/records", nats, "github.com/nats-io/nuid"},
+	"internal/stream":    {"events", "internal/guard", "internal/records", nats, "github.com/nats-io/nuid"},
 	"internal/questions": {"events", "internal/records", "internal/stream"},
 	"internal/stripe/fold": {"events", "internal/records", "internal/stream", "internal/writeback", nats,
 		"github.com/fxamacker/cbor/v2", "github.com/stripe/stripe-go/v76/webhook"},
