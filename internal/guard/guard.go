@@ -17,17 +17,19 @@ const ours = "github.com/tidegate-io/tidegate/"
 // maxText bounds the text of a value that was given to panic.
 const maxText = 200
 
-// Panic is the error in place of a panic.
+// Panic is the error in place of a panic. Its text holds no data of what was being
+// handled.
 type Panic struct {
-	// What says what happened. It may quote a part of what was being handled.
-	What string
-	// Where is the innermost function of our own, with file and line. It holds no
-	// data.
-	Where string
+	What   string // as given to panic. It may quote what was being handled
+	Where  string // the innermost function of our own, with file and line
+	public string // What, or for a value other than Go's own errors only its type
 }
 
 // Error implements error.
-func (p *Panic) Error() string { return "panic at " + p.Where + ": " + p.What }
+func (p *Panic) Error() string { return "panic at " + p.Where + ": " + p.public }
+
+// Detail is Error with the whole text, for those who may read the data.
+func (p *Panic) Detail() string { return "panic at " + p.Where + ": " + p.What }
 
 // Recovered returns the error for the result of recover, which must not be nil.
 // The deferred function that called recover must call it.
@@ -41,7 +43,11 @@ func Recovered(cause any) *Panic {
 	if len(what) > maxText {
 		what = strings.ToValidUTF8(what[:maxText], "") + "…"
 	}
-	return &Panic{What: what, Where: where()}
+	p := &Panic{What: what, Where: where(), public: fmt.Sprintf("a value of type %T", cause)}
+	if _, plain := cause.(runtime.Error); plain {
+		p.public = what
+	}
+	return p
 }
 
 // where names the innermost function of ours that was running when the panic began.

@@ -142,7 +142,7 @@ var allowed = map[string][]string{
 	// The roles: never each other, never a store.
 	"ingest": {"events", "internal/gate", "internal/questions", "internal/strict", "internal/records", "internal/link", "internal/stream", "internal/stripe/fold", nats,
 		"github.com/VictoriaMetrics/metrics"},
-	"aggregator": {"events", "internal/gate", "internal/questions", "internal/records", "internal/stream", "internal/fingerprint", "internal/wire", "internal/writeback", nats,
+	"aggregator": {"events", "internal/gate", "internal/guard", "internal/questions", "internal/records", "internal/stream", "internal/fingerprint", "internal/wire", "internal/writeback", nats,
 		"github.com/cespare/xxhash/v2"},
 	"enforcer": {"events", "internal/gate", "internal/questions", "internal/records", "internal/stream", "internal/wire", "internal/writeback", nats},
 	"notifier": {"events", "internal/gate", "internal/records", "internal/stream", "internal/link", "internal/wire",
