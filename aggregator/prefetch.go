@@ -43,8 +43,10 @@ func (f *folder) foldBatch(m *stream.Message) error {
 		f.loadPlaces(f.prefetched[:n])
 		for i := range f.prefetched[:n] {
 			p := &f.prefetched[i]
-			if m.Dead != nil && m.Dead[index] != "" {
-				p.err = errors.New(m.Dead[index])
+			if m.Dead != nil {
+				if why, dead := m.Dead[index]; dead {
+					p.err = errors.New(why)
+				}
 			}
 			if p.err == nil {
 				f.part = index

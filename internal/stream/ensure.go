@@ -26,7 +26,7 @@ type Layout struct {
 	Replicas   int           // of every stream; 0: 1
 	UsageAge   time.Duration // how long USAGE keeps messages; 0: 70 days
 	Horizon    time.Duration // how long fingerprints are kept, at least; 0: 32 days
-	UsageBytes int64         // size at which USAGE refuses messages; 0: unlimited
+	UsageBytes int64         // size at which USAGE refuses messages, and four times that of DEAD; 0: unlimited
 }
 
 // DefaultPartitions is the number of partitions of new streams, unless the
@@ -129,7 +129,7 @@ func (l Layout) streams() []jetstream.StreamConfig {
 		{Name: events.StreamBilling, Subjects: []string{"billing.>"}, MaxAge: 400 * day, Duplicates: 4 * day},
 		{Name: events.StreamAccount, Subjects: []string{"account.*"}, MaxAge: 400 * day},
 		{Name: events.StreamLimits, Subjects: []string{"limits.*"}, MaxAge: 70 * day},
-		{Name: events.StreamDead, Subjects: []string{"dead.*"}, MaxAge: 70 * day},
+		{Name: events.StreamDead, Subjects: []string{"dead.*"}, MaxAge: 70 * day, MaxBytes: l.UsageBytes / 4},
 	}
 	if n.Namespace != "" { // wildcard(1) counts wildcards, so the prefix does not move it
 		for i := range list {
@@ -143,6 +143,9 @@ func (l Layout) streams() []jetstream.StreamConfig {
 		list[i].Retention = jetstream.LimitsPolicy
 		list[i].Discard = jetstream.DiscardNew
 		switch list[i].Name {
+		case n.Stream(events.StreamDead): // a flood of bad messages must not cost the newest letters, or the space of others
+			list[i].Discard = jetstream.DiscardOld
+			list[i].Compression = jetstream.S2Compression
 		// Fingerprints do not get smaller. Purging compressed records of STATE would
 		// make the server unpack everything around them.
 		case n.Stream(events.StreamSeen), n.Stream(events.StreamState):

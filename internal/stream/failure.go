@@ -84,7 +84,8 @@ func (f *failure) reason() string {
 func (r *run) blame(m *Message, err error) error {
 	part := &DeadPart{Input: m.Input, Seq: m.Seq, Index: whole}
 	if p, ok := r.proc.(Parter); ok {
-		if at := p.Part(); at >= 0 && m.Dead[at] == "" { // else it was not that part alone
+		at := p.Part()
+		if _, dead := m.Dead[at]; at >= 0 && !dead { // else it was not that part alone
 			part.Index = at
 		}
 	}
