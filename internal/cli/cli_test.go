@@ -39,7 +39,7 @@ func command(t testing.TB, stdin string, args ...string) (code int, stdout, stde
 // everyCommand is all of them, each with arguments that a running dev answers well.
 var everyCommand = []string{
 	"dev", "dev upgrade", "dev downgrade", "serve", "init", "config check", "send", "check", "usage", "top", "funnel",
-	"gate off", "gate on", "import", "import events", "import customers", "replay", "verify", "explain", "dead", "mail preview", "doctor",
+	"gate off", "gate on", "import", "import events", "import customers", "replay", "verify", "explain", "dead", "mail preview", "doctor", "ready", "licenses",
 }
 
 func TestHelp(t *testing.T) {
@@ -267,7 +267,7 @@ func TestCommands(t *testing.T) {
 		return nil
 	})
 	answers(t, "check acme api", "usage acme", "top", "funnel", "funnel --by plan", "funnel --by feature", "funnel --by week",
-		"explain acme api", "replay", "replay --customer acme --dry-run", "verify", "dead", "mail preview", "doctor",
+		"explain acme api", "replay", "replay --customer acme --dry-run", "verify", "dead", "mail preview", "doctor", "ready", "licenses",
 		"gate off api", "gate on api", "dev upgrade acme", "dev downgrade acme", "send --type api --customer acme --id 7 --data {\"tokens\":3}")
 	checks(t)
 	watches(t)
