@@ -60,6 +60,8 @@ type commands struct {
 	Stripe          stripeCmd          `cmd:"" help:"Compare with Stripe, and set its webhooks up."`
 	NATSPermissions natsPermissionsCmd `cmd:"" name:"nats-permissions" help:"Print the NATS users with their permissions, as configuration of a NATS server."`
 	Doctor          doctorCmd          `cmd:"" help:"Check NATS, MongoDB, Stripe, Resend and the configuration."`
+	Ready           readyCmd           `cmd:"" help:"Ask a running Tidegate whether it is ready; exit 1 if not."`
+	Licenses        licensesCmd        `cmd:"" help:"Print the licences of all code in this program."`
 }
 
 // blockedError reports that a decision was a block: exit 3.

@@ -129,6 +129,7 @@ var allowed = map[string][]string{
 	"internal/environ":     {},
 	"internal/misuse":      {},
 	"internal/buildinfo":   {},
+	"internal/licenses":    {},
 	"internal/history":     {"events", "internal/strict", "internal/environ", "internal/misuse", "internal/store/mongo"},
 
 	// The stream processor and its parts.
