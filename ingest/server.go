@@ -20,6 +20,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/audit"
 	"github.com/tidegate-io/tidegate/internal/gate"
 	"github.com/tidegate-io/tidegate/internal/link"
 	"github.com/tidegate-io/tidegate/internal/records"
@@ -66,6 +67,7 @@ type Store interface {
 	Documents
 	Lists
 	History
+	Personal
 }
 
 // Options configure a Server. Fields without a remark are required.
@@ -78,7 +80,7 @@ type Options struct {
 	Catalog    func() *gate.Catalog // must not be changed
 	Decisions  Decisions
 	Store      Store
-	Keys       Keys // none: everyone may do everything
+	Keys       func() Keys // nil or none: everyone may do everything
 	Now        func() time.Time
 	Log        *slog.Logger // nil: slog.Default
 
@@ -109,9 +111,11 @@ type Options struct {
 type Server struct {
 	Options
 	publisher *Publisher
+	audit     *audit.Log
 	counters  counters
 	refusals  throttledLog  // of webhooks
 	busy      throttledLog  // 503
+	ended     throttledLog  // keys after their end
 	patience  time.Duration // for a webhook's body
 	routes    atomic.Pointer[routes]
 	closed    chan struct{}
@@ -129,9 +133,13 @@ func New(o Options) *Server {
 	if o.UpgradeURL == nil {
 		o.UpgradeURL = func() string { return "" }
 	}
+	if o.Keys == nil {
+		o.Keys = func() Keys { return Keys{} }
+	}
 	s := &Server{Options: o, closed: make(chan struct{}), counters: newCounters(o.Metrics), patience: webhookPatience}
 	s.close = sync.OnceFunc(func() { close(s.closed) })
 	s.publisher = NewPublisher(o.JS, o.Names, o.Partitions)
+	s.audit = audit.New(o.JS, o.Names, o.Log)
 	return s
 }
 

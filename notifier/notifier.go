@@ -56,6 +56,13 @@ type Sender interface {
 	Send(ctx context.Context, m Mail) (providerID string, err error)
 }
 
+// Keeper is a Sender that keeps the mails that it was given.
+type Keeper interface {
+	// Forget removes a mail by the provider id that Send returned. It is no error if
+	// there is none.
+	Forget(providerID string) error
+}
+
 // Options are the options of a notifier. Fields without a remark are required.
 type Options struct {
 	Settings
