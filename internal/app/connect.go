@@ -10,6 +10,7 @@ import (
 
 	"github.com/tidegate-io/tidegate/client"
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/audit"
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
@@ -49,9 +50,10 @@ func (a *App) connect(ctx context.Context) error {
 	if a.js, err = stream.JetStream(nc); err != nil {
 		return err
 	}
+	a.audit = audit.New(a.js, a.names, a.log)
 	cfg := a.config.Load()
 	layout := stream.Layout{Names: a.names, Partitions: cfg.Partitions, Replicas: a.set.Replicas,
-		UsageAge: cfg.Retention.Usage, Horizon: cfg.Retention.Horizon, UsageBytes: a.set.UsageBytes}
+		UsageAge: cfg.Retention.Usage, Horizon: cfg.Retention.Horizon, UsageBytes: a.set.UsageBytes, AuditAge: cfg.Retention.Audit}
 	if layout.Partitions == 0 && a.embedded {
 		layout.Partitions = a.devPartitions(ctx)
 	}

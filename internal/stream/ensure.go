@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -17,9 +18,20 @@ import (
 
 const day = 24 * time.Hour
 
-// partitionsKey is the key in the metadata of a stream that holds the number of
-// partitions.
-const partitionsKey = "tidegate-partitions"
+// The keys in the metadata of a stream that hold the number of partitions. A process of
+// the first versions starts on a USAGE with formerKey only, as it would pass over what
+// apps publish in the present layout.
+const (
+	partitionsKey = "tidegate-layout-2-partitions"
+	formerKey     = "tidegate-partitions"
+)
+
+// madeFor returns the number of partitions that a stream was made for; 0: it is not
+// Tidegate's.
+func madeFor(c *jetstream.StreamConfig) int {
+	made, _ := strconv.Atoi(cmp.Or(c.Metadata[partitionsKey], c.Metadata[formerKey]))
+	return made
+}
 
 // Layout describes the streams and buckets.
 type Layout struct {
@@ -28,7 +40,8 @@ type Layout struct {
 	Replicas   int           // of every stream; 0: 1
 	UsageAge   time.Duration // how long USAGE keeps messages; 0: 70 days
 	Horizon    time.Duration // how long fingerprints are kept, at least; 0: 32 days
-	UsageBytes int64         // size at which USAGE refuses messages; 0: unlimited
+	UsageBytes int64         // size at which USAGE refuses messages, and four times that of DEAD; 0: unlimited
+	AuditAge   time.Duration // how long AUDIT keeps messages; 0: 400 days
 }
 
 // DefaultPartitions is the number of partitions of new streams, unless the
@@ -55,7 +68,7 @@ func Ensure(ctx context.Context, js jetstream.JetStream, l Layout) (partitions i
 	s, err := js.Stream(ctx, usage)
 	switch {
 	case err == nil:
-		made, _ := strconv.Atoi(s.CachedInfo().Config.Metadata[partitionsKey])
+		made := madeFor(&s.CachedInfo().Config)
 		if made == 0 {
 			return 0, fmt.Errorf("stream %s exists but is not Tidegate's: set `namespace` in the configuration", usage)
 		}
@@ -103,9 +116,8 @@ func ensureStream(ctx context.Context, js jetstream.JetStream, cfg jetstream.Str
 		return fmt.Errorf("stream %s: %w", cfg.Name, err)
 	}
 	now := s.CachedInfo().Config
-	if now.Metadata[partitionsKey] != cfg.Metadata[partitionsKey] {
-		return fmt.Errorf("%w: stream %s was made for %q, others for %q", ErrPartitions, cfg.Name,
-			now.Metadata[partitionsKey], cfg.Metadata[partitionsKey])
+	if madeFor(&now) != madeFor(&cfg) {
+		return fmt.Errorf("%w: stream %s was made for %d, others for %d", ErrPartitions, cfg.Name, madeFor(&now), madeFor(&cfg))
 	}
 	return moveSubjects(ctx, js, now, cfg, n)
 }
@@ -116,17 +128,38 @@ var errFormer = errors.New("processes of a former version still run, and would p
 // moveSubjects gives a stream that a former version made the present subjects. What is
 // stored in it stays as it is.
 func moveSubjects(ctx context.Context, js jetstream.JetStream, now, cfg jetstream.StreamConfig, n events.Names) error {
-	if slices.Equal(now.Subjects, cfg.Subjects) && sameTransform(now.SubjectTransform, cfg.SubjectTransform) {
+	if !isFormer(&now, &cfg) {
 		return nil
 	}
-	if owned, err := anyOwner(ctx, js, n); err != nil || owned {
-		return cmp.Or(err, errFormer)
+	owned, err := anyOwner(ctx, js, n)
+	if err != nil {
+		return err
+	}
+	if owned {
+		s, err := js.Stream(ctx, cfg.Name)
+		if err != nil {
+			return err
+		}
+		if isFormer(&s.CachedInfo().Config, &cfg) {
+			return errFormer
+		}
+		return nil // the owners are of this version, and one of them has just moved the subjects
 	}
 	now.Subjects, now.SubjectTransform = cfg.Subjects, cfg.SubjectTransform
+	now.Metadata = maps.Clone(now.Metadata)
+	delete(now.Metadata, formerKey)
+	now.Metadata[partitionsKey] = cfg.Metadata[partitionsKey]
 	if _, err := js.UpdateStream(ctx, now); err != nil {
 		return fmt.Errorf("stream %s: giving it the present subjects: %w", cfg.Name, err)
 	}
 	return nil
+}
+
+// isFormer reports whether a former version made a stream, and with other subjects. In
+// one of the present layout the subjects are the operator's.
+func isFormer(now, cfg *jetstream.StreamConfig) bool {
+	return now.Metadata[partitionsKey] == "" &&
+		!(slices.Equal(now.Subjects, cfg.Subjects) && sameTransform(now.SubjectTransform, cfg.SubjectTransform))
 }
 
 func sameTransform(a, b *jetstream.SubjectTransformConfig) bool {
@@ -150,13 +183,7 @@ func anyOwner(ctx context.Context, js jetstream.JetStream, n events.Names) (bool
 }
 
 func (l Layout) streams() []jetstream.StreamConfig {
-	age, horizon := l.UsageAge, l.Horizon
-	if age == 0 {
-		age = 70 * day
-	}
-	if horizon == 0 {
-		horizon = 32 * day
-	}
+	age, horizon, audit := cmp.Or(l.UsageAge, 70*day), cmp.Or(l.Horizon, 32*day), cmp.Or(l.AuditAge, 400*day)
 	n := l.Names
 	list := []jetstream.StreamConfig{
 		{
@@ -182,7 +209,8 @@ func (l Layout) streams() []jetstream.StreamConfig {
 			},
 		},
 		{Name: events.StreamLimits, Subjects: []string{"limits.*"}, MaxAge: 70 * day},
-		{Name: events.StreamDead, Subjects: []string{"dead.*"}, MaxAge: 70 * day},
+		{Name: events.StreamDead, Subjects: []string{"dead.*"}, MaxAge: 70 * day, MaxBytes: l.UsageBytes / 4},
+		{Name: events.StreamAudit, Subjects: []string{"audit.>"}, MaxAge: audit},
 	}
 	if n.Namespace != "" { // wildcard(1) counts wildcards, so the prefix does not move it
 		for i := range list {
@@ -196,6 +224,9 @@ func (l Layout) streams() []jetstream.StreamConfig {
 		list[i].Retention = jetstream.LimitsPolicy
 		list[i].Discard = jetstream.DiscardNew
 		switch list[i].Name {
+		case n.Stream(events.StreamDead): // a flood of bad messages must not cost the newest letters, or the space of others
+			list[i].Discard = jetstream.DiscardOld
+			list[i].Compression = jetstream.S2Compression
 		// Fingerprints do not get smaller. Purging compressed records of STATE would
 		// make the server unpack everything around them.
 		case n.Stream(events.StreamSeen), n.Stream(events.StreamState):
@@ -203,7 +234,8 @@ func (l Layout) streams() []jetstream.StreamConfig {
 			list[i].Compression = jetstream.S2Compression
 		}
 		list[i].Replicas = max(l.Replicas, 1)
-		list[i].AllowDirect = true
+		// A replica that lags behind would not have what an entry refers to.
+		list[i].AllowDirect = list[i].Name != n.Stream(events.StreamAudit)
 		list[i].Metadata = map[string]string{partitionsKey: strconv.Itoa(l.Partitions)}
 	}
 	return list
@@ -243,7 +275,7 @@ func Partitions(ctx context.Context, js jetstream.JetStream, n events.Names) (in
 	if err != nil {
 		return 0, fmt.Errorf("stream %s: %w: has Tidegate been started on this NATS, and is `namespace` right?", name, err)
 	}
-	made, _ := strconv.Atoi(s.CachedInfo().Config.Metadata[partitionsKey])
+	made := madeFor(&s.CachedInfo().Config)
 	if made == 0 {
 		return 0, fmt.Errorf("stream %s is not Tidegate's: set `namespace` in the configuration", name)
 	}
