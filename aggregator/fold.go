@@ -33,6 +33,7 @@ type folder struct {
 	seq        uint64    // of the message
 	changes    uint32    // number of changes of windows by the message so far
 	isImport   bool      // of the message
+	part       int       // index of the event that is being counted; -1: no event of a batch is
 	segmentBuf [1]gate.Segment
 
 	prefetched  [stream.PrefetchMax]pendingEvent
@@ -54,7 +55,7 @@ type rejectFunc func(m *stream.Message, index int, raw []byte, why error) error
 // fold folds one message of USAGE. Its errors are those of archived and reject;
 // after one, the caller must discard the state.
 func (f *folder) fold(m *stream.Message) error {
-	f.now, f.seq, f.changes = m.Time, m.Seq, 0
+	f.now, f.seq, f.changes, f.part = m.Time, m.Seq, 0, -1
 	f.expire()
 	kind, token := kindOf(m.Subject)
 	f.isImport = kind == events.ImportToken
@@ -136,7 +137,7 @@ func (f *folder) checkNew(fp uint64) error {
 	known := f.seen.Has(fp, f.oldestHour())
 	if !known && f.archived != nil {
 		if known, f.failed = f.archived(fp, f.oldestHour()); f.failed != nil {
-			f.failed = fmt.Errorf("fingerprints: %w", f.failed)
+			f.failed = stream.Outage(fmt.Errorf("fingerprints: %w", f.failed))
 		}
 	}
 	if known {

@@ -30,9 +30,9 @@ type User struct {
 
 // Account is a space of subjects of its own.
 type Account struct {
-	Name    string `json:"account"`
-	Streams bool   `json:"jetstream"`
-	Users   []User `json:"users"`
+	Name     string    `json:"account"`
+	Streams  bool      `json:"jetstream"`
+	Users    []User    `json:"users"`
 	Services []Service `json:"services,omitempty"` // that the other account imports
 	Messages []string  `json:"messages,omitempty"` // that the other account may subscribe to
 }

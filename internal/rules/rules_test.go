@@ -121,7 +121,8 @@ var allowed = map[string][]string{
 	"internal/funnel":      {"internal/records"},
 	"internal/fingerprint": {"github.com/cespare/xxhash/v2", "github.com/FastFilter/xorfilter"},
 	"internal/wire":        {"internal/records", "github.com/fxamacker/cbor/v2"},
-	"internal/writeback":   {},
+	"internal/guard":       {},
+	"internal/writeback":   {"internal/guard", "internal/store"},
 	"internal/propose":     {"internal/config", "internal/gate", "go.yaml.in/yaml/v3"},
 	"internal/config":      {"events", "internal/gate", "internal/watch", "go.yaml.in/yaml/v3"},
 	"internal/watch":       {},
@@ -132,7 +133,7 @@ var allowed = map[string][]string{
 	"internal/history":     {"events", "internal/strict", "internal/environ", "internal/misuse", "internal/store/mongo"},
 
 	// The stream processor and its parts.
-	"internal/stream":    {"events", "internal/records", nats, "github.com/nats-io/nuid"},
+	"internal/stream":    {"events", "internal/guard", "internal/records", nats, "github.com/nats-io/nuid"},
 	"internal/audit":     {"events", "internal/config", nats, "github.com/nats-io/nuid"},
 	"internal/questions": {"events", "internal/gate", "internal/records", "internal/stream"},
 	"internal/stripe/fold": {"events", "internal/records", "internal/stream", "internal/writeback", nats,
@@ -144,7 +145,7 @@ var allowed = map[string][]string{
 	// The roles: never each other, never a store.
 	"ingest": {"events", "internal/audit", "internal/gate", "internal/questions", "internal/strict", "internal/records", "internal/link", "internal/stream", "internal/stripe/fold", nats,
 		"github.com/VictoriaMetrics/metrics"},
-	"aggregator": {"events", "internal/gate", "internal/questions", "internal/records", "internal/stream", "internal/fingerprint", "internal/wire", "internal/writeback", nats,
+	"aggregator": {"events", "internal/gate", "internal/guard", "internal/questions", "internal/records", "internal/stream", "internal/fingerprint", "internal/wire", "internal/writeback", nats,
 		"github.com/cespare/xxhash/v2"},
 	"enforcer": {"events", "internal/gate", "internal/questions", "internal/records", "internal/stream", "internal/wire", "internal/writeback", nats},
 	"notifier": {"events", "internal/gate", "internal/records", "internal/stream", "internal/link", "internal/wire",

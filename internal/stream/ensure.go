@@ -40,7 +40,7 @@ type Layout struct {
 	Replicas   int           // of every stream; 0: 1
 	UsageAge   time.Duration // how long USAGE keeps messages; 0: 70 days
 	Horizon    time.Duration // how long fingerprints are kept, at least; 0: 32 days
-	UsageBytes int64         // size at which USAGE refuses messages; 0: unlimited
+	UsageBytes int64         // size at which USAGE refuses messages, and four times that of DEAD; 0: unlimited
 	AuditAge   time.Duration // how long AUDIT keeps messages; 0: 400 days
 }
 
@@ -209,7 +209,7 @@ func (l Layout) streams() []jetstream.StreamConfig {
 			},
 		},
 		{Name: events.StreamLimits, Subjects: []string{"limits.*"}, MaxAge: 70 * day},
-		{Name: events.StreamDead, Subjects: []string{"dead.*"}, MaxAge: 70 * day},
+		{Name: events.StreamDead, Subjects: []string{"dead.*"}, MaxAge: 70 * day, MaxBytes: l.UsageBytes / 4},
 		{Name: events.StreamAudit, Subjects: []string{"audit.>"}, MaxAge: audit},
 	}
 	if n.Namespace != "" { // wildcard(1) counts wildcards, so the prefix does not move it
@@ -224,6 +224,9 @@ func (l Layout) streams() []jetstream.StreamConfig {
 		list[i].Retention = jetstream.LimitsPolicy
 		list[i].Discard = jetstream.DiscardNew
 		switch list[i].Name {
+		case n.Stream(events.StreamDead): // a flood of bad messages must not cost the newest letters, or the space of others
+			list[i].Discard = jetstream.DiscardOld
+			list[i].Compression = jetstream.S2Compression
 		// Fingerprints do not get smaller. Purging compressed records of STATE would
 		// make the server unpack everything around them.
 		case n.Stream(events.StreamSeen), n.Stream(events.StreamState):
