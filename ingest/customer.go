@@ -3,6 +3,7 @@ package ingest
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"regexp"
 	"strings"
 	"time"
@@ -58,8 +59,22 @@ type overrideBody struct {
 	Reason string           `json:"reason"`
 }
 
-// privileged reports whether the body changes what a customer may do.
-func (b *customerBody) privileged() bool { return b.Plan.Set || b.Overrides.Set || b.Anchor.Set }
+// permitted returns why the caller may not say what the body says. Everything but
+// address and locale changes what a customer may do, or whose payments count.
+func (b *customerBody) permitted(c caller) error {
+	if c.can(ScopeAdmin) {
+		return nil
+	}
+	for _, f := range [...]struct {
+		name string
+		set  bool
+	}{{"plan", b.Plan.Set}, {"anchor", b.Anchor.Set}, {"overrides", b.Overrides.Set}, {"stripe_customer", b.StripeCustomer.Set}} {
+		if f.set {
+			return &problem{Status: http.StatusForbidden, Detail: fmt.Sprintf("the API key lacks the scope %q, which `%s` takes: without it a key may say email and locale", string(ScopeAdmin), f.name)}
+		}
+	}
+	return nil
+}
 
 var stripeForm = regexp.MustCompile(`^[A-Za-z0-9_]{1,255}$`)
 

@@ -41,6 +41,7 @@ type Settings struct {
 	Keys          ingest.Keys // of the API; none: everybody may use it
 	KeysFile      string      // whose edits change Keys; "": none
 	Secret        []byte      // signs links; an embedded server's Tidegate makes one
+	OldSecrets    [][]byte    // which signed links that are still out
 
 	Config string // file whose edits are applied; "": none
 	Build  buildinfo.Info
