@@ -35,7 +35,8 @@ export TIDEGATE_LEFT_OUT ?= $(LEFT_OUT)
 CC_WORKS = $(shell echo 'int main(void){return 0;}' | $$($(GO) env CC) -include stdlib.h -x c -o /dev/null - 2>/dev/null && echo yes)
 HAS_CURL = $(shell command -v curl)
 
-FUZZTIME ?= 10s
+FUZZTIME  ?= 10s
+SPELLINGS ?= 5000
 
 # Of `make chaos`: how many faults, how many NATS servers, where documents are
 # kept (mongodb or nats), and what load and faults are drawn from.
@@ -49,7 +50,7 @@ PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 
 .DEFAULT_GOAL := help
 .PHONY: help build tidy test test-go test-python test-python-venv test-python-debian race lint lint-go lint-python fmt \
-        fuzz chaos bench bench-python lock venv venv-lint release dist clean
+        fuzz spellings chaos bench bench-python lock venv venv-lint release dist clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -120,6 +121,9 @@ fuzz: ## Run every fuzz test for FUZZTIME (10s)
 	  echo "$$name in $$(dirname "$$file")"; \
 	  $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" || exit 1; \
 	done
+
+spellings: build venv ## Ask routers behind nginx for SPELLINGS (5000) random addresses each, and see that none passes a gate
+	SPELLINGS=$(SPELLINGS) TIDEGATE_BIN="$(CURDIR)/bin/tidegate" $(VENV) $(PYTEST) python/tests/test_spellings.py
 
 chaos: ## Kill, freeze and cut off real processes FAULTS (200) times, and count after them (BROKERS=3, STORE=nats, SEED=n)
 	$(GO) test ./internal/test/chaos -count 1 -v -run Long -timeout 60m -chaos.faults $(FAULTS) -chaos.brokers $(BROKERS) \

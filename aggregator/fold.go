@@ -71,8 +71,8 @@ func (f *folder) fold(m *stream.Message) error {
 }
 
 // kindOf returns what a message of USAGE holds: one of the ~ tokens, or "" for a single
-// event, with the token that it was published under. Messages of the first versions
-// have that token where the ~ tokens are, which an app could not choose freely enough.
+// event, with the token that it was published under. The first versions stored single
+// events at usage.p.<p>.<token>, where the ~ tokens are.
 func kindOf(subject string) (kind, token string) {
 	token, app := events.FromApp(subject)
 	if !app {

@@ -221,12 +221,15 @@ func TestKubernetes(t *testing.T) {
 }
 
 // TestGatewayRecipes checks what needs no gateways: the files are YAML, and each asks
-// Tidegate and does not let visitors name the customer.
+// Tidegate and removes what visitors send of the headers that it reads.
 func TestGatewayRecipes(t *testing.T) {
 	for name, wants := range map[string][]string{
-		"traefik.yaml": {"/v1/auth?record=1", `X-Customer-Id: ""`, "trustForwardHeader: false", "no-forgery, login, tidegate-key, tidegate"},
-		"envoy.yaml":   {"path_prefix: /v1/auth", "remove: x-customer-id", "x-tidegate-record"},
-		"nginx.conf":   {"/v1/auth?deny=403&record=1", "proxy_pass_request_headers off"},
+		"traefik.yaml": {"/v1/auth?record=1", `X-Customer-Id: ""`, "trustForwardHeader: false", "no-forgery, login, tidegate-key, tidegate", "authRequestHeaders: [X-Customer-Id, X-Tidegate-Key]",
+			`X-Original-Method: ""`, `X-Original-Uri: ""`, `X-Original-Url: ""`, `X-Tidegate-Key: ""`, `X-Tidegate-Record: ""`},
+		"envoy.yaml": {"path_prefix: /v1/auth", "patterns: [{exact: x-customer-id, ignore_case: true}]", "remove: x-customer-id", "remove: x-tidegate-key", "remove: x-tidegate-record",
+			"remove: x-forwarded-method", "remove: x-forwarded-uri", "remove: x-original-method", "remove: x-original-uri", "remove: x-original-url"},
+		"nginx.conf": {"/v1/auth?deny=403&record=1", "proxy_pass_request_headers off", `X-Forwarded-Method ""`, `X-Forwarded-Uri ""`, `X-Original-Url ""`, `X-Tidegate-Record ""`,
+			"X-Customer-Id $customer", "X-Original-Method $request_method", "X-Original-Uri $request_uri", "$tidegate_status = 400"},
 	} {
 		recipe := read(t, "gateways/"+name)
 		var any map[string]any

@@ -167,6 +167,7 @@ var allowed = map[string][]string{
 	"internal/test/testbuild":       {"github.com/gofrs/flock"},
 	"internal/test/testprocess":     {"internal/test/testbuild", "internal/test/wait", nats, "go.uber.org/goleak"},
 	"internal/test/e2e":             {},
+	"internal/test/routers":         {},
 	"internal/test/bench":           {},
 	"internal/test/vectors":         {"events", "internal/gate"},
 	"internal/test/testmongo":       {"internal/test/testbuild"},

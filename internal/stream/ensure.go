@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -17,9 +18,20 @@ import (
 
 const day = 24 * time.Hour
 
-// partitionsKey is the key in the metadata of a stream that holds the number of
-// partitions.
-const partitionsKey = "tidegate-partitions"
+// The keys in the metadata of a stream that hold the number of partitions. A process of
+// the first versions starts on a USAGE with formerKey only, as it would pass over what
+// apps publish in the present layout.
+const (
+	partitionsKey = "tidegate-layout-2-partitions"
+	formerKey     = "tidegate-partitions"
+)
+
+// madeFor returns the number of partitions that a stream was made for; 0: it is not
+// Tidegate's.
+func madeFor(c *jetstream.StreamConfig) int {
+	made, _ := strconv.Atoi(cmp.Or(c.Metadata[partitionsKey], c.Metadata[formerKey]))
+	return made
+}
 
 // Layout describes the streams and buckets.
 type Layout struct {
@@ -56,7 +68,7 @@ func Ensure(ctx context.Context, js jetstream.JetStream, l Layout) (partitions i
 	s, err := js.Stream(ctx, usage)
 	switch {
 	case err == nil:
-		made, _ := strconv.Atoi(s.CachedInfo().Config.Metadata[partitionsKey])
+		made := madeFor(&s.CachedInfo().Config)
 		if made == 0 {
 			return 0, fmt.Errorf("stream %s exists but is not Tidegate's: set `namespace` in the configuration", usage)
 		}
@@ -76,12 +88,16 @@ func Ensure(ctx context.Context, js jetstream.JetStream, l Layout) (partitions i
 		}
 	}
 	for _, cfg := range l.buckets() {
-		if _, err := js.KeyValue(ctx, cfg.Bucket); errors.Is(err, jetstream.ErrBucketNotFound) {
+		_, err := js.KeyValue(ctx, cfg.Bucket)
+		if errors.Is(err, jetstream.ErrBucketNotFound) {
 			_, err = js.CreateKeyValue(ctx, cfg)
-			if err != nil && !errors.Is(err, jetstream.ErrBucketExists) {
-				return 0, fmt.Errorf("bucket %s: %w", cfg.Bucket, err)
+			if errors.Is(err, jetstream.ErrBucketExists) { // another process was faster
+				err = nil
 			}
-		} else if err != nil {
+		} else if err == nil {
+			err = republish(ctx, js, cfg)
+		}
+		if err != nil {
 			return 0, fmt.Errorf("bucket %s: %w", cfg.Bucket, err)
 		}
 	}
@@ -100,9 +116,8 @@ func ensureStream(ctx context.Context, js jetstream.JetStream, cfg jetstream.Str
 		return fmt.Errorf("stream %s: %w", cfg.Name, err)
 	}
 	now := s.CachedInfo().Config
-	if now.Metadata[partitionsKey] != cfg.Metadata[partitionsKey] {
-		return fmt.Errorf("%w: stream %s was made for %q, others for %q", ErrPartitions, cfg.Name,
-			now.Metadata[partitionsKey], cfg.Metadata[partitionsKey])
+	if madeFor(&now) != madeFor(&cfg) {
+		return fmt.Errorf("%w: stream %s was made for %d, others for %d", ErrPartitions, cfg.Name, madeFor(&now), madeFor(&cfg))
 	}
 	return moveSubjects(ctx, js, now, cfg, n)
 }
@@ -113,17 +128,38 @@ var errFormer = errors.New("processes of a former version still run, and would p
 // moveSubjects gives a stream that a former version made the present subjects. What is
 // stored in it stays as it is.
 func moveSubjects(ctx context.Context, js jetstream.JetStream, now, cfg jetstream.StreamConfig, n events.Names) error {
-	if slices.Equal(now.Subjects, cfg.Subjects) && sameTransform(now.SubjectTransform, cfg.SubjectTransform) {
+	if !isFormer(&now, &cfg) {
 		return nil
 	}
-	if owned, err := anyOwner(ctx, js, n); err != nil || owned {
-		return cmp.Or(err, errFormer)
+	owned, err := anyOwner(ctx, js, n)
+	if err != nil {
+		return err
+	}
+	if owned {
+		s, err := js.Stream(ctx, cfg.Name)
+		if err != nil {
+			return err
+		}
+		if isFormer(&s.CachedInfo().Config, &cfg) {
+			return errFormer
+		}
+		return nil // the owners are of this version, and one of them has just moved the subjects
 	}
 	now.Subjects, now.SubjectTransform = cfg.Subjects, cfg.SubjectTransform
+	now.Metadata = maps.Clone(now.Metadata)
+	delete(now.Metadata, formerKey)
+	now.Metadata[partitionsKey] = cfg.Metadata[partitionsKey]
 	if _, err := js.UpdateStream(ctx, now); err != nil {
 		return fmt.Errorf("stream %s: giving it the present subjects: %w", cfg.Name, err)
 	}
 	return nil
+}
+
+// isFormer reports whether a former version made a stream, and with other subjects. In
+// one of the present layout the subjects are the operator's.
+func isFormer(now, cfg *jetstream.StreamConfig) bool {
+	return now.Metadata[partitionsKey] == "" &&
+		!(slices.Equal(now.Subjects, cfg.Subjects) && sameTransform(now.SubjectTransform, cfg.SubjectTransform))
 }
 
 func sameTransform(a, b *jetstream.SubjectTransformConfig) bool {
@@ -204,9 +240,29 @@ func (l Layout) streams() []jetstream.StreamConfig {
 
 func (l Layout) buckets() []jetstream.KeyValueConfig {
 	return []jetstream.KeyValueConfig{
-		{Bucket: l.Names.Bucket(events.BucketDecisions), Replicas: max(l.Replicas, 1)},
+		DecisionsBucket(l.Names, max(l.Replicas, 1)),
 		{Bucket: l.Names.Bucket(events.BucketOwners), Replicas: max(l.Replicas, 1), LimitMarkerTTL: time.Minute},
 	}
+}
+
+// DecisionsBucket returns the configuration of the bucket that apps read. What is
+// stored in it is published again, so that apps need no consumers.
+func DecisionsBucket(n events.Names, replicas int) jetstream.KeyValueConfig {
+	bucket := n.Bucket(events.BucketDecisions)
+	return jetstream.KeyValueConfig{Bucket: bucket, Replicas: replicas,
+		RePublish: &jetstream.RePublish{Source: "$KV." + bucket + ".>", Destination: n.Decision(">")}}
+}
+
+// republish lets a bucket that a former version made publish again what is stored.
+func republish(ctx context.Context, js jetstream.JetStream, cfg jetstream.KeyValueConfig) error {
+	s, err := js.Stream(ctx, "KV_"+cfg.Bucket)
+	if err != nil || cfg.RePublish == nil || s.CachedInfo().Config.RePublish != nil {
+		return err
+	}
+	now := s.CachedInfo().Config
+	now.RePublish = cfg.RePublish
+	_, err = js.UpdateStream(ctx, now)
+	return err
 }
 
 // Partitions returns the number of partitions that the streams were made for.
@@ -216,7 +272,7 @@ func Partitions(ctx context.Context, js jetstream.JetStream, n events.Names) (in
 	if err != nil {
 		return 0, fmt.Errorf("stream %s: %w: has Tidegate been started on this NATS, and is `namespace` right?", name, err)
 	}
-	made, _ := strconv.Atoi(s.CachedInfo().Config.Metadata[partitionsKey])
+	made := madeFor(&s.CachedInfo().Config)
 	if made == 0 {
 		return 0, fmt.Errorf("stream %s is not Tidegate's: set `namespace` in the configuration", name)
 	}

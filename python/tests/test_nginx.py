@@ -9,6 +9,7 @@ import pytest
 from real import MESSAGE, ROOT, Process, eventually, find_program, serving, start_dev, used
 
 RECIPE = ROOT / "deploy" / "gateways" / "nginx.conf"
+CUSTOMERS = {"key-of-acme": "acme-nginx", "key-of-other": "other-nginx"}
 
 
 def host(url):
@@ -16,7 +17,7 @@ def host(url):
 
 
 @contextmanager
-def nginx(folder, tidegate_url, app_url):
+def nginx(folder, tidegate_url, app_url, customers=CUSTOMERS):
     """The real nginx, as any user; only the recipe's addresses are replaced."""
     program = find_program("nginx", "nginx")
     socket = folder / "nginx.sock"
@@ -29,7 +30,7 @@ def nginx(folder, tidegate_url, app_url):
         recipe, n = re.subn(pattern, there, recipe)
         assert n == 1, pattern
     (folder / "recipe.conf").write_text(recipe)
-    (folder / "customers.map").write_text('"key-of-acme" "acme-nginx";\n"key-of-other" "other-nginx";\n')
+    (folder / "customers.map").write_text("".join(f'"{key}" "{who}";\n' for key, who in customers.items()))
     temporary = "".join(
         f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
