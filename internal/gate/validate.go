@@ -16,6 +16,8 @@ const (
 	MaxName   = 128  // bytes of a feature's or plan's name
 	MaxDays   = 3660 // of a window
 	MaxReason = 500  // bytes of an override's reason
+
+	MaxOverrides = 1000 // in one change of a customer
 )
 
 // Validate returns why the fold cannot count by the catalog, or nil. Package config
