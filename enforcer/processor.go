@@ -5,6 +5,7 @@ package enforcer
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -135,6 +136,8 @@ func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 		go p.requestTotals(ctx)
 	}
 	stream.Answer(o, questions.StandingOf, p.standingOf)
+	stream.Answer(o, questions.SettingsOf, p.settingsOf)
+	stream.Answer(o, questions.SwitchedOff, func(stream.None) (map[string]bool, error) { return maps.Clone(p.gatesOff), nil })
 	return p.publishGates()
 }
 

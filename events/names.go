@@ -19,6 +19,7 @@ const (
 	StreamAccount = "ACCOUNT"
 	StreamLimits  = "LIMITS"
 	StreamDead    = "DEAD"
+	StreamAudit   = "AUDIT"
 )
 
 // The key-value buckets.
@@ -120,6 +121,10 @@ func (n Names) Dead(p int) string { return n.part("dead", p) }
 
 // Billing returns the subject of one kind of record in BILLING; "*" means all kinds.
 func (n Names) Billing(kind string) string { return n.Subject("billing." + kind) }
+
+// Audit returns the subject of one kind of record in AUDIT. token is a customer's, or
+// "*".
+func (n Names) Audit(kind, token string) string { return n.Subject("audit." + kind + "." + token) }
 
 func (n Names) part(base string, p int) string { return n.Subject(base + "." + strconv.Itoa(p)) }
 

@@ -109,19 +109,21 @@ func (s *Server) streamsOf(ctx context.Context, id string) ([]holding, error) {
 		stream   string
 		subjects []string
 		what     string
+		erased   bool
 	}{
-		{events.StreamUsage, []string{s.Names.Usage(p, ">")}, "usage events, with what the app put into `data`"},
-		{events.StreamAccount, s.Names.AccountOf(part), "changes: mail address, language, plan, overrides with their reasons"},
-		{events.StreamBilling, []string{s.Names.Billing(">")}, "webhooks of Stripe and objects that were fetched from it: name, addresses"},
-		{events.StreamLimits, []string{s.Names.Limits(p)}, "limits that were reached"},
-		{events.StreamDead, []string{s.Names.Dead(p)}, "messages that could not be processed"},
+		{events.StreamUsage, []string{s.Names.Usage(p, ">")}, "usage events, with what the app put into `data`", false},
+		{events.StreamAccount, s.Names.AccountOf(part), "changes: mail address, language, plan, overrides with their reasons", false},
+		{events.StreamBilling, []string{s.Names.Billing(">")}, "webhooks of Stripe and objects that were fetched from it: name, addresses", false},
+		{events.StreamLimits, []string{s.Names.Limits(p)}, "limits that were reached", false},
+		{events.StreamDead, []string{s.Names.Dead(p)}, "messages that could not be processed", false},
+		{events.StreamAudit, []string{s.Names.Audit("*", events.Token(id))}, "changes that operators made: who, what and when, with values and reasons", true},
 	} {
 		until, there, err := s.expiry(ctx, in.stream, in.subjects)
 		if err != nil {
 			return nil, err
 		}
 		if there {
-			held = append(held, holding{Where: in.stream, What: in.what, Until: until})
+			held = append(held, holding{Where: in.stream, What: in.what, Erased: in.erased, Until: until})
 		}
 	}
 	return held, nil

@@ -16,7 +16,7 @@ func TestPersonalDataIsListed(t *testing.T) {
 	ok(t, err)
 	ok(t, b.store.WriteConversion(t.Context(), records.Conversion{Key: "k", Customer: "acme", ConvertedAt: testNow}))
 	b.want(202, "POST", "/v1/events", `{"type":"api","subject":"acme"}`)
-	b.want(200, "PUT", "/v1/customers/acme", `{"locale":"fr"}`)
+	b.want(200, "PUT", "/v1/customers/acme", `{"locale":"fr","plan":"pro"}`)
 	var answer struct {
 		Customer string
 		Held     []struct {
@@ -30,18 +30,18 @@ func TestPersonalDataIsListed(t *testing.T) {
 	got := map[string]string{}
 	for _, h := range answer.Held {
 		got[h.Where] = string(h.Data)
-		if stream := h.Where == "USAGE" || h.Where == "ACCOUNT"; stream != (h.Until != nil) || stream && h.Until.Before(time.Now().Add(69*24*time.Hour)) {
+		if stream := h.Where == "USAGE" || h.Where == "ACCOUNT" || h.Where == "AUDIT"; stream != (h.Until != nil) || stream && h.Until.Before(time.Now().Add(69*24*time.Hour)) {
 			t.Errorf("%s until %v", h.Where, h.Until)
 		}
 	}
-	for _, where := range []string{"customers", "notifications", "conversions", "USAGE", "ACCOUNT"} {
+	for _, where := range []string{"customers", "notifications", "conversions", "USAGE", "ACCOUNT", "AUDIT"} {
 		if _, there := got[where]; !there {
 			t.Errorf("%s is not listed", where)
 		}
 	}
 	var mails []struct{ Body struct{ Text string } }
 	ok(t, json.Unmarshal([]byte(got["notifications"]), &mails))
-	if len(mails) != 1 || mails[0].Body.Text != "Dear Ada" || len(got) != 5 {
+	if len(mails) != 1 || mails[0].Body.Text != "Dear Ada" || len(got) != 6 {
 		t.Errorf("%v", got)
 	}
 	if a := b.want(200, "GET", "/v1/customers/nobody/data", "").json(t); a["customer"] != "nobody" {

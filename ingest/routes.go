@@ -40,6 +40,7 @@ func (s *Server) privateRoutes() []route {
 		{"PUT", "/v1/customers/{id}", ScopeEvents, s.putCustomer},
 		{"GET", "/v1/customers/{id}/data", ScopeAdmin, s.getPersonal},
 		{"DELETE", "/v1/customers/{id}", ScopeAdmin, s.deleteCustomer},
+		{"GET", "/v1/audit", ScopeAdmin, s.getAudit},
 		{"", "/v1/auth", ScopeRead, s.auth},
 		{"", "/v1/auth/{rest...}", ScopeRead, s.auth},
 		{"GET", "/v1/stripe/unmapped", ScopeRead, s.unmapped},

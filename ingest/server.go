@@ -20,6 +20,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/audit"
 	"github.com/tidegate-io/tidegate/internal/gate"
 	"github.com/tidegate-io/tidegate/internal/link"
 	"github.com/tidegate-io/tidegate/internal/records"
@@ -110,6 +111,7 @@ type Options struct {
 type Server struct {
 	Options
 	publisher *Publisher
+	audit     *audit.Log
 	counters  counters
 	refusals  throttledLog // of webhooks
 	busy      throttledLog // 503
@@ -138,6 +140,7 @@ func New(o Options) *Server {
 	s := &Server{Options: o, closed: make(chan struct{}), counters: newCounters(o.Metrics), patience: webhookPatience}
 	s.close = sync.OnceFunc(func() { close(s.closed) })
 	s.publisher = NewPublisher(o.JS, o.Names, o.Partitions)
+	s.audit = audit.New(o.JS, o.Names, o.Log)
 	return s
 }
 

@@ -28,6 +28,7 @@ import (
 	"github.com/tidegate-io/tidegate/client"
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/ingest"
+	"github.com/tidegate-io/tidegate/internal/audit"
 	"github.com/tidegate-io/tidegate/internal/config"
 	"github.com/tidegate-io/tidegate/internal/gate"
 	"github.com/tidegate-io/tidegate/internal/stream"
@@ -52,6 +53,7 @@ type App struct {
 	names      events.Names
 	partitions int
 	store      store
+	audit      *audit.Log
 	supervisor *stream.Supervisor
 	cache      *client.Client
 	metrics    *metrics.Set
@@ -174,6 +176,7 @@ func (a *App) run(ctx context.Context) error {
 			return err
 		}
 	}
+	a.startAudit(ctx)
 	if a.set.Config != "" {
 		a.followConfig(ctx)
 	}

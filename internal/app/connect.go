@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/audit"
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
@@ -50,9 +51,10 @@ func (a *App) connect(ctx context.Context) error {
 	if a.js, err = stream.JetStream(nc); err != nil {
 		return err
 	}
+	a.audit = audit.New(a.js, a.names, a.log)
 	cfg := a.config.Load()
 	layout := stream.Layout{Names: a.names, Partitions: cfg.Partitions, Replicas: a.set.Replicas,
-		UsageAge: cfg.Retention.Usage, Horizon: cfg.Retention.Horizon, UsageBytes: a.set.UsageBytes}
+		UsageAge: cfg.Retention.Usage, Horizon: cfg.Retention.Horizon, UsageBytes: a.set.UsageBytes, AuditAge: cfg.Retention.Audit}
 	if layout.Partitions == 0 && a.embedded {
 		layout.Partitions = a.devPartitions(ctx)
 	}

@@ -39,10 +39,10 @@ func (d *decoder) config(top field) *Config {
 	c.Gates = d.gates(o.get("gates"), c.Plans)
 	before := len(d.problems)
 	retention := o.get("retention").object("retention")
-	usage, horizon := retention.get("usage"), retention.get("horizon")
-	c.Retention = Retention{Usage: usage.duration(DefaultUsage), Horizon: horizon.duration(DefaultHorizon)}
+	usage, horizon, audit := retention.get("usage"), retention.get("horizon"), retention.get("audit")
+	c.Retention = Retention{Usage: usage.duration(DefaultUsage), Horizon: horizon.duration(DefaultHorizon), Audit: audit.duration(DefaultAudit)}
 	if len(d.problems) == before {
-		d.checkRetention(c.Retention, usage, horizon)
+		d.checkRetention(c.Retention, usage, horizon, audit)
 	}
 	return c
 }
@@ -147,7 +147,10 @@ func conversion(o object) time.Duration {
 
 // checkRetention checks that usage is kept as long as an event can change it: an
 // event may be as late as the horizon, and belong to the longest window.
-func (d *decoder) checkRetention(r Retention, usage, horizon field) {
+func (d *decoder) checkRetention(r Retention, usage, horizon, audit field) {
+	if r.Audit < day {
+		audit.fail("%s is too short: at least 1d", written(r.Audit))
+	}
 	if r.Horizon < day {
 		horizon.fail("%s is too short: at least 1d, so that a retried event is still known", written(r.Horizon))
 		return

@@ -132,7 +132,8 @@ var allowed = map[string][]string{
 
 	// The stream processor and its parts.
 	"internal/stream":    {"events", "internal/records", nats, "github.com/nats-io/nuid"},
-	"internal/questions": {"events", "internal/records", "internal/stream"},
+	"internal/audit":     {"events", "internal/config", nats, "github.com/nats-io/nuid"},
+	"internal/questions": {"events", "internal/gate", "internal/records", "internal/stream"},
 	"internal/stripe/fold": {"events", "internal/records", "internal/stream", "internal/writeback", nats,
 		"github.com/fxamacker/cbor/v2", "github.com/stripe/stripe-go/v76/webhook"},
 	"internal/stripe/api": {"github.com/stripe/stripe-go/v76", "golang.org/x/time/rate"},
@@ -140,7 +141,7 @@ var allowed = map[string][]string{
 		"github.com/VictoriaMetrics/metrics"},
 
 	// The roles: never each other, never a store.
-	"ingest": {"events", "internal/gate", "internal/questions", "internal/strict", "internal/records", "internal/link", "internal/stream", "internal/stripe/fold", nats,
+	"ingest": {"events", "internal/audit", "internal/gate", "internal/questions", "internal/strict", "internal/records", "internal/link", "internal/stream", "internal/stripe/fold", nats,
 		"github.com/VictoriaMetrics/metrics"},
 	"aggregator": {"events", "internal/gate", "internal/questions", "internal/records", "internal/stream", "internal/fingerprint", "internal/wire", "internal/writeback", nats,
 		"github.com/cespare/xxhash/v2"},

@@ -29,6 +29,7 @@ type Layout struct {
 	UsageAge   time.Duration // how long USAGE keeps messages; 0: 70 days
 	Horizon    time.Duration // how long fingerprints are kept, at least; 0: 32 days
 	UsageBytes int64         // size at which USAGE refuses messages; 0: unlimited
+	AuditAge   time.Duration // how long AUDIT keeps messages; 0: 400 days
 }
 
 // DefaultPartitions is the number of partitions of new streams, unless the
@@ -146,13 +147,7 @@ func anyOwner(ctx context.Context, js jetstream.JetStream, n events.Names) (bool
 }
 
 func (l Layout) streams() []jetstream.StreamConfig {
-	age, horizon := l.UsageAge, l.Horizon
-	if age == 0 {
-		age = 70 * day
-	}
-	if horizon == 0 {
-		horizon = 32 * day
-	}
+	age, horizon, audit := cmp.Or(l.UsageAge, 70*day), cmp.Or(l.Horizon, 32*day), cmp.Or(l.AuditAge, 400*day)
 	n := l.Names
 	list := []jetstream.StreamConfig{
 		{
@@ -179,6 +174,7 @@ func (l Layout) streams() []jetstream.StreamConfig {
 		},
 		{Name: events.StreamLimits, Subjects: []string{"limits.*"}, MaxAge: 70 * day},
 		{Name: events.StreamDead, Subjects: []string{"dead.*"}, MaxAge: 70 * day},
+		{Name: events.StreamAudit, Subjects: []string{"audit.>"}, MaxAge: audit},
 	}
 	if n.Namespace != "" { // wildcard(1) counts wildcards, so the prefix does not move it
 		for i := range list {
@@ -199,7 +195,8 @@ func (l Layout) streams() []jetstream.StreamConfig {
 			list[i].Compression = jetstream.S2Compression
 		}
 		list[i].Replicas = max(l.Replicas, 1)
-		list[i].AllowDirect = true
+		// A replica that lags behind would not have what an entry refers to.
+		list[i].AllowDirect = list[i].Name != n.Stream(events.StreamAudit)
 		list[i].Metadata = map[string]string{partitionsKey: strconv.Itoa(l.Partitions)}
 	}
 	return list
