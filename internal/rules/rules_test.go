@@ -150,8 +150,8 @@ var allowed = map[string][]string{
 
 	// The stores: the vocabulary and their driver.
 	"internal/store":       {"internal/records"},
-	"internal/store/mongo": {"events", "internal/gate", "internal/records", "go.mongodb.org/mongo-driver"},
-	"internal/store/kv":    {"events", "internal/records", nats},
+	"internal/store/mongo": {"events", "internal/gate", "internal/guard", "internal/records", "internal/store", "go.mongodb.org/mongo-driver"},
+	"internal/store/kv":    {"events", "internal/guard", "internal/records", "internal/store", nats},
 
 	// What apps import.
 	"client":                 {"events", "internal/gate", "client/internal/memory", nats},
