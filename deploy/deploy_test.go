@@ -3,9 +3,6 @@
 package deploy
 
 import (
-	"bytes"
-	"errors"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -100,14 +97,19 @@ func TestNATSConfiguration(t *testing.T) {
 	}
 }
 
+// TestGoVersion: the images have a Go that go.mod takes, and it is the same everywhere.
 func TestGoVersion(t *testing.T) {
 	minor := regexp.MustCompile(`\d+\.\d+`)
 	mod := regexp.MustCompile(`(?m)^go (\S+)$`).FindStringSubmatch(read(t, "../go.mod"))
-	image := regexp.MustCompile(`(?m)^FROM golang:(\S+)-alpine`).FindStringSubmatch(read(t, "Dockerfile"))
+	image := regexp.MustCompile(`(?m)^FROM golang:([\d.]+)-alpine`).FindStringSubmatch(read(t, "Dockerfile"))
 	if mod == nil || image == nil || minor.FindString(mod[1]) != minor.FindString(image[1]) {
-		t.Errorf("go.mod says %q, the Dockerfile %q", mod, image)
+		t.Fatalf("go.mod says %q, the Dockerfile %q", mod, image)
 	}
-	if readme := read(t, "../README.md"); mod != nil && !strings.Contains(readme, "Go "+minor.FindString(mod[1])) {
+	ci := read(t, "../.github/workflows/ci.yml")
+	if !strings.Contains(ci, "container: golang:"+image[1]+"-") {
+		t.Errorf("the CI's workflow uses another Go than the Dockerfile's %s", image[1])
+	}
+	if readme := read(t, "../README.md"); !strings.Contains(readme, "Go "+minor.FindString(mod[1])) {
 		t.Error("the README names another version of Go than go.mod")
 	}
 }
@@ -115,108 +117,12 @@ func TestGoVersion(t *testing.T) {
 // TestNATSVersion: the image has the version of the server in the tests.
 func TestNATSVersion(t *testing.T) {
 	mod := regexp.MustCompile(`(?m)^\s+github\.com/nats-io/nats-server/v2 v(\S+)$`).FindStringSubmatch(read(t, "../go.mod"))
-	image := regexp.MustCompile(`(?m)^\s+image: nats:(\S+)-alpine`).FindStringSubmatch(read(t, "compose.yaml"))
+	image := regexp.MustCompile(`(?m)^\s+image: nats:([\d.]+)-alpine`).FindStringSubmatch(read(t, "compose.yaml"))
 	if mod == nil || image == nil || mod[1] != image[1] {
 		t.Fatalf("go.mod says %q, compose.yaml %q", mod, image)
 	}
 	if docs := read(t, "../docs/operations.md"); !strings.Contains(docs, mod[1]+" is recommended") {
 		t.Errorf("docs/operations.md recommends another server than %s", mod[1])
-	}
-}
-
-// compose has the checked fields of a compose file.
-type compose struct {
-	Services map[string]struct {
-		Image       string
-		Build       struct{ Context, Dockerfile string }
-		Ports       []string
-		Volumes     []string
-		Environment map[string]string
-		EnvFile     string `yaml:"env_file"`
-		Healthcheck struct{ Test []string }
-		DependsOn   map[string]struct{ Condition string } `yaml:"depends_on"`
-	}
-	Volumes map[string]any
-}
-
-func TestCompose(t *testing.T) {
-	var c compose
-	if err := yaml.Unmarshal([]byte(read(t, "compose.yaml")), &c); err != nil {
-		t.Fatal(err)
-	}
-	if len(c.Services) != 3 {
-		t.Fatalf("services: %v", slices.Sorted(maps.Keys(c.Services)))
-	}
-	known := variables(t)
-	for name, s := range c.Services {
-		if len(s.Healthcheck.Test) < 2 {
-			t.Errorf("%s has no health check", name)
-		}
-		for _, p := range s.Ports {
-			if !strings.HasPrefix(p, "127.0.0.1:") {
-				t.Errorf("%s: port %s can be reached from outside", name, p)
-			}
-		}
-		for variable := range s.Environment {
-			if !known[variable] {
-				t.Errorf("%s: %s is not read by the code", name, variable)
-			}
-		}
-		for _, v := range s.Volumes {
-			from, _, _ := strings.Cut(v, ":")
-			_, named := c.Volumes[from]
-			if _, err := os.Stat(from); err != nil && !named {
-				t.Errorf("%s: %s is neither a volume nor a file here", name, from)
-			}
-		}
-		for other, d := range s.DependsOn {
-			if _, ok := c.Services[other]; !ok || d.Condition != "service_healthy" {
-				t.Errorf("%s depends on %s, %s", name, other, d.Condition)
-			}
-		}
-	}
-	own := c.Services["tidegate"]
-	if _, err := os.Stat(filepath.Join(own.Build.Context, own.Build.Dockerfile)); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestKubernetes(t *testing.T) {
-	dec := yaml.NewDecoder(bytes.NewReader([]byte(read(t, "kubernetes/tidegate.yaml"))))
-	type object struct {
-		Kind string
-		Spec struct {
-			Template struct {
-				Spec struct {
-					Containers []struct {
-						Args []string
-						Env  []struct{ Name, Value string }
-					}
-				}
-			}
-		}
-	}
-	kinds, roles, known := map[string]int{}, []string{}, variables(t)
-	for {
-		var o object
-		if err := dec.Decode(&o); errors.Is(err, io.EOF) {
-			break
-		} else if err != nil {
-			t.Fatal(err)
-		}
-		kinds[o.Kind]++
-		for _, c := range o.Spec.Template.Spec.Containers {
-			roles = append(roles, strings.Split(c.Args[len(c.Args)-1], ",")...)
-			for _, e := range c.Env {
-				if !known[e.Name] {
-					t.Errorf("%s is not read by the code", e.Name)
-				}
-			}
-		}
-	}
-	slices.Sort(roles)
-	if kinds["Deployment"] != 2 || kinds["Service"] != 2 || !slices.Equal(roles, []string{"aggregator", "enforcer", "ingest", "notifier"}) {
-		t.Errorf("%v with the roles %v", kinds, roles)
 	}
 }
 

@@ -29,10 +29,8 @@ func (s *Server) putCustomer(w http.ResponseWriter, r *http.Request) error {
 	if in.ID != "" && in.ID != id {
 		return badRequest("`id` %.80q differs from the address' %.80q", in.ID, id)
 	}
-	if in.privileged() {
-		if err := callerOf(r).need(ScopeAdmin); err != nil {
-			return err
-		}
+	if err := in.permitted(callerOf(r)); err != nil {
+		return err
 	}
 	catalog := s.Catalog()
 	a, err := in.account(id, catalog, s.Now())
@@ -41,6 +39,9 @@ func (s *Server) putCustomer(w http.ResponseWriter, r *http.Request) error {
 	}
 	if err := s.apply(r, []*records.Account{a}); err != nil {
 		return err
+	}
+	if !callerOf(r).can(ScopeRead) {
+		return writeJSON(w, http.StatusOK, map[string]string{"customer": id})
 	}
 	v, _, err := s.view(r.Context(), id)
 	if err != nil { // the change is stored, only the view is missing
@@ -101,15 +102,15 @@ func (s *Server) postCustomers(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) readCustomers(r *http.Request, body []byte, f form) ([]*records.Account, []rejection, error) {
 	var changes []*records.Account
 	rejected, seen, now, catalog := []rejection{}, 0, s.Now(), s.Catalog()
-	admin := callerOf(r).need(ScopeAdmin)
+	caller := callerOf(r)
 	err := split(body, f, func(element []byte, _ bool) bool {
 		if seen++; seen > maxBatchEvents {
 			return false
 		}
 		var in customerBody
 		err := decodeStrict(element, &in)
-		if err == nil && in.privileged() {
-			err = admin
+		if err == nil {
+			err = in.permitted(caller)
 		}
 		var a *records.Account
 		if err == nil {

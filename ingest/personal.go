@@ -34,6 +34,9 @@ type holding struct {
 // getPersonal lists everything that is held about a customer, for someone who asks what
 // is known of them.
 func (s *Server) getPersonal(w http.ResponseWriter, r *http.Request) error {
+	if err := callerOf(r).need(ScopeRead); err != nil { // beside admin
+		return err
+	}
 	id := r.PathValue("id")
 	if err := validCustomer(id); err != nil {
 		return err

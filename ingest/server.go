@@ -91,8 +91,8 @@ type Options struct {
 	// Resend takes the mail provider's webhooks; nil: there are none. It returns
 	// the status to answer with, and for a refusal why; the sender is told both.
 	Resend func(w http.ResponseWriter, r *http.Request) (status int, err error)
-	// LinkSecret is what mailed links are signed with; empty refuses all.
-	LinkSecret []byte
+	// LinkSecrets are what mailed links may be signed with; none refuses all.
+	LinkSecrets [][]byte
 	// Upgrade makes the page where a customer pays, at the moment of the click;
 	// nil, "" or an error lead to UpgradeURL.
 	Upgrade func(ctx context.Context, l link.Link) (string, error)
@@ -113,9 +113,10 @@ type Server struct {
 	publisher *Publisher
 	audit     *audit.Log
 	counters  counters
-	refusals  throttledLog  // of webhooks
-	busy      throttledLog  // 503
-	ended     throttledLog  // keys after their end
+	refusals  throttledLog // of webhooks
+	busy      throttledLog // 503
+	ended     throttledLog // keys after their end
+	unready   throttledLog
 	patience  time.Duration // for a webhook's body
 	routes    atomic.Pointer[routes]
 	closed    chan struct{}

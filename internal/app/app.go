@@ -182,6 +182,9 @@ func (a *App) run(ctx context.Context) error {
 	}
 	if a.set.has(RoleIngest) {
 		a.warnOfKeys()
+		if err := a.set.checkSecrets(); err != nil {
+			a.log.Warn("secret_weak", "error", err)
+		}
 	}
 	if a.set.KeysFile != "" {
 		a.followKeys(ctx)
