@@ -2,6 +2,7 @@ package aggregator
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -112,7 +113,8 @@ func TestAppsCannotSendControlEvents(t *testing.T) {
 	}
 }
 
-// FuzzMessage folds hostile messages of all kinds. Afterwards a use still counts.
+// FuzzMessage folds hostile messages of all kinds. A control event that is refused has
+// changed nothing, and afterwards a use still counts.
 func FuzzMessage(f *testing.F) {
 	kinds := []string{"in.acme", "acme", events.BatchToken, events.ImportToken, events.ControlToken, "in.~control"}
 	for i, c := range oddControls {
@@ -131,11 +133,18 @@ func FuzzMessage(f *testing.F) {
 		}
 		fold := newTestFolder(t, oneGate())
 		fold.sendBatch(epoch, events.Event{ID: "before", Type: "api", Subject: "acme"})
-		at := epoch.Add(time.Duration(max(ahead%int64(90*day), 0)))
-		fold.send(at, kinds[int(kind)%len(kinds)], data)
+		at, last := epoch.Add(time.Duration(max(ahead%int64(90*day), 0))), kinds[int(kind)%len(kinds)]
+		fold.send(at, last, data)
+		if last == events.ControlToken && len(fold.dead) > 0 && !reflect.DeepEqual(fold.catalog, oneGate()) {
+			t.Fatalf("refused, but it has changed the catalog: %+v", fold.catalog)
+		}
+		if err := fold.catalog.Validate(); err != nil {
+			t.Fatalf("accepted: %v", err)
+		}
 		fold.sendControl(at.Add(time.Second), records.ControlConfig, "", "after", oneGate())
 		fold.sendBatch(at.Add(time.Minute), events.Event{ID: "after", Type: "api", Subject: "new"})
-		if got := fold.total("new", "api"); got != "1" && kind != 2 && kind != 3 {
+		packed := last == events.BatchToken || last == events.ImportToken // which may hold uses of this customer
+		if got := fold.total("new", "api"); got != "1" && !packed {
 			t.Fatalf("the use afterwards counts as %s", got)
 		}
 	})

@@ -107,6 +107,9 @@ func (p *Processor) applyOverrides(c *customer, a *records.Account, m *stream.Me
 		}
 	}
 	for feature, o := range a.Overrides {
+		if _, had := c.doc.Overrides[feature]; o == nil && !had {
+			continue // it holds already
+		}
 		if o == nil {
 			delete(c.doc.Overrides, feature)
 		} else {

@@ -1,6 +1,7 @@
 package enforcer
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -336,5 +337,36 @@ func TestACrashLeavesOneDeadLetter(t *testing.T) {
 	s, err := b.env.JS.Stream(t.Context(), events.StreamDead)
 	if err != nil || s.CachedInfo().State.Msgs != 2 {
 		t.Fatalf("%d dead letters of 2 records, %v", s.CachedInfo().State.Msgs, err)
+	}
+}
+
+// TestTakingBackNothing: an override that is not there is taken back without a word to
+// the aggregator, and a change with too many of them is a dead letter.
+func TestTakingBackNothing(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.run(t)
+	many := map[string]*gate.Override{}
+	for i := range gate.MaxOverrides + 1 {
+		many[fmt.Sprint("gone", i)] = nil
+	}
+	b.account(t, records.Account{Customer: "acme", Overrides: many})
+	delete(many, "gone0")
+	many["api"] = &gate.Override{Limit: new(events.Count(50))}
+	delete(many, "gone1")
+	b.account(t, records.Account{Customer: "acme", Overrides: many})
+	if c, _ := b.fresh(t, "acme"); len(c.Overrides) != 1 {
+		t.Errorf("%d overrides", len(c.Overrides))
+	}
+	controls := 0
+	in := stream.Input{Stream: events.StreamUsage, Filters: []string{b.env.Names.Usage(0, events.ControlToken)}}
+	err := stream.Read(t.Context(), b.env.JS, b.env.Names, in, ^uint64(0), func(m *stream.Message) error {
+		if bytes.Contains(m.Data, []byte(records.ControlOverride)) {
+			controls++
+		}
+		return nil
+	})
+	if err != nil || controls != 1 {
+		t.Errorf("%d controls, %v", controls, err)
 	}
 }

@@ -279,6 +279,7 @@ func TestCommands(t *testing.T) {
 	answers(t, "gate on api")
 	checks(t)
 	watches(t)
+	withoutAudit(t, state.NATS)
 }
 
 // answers runs commands for tables and for JSON.

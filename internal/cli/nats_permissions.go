@@ -40,15 +40,22 @@ func (c *natsPermissionsCmd) Run(e *env) error {
 	if e.Output == "json" {
 		return e.printAny(accounts, nil)
 	}
-	_, err := fmt.Fprintf(e.stdout, "# Written by `%s`. Include it in the\n# configuration of the NATS server, and give the server the variables with the\n# passwords, or their hashes (`nats server passwd`).\n\n%s", c.line(), permissions.Format(accounts))
+	_, err := fmt.Fprintf(e.stdout, natsHeader, c.line(), permissions.Format(accounts))
 	return err
 }
+
+const natsHeader = `# Written by
+#   %s
+# For the configuration of a NATS server, which takes each password, or its hash
+# (nats server passwd), from its environment.
+
+%s`
 
 // line is the command that prints the same again.
 func (c *natsPermissionsCmd) line() string {
 	line := "tidegate nats-permissions"
 	if c.Namespace != nil {
-		line += " --namespace " + *c.Namespace
+		line += fmt.Sprintf(" --namespace=%q", *c.Namespace)
 	}
 	if len(c.Users) > 0 {
 		line += " --users " + strings.Join(c.Users, ",")

@@ -53,11 +53,11 @@ func readings(all []reading, target, alias string) ([]reading, error) {
 		simple = simple && isSimple(p, once.path[i])
 		length = max(length, len(p))
 	}
-	if simple { // escapes of letters: they, and what they mean
-		if once != sent {
-			all = append(all, once)
-		}
-		return all, nil
+	switch {
+	case simple && !hasNeedless(sent.path[0]) && !hasNeedless(sent.path[1]):
+		return append(all[:0], once), nil // nobody writes it otherwise
+	case simple:
+		return append(all, once), nil
 	}
 	if length > maxOddPath {
 		return nil, ErrTarget
@@ -98,6 +98,20 @@ func isPlain(p string) bool {
 func isSimple(sent, decoded string) bool {
 	return !isOdd(sent, func(byte) bool { return false }) && !isOdd(decoded, func(c byte) bool { return c == '%' }) &&
 		strings.Count(sent, "/") == strings.Count(decoded, "/")
+}
+
+// hasNeedless reports whether a path that can be decoded has escapes of what could
+// stand there plainly.
+func hasNeedless(p string) bool {
+	for i := 0; i+2 < len(p); i++ {
+		if p[i] != '%' {
+			continue
+		}
+		if c := hex(p[i+1])<<4 | hex(p[i+2]); ' ' < c && c < utf8.RuneSelf {
+			return true
+		}
+	}
+	return false
 }
 
 // isOdd reports whether one of the rewrites besides decoding may concern a path, or

@@ -164,8 +164,8 @@ func (rs *Routes) Match(met []int, method, target, alias string) ([]int, error) 
 	if method == "OPTIONS" || !rs.take(methodOf(method)) {
 		return met, nil
 	}
-	var one [1]reading
-	all, err := readings(one[:0], target, alias)
+	var few [2]reading
+	all, err := readings(few[:0], target, alias)
 	if err != nil {
 		return met, err
 	}

@@ -61,6 +61,7 @@ func (o Options) role(g *grants) {
 		g.ensure(g.bucket(b))
 	}
 	g.read(g.bucket(events.BucketOwners))
+	g.publish = append(g.publish, "$JS.API.INFO") // before a bucket with TTLs is made
 	if o.Store {
 		for _, b := range o.buckets()[2:] {
 			g.read(g.bucket(b))
@@ -79,6 +80,9 @@ func (o Options) owner(g *grants, names ...string) {
 	for _, n := range names {
 		g.send("state." + n + ".>")
 		g.hear("query." + n + ".>")
+	}
+	for _, kind := range []string{RoleAll, Ingest, Enforcer, Notifier, Operator} { // who ask
+		g.publish = append(g.publish, Inbox(o.Names, kind)+".>")
 	}
 }
 

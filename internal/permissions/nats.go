@@ -25,8 +25,8 @@ func Format(accounts []Account) string {
 			u.format(&b)
 		}
 		b.WriteString("    ]\n")
-		if len(a.Services) > 0 {
-			a.exports(&b)
+		if a.Streams {
+			a.exports(&b, accounts[1-i].Name)
 		} else {
 			accounts[1-i].imports(&b)
 		}
@@ -51,17 +51,18 @@ func list(b *strings.Builder, name string, subjects []string) {
 	b.WriteString("          ]\n")
 }
 
-func (a Account) exports(b *strings.Builder) {
+// exports writes what an account may import from this one.
+func (a Account) exports(b *strings.Builder, to string) {
 	b.WriteString("    exports: [\n")
 	for _, s := range a.Services {
 		many := ""
 		if s.Many {
 			many = ", response_type: stream"
 		}
-		fmt.Fprintf(b, "      {service: %q%s}\n", s.Subject, many)
+		fmt.Fprintf(b, "      {service: %q, accounts: [%s]%s}\n", s.Subject, to, many)
 	}
 	for _, s := range a.Messages {
-		fmt.Fprintf(b, "      {stream: %q}\n", s)
+		fmt.Fprintf(b, "      {stream: %q, accounts: [%s]}\n", s, to)
 	}
 	b.WriteString("    ]\n")
 }

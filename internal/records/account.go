@@ -85,6 +85,9 @@ func (a *Account) validate() error {
 			return err
 		}
 	}
+	if n := len(a.Overrides); n > gate.MaxOverrides {
+		return fmt.Errorf("%d overrides, at most %d are allowed in a change", n, gate.MaxOverrides)
+	}
 	for feature, o := range a.Overrides {
 		if err := cmp.Or(gate.ValidFeature(feature), o.Validate()); err != nil {
 			return fmt.Errorf("override of %.80q: %w", feature, err)

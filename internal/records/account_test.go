@@ -43,6 +43,15 @@ func TestAppsSayAddressAndLocaleOnly(t *testing.T) {
 	}
 }
 
+// nulls are n overrides to be taken back.
+func nulls(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `"f%d":null,`, i)
+	}
+	return strings.TrimSuffix(b.String(), ",")
+}
+
 func TestRecordsOfRolesAreChecked(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ data, why string }{
@@ -63,6 +72,8 @@ func TestRecordsOfRolesAreChecked(t *testing.T) {
 		{`{"customer":"fz","click":{}}`, "cannot be named"},
 		{`{"customer":"fz","anchor":"0001-01-01T00:00:00Z"}`, "years 1970 to 2200"},
 		{`{"customer":"fz","overrides":{"api":{}}}`, "neither a limit nor a grant"},
+		{`{"customer":"fz","overrides":{` + nulls(1000) + `}}`, ""},
+		{`{"customer":"fz","overrides":{` + nulls(60_000) + `}}`, "60000 overrides, at most 1000"},
 		{`{"customer":"fz","overrides":{"api":{"grant":-1}}}`, "negative"},
 		{`{"customer":"fz","overrides":{"api":{"limit":1,"until":"0001-01-01T00:00:00Z"}}}`, "years 1970 to 2200"},
 		{`{"customer":"fz","overrides":{"api":{"limit":1,"reason":"` + strings.Repeat("r", 501) + `"}}}`, "the reason has"},

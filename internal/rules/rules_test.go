@@ -128,6 +128,7 @@ var allowed = map[string][]string{
 	"internal/watch":       {},
 	"internal/environ":     {},
 	"internal/misuse":      {},
+	"internal/permissions": {"events"},
 	"internal/buildinfo":   {},
 	"internal/licenses":    {},
 	"internal/history":     {"events", "internal/strict", "internal/environ", "internal/misuse", "internal/store/mongo"},

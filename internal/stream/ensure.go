@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -82,8 +83,9 @@ func Ensure(ctx context.Context, js jetstream.JetStream, l Layout) (partitions i
 	case l.Partitions == 0:
 		l.Partitions = DefaultPartitions
 	}
+	owned := sync.OnceValues(func() (bool, error) { return anyOwner(ctx, js, l.Names) }) // which takes seconds
 	for _, cfg := range l.streams() {
-		if err := ensureStream(ctx, js, cfg, l.Names); err != nil {
+		if err := ensureStream(ctx, js, cfg, owned); err != nil {
 			return 0, err
 		}
 	}
@@ -104,7 +106,7 @@ func Ensure(ctx context.Context, js jetstream.JetStream, l Layout) (partitions i
 	return l.Partitions, nil
 }
 
-func ensureStream(ctx context.Context, js jetstream.JetStream, cfg jetstream.StreamConfig, n events.Names) error {
+func ensureStream(ctx context.Context, js jetstream.JetStream, cfg jetstream.StreamConfig, owned func() (bool, error)) error {
 	s, err := js.Stream(ctx, cfg.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		s, err = js.CreateStream(ctx, cfg)
@@ -119,7 +121,7 @@ func ensureStream(ctx context.Context, js jetstream.JetStream, cfg jetstream.Str
 	if madeFor(&now) != madeFor(&cfg) {
 		return fmt.Errorf("%w: stream %s was made for %d, others for %d", ErrPartitions, cfg.Name, madeFor(&now), madeFor(&cfg))
 	}
-	return moveSubjects(ctx, js, now, cfg, n)
+	return moveSubjects(ctx, js, now, cfg, owned)
 }
 
 // errFormer is returned while processes run that read subjects of a former layout.
@@ -127,15 +129,15 @@ var errFormer = errors.New("processes of a former version still run, and would p
 
 // moveSubjects gives a stream that a former version made the present subjects. What is
 // stored in it stays as it is.
-func moveSubjects(ctx context.Context, js jetstream.JetStream, now, cfg jetstream.StreamConfig, n events.Names) error {
+func moveSubjects(ctx context.Context, js jetstream.JetStream, now, cfg jetstream.StreamConfig, owned func() (bool, error)) error {
 	if !isFormer(&now, &cfg) {
 		return nil
 	}
-	owned, err := anyOwner(ctx, js, n)
+	running, err := owned()
 	if err != nil {
 		return err
 	}
-	if owned {
+	if running {
 		s, err := js.Stream(ctx, cfg.Name)
 		if err != nil {
 			return err
@@ -166,7 +168,9 @@ func sameTransform(a, b *jetstream.SubjectTransformConfig) bool {
 	return a == b || a != nil && b != nil && *a == *b
 }
 
-// anyOwner reports whether a process holds the lease of a partition.
+// anyOwner reports whether a process owns a partition or is ready to. Such a process
+// renews its keys; one that nobody renews is a dead process's, and a server that was
+// killed may have forgotten that it is to expire.
 func anyOwner(ctx context.Context, js jetstream.JetStream, n events.Names) (bool, error) {
 	kv, err := js.KeyValue(ctx, n.Bucket(events.BucketOwners))
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
@@ -175,11 +179,32 @@ func anyOwner(ctx context.Context, js jetstream.JetStream, n events.Names) (bool
 	if err != nil {
 		return false, err
 	}
-	keys, err := kv.Keys(ctx)
-	if errors.Is(err, jetstream.ErrNoKeysFound) {
+	if _, err := kv.Keys(ctx); errors.Is(err, jetstream.ErrNoKeysFound) {
 		return false, nil
+	} else if err != nil {
+		return false, err
 	}
-	return len(keys) > 0, err
+	w, err := kv.WatchAll(ctx, jetstream.UpdatesOnly())
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = w.Stop() }()
+	enough := time.After(2 * DefaultLeaseTTL)
+	for {
+		select {
+		case e, ok := <-w.Updates():
+			if !ok {
+				return false, errors.New("the watch of the owners has ended")
+			}
+			if e != nil && e.Operation() == jetstream.KeyValuePut {
+				return true, nil
+			}
+		case <-enough:
+			return false, nil
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	}
 }
 
 func (l Layout) streams() []jetstream.StreamConfig {

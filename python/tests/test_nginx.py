@@ -83,9 +83,19 @@ def test_nginx_believes_nothing_that_a_visitor_sends(gateway):
         "x-forwarded-uri": "/free",
         "x-original-uri": "/free",
         "x-forwarded-method": "GET",
+        "x-original-url": "http://app/free",
+        "x_original_uri": "/free",
+        "x-tidegate-key": "forged",
     }
     assert post(gateway, "forged", **forged).status_code == 401
     assert post(gateway, "forged", "/api//./features/%78").status_code == 401
+
+
+def test_nginx_says_why_it_refuses_an_address(gateway):
+    answer = post(gateway, "key-of-other", "/free/%ff")
+    assert answer.status_code == 400, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["type"] == "urn:tidegate:unreadable" and answer.json()["status"] == 400
 
 
 def test_nginx_lets_pass_while_tidegate_is_away(binary, tidegate, tmp_path):

@@ -35,8 +35,9 @@ def readings(targets: Iterable[Names]) -> List[Names]:
         return list(found)
     once = [tuple(map(_decoded_once, names)) for names in found]
     if all(_is_simple(*paths) for sent, decoded in zip(found, once) for paths in zip(sent, decoded)):
-        found.update(dict.fromkeys(once))
-        return list(found)
+        # Of escapes that are not needed, also what they are if nobody decodes them.
+        needless = [names for names in found if any(map(_NEEDLESS.search, names))]
+        return list(dict.fromkeys([*needless, *once]))
     if any(_length(path) > MAX_ODD_PATH for names in found for path in names):
         raise Unreadable
     every = list(found)
@@ -54,6 +55,7 @@ def readings(targets: Iterable[Names]) -> List[Names]:
 _LETTERS = "\x00-\x20\x7f-\U0010ffff"
 _ODD = re.compile(rf"[%#\\;{_LETTERS}]|//|/\.|\A(?!/)")
 _ODDER = re.compile(r"[#\\;]|//|/\.")  # than letters and their escapes
+_NEEDLESS = re.compile("%(2[1-9A-F]|[3-7][0-9A-F])", re.IGNORECASE)
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/]*")
 _WRONG_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
 _CONTROL = re.compile("[\x00-\x1f\x7f]")

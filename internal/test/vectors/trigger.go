@@ -68,7 +68,7 @@ func triggerByHand() []any {
 	add(mixed, "GET /slash", "GET /slash/", "POST /slash", "GET /slash/x", "GET /users/5/reports", "GET /users/5/reports/", "GET /users//reports", "GET /users/5/6/reports",
 		"HEAD /reads/1", "OPTIONS /reads/1", "GET /reads", "POST /reads/1", "GET /LOOSE/x", "GET /loose", "PUT /one", "PATCH /two", "PUT /two", "POST /m", "DELETE /m",
 		"OPTIONS /m", "GET /beginning", "GET /beg", "GET /be", "GET /in/x/ner", "GET /in/ner", "GET /in/x/y/ner", "GET /users/%35/reports", "GET /users/a%2Fb/reports", "GET /")
-	add([]triggerGate{{"export", trigger("POST", "/api/export")}, {"features", trigger("POST", "/api/features/*")}, {"reports", trigger("GET", "/users/{id}/reports")},
+	add([]triggerGate{{"any", trigger("GET", "/*")}, {"export", trigger("POST", "/api/export")}, {"features", trigger("POST", "/api/features/*")}, {"reports", trigger("GET", "/users/{id}/reports")},
 		{"escaped", trigger("GET", "/a%20b/%C3%A9")}, {"loose", []events.Trigger{{Endpoint: "/Été/κόσμος/*", IgnoreCase: true}}}}, spellings...)
 	return out
 }
