@@ -86,6 +86,9 @@ func (s *Server) wrap(rt route) http.Handler {
 }
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt route) error {
+	if err := s.checkHost(r, rt); err != nil {
+		return err
+	}
 	if strings.HasPrefix(rt.path, "/v1/") && !strings.HasPrefix(rt.path, "/v1/auth") {
 		if err := crossOrigin.Check(r); err != nil {
 			return &problem{Status: http.StatusForbidden, Detail: "requests from other sites' pages are refused"}
