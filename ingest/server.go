@@ -110,9 +110,8 @@ type Server struct {
 	Options
 	publisher *Publisher
 	counters  counters
-	refusals  throttledLog  // of webhooks
-	busy      throttledLog  // 503
-	patience  time.Duration // for a webhook's body
+	refusals  throttledLog // of webhooks
+	busy      throttledLog // 503
 	routes    atomic.Pointer[routes]
 	closed    chan struct{}
 	close     func()
@@ -129,7 +128,7 @@ func New(o Options) *Server {
 	if o.UpgradeURL == nil {
 		o.UpgradeURL = func() string { return "" }
 	}
-	s := &Server{Options: o, closed: make(chan struct{}), counters: newCounters(o.Metrics), patience: webhookPatience}
+	s := &Server{Options: o, closed: make(chan struct{}), counters: newCounters(o.Metrics)}
 	s.close = sync.OnceFunc(func() { close(s.closed) })
 	s.publisher = NewPublisher(o.JS, o.Names, o.Partitions)
 	return s

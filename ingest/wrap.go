@@ -97,6 +97,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt route) error {
 	if err := s.allow(r, rt.scope); err != nil {
 		return err
 	}
+	if rt.scope != "" && r.ContentLength != 0 {
+		// Strangers have less time: that of the HTTP server, which also takes the
+		// deadline away when the body has come.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime))
+	}
 	return rt.do(w, r)
 }
 

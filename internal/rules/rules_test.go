@@ -126,6 +126,7 @@ var allowed = map[string][]string{
 	"internal/environ":     {},
 	"internal/misuse":      {},
 	"internal/buildinfo":   {},
+	"internal/httpserver":  {},
 	"internal/history":     {"events", "internal/environ", "internal/misuse", "internal/store/mongo"},
 
 	// The stream processor and its parts.
@@ -159,6 +160,7 @@ var allowed = map[string][]string{
 	// Helpers of tests.
 	"internal/test/wait":            {},
 	"internal/test/freeport":        {},
+	"internal/test/testcert":        {},
 	"internal/test/sample":          {},
 	"internal/test/testnats":        {"internal/test/freeport", nats, "github.com/nats-io/nats-server/v2", "go.uber.org/goleak"},
 	"internal/test/testbuild":       {"github.com/gofrs/flock"},
