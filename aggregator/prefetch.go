@@ -75,8 +75,8 @@ func (f *folder) readBatch(b *events.Batch) (n int) {
 func (f *folder) prefetch(ms []stream.Message) {
 	n := 0
 	for i := range ms {
-		if last := lastToken(ms[i].Subject); last != "" && last[0] != '~' {
-			f.prefetched[n].decode(&ms[i], last)
+		if kind, token := kindOf(ms[i].Subject); kind == "" {
+			f.prefetched[n].decode(&ms[i], token)
 			n++
 		}
 	}

@@ -36,8 +36,7 @@ func newSite(t testing.TB, ns string, gates ...events.Gate) *site {
 	s.js = s.JetStream(t)
 	for _, cfg := range []jetstream.StreamConfig{
 		{Name: s.names.Stream(events.StreamUsage), Subjects: []string{s.names.Subject("usage.in.*"), s.names.Subject("usage.p.*.*")}},
-		{Name: s.names.Stream(events.StreamAccount), Subjects: []string{s.names.Subject("account.*")}},
-		{Name: s.names.Stream(events.StreamBilling), Subjects: []string{s.names.Billing(">")}},
+		{Name: s.names.Stream(events.StreamAccount), Subjects: []string{s.names.Subject("account.in.*")}},
 	} {
 		if _, err := s.js.CreateStream(t.Context(), cfg); err != nil {
 			t.Fatal(err)

@@ -1,7 +1,6 @@
 package enforcer
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"time"
@@ -17,11 +16,7 @@ import (
 // applyAccount applies one record of ACCOUNT, and publishes control events to USAGE
 // for the parts of it that change the aggregator's fold.
 func (p *Processor) applyAccount(m *stream.Message) error {
-	var a records.Account
-	err := json.Unmarshal(m.Data, &a)
-	if err == nil && a.Gate == nil {
-		err = events.ValidateCustomer(a.Customer)
-	}
+	a, err := records.DecodeAccount(m.Subject, m.Data)
 	if err != nil {
 		return stream.Reject(err)
 	}

@@ -252,7 +252,7 @@ func TestGarbageGoesToTheDeadLetters(t *testing.T) {
 		case <-time.After(5 * time.Millisecond):
 		}
 		n = 0
-		err := stream.Read(t.Context(), b.env.JS, b.env.Names, stream.Input{Stream: events.StreamDead, Filter: "dead.0"}, ^uint64(0), func(*stream.Message) error {
+		err := stream.Read(t.Context(), b.env.JS, b.env.Names, stream.Input{Stream: events.StreamDead, Filters: []string{"dead.0"}}, ^uint64(0), func(*stream.Message) error {
 			n++
 			return nil
 		})

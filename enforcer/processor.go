@@ -6,6 +6,7 @@ package enforcer
 import (
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -48,8 +49,8 @@ const (
 // Spec returns the inputs of a partition.
 func Spec(n events.Names, partition int) stream.Spec {
 	return stream.Spec{Role: stream.RoleEnforcer, Partition: partition, Inputs: []stream.Input{
-		inputWindows: {Stream: events.StreamWindows, Filter: n.Windows(partition)},
-		inputAccount: {Stream: events.StreamAccount, Filter: n.Account(partition)},
+		inputWindows: {Stream: events.StreamWindows, Filters: []string{n.Windows(partition)}},
+		inputAccount: {Stream: events.StreamAccount, Filters: n.AccountOf(strconv.Itoa(partition))},
 	}}
 }
 

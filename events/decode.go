@@ -107,8 +107,12 @@ func (d *decoder) str(name string, m *member) (string, error) {
 	case 'n':
 		return "", nil
 	case '"':
-		if s := d.text[m.value+1 : m.valueEnd-1]; strings.IndexByte(s, '\\') < 0 {
-			return s, nil
+		quoted := d.text[m.value:m.valueEnd]
+		if strings.IndexByte(quoted, '\\') < 0 {
+			return quoted[1 : len(quoted)-1], nil
+		}
+		if LoneSurrogate(quoted) {
+			return "", invalid("`%s` has half of a surrogate pair: it is no text", name)
 		}
 		return unquote(d.b[m.value:m.valueEnd]), nil
 	}

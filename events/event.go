@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -67,14 +68,20 @@ func (e *Event) problem() error {
 		if !utf8.ValidString(f.value) {
 			return invalid("`%s` is not valid UTF-8", f.name)
 		}
+		if err := checkDirection(f.name, f.value); err != nil {
+			return err
+		}
 	}
 	return ValidateCustomer(e.Subject)
 }
 
 // ValidateCustomer returns nil when id can be a customer's id: 1 to 256 bytes of UTF-8
-// without control characters. Else it returns an ErrInvalid.
+// without control characters, not those of text direction either, and neither "." nor
+// "..", which addresses cannot carry. Else it returns an ErrInvalid.
 func ValidateCustomer(id string) error {
 	switch {
+	case id == "." || id == "..":
+		return invalid("`subject` is %q, which in an address means another place: choose another id", id)
 	case id == "":
 		return invalid("`subject` is missing: it names the customer")
 	case len(id) > MaxCustomerBytes:
@@ -89,6 +96,17 @@ func ValidateCustomer(id string) error {
 			return invalid("`subject` contains the control character %U", r)
 		}
 	}
+	return checkDirection("subject", id)
+}
+
+// checkDirection refuses characters that change the direction of text: with them, an id
+// looks like another one in lists and logs.
+func checkDirection(name, value string) error {
+	for _, r := range value {
+		if unicode.Is(unicode.Bidi_Control, r) {
+			return invalid("`%s` contains %U, which changes the direction of text", name, r)
+		}
+	}
 	return nil
 }
 
@@ -96,7 +114,7 @@ func ValidateCustomer(id string) error {
 // valid events, and false for all others.
 func (e *Event) ordinary() bool {
 	return e.Type != "" && !strings.HasPrefix(e.Type, ControlPrefix) && e.Subject != "" &&
-		len(e.Type) <= MaxIDBytes && len(e.Source) <= MaxIDBytes && len(e.ID) <= MaxIDBytes && len(e.Subject) <= MaxCustomerBytes &&
+		e.Subject != "." && e.Subject != ".." && len(e.Type) <= MaxIDBytes && len(e.Source) <= MaxIDBytes && len(e.ID) <= MaxIDBytes && len(e.Subject) <= MaxCustomerBytes &&
 		plainText(e.Subject) && plainText(e.ID) && plainText(e.Type) && plainText(e.Source)
 }
 

@@ -28,6 +28,12 @@ func TestValidateNamesTheField(t *testing.T) {
 		{Event{Type: "api", Subject: "a\nb"}, "U+000A"},
 		{Event{Type: "api", Subject: "a\x7f"}, "U+007F"},
 		{Event{Type: "api", Subject: "a\u0085"}, "U+0085"},
+		{Event{Type: "api", Subject: "."}, "`subject` is \".\""},
+		{Event{Type: "api", Subject: ".."}, "`subject` is \"..\""},
+		{Event{Type: "api", Subject: "acme\u202e"}, "`subject` contains U+202E"},
+		{Event{Type: "api", Subject: "acme", ID: "\u2066"}, "`id` contains U+2066"},
+		{Event{Type: "a\u200f", Subject: "acme"}, "`type` contains U+200F"},
+		{Event{Type: "api", Source: "\u061c", Subject: "acme"}, "`source` contains U+061C"},
 		{Event{Type: "api", Subject: "\xc3"}, "`subject` is not valid UTF-8"},
 	} {
 		if err := c.e.Validate(); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), c.reason) {

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"math/bits"
+	"strconv"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -235,6 +237,36 @@ func escapeLen(b []byte) int {
 		return 5
 	}
 	return 0
+}
+
+// LoneSurrogate reports whether valid JSON has an escape that is half of a surrogate
+// pair, such as \ud800, without the other half. It stands for no character, and
+// encoding/json reads every such half as the same one: two ids would fall together.
+func LoneSurrogate[T string | []byte](valid T) bool {
+	for i := 0; i < len(valid); i++ {
+		if valid[i] != '\\' {
+			continue
+		}
+		if i++; valid[i] != 'u' {
+			continue
+		}
+		first := escapedRune(valid[i+1 : i+5])
+		if i += 4; !utf16.IsSurrogate(first) {
+			continue
+		}
+		if len(valid)-i < 7 || valid[i+1] != '\\' || valid[i+2] != 'u' ||
+			utf16.DecodeRune(first, escapedRune(valid[i+3:i+7])) == utf8.RuneError {
+			return true
+		}
+		i += 6
+	}
+	return false
+}
+
+// escapedRune returns the number of four hex digits.
+func escapedRune[T string | []byte](digits T) rune {
+	n, _ := strconv.ParseUint(string(digits), 16, 16) // the scanner has checked them
+	return rune(n)
 }
 
 // unquote returns the text of a valid JSON string.

@@ -1,12 +1,8 @@
 package ingest
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"net/mail"
 	"regexp"
 	"strings"
 	"time"
@@ -14,29 +10,15 @@ import (
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/gate"
 	"github.com/tidegate-io/tidegate/internal/records"
+	"github.com/tidegate-io/tidegate/internal/strict"
 )
 
-// decodeStrict reads one JSON object. Unknown fields are errors; the error says
-// what is wrong.
+// decodeStrict reads one JSON object, of which every part must be understood.
 func decodeStrict(body []byte, into any) error {
-	dec := json.NewDecoder(bytes.NewReader(body))
-	dec.DisallowUnknownFields()
-	err := dec.Decode(into)
-	if err == nil {
-		if _, err = dec.Token(); err == io.EOF {
-			return nil
-		}
-		return badRequest("there is more than one JSON value")
+	if err := strict.Unmarshal(body, into); err != nil {
+		return badRequest("%v", err)
 	}
-	var wrong *json.UnmarshalTypeError
-	switch {
-	case errors.As(err, &wrong) && wrong.Field != "":
-		return badRequest("`%s` cannot be %s", wrong.Field, wrong.Value)
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return badRequest("not JSON: it breaks off")
-	}
-	text := strings.TrimPrefix(err.Error(), "json: ")
-	return badRequest("not a valid JSON object: %.200s", text)
+	return nil
 }
 
 // member is a field of an object that may be absent, null, or there.
@@ -79,10 +61,7 @@ type overrideBody struct {
 // privileged reports whether the body changes what a customer may do.
 func (b *customerBody) privileged() bool { return b.Plan.Set || b.Overrides.Set || b.Anchor.Set }
 
-var (
-	localeForm = regexp.MustCompile(`^[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8}){0,4}$`)
-	stripeForm = regexp.MustCompile(`^[A-Za-z0-9_]{1,255}$`)
-)
+var stripeForm = regexp.MustCompile(`^[A-Za-z0-9_]{1,255}$`)
 
 // account checks the body against the catalog and turns it into a change; the
 // error names the field.
@@ -97,8 +76,8 @@ func (b *customerBody) account(id string, c *gate.Catalog, now time.Time) (*reco
 		to    **string
 		check func(string) error
 	}{
-		{"email", &b.Email, &a.Email, validEmail},
-		{"locale", &b.Locale, &a.Locale, matching(localeForm, "a language tag such as en or pt-BR")},
+		{"email", &b.Email, &a.Email, records.ValidEmail},
+		{"locale", &b.Locale, &a.Locale, records.ValidLocale},
 		{"stripe_customer", &b.StripeCustomer, &a.StripeCustomer, matching(stripeForm, "a Stripe customer's id such as cus_123")},
 	} {
 		if !f.from.Set {
@@ -127,14 +106,6 @@ func matching(form *regexp.Regexp, what string) func(string) error {
 		}
 		return nil
 	}
-}
-
-func validEmail(s string) error {
-	at, err := mail.ParseAddress(s)
-	if err != nil || at.Address != s || len(s) > 254 || strings.ContainsAny(s, "\r\n") {
-		return fmt.Errorf("%.80q is not a mail address such as ada@acme.example", s)
-	}
-	return nil
 }
 
 func (b *customerBody) setPlan(a *records.Account, c *gate.Catalog) error {
@@ -173,8 +144,8 @@ func moment(name, s string) (*time.Time, error) {
 	if err != nil {
 		return nil, badRequest("`%s` %.80q is not RFC 3339, such as 2026-01-31T12:00:00Z", name, s)
 	}
-	if y := t.UTC().Year(); y < 1970 || y > 2200 {
-		return nil, badRequest("`%s` %s lies outside the years 1970 to 2200", name, s)
+	if err := gate.ValidMoment(t); err != nil {
+		return nil, badRequest("`%s` %v", name, err)
 	}
 	t = t.UTC()
 	return &t, nil
@@ -212,8 +183,8 @@ func (in *overrideBody) override(g *gate.Gate, now time.Time) (*gate.Override, e
 	if (in.Limit == nil) == (in.Grant == nil) {
 		return nil, badRequest("`overrides.%s` needs either `limit` or `grant`", feature)
 	}
-	if len(in.Reason) > 500 {
-		return nil, badRequest("`overrides.%s.reason` has %d bytes, at most 500 are allowed", feature, len(in.Reason))
+	if len(in.Reason) > gate.MaxReason {
+		return nil, badRequest("`overrides.%s.reason` has %d bytes, at most %d are allowed", feature, len(in.Reason), gate.MaxReason)
 	}
 	var err error
 	if in.Until != nil {

@@ -47,7 +47,7 @@ func ParseKeys(s string) (Keys, error) {
 			for _, name := range strings.Split(list, "+") {
 				scope := Scope(strings.TrimSpace(name))
 				if scope != ScopeEvents && scope != ScopeRead && scope != ScopeAdmin {
-					return Keys{}, fmt.Errorf("API key %d has the unknown scope %q: use events, read or admin", i+1, string(scope))
+					return Keys{}, fmt.Errorf("API key %d has an unknown scope: use events, read or admin", i+1)
 				}
 				k.scopes = append(k.scopes, scope)
 			}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tidegate-io/tidegate/internal/buildinfo"
 	"github.com/tidegate-io/tidegate/internal/config"
+	"github.com/tidegate-io/tidegate/internal/environ"
 	"github.com/tidegate-io/tidegate/internal/misuse"
 )
 
@@ -135,4 +136,6 @@ func exitCode(err error, stderr io.Writer) int {
 	return exitFailed
 }
 
-func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
+func oneLine(err error) string {
+	return environ.Redact(strings.Join(strings.Fields(err.Error()), " "))
+}

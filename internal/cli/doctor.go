@@ -51,7 +51,7 @@ func (c *doctorCmd) Run(e *env) error {
 		if state == stateFailed {
 			failed++
 		}
-		findings = append(findings, finding{check.name, state, detail})
+		findings = append(findings, finding{check.name, state, environ.Redact(detail)})
 	}
 	err := e.printAny(findings, func(w *tabwriter.Writer) error {
 		for _, f := range findings {

@@ -80,5 +80,14 @@ func stop(a *app.App) {
 func (f *listenFlags) logger(e *env) *slog.Logger {
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(f.Log)) // kong has checked it
-	return slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: level}))
+	redact := func(_ []string, a slog.Attr) slog.Attr {
+		switch v := a.Value.Any().(type) {
+		case string:
+			a.Value = slog.StringValue(environ.Redact(v))
+		case error:
+			a.Value = slog.StringValue(environ.Redact(v.Error()))
+		}
+		return a
+	}
+	return slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: level, ReplaceAttr: redact}))
 }

@@ -166,6 +166,9 @@ func parse(file string, data []byte, env func(string) (string, bool)) (*Config, 
 	if len(d.problems) > 0 {
 		return nil, newErrors(file, d.problems)
 	}
+	if catalog := c.Catalog(); catalog.Validate() != nil { // or each owner would announce it again and again
+		return nil, newErrors(file, []Problem{{Line: 1, Message: catalog.Validate().Error()}})
+	}
 	c.source, c.file, c.lines = sha256.Sum256(data), file, d.lines
 	return c, nil
 }

@@ -8,7 +8,6 @@ import (
 const (
 	maxPartitions = 1024
 	maxNamespace  = 64
-	maxName       = 128 // bytes of a feature's or plan's name
 
 	longestConversion = 365 * day
 )

@@ -42,7 +42,7 @@ func (s spoiled) document() string {
 }
 
 func environment(name string) (string, bool) {
-	v, ok := map[string]string{"LIMIT": "250", "HOST": "acme.example", "EMPTY": "", "WORD": "many"}[name]
+	v, ok := map[string]string{"LIMIT": "250", "HOST": "acme.example", "EMPTY": "", "WORD": "many", "SECRET": "sk_live_" + strings.Repeat("x", 80)}[name]
 	return v, ok
 }
 

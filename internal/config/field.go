@@ -21,8 +21,18 @@ type field struct {
 
 func (f field) given() bool { return f.node != nil }
 
+// fail notes a problem of the field. What a variable stands for may be secret, so the
+// problem shows the value as it is in the file.
 func (f field) fail(format string, args ...any) {
-	f.d.fail(f.line, f.path, fmt.Sprintf(format, args...))
+	problem := fmt.Sprintf(format, args...)
+	if f.node != nil && f.node.Kind == yaml.ScalarNode {
+		if value, changed, err := expand(f.node.Value, f.d.env); changed && err == nil {
+			for _, shown := range [...]string{quote(value), strconv.Quote(value)} {
+				problem = strings.ReplaceAll(problem, shown, quote(f.node.Value))
+			}
+		}
+	}
+	f.d.fail(f.line, f.path, problem)
 }
 
 // null reports whether the value is empty, as in "mail:" without a value.

@@ -46,7 +46,7 @@ func readGate(o object, plans []Plan) (Gate, field) {
 	if !feature.given() {
 		feature.fail("is missing: name what is gated, such as api")
 	}
-	g.Feature, _ = feature.name("the name of a feature", maxName)
+	g.Feature, _ = feature.name("the name of a feature", gate.MaxName)
 	g.Opinion, _ = o.get("opinion").text("text")
 	triggers(&g, o.get("trigger"))
 	g.Meter = meter(o.get("meter").object("gates[].meter"), g.Feature)

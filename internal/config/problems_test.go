@@ -196,8 +196,9 @@ var variableProblems = []spoiled{
 	{"no end", "billing@", "${NOBODY@", []string{"2 from: ${ without its }"}, false},
 	{"no name", "billing@", "${}@", []string{"2 from: ${} names no variable"}, false},
 	{"wrong name", "billing@", "${a-b}@", []string{"2 from: ${a-b} names no variable"}, false},
-	{"wrong default", "period: 30d", "period: ${PERIOD:-30}", []string{`10 gates[0].condition.period: period "30" is none of`}, false},
-	{"wrong value", "free: 100", `free: "${WORD}"`, []string{`9 gates[0].condition.limit.free: "many" is no limit`}, false},
-	{"empty value", "free: 100", `free: "${EMPTY}"`, []string{`9 gates[0].condition.limit.free: "" is no limit`}, false},
-	{"wrong number", "", "partitions: ${PARTITIONS:-many}\n", []string{`11 partitions: must be a whole number from 1 to 1024, not "many"`}, false},
+	{"wrong default", "period: 30d", "period: ${PERIOD:-30}", []string{`10 gates[0].condition.period: period "${PERIOD:-30}" is none of`}, false},
+	{"wrong value", "free: 100", `free: "${WORD}"`, []string{`9 gates[0].condition.limit.free: "${WORD}" is no limit`}, false},
+	{"empty value", "free: 100", `free: "${EMPTY}"`, []string{`9 gates[0].condition.limit.free: "${EMPTY}" is no limit`}, false},
+	{"secret", "Acme <billing@acme.example>", "${SECRET}", []string{`2 from: "${SECRET}" is not a mail address`}, false},
+	{"wrong number", "", "partitions: ${PARTITIONS:-many}\n", []string{`11 partitions: must be a whole number from 1 to 1024, not "${PARTITIONS:-many}"`}, false},
 }

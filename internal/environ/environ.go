@@ -4,8 +4,18 @@ package environ
 import (
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 )
+
+// userInfo is what stands before the host in an address: a user and password, or a
+// token.
+var userInfo = regexp.MustCompile(`://\S*@`)
+
+// Redact leaves out of a text what stands before the hosts of the addresses in it.
+// Every error and every line of the log that a person sees goes through it, as
+// libraries quote addresses with the passwords in them.
+func Redact(text string) string { return userInfo.ReplaceAllLiteralString(text, "://…@") }
 
 // Lookup returns the value of a variable, else the content of the file that its
 // name with _FILE points to, else "". An error says which file cannot be read.

@@ -35,3 +35,18 @@ func TestList(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+func TestRedact(t *testing.T) {
+	for in, want := range map[string]string{
+		"dial nats://ada:pw@a:4222: refused":         "dial nats://…@a:4222: refused",
+		`parse "nats://token@a:x": invalid port`:     `parse "nats://…@a:x": invalid port`,
+		"mongodb://u:p/w@a,b/?x=1 is wrong":          "mongodb://…@a,b/?x=1 is wrong",
+		"nats://u:p@w@a:1,tls://u:p@b:1":             "nats://…@b:1",
+		"https://acme.example/pricing for ada@b.c":   "https://acme.example/pricing for ada@b.c",
+		"nothing to hide: a@b.c, nats://a:4222, ://": "nothing to hide: a@b.c, nats://a:4222, ://",
+	} {
+		if got := Redact(in); got != want {
+			t.Errorf("%s: %s, want %s", in, got, want)
+		}
+	}
+}

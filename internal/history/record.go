@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/strict"
 )
 
 // maxLine bounds a line of NDJSON: an event and some room for spaces.
@@ -76,6 +77,9 @@ func (r *Record) parse() error {
 		} else {
 			err = errors.New("more follows it")
 		}
+	}
+	if err == nil {
+		err = strict.Check(r.raw)
 	}
 	if err != nil {
 		return fmt.Errorf("not a JSON object: %w", err)

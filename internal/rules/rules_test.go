@@ -115,8 +115,9 @@ var allowed = map[string][]string{
 	// The vocabulary and the arithmetic.
 	"events":               {},
 	"internal/gate":        {"events"},
-	"internal/records":     {"events", "internal/gate"},
+	"internal/records":     {"events", "internal/gate", "internal/strict"},
 	"internal/link":        {},
+	"internal/strict":      {"events"},
 	"internal/funnel":      {"internal/records"},
 	"internal/fingerprint": {"github.com/cespare/xxhash/v2", "github.com/FastFilter/xorfilter"},
 	"internal/wire":        {"internal/records", "github.com/fxamacker/cbor/v2"},
@@ -127,7 +128,7 @@ var allowed = map[string][]string{
 	"internal/misuse":      {},
 	"internal/buildinfo":   {},
 	"internal/httpserver":  {},
-	"internal/history":     {"events", "internal/environ", "internal/misuse", "internal/store/mongo"},
+	"internal/history":     {"events", "internal/strict", "internal/environ", "internal/misuse", "internal/store/mongo"},
 
 	// The stream processor and its parts.
 	"internal/stream":    {"events", "internal/records", nats, "github.com/nats-io/nuid"},
@@ -139,7 +140,7 @@ var allowed = map[string][]string{
 		"github.com/VictoriaMetrics/metrics"},
 
 	// The roles: never each other, never a store.
-	"ingest": {"events", "internal/gate", "internal/questions", "internal/records", "internal/link", "internal/stream", "internal/stripe/fold", nats,
+	"ingest": {"events", "internal/gate", "internal/questions", "internal/strict", "internal/records", "internal/link", "internal/stream", "internal/stripe/fold", nats,
 		"github.com/VictoriaMetrics/metrics"},
 	"aggregator": {"events", "internal/gate", "internal/questions", "internal/records", "internal/stream", "internal/fingerprint", "internal/wire", "internal/writeback", nats,
 		"github.com/cespare/xxhash/v2"},

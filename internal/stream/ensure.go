@@ -1,9 +1,11 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -46,7 +48,8 @@ func JetStream(nc *nats.Conn) (jetstream.JetStream, error) {
 }
 
 // Ensure makes the streams and buckets that are missing and returns the number of
-// partitions. It does not change streams that exist: their operator may have.
+// partitions. Of streams that exist it changes the subjects only, and those only if a
+// former version made them: their operator may have changed the rest.
 func Ensure(ctx context.Context, js jetstream.JetStream, l Layout) (partitions int, err error) {
 	usage := l.Names.Stream(events.StreamUsage)
 	s, err := js.Stream(ctx, usage)
@@ -67,7 +70,7 @@ func Ensure(ctx context.Context, js jetstream.JetStream, l Layout) (partitions i
 		l.Partitions = DefaultPartitions
 	}
 	for _, cfg := range l.streams() {
-		if err := ensureStream(ctx, js, cfg); err != nil {
+		if err := ensureStream(ctx, js, cfg, l.Names); err != nil {
 			return 0, err
 		}
 	}
@@ -84,7 +87,7 @@ func Ensure(ctx context.Context, js jetstream.JetStream, l Layout) (partitions i
 	return l.Partitions, nil
 }
 
-func ensureStream(ctx context.Context, js jetstream.JetStream, cfg jetstream.StreamConfig) error {
+func ensureStream(ctx context.Context, js jetstream.JetStream, cfg jetstream.StreamConfig, n events.Names) error {
 	s, err := js.Stream(ctx, cfg.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		s, err = js.CreateStream(ctx, cfg)
@@ -95,11 +98,51 @@ func ensureStream(ctx context.Context, js jetstream.JetStream, cfg jetstream.Str
 	if err != nil {
 		return fmt.Errorf("stream %s: %w", cfg.Name, err)
 	}
-	if s.CachedInfo().Config.Metadata[partitionsKey] != cfg.Metadata[partitionsKey] {
+	now := s.CachedInfo().Config
+	if now.Metadata[partitionsKey] != cfg.Metadata[partitionsKey] {
 		return fmt.Errorf("%w: stream %s was made for %q, others for %q", ErrPartitions, cfg.Name,
-			s.CachedInfo().Config.Metadata[partitionsKey], cfg.Metadata[partitionsKey])
+			now.Metadata[partitionsKey], cfg.Metadata[partitionsKey])
+	}
+	return moveSubjects(ctx, js, now, cfg, n)
+}
+
+// errFormer is returned while processes run that read subjects of a former layout.
+var errFormer = errors.New("processes of a former version still run, and would pass over what is stored by the present one: stop them")
+
+// moveSubjects gives a stream that a former version made the present subjects. What is
+// stored in it stays as it is.
+func moveSubjects(ctx context.Context, js jetstream.JetStream, now, cfg jetstream.StreamConfig, n events.Names) error {
+	if slices.Equal(now.Subjects, cfg.Subjects) && sameTransform(now.SubjectTransform, cfg.SubjectTransform) {
+		return nil
+	}
+	if owned, err := anyOwner(ctx, js, n); err != nil || owned {
+		return cmp.Or(err, errFormer)
+	}
+	now.Subjects, now.SubjectTransform = cfg.Subjects, cfg.SubjectTransform
+	if _, err := js.UpdateStream(ctx, now); err != nil {
+		return fmt.Errorf("stream %s: giving it the present subjects: %w", cfg.Name, err)
 	}
 	return nil
+}
+
+func sameTransform(a, b *jetstream.SubjectTransformConfig) bool {
+	return a == b || a != nil && b != nil && *a == *b
+}
+
+// anyOwner reports whether a process holds the lease of a partition.
+func anyOwner(ctx context.Context, js jetstream.JetStream, n events.Names) (bool, error) {
+	kv, err := js.KeyValue(ctx, n.Bucket(events.BucketOwners))
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	keys, err := kv.Keys(ctx)
+	if errors.Is(err, jetstream.ErrNoKeysFound) {
+		return false, nil
+	}
+	return len(keys) > 0, err
 }
 
 func (l Layout) streams() []jetstream.StreamConfig {
@@ -118,7 +161,7 @@ func (l Layout) streams() []jetstream.StreamConfig {
 			// The partition is the one that a client computes itself: events.PartitionOf.
 			SubjectTransform: &jetstream.SubjectTransformConfig{
 				Source:      n.Subject("usage.in.*"),
-				Destination: n.Subject(fmt.Sprintf("usage.p.{{partition(%d,1)}}.{{wildcard(1)}}", l.Partitions)),
+				Destination: n.Subject(fmt.Sprintf("usage.p.{{partition(%d,1)}}.in.{{wildcard(1)}}", l.Partitions)),
 			},
 		},
 		{Name: events.StreamState, Subjects: []string{"state.>"}},
@@ -127,7 +170,13 @@ func (l Layout) streams() []jetstream.StreamConfig {
 		// Stripe repeats a webhook for up to three days, and Tidegate publishes again
 		// every event that Stripe lists, to find lost ones.
 		{Name: events.StreamBilling, Subjects: []string{"billing.>"}, MaxAge: 400 * day, Duplicates: 4 * day},
-		{Name: events.StreamAccount, Subjects: []string{"account.*"}, MaxAge: 400 * day},
+		{
+			Name: events.StreamAccount, MaxAge: 400 * day, Subjects: []string{"account.*", "account.in.*"},
+			SubjectTransform: &jetstream.SubjectTransformConfig{
+				Source:      n.Subject("account.in.*"),
+				Destination: n.Subject(fmt.Sprintf("account.{{partition(%d,1)}}.in.{{wildcard(1)}}", l.Partitions)),
+			},
+		},
 		{Name: events.StreamLimits, Subjects: []string{"limits.*"}, MaxAge: 70 * day},
 		{Name: events.StreamDead, Subjects: []string{"dead.*"}, MaxAge: 70 * day},
 	}

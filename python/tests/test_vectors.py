@@ -7,6 +7,7 @@ from tidegate._answer import blocked, no_customer
 from tidegate._decision import parse_number, parse_time
 from tidegate._gate import Gate, Gates
 from tidegate._later import later
+from tidegate._usage import customer_id
 from vectors import committed, differences, drawn
 
 NUMBERS = ("limit", "used", "remaining")
@@ -50,11 +51,18 @@ def of_answer(case):
     return parsed(answer.document)
 
 
-KINDS = {"later": of_later, "trigger": of_trigger, "answer": of_answer}
+def of_customer(case):
+    try:
+        return customer_id(case["id"]) == case["id"]
+    except ValueError:
+        return False
+
+
+KINDS = {"later": of_later, "trigger": of_trigger, "answer": of_answer, "customer": of_customer}
 
 
 def comparable(kind, cases):
-    return cases if kind == "trigger" else [{**case, "want": parsed(case["want"])} for case in cases]
+    return cases if kind in ("trigger", "customer") else [{**case, "want": parsed(case["want"])} for case in cases]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -229,8 +229,9 @@ class Tidegate:
     ) -> None:
         """Tell Tidegate a customer's mail address, language, start of windows or id at Stripe.
 
-        Waits for the answer, and tries again for `timeout` seconds while Tidegate can't
-        be reached. Raises TidegateError when Tidegate refused it or the time is over.
+        `anchor` and `stripe_customer` need a key with the scope `admin`. Waits for the
+        answer, and tries again for `timeout` seconds while Tidegate can't be reached.
+        Raises TidegateError when Tidegate refused it or the time is over.
         """
         who = customer_id(customer)
         known = {

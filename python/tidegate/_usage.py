@@ -17,6 +17,8 @@ Value = Union[int, float, Decimal, str]
 
 MAX_EVENT_BYTES = 64 << 10
 _NANO = Decimal("1e-9")
+#: Characters that change the direction of text: with one, an id looks like another one.
+_DIRECTION = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def customer_id(raw: Any) -> str:
@@ -24,8 +26,10 @@ def customer_id(raw: Any) -> str:
     text = raw if isinstance(raw, str) else str(raw)
     if not 1 <= len(text.encode("utf-8", "replace")) <= 256:
         raise ValueError("a customer's id has 1 to 256 bytes of UTF-8")
-    if not text.isprintable() and any(unicodedata.category(c) in ("Cc", "Cs") for c in text):
-        raise ValueError("a customer's id has no control characters")
+    if text in (".", ".."):
+        raise ValueError(f"{text!r} can't be a customer's id: an address with it means another one")
+    if not text.isprintable() and any(unicodedata.category(c) in ("Cc", "Cs") or c in _DIRECTION for c in text):
+        raise ValueError("a customer's id has no control characters, nor such as change the direction of text")
     return text
 
 
@@ -59,6 +63,8 @@ class Draft:
             raise ValueError("time needs a time zone, such as datetime.now(timezone.utc)")
         if any(len(text.encode()) > 512 for text in (self.id, self.source, self.event)):
             raise ValueError("id, source and event have at most 512 bytes each")
+        if any(c in _DIRECTION for text in (self.id, self.source, self.event) for c in text):
+            raise ValueError("id, source and event have no characters that change the direction of text")
         if self.value is not None:
             number(self.value)
         body = self.encode(None)

@@ -32,6 +32,7 @@ var kinds = map[string]struct {
 	"trigger":   {aboutTrigger, triggerByHand, drawTrigger, 250},
 	"answer":    {aboutAnswer, answerByHand, drawAnswer, 60},
 	"token":     {aboutToken, tokenByHand, drawToken, 200},
+	"customer":  {aboutCustomer, customerByHand, drawCustomer, 60},
 	"partition": {aboutPartition, partitionByHand, drawPartition, 200},
 }
 
@@ -46,7 +47,7 @@ func draw(kind string, n int, seed uint64) []any {
 }
 
 func main() {
-	kind := flag.String("kind", "later", "decide, later, trigger, answer, token or partition")
+	kind := flag.String("kind", "later", "decide, later, trigger, answer, token, customer or partition")
 	n := flag.Int("n", 1000, "how many cases")
 	seed := flag.Uint64("seed", 1, "what they are drawn from")
 	flag.Parse()

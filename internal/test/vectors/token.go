@@ -2,12 +2,15 @@ package main
 
 import (
 	"math/rand/v2"
+	"strings"
 
 	"github.com/tidegate-io/tidegate/events"
 )
 
 const (
 	aboutToken = "The token of an id: what stands for a customer or a feature in subjects and keys."
+
+	aboutCustomer = "Whether a text can be a customer's id."
 
 	aboutPartition = "The partition of a customer, from 0 to partitions - 1."
 )
@@ -25,6 +28,28 @@ type partitionCase struct {
 
 var oddIDs = []string{"acme", "a.b", "ada@acme.example", "a b", "a*", "a>", "$x", "_x", "=x", "a=b", "=00", "é", "日本", "😀", "a/b", "A-Z_0", "%41", "\u00a0", "\"", "\\", "'", "{}",
 	"a-very-long-id-that-someone-made-of-a-uuid-6f1d2c3b-4a5e-6f70-8192-a3b4c5d6e7f8"}
+
+type customerCase struct {
+	ID   string `json:"id"`
+	Want bool   `json:"want"`
+}
+
+func customerOf(id string) customerCase { return customerCase{id, events.ValidateCustomer(id) == nil} }
+
+func customerByHand() []any {
+	var out []any
+	for _, id := range append(oddIDs, "", ".", "..", "...", "a..", "\x00", "a\n", "\u007f", "\u0085", "\u00a0", "\u200b", "\u200e", "a\u200f",
+		"\u061c", "user\u202egnp", "\u202a", "\u2066x\u2069", "\u2028", "\ufeff", "\ufffd", strings.Repeat("x", 256), strings.Repeat("x", 257),
+		strings.Repeat("é", 128), strings.Repeat("é", 129)) {
+		out = append(out, customerOf(id))
+	}
+	return out
+}
+
+func drawCustomer(r *rand.Rand) any {
+	odd := []rune("ab.\u200d\u202b\u2067\u061c\u007f\u0085 é")
+	return customerOf(string(odd[r.IntN(len(odd))]) + drawID(r))
+}
 
 func tokenByHand() []any {
 	var out []any
