@@ -135,6 +135,7 @@ func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 		go p.requestTotals(ctx)
 	}
 	stream.Answer(o, questions.StandingOf, p.standingOf)
+	stream.Answer(o, questions.ProfilesOf, p.profilesOf)
 	return p.publishGates()
 }
 

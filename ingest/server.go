@@ -78,7 +78,8 @@ type Options struct {
 	Catalog    func() *gate.Catalog // must not be changed
 	Decisions  Decisions
 	Store      Store
-	Keys       Keys // none: everyone may do everything
+	Keys       Keys           // none: everyone may do everything
+	Bounds     func() *Bounds // of what callers may do; nil: there are none
 	Now        func() time.Time
 	Log        *slog.Logger // nil: slog.Default
 
@@ -110,6 +111,7 @@ type Server struct {
 	Options
 	publisher *Publisher
 	counters  counters
+	bounds    *bounds
 	refusals  throttledLog // of webhooks
 	busy      throttledLog // 503
 	routes    atomic.Pointer[routes]
@@ -130,6 +132,7 @@ func New(o Options) *Server {
 	}
 	s := &Server{Options: o, closed: make(chan struct{}), counters: newCounters(o.Metrics)}
 	s.close = sync.OnceFunc(func() { close(s.closed) })
+	s.bounds = s.newBounds(o.Bounds)
 	s.publisher = NewPublisher(o.JS, o.Names, o.Partitions)
 	return s
 }

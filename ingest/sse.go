@@ -90,6 +90,11 @@ func (s *Server) openBucket(ctx context.Context, lastID string) (*bucket, error)
 }
 
 func (s *Server) decisions(w http.ResponseWriter, r *http.Request) error {
+	giveBack, err := s.boundStream(s.bounds.key(callerOf(r).Name))
+	if err != nil {
+		return err
+	}
+	defer giveBack()
 	// A watcher from before a reconnect may be silent for many seconds. So the
 	// stream ends, and the client resumes.
 	lost := s.NC.StatusChanged(nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED)

@@ -21,6 +21,9 @@ type counters struct {
 	streams               *metrics.Counter
 }
 
+// limitedMetric counts what bounds refused, by bound.
+const limitedMetric = `tidegate_http_limited_total`
+
 func newCounters(set *metrics.Set) counters {
 	return counters{
 		set:          set,
@@ -95,6 +98,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt route) error {
 		}
 	}
 	if err := s.allow(r, rt.scope); err != nil {
+		return errors.Join(s.boundAddress(r), err)
+	}
+	if err := s.bound(r, rt); err != nil {
 		return err
 	}
 	if rt.scope != "" && r.ContentLength != 0 {
@@ -103,6 +109,17 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt route) error {
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime))
 	}
 	return rt.do(w, r)
+}
+
+// bound counts the request for the key, or for the address of one without a key.
+func (s *Server) bound(r *http.Request, rt route) error {
+	switch {
+	case rt.kind == health:
+		return nil
+	case rt.scope == "":
+		return s.boundAddress(r)
+	}
+	return s.boundRequest(callerOf(r).Name)
 }
 
 func (s *Server) fail(w *recorder, r *http.Request, path string, err error) {
