@@ -24,7 +24,7 @@ const recordTimeout = 2 * time.Second
 func (s *Server) auth(w http.ResponseWriter, r *http.Request) error {
 	record, as403 := options(r)
 	if record {
-		if err := s.allow(r, ScopeEvents); err != nil {
+		if err := callerOf(r).need(ScopeEvents); err != nil {
 			return err
 		}
 	}

@@ -29,7 +29,7 @@ func (s *Server) putCustomer(w http.ResponseWriter, r *http.Request) error {
 		return badRequest("`id` %.80q differs from the address' %.80q", in.ID, id)
 	}
 	if in.privileged() {
-		if err := s.allow(r, ScopeAdmin); err != nil {
+		if err := callerOf(r).need(ScopeAdmin); err != nil {
 			return err
 		}
 	}
@@ -105,7 +105,7 @@ func (s *Server) postCustomers(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) readCustomers(r *http.Request, body []byte, f form) ([]*records.Account, []rejection, error) {
 	var changes []*records.Account
 	rejected, seen, now, catalog := []rejection{}, 0, s.Now(), s.Catalog()
-	admin := s.allow(r, ScopeAdmin)
+	admin := callerOf(r).need(ScopeAdmin)
 	err := split(body, f, func(element []byte, _ bool) bool {
 		if seen++; seen > maxBatchEvents {
 			return false

@@ -14,7 +14,7 @@ import (
 // 127.0.0.1 (DNS rebinding); to the browser the API is then that site, and no
 // cross-origin rule applies. Such a name cannot be one of those that pass here.
 func (s *Server) checkHost(r *http.Request, rt route) error {
-	if rt.kind == public || !s.Keys.Empty() {
+	if rt.kind == public || !s.Keys().Empty() {
 		return nil
 	}
 	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)

@@ -92,7 +92,7 @@ func TestHostWithKeys(t *testing.T) {
 	t.Parallel()
 	keys, err := ParseKeys("all")
 	ok(t, err)
-	b := newBench(t, func(o *Options) { o.Keys = keys })
+	b := newBench(t, func(o *Options) { o.Keys = func() Keys { return keys } })
 	b.key = "all"
 	b.want(200, "GET", "/v1/gates", "", "Host: gate.acme.example")
 	b.want(200, "GET", "/", "", "Host: gate.acme.example")

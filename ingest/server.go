@@ -78,7 +78,7 @@ type Options struct {
 	Catalog    func() *gate.Catalog // must not be changed
 	Decisions  Decisions
 	Store      Store
-	Keys       Keys           // none: everyone may do everything
+	Keys       func() Keys    // nil or none: everyone may do everything
 	Bounds     func() *Bounds // of what callers may do; nil: there are none
 	Now        func() time.Time
 	Log        *slog.Logger // nil: slog.Default
@@ -114,6 +114,7 @@ type Server struct {
 	bounds    *bounds
 	refusals  throttledLog // of webhooks
 	busy      throttledLog // 503
+	ended     throttledLog // keys after their end
 	routes    atomic.Pointer[routes]
 	closed    chan struct{}
 	close     func()
@@ -129,6 +130,9 @@ func New(o Options) *Server {
 	}
 	if o.UpgradeURL == nil {
 		o.UpgradeURL = func() string { return "" }
+	}
+	if o.Keys == nil {
+		o.Keys = func() Keys { return Keys{} }
 	}
 	s := &Server{Options: o, closed: make(chan struct{}), counters: newCounters(o.Metrics)}
 	s.close = sync.OnceFunc(func() { close(s.closed) })

@@ -170,7 +170,7 @@ func TestSlowWebhookLosesItsTurn(t *testing.T) {
 	t.Parallel()
 	keys, err := ParseKeys("all")
 	ok(t, err)
-	b := newBench(t, real([]string{"whsec"}, ""), func(o *Options) { o.Keys = keys })
+	b := newBench(t, real([]string{"whsec"}, ""), func(o *Options) { o.Keys = func() Keys { return keys } })
 	addr := b.behind(10 * time.Millisecond)
 	half := func(head string) (net.Conn, *bufio.Reader) {
 		c, err := net.Dial("tcp", addr)

@@ -97,8 +97,12 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt route) error {
 			return &problem{Status: http.StatusForbidden, Detail: "requests from other sites' pages are refused"}
 		}
 	}
-	if err := s.allow(r, rt.scope); err != nil {
-		return errors.Join(s.boundAddress(r), err)
+	r, err := s.authenticate(r, &rt)
+	if err != nil {
+		if slow := s.boundAddress(r); slow != nil {
+			return slow
+		}
+		return err
 	}
 	if err := s.bound(r, rt); err != nil {
 		return err

@@ -44,6 +44,7 @@ type Settings struct {
 	ResendBase    string
 	ResendSecrets []string    // of its webhooks
 	Keys          ingest.Keys // of the API; none: everybody may use it
+	KeysFile      string      // whose edits change Keys; "": none
 	Secret        []byte      // signs links; an embedded server's Tidegate makes one
 
 	Config string // file whose edits are applied; "": none

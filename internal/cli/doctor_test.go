@@ -3,9 +3,11 @@ package cli
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/tidegate-io/tidegate/ingest"
 	"github.com/tidegate-io/tidegate/internal/stripe/fold"
 )
 
@@ -31,6 +33,27 @@ func TestDoctorJudgesBilling(t *testing.T) {
 	} {
 		if state, detail := judge(&c.r, c.hasKey); state != c.state || !strings.Contains(detail, c.says) {
 			t.Errorf("%s: %s %q", name, state, detail)
+		}
+	}
+}
+
+func TestDoctorJudgesKeys(t *testing.T) {
+	now := time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC)
+	const strong = ":0123456789abcdef:read"
+	for _, c := range []struct{ keys, state, says string }{
+		{"app" + strong, stateOK, "1 API keys"},
+		{"app" + strong + "@2026-03-25", stateOK, "1 API keys"},
+		{"app" + strong + "@2026-03-23", stateWarning, "end within 14 days: app (2026-03-23)"},
+		{"app" + strong + "@2026-03-10", stateWarning, "end within 14 days: app (2026-03-10)"},
+		{"app" + strong + "@2026-03-09", stateWarning, "have ended: app (2026-03-09)"},
+		{"app:secret:read", stateWarning, "can be guessed: app"},
+	} {
+		keys, err := ingest.ParseKeys(c.keys)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if state, detail := judgeKeys(keys, now); state != c.state || !strings.Contains(detail, c.says) || strings.Contains(detail, "secret") {
+			t.Errorf("%s: %s %q", c.keys, state, detail)
 		}
 	}
 }

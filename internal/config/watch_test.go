@@ -25,9 +25,9 @@ type report struct {
 	err    error
 }
 
-// watch calls play while Watch runs. With nil content the file does not exist at
+// watchFile calls play while Watch runs. With nil content the file does not exist at
 // first.
-func watch(t *testing.T, content *string, current *Config, play func(w *watched)) {
+func watchFile(t *testing.T, content *string, current *Config, play func(w *watched)) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "tidegate.yaml")
 	if content != nil {
@@ -77,7 +77,7 @@ func TestWatchReportsAChangeOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	watch(t, &doc, current, func(w *watched) {
+	watchFile(t, &doc, current, func(w *watched) {
 		w.pass(5)
 		w.expect(0, 0)
 		w.write(base + "partitions: 8\n")
@@ -120,7 +120,7 @@ func TestWatchWaitsForTheEndOfAChange(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	watch(t, &doc, current, func(w *watched) {
+	watchFile(t, &doc, current, func(w *watched) {
 		w.write("") // an editor that empties the file first
 		w.pass(1)
 		w.write(base + "namespace: a\n")
@@ -145,18 +145,18 @@ func TestWatchSeesAnEarlierChange(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	watch(t, &doc, current, func(w *watched) {
+	watchFile(t, &doc, current, func(w *watched) {
 		w.pass(2)
 		w.expect(1, 0)
 	})
-	watch(t, &doc, nil, func(w *watched) {
+	watchFile(t, &doc, nil, func(w *watched) {
 		w.pass(2)
 		w.expect(1, 0)
 	})
 }
 
 func TestWatchAFileThatAppears(t *testing.T) {
-	watch(t, nil, Example(), func(w *watched) {
+	watchFile(t, nil, Example(), func(w *watched) {
 		w.pass(5)
 		w.expect(0, 0)
 		w.write(base)
