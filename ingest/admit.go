@@ -8,6 +8,7 @@ import (
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/limit"
 )
 
 // admit takes those events away that the key may not send: of too many new customers,
@@ -37,13 +38,27 @@ func (s *Server) admit(ctx context.Context, u *keyUse, c *gate.Catalog, in *inta
 		})
 		if len(refused) > 0 {
 			in.good = slices.DeleteFunc(in.good, func(e events.Event) bool { return refused[e.Subject] && metered.has(e.Type) })
-			over = s.exceeded("new_customers_per_hour", keyCalled(u.name), most, "new customers an hour", newcomerRetry)
+			over = s.newCustomersExceeded(u, most)
 		}
 	}
 	if over != nil {
 		over.More["accepted"], over.More["refused"] = len(in.good), had-len(in.good)
 	}
 	return over
+}
+
+// admitCustomers returns an error if some of the customers are new to n, and more than
+// the key may bring, which bucket has.
+func (s *Server) admitCustomers(ctx context.Context, n *newcomers, u *keyUse, bucket *limit.Bucket, ids ...string) error {
+	most := s.bounds.of().NewCustomersPerHour
+	if !n.watching(most) || len(n.refuse(ctx, bucket, most, slices.Values(ids))) == 0 {
+		return nil
+	}
+	return s.newCustomersExceeded(u, most)
+}
+
+func (s *Server) newCustomersExceeded(u *keyUse, most int) *problem {
+	return s.exceeded("new_customers_per_hour", keyCalled(u.name), most, "new customers an hour", newcomerRetry)
 }
 
 var typeSeed = maphash.MakeSeed()

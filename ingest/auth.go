@@ -47,7 +47,7 @@ func (s *Server) auth(w http.ResponseWriter, r *http.Request) error {
 		return denied(w, &d, as403)
 	}
 	if record {
-		s.recordUse(r.Context(), w, customer, g)
+		s.recordUse(w, r, customer, g)
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
@@ -160,15 +160,19 @@ func asciiJSON(b []byte) string {
 // recordUse records one use of a gate that counts. Only the app knows the values
 // of other meters. If the use cannot be stored, the request passes all the same;
 // the header, the log and a counter say so.
-func (s *Server) recordUse(ctx context.Context, w http.ResponseWriter, customer string, g *gate.Gate) {
+func (s *Server) recordUse(w http.ResponseWriter, r *http.Request, customer string, g *gate.Gate) {
 	if g.Meter.Aggregate != gate.Count {
 		w.Header().Set("X-Tidegate-Recorded", "false")
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
+	ctx, cancel := context.WithTimeout(r.Context(), recordTimeout)
 	defer cancel()
 	use := events.Event{ID: rand.Text(), Source: "gateway", Type: g.Meter.Event, Subject: customer}
-	err := s.publisher.Publish(ctx, []events.Event{use}, events.BatchToken)
+	u := s.bounds.key(callerOf(r).Name)
+	err := s.admitCustomers(ctx, s.bounds.users, u, &u.users, customer)
+	if err == nil {
+		err = s.publisher.Publish(ctx, []events.Event{use}, events.BatchToken)
+	}
 	w.Header().Set("X-Tidegate-Recorded", strconv.FormatBool(err == nil))
 	if err != nil && !errors.Is(err, context.Canceled) {
 		s.counters.recordedLost.Inc()

@@ -112,9 +112,10 @@ type Server struct {
 	publisher *Publisher
 	counters  counters
 	bounds    *bounds
-	refusals  throttledLog // of webhooks
-	busy      throttledLog // 503
-	ended     throttledLog // keys after their end
+	refusals  throttledLog  // of webhooks
+	busy      throttledLog  // 503
+	ended     throttledLog  // keys after their end
+	stuck     time.Duration // for one who does not read a stream
 	routes    atomic.Pointer[routes]
 	closed    chan struct{}
 	close     func()
@@ -134,7 +135,7 @@ func New(o Options) *Server {
 	if o.Keys == nil {
 		o.Keys = func() Keys { return Keys{} }
 	}
-	s := &Server{Options: o, closed: make(chan struct{}), counters: newCounters(o.Metrics)}
+	s := &Server{Options: o, closed: make(chan struct{}), counters: newCounters(o.Metrics), stuck: writeTimeout}
 	s.close = sync.OnceFunc(func() { close(s.closed) })
 	s.bounds = s.newBounds(o.Bounds)
 	s.publisher = NewPublisher(o.JS, o.Names, o.Partitions)

@@ -40,8 +40,8 @@ func (a *Addresses) Take(now time.Duration, ip netip.Addr, r Rate) (wait time.Du
 			}
 		}
 		content := max(time.Duration(was)-now, 0)
-		if content >= r.burst {
-			return content - r.burst + 1
+		if over := r.over(content); over > 0 {
+			return over
 		}
 		then := int64(now + content + r.each)
 		if !lowest.CompareAndSwap(was, then) {

@@ -24,8 +24,13 @@ func Per(n int, span, burst time.Duration) Rate {
 	if n <= 0 {
 		return Rate{}
 	}
-	return Rate{(span + time.Duration(n) - 1) / time.Duration(n), burst} // rounded up: never more than n
+	each := max(span/time.Duration(n), 1)
+	return Rate{each, max(burst, each)}
 }
+
+// over returns how long it takes until one unit fits to the content of a bucket; 0 or
+// less: it fits.
+func (r Rate) over(content time.Duration) time.Duration { return content + r.each - r.burst }
 
 // Bounded reports whether there is a bound.
 func (r Rate) Bounded() bool { return r.each > 0 }
@@ -46,8 +51,8 @@ func (b *Bucket) Take(now time.Duration, n int, r Rate) (wait time.Duration) {
 	for {
 		was := b.emptyAt.Load()
 		content := max(time.Duration(was)-now, 0)
-		if content >= r.burst {
-			return content - r.burst + 1
+		if over := r.over(content); over > 0 {
+			return over
 		}
 		if b.emptyAt.CompareAndSwap(was, int64(now+content+time.Duration(n)*r.each)) {
 			return 0
@@ -57,10 +62,10 @@ func (b *Bucket) Take(now time.Duration, n int, r Rate) (wait time.Duration) {
 
 // Wait returns what Take would, and takes nothing.
 func (b *Bucket) Wait(now time.Duration, r Rate) time.Duration {
-	if content := b.content(now); r.Bounded() && content >= r.burst {
-		return content - r.burst + 1
+	if !r.Bounded() {
+		return 0
 	}
-	return 0
+	return max(r.over(b.content(now)), 0)
 }
 
 // Add adds n units, also to a full bucket.
