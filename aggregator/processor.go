@@ -170,6 +170,9 @@ func (p *Processor) own(ctx context.Context, o *stream.Owner) {
 // Prefetch implements stream.Prefetcher.
 func (p *Processor) Prefetch(ms []stream.Message) { p.f.prefetch(ms) }
 
+// Part implements stream.Parter: a batch holds events of many customers.
+func (p *Processor) Part() int { return p.f.part }
+
 // Handle implements stream.Processor.
 func (p *Processor) Handle(m *stream.Message) error {
 	if err := p.f.fold(m); err != nil {

@@ -16,7 +16,7 @@ import (
 // applyAccount applies one record of ACCOUNT, and publishes control events to USAGE
 // for the parts of it that change the aggregator's fold.
 func (p *Processor) applyAccount(m *stream.Message) error {
-	a, err := records.DecodeAccount(m.Subject, m.Data)
+	a, err := records.DecodeAccount(m.Subject, m.Data, p.opt.Partitions)
 	if err != nil {
 		return stream.Reject(err)
 	}

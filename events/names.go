@@ -134,5 +134,9 @@ func (n Names) Query(role string, p int) string {
 	return n.Subject("query." + role + "." + strconv.Itoa(p))
 }
 
+// Decision returns the subject to which the decisions bucket republishes what is put
+// under a key, once it is stored; ">" means all keys.
+func (n Names) Decision(key string) string { return n.Subject("decisions." + key) }
+
 // DecisionKey returns the key of a decision in the decisions bucket.
 func DecisionKey(customer, feature string) string { return Token(customer) + "." + Token(feature) }

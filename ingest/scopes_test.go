@@ -78,6 +78,8 @@ func attempts() []attempt {
 		{route: "GET /v1/stripe/unmapped", needs: read, status: 200},
 		{route: "GET /v1/funnel", needs: read, status: 501},
 		{route: "GET /v1/explain", path: "/v1/explain?customer=victim&feature=api", needs: read, status: 200},
+		// Who may set something sees in the audit log what was set, also without the scope read.
+		{route: "GET /v1/audit", path: "/v1/audit?customer=someone", needs: admin, status: 200},
 		{route: "POST /v1/adjust", needs: admin, status: 501},
 		{route: "POST /v1/void", needs: admin, status: 501},
 		{route: "GET /livez", status: 200},

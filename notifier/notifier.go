@@ -66,12 +66,13 @@ type Keeper interface {
 // Options are the options of a notifier. Fields without a remark are required.
 type Options struct {
 	Settings
-	Catalog   func() gate.Catalog
-	Store     Store
-	Decisions Decisions
-	Sender    Sender
-	Now       func() time.Time
-	Secret    []byte // signs links; empty: mails have no links of ours, as without PublicURL
+	Partitions int // of the streams
+	Catalog    func() gate.Catalog
+	Store      Store
+	Decisions  Decisions
+	Sender     Sender
+	Now        func() time.Time
+	Secret     []byte // signs links; empty: mails have no links of ours, as without PublicURL
 	// PollEvery is how often the notifier looks for due mails when nothing wakes it;
 	// 0: five seconds.
 	PollEvery time.Duration
@@ -84,7 +85,7 @@ func New(o Options) (*Processor, error) {
 	if err != nil {
 		return nil, err
 	}
-	for name, missing := range map[string]bool{"Store": o.Store == nil, "Decisions": o.Decisions == nil, "Sender": o.Sender == nil, "Now": o.Now == nil} {
+	for name, missing := range map[string]bool{"Partitions": o.Partitions == 0, "Store": o.Store == nil, "Decisions": o.Decisions == nil, "Sender": o.Sender == nil, "Now": o.Now == nil} {
 		if missing {
 			return nil, fmt.Errorf("notifier: %s is required", name)
 		}

@@ -81,7 +81,7 @@ func (p *Processor) Handle(m *stream.Message) error {
 		}
 		return p.applyLimit(m, &l)
 	case inputAccount:
-		a, err := records.DecodeAccount(m.Subject, m.Data)
+		a, err := records.DecodeAccount(m.Subject, m.Data, p.Partitions)
 		if err != nil {
 			return nil // the enforcer writes its dead letter
 		}

@@ -16,7 +16,7 @@ import (
 func (s *Settings) FromEnvironment() error {
 	var stripe, resend, secret string
 	for name, to := range map[string]*string{
-		"NATS_CREDS": &s.NATSCreds, "MONGODB_URI": &s.MongoURI, "MONGODB_DATABASE": &s.MongoDatabase, "APP_MONGODB_URI": &s.AppMongoURI,
+		"MONGODB_URI": &s.MongoURI, "MONGODB_DATABASE": &s.MongoDatabase, "APP_MONGODB_URI": &s.AppMongoURI,
 		"STRIPE_WEBHOOK_SECRET": &stripe, "STRIPE_SECRET_KEY": &s.StripeKey, "STRIPE_API_BASE": &s.StripeBase,
 		"RESEND_API_KEY": &s.ResendKey, "RESEND_BASE_URL": &s.ResendBase, "RESEND_WEBHOOK_SECRET": &resend,
 		"TIDEGATE_SECRET": &secret,

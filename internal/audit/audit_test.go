@@ -276,6 +276,30 @@ func TestNewerFormatIsRefused(t *testing.T) {
 	}
 }
 
+// The bytes of format 1, which later versions must read.
+func TestFormat1(t *testing.T) {
+	t.Parallel()
+	l, js := newLog(t)
+	for _, m := range [][2]string{
+		{"detail.acme", `{"v":1,"id":"x","before":null,"after":{"limit":5},"reason":"r"}`},
+		{"entry.acme", `{"v":1,"id":"x","actor":"ops","action":"customer.override","customer":"acme","feature":"api","detail":1}`},
+		{"result.acme", `{"v":1,"id":"x","result":"failed"}`},
+		{"entry.~gate", `{"v":1,"id":"y","actor":"ops","action":"gate.off","feature":"api","before":{"off":false},"after":{"off":true},"reason":"fire"}`},
+	} {
+		_, err := js.Publish(t.Context(), "acme.audit."+m[0], []byte(m[1]))
+		ok(t, err)
+	}
+	list := all(t, l, Query{Limit: 10})
+	for i := range list {
+		list[i].At = time.Time{}
+	}
+	want := `[{"id":"y","actor":"ops","action":"gate.off","feature":"api","before":{"off":false},"after":{"off":true},"reason":"fire"},` +
+		`{"id":"x","actor":"ops","action":"customer.override","customer":"acme","feature":"api","before":null,"after":{"limit":5},"reason":"r","result":"failed"}]`
+	if got := string(Value(list)); got != want {
+		t.Errorf("%s\nwant\n%s", got, want)
+	}
+}
+
 func TestKeep(t *testing.T) {
 	t.Parallel()
 	l, js := newLog(t)

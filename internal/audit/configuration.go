@@ -136,13 +136,13 @@ func differences(a, b Settings) (before, after json.RawMessage) {
 			*is[path] += " (with another value)"
 		}
 	}
-	return Value(differing{digest(a), was, more}), Value(differing{digest(b), is, more})
+	return Value(differing{was, digest(a), more}), Value(differing{is, digest(b), more})
 }
 
 // differing is one side of what differs between two configurations.
 type differing struct {
-	Digest string             `json:"digest"`
 	Values map[string]*string `json:"values"`         // null: not there
+	Digest string             `json:"digest"`         // of the whole
 	More   int                `json:"more,omitempty"` // values that differ and are not named
 }
 

@@ -18,6 +18,7 @@ var ErrNotWritten = errors.New("the audit log cannot take the entry now")
 
 const (
 	writeTimeout  = 5 * time.Second
+	writeTimeEach = time.Millisecond // in addition, for each entry of many
 	resultTimeout = 2 * time.Second
 )
 
@@ -25,7 +26,7 @@ const (
 // After an error none of the changes must be made; entries that were stored are marked
 // as failed, as far as the stream takes that.
 func (l *Log) Write(ctx context.Context, entries []Entry) error {
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout+time.Duration(len(entries))*writeTimeEach)
 	defer cancel()
 	details, err := l.writeDetails(ctx, entries)
 	if err != nil {

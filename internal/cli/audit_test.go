@@ -7,6 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/tidegate-io/tidegate/internal/audit"
 )
 
@@ -49,5 +52,28 @@ func audits(t *testing.T, a api) {
 	}
 	if last := rows[auditPage+1]; last[3] != "gate.off" || last[6] != string(list[0].Before) || last[8] != "fire" {
 		t.Errorf("%q", last)
+	}
+}
+
+// withoutAudit deletes the audit log: doctor says so.
+func withoutAudit(t *testing.T, url string) {
+	t.Helper()
+	nc, err := nats.Connect(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := js.DeleteStream(t.Context(), "AUDIT"); err != nil {
+		t.Fatal(err)
+	}
+	if code, stdout, _ := command(t, "", "doctor"); code != exitFailed || !strings.Contains(stdout, "stream AUDIT is not there") {
+		t.Errorf("exit %d: %s", code, stdout)
+	}
+	if code, _, stderr := command(t, "", "gate", "on", "api"); code != exitFailed || !strings.Contains(stderr, "nothing was changed") {
+		t.Errorf("exit %d: %s", code, stderr)
 	}
 }

@@ -57,8 +57,11 @@ type commands struct {
 	Mail    struct {
 		Preview previewCmd `cmd:"" help:"Write each mail with sample data, as HTML and text."`
 	} `cmd:"" help:"Work with mails."`
-	Stripe stripeCmd `cmd:"" help:"Compare with Stripe, and set its webhooks up."`
-	Doctor doctorCmd `cmd:"" help:"Check NATS, MongoDB, Stripe, Resend and the configuration."`
+	Stripe          stripeCmd          `cmd:"" help:"Compare with Stripe, and set its webhooks up."`
+	NATSPermissions natsPermissionsCmd `cmd:"" name:"nats-permissions" help:"Print the NATS users with their permissions, as configuration of a NATS server."`
+	Doctor          doctorCmd          `cmd:"" help:"Check NATS, MongoDB, Stripe, Resend and the configuration."`
+	Ready           readyCmd           `cmd:"" help:"Ask a running Tidegate whether it is ready; exit 1 if not."`
+	Licenses        licensesCmd        `cmd:"" help:"Print the licences of all code in this program."`
 }
 
 // blockedError reports that a decision was a block: exit 3.

@@ -40,6 +40,7 @@ func command(t testing.TB, stdin string, args ...string) (code int, stdout, stde
 var everyCommand = []string{
 	"dev", "dev upgrade", "dev downgrade", "serve", "init", "config check", "send", "check", "usage", "top", "funnel",
 	"gate off", "gate on", "import", "import events", "import customers", "replay", "verify", "explain", "dead", "audit", "mail preview", "doctor",
+	"ready", "licenses",
 }
 
 func TestHelp(t *testing.T) {
@@ -271,13 +272,14 @@ func TestCommands(t *testing.T) {
 		return nil
 	})
 	answers(t, "check acme api", "usage acme", "top", "funnel", "funnel --by plan", "funnel --by feature", "funnel --by week",
-		"explain acme api", "replay", "replay --customer acme --dry-run", "verify", "dead", "mail preview", "doctor",
+		"explain acme api", "replay", "replay --customer acme --dry-run", "verify", "dead", "mail preview", "doctor", "ready", "licenses",
 		"gate off api", "gate on api", "dev upgrade acme", "dev downgrade acme", "send --type api --customer acme --id 7 --data {\"tokens\":3}")
 	answers(t, "gate off api --reason fire", "audit", "audit --actor local --limit 1", "audit --from 2020-01-01 --to 2100-01-01")
 	audits(t, a)
 	answers(t, "gate on api")
 	checks(t)
 	watches(t)
+	withoutAudit(t, state.NATS)
 }
 
 // answers runs commands for tables and for JSON.

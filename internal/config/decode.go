@@ -47,12 +47,15 @@ func (d *decoder) config(top field) *Config {
 	return c
 }
 
+// IsNamespace reports whether s can be a namespace.
+func IsNamespace(s string) bool { return wordOf(s) && len(s) <= maxNamespace }
+
 func (f field) namespace() string {
 	v, ok := f.text("text of letters, digits, _ and -")
 	if !ok {
 		return ""
 	}
-	if !wordOf(v) || len(v) > maxNamespace {
+	if !IsNamespace(v) {
 		f.fail("%s is not allowed: at most %d letters, digits, _ and -", quote(v), maxNamespace)
 		return ""
 	}

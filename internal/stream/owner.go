@@ -20,6 +20,7 @@ type Owner struct {
 
 	inputs  []Input
 	letters letters
+	role    *roleLedger
 	out     *outbox
 	answers map[string]answerer // by kind of question; complete once Start has returned
 }
