@@ -37,6 +37,10 @@ func (s *Server) putCustomer(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	u := s.bounds.key(callerOf(r).Name)
+	if err := s.admitCustomers(r.Context(), s.bounds.profiles, u, &u.profiles, id); err != nil {
+		return err
+	}
 	if err := s.apply(r, []*records.Account{a}); err != nil {
 		return err
 	}
@@ -77,6 +81,11 @@ func (s *Server) deleteCustomer(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) postCustomers(w http.ResponseWriter, r *http.Request) error {
+	u := s.bounds.key(callerOf(r).Name)
+	sent, err := s.boundEvents(u)
+	if err != nil {
+		return err
+	}
 	form, err := formOf(r.Header.Get("Content-Type"))
 	if err != nil {
 		return err
@@ -90,13 +99,27 @@ func (s *Server) postCustomers(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	sent(len(changes) + len(rejected))
 	if len(changes) == 0 {
 		return noneGood(rejected, "customer")
+	}
+	if !callerOf(r).can(ScopeAdmin) { // an operator may import any number
+		if err := s.admitCustomers(r.Context(), s.bounds.profiles, u, &u.profiles, idsOf(changes)...); err != nil {
+			return err
+		}
 	}
 	if err := s.apply(r, changes); err != nil {
 		return err
 	}
 	return writeJSON(w, http.StatusAccepted, receipt{Accepted: len(changes), Rejected: rejected})
+}
+
+func idsOf(changes []*records.Account) []string {
+	ids := make([]string, len(changes))
+	for i, a := range changes {
+		ids[i] = a.Customer
+	}
+	return ids
 }
 
 func (s *Server) readCustomers(r *http.Request, body []byte, f form) ([]*records.Account, []rejection, error) {

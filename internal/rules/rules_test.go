@@ -131,6 +131,8 @@ var allowed = map[string][]string{
 	"internal/permissions": {"events"},
 	"internal/buildinfo":   {},
 	"internal/licenses":    {},
+	"internal/httpserver":  {},
+	"internal/limit":       {},
 	"internal/history":     {"events", "internal/strict", "internal/environ", "internal/misuse", "internal/store/mongo"},
 
 	// The stream processor and its parts.
@@ -144,7 +146,7 @@ var allowed = map[string][]string{
 		"github.com/VictoriaMetrics/metrics"},
 
 	// The roles: never each other, never a store.
-	"ingest": {"events", "internal/audit", "internal/gate", "internal/questions", "internal/strict", "internal/records", "internal/link", "internal/stream", "internal/stripe/fold", nats,
+	"ingest": {"events", "internal/audit", "internal/gate", "internal/limit", "internal/questions", "internal/strict", "internal/records", "internal/link", "internal/stream", "internal/stripe/fold", nats,
 		"github.com/VictoriaMetrics/metrics"},
 	"aggregator": {"events", "internal/gate", "internal/guard", "internal/questions", "internal/records", "internal/stream", "internal/fingerprint", "internal/wire", "internal/writeback", nats,
 		"github.com/cespare/xxhash/v2"},
@@ -165,6 +167,7 @@ var allowed = map[string][]string{
 	// Helpers of tests.
 	"internal/test/wait":            {},
 	"internal/test/freeport":        {},
+	"internal/test/testcert":        {},
 	"internal/test/sample":          {},
 	"internal/test/testnats":        {"internal/test/freeport", nats, "github.com/nats-io/nats-server/v2", "go.uber.org/goleak"},
 	"internal/test/testbuild":       {"github.com/gofrs/flock"},
