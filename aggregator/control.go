@@ -1,6 +1,7 @@
 package aggregator
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -18,39 +19,79 @@ func (f *folder) foldControl(data []byte) error {
 	if err != nil {
 		return err
 	}
+	change, err := f.decodeControl(&e)
+	if err != nil {
+		return fmt.Errorf("%w: %w", events.ErrInvalid, err)
+	}
 	fp, hour := fingerprint.Of(e.Subject, e.Source, e.ID), fingerprint.Hour(f.now)
 	if err := f.checkNew(fp); err != nil {
 		return err
 	}
-	switch e.Type {
-	case records.ControlConfig:
-		var c gate.Catalog
-		if err = json.Unmarshal(e.Data, &c); err == nil && !f.fixedCatalog {
-			f.configure(c)
-		}
-	case records.ControlPlan:
-		var p records.PlanControl
-		if err = json.Unmarshal(e.Data, &p); err == nil {
-			f.changePlan(f.customer(e.Subject), p)
-		}
-	case records.ControlAnchor:
-		var a records.AnchorControl
-		if err = json.Unmarshal(e.Data, &a); err == nil {
-			f.cut(f.customer(e.Subject), a.From, a.Anchor)
-		}
-	case records.ControlOverride:
-		var o records.OverrideControl
-		if err = json.Unmarshal(e.Data, &o); err == nil {
-			f.setOverride(f.customer(e.Subject), o)
-		}
-	default:
-		err = fmt.Errorf("unknown control event %q", e.Type)
-	}
-	if err != nil {
-		return fmt.Errorf("%w: %w", events.ErrInvalid, err)
-	}
+	change()
 	f.seen.Add(fp, hour)
 	f.onCounted(fingerprint.Entry{FP: fp, Hour: hour})
+	return nil
+}
+
+// decodeControl returns the change that a control event makes, which cannot fail: what
+// a control event says is checked like a configuration.
+func (f *folder) decodeControl(e *events.Event) (change func(), err error) {
+	if e.Source != records.ControlSource || e.ID == "" {
+		return nil, fmt.Errorf("a control event has the source %q and an id", records.ControlSource)
+	}
+	if e.Type == records.ControlConfig {
+		var c gate.Catalog
+		if e.Subject != "" {
+			return nil, fmt.Errorf("a configuration concerns no customer, but this one names %.80q", e.Subject)
+		}
+		if err := json.Unmarshal(e.Data, &c); err != nil {
+			return nil, err
+		}
+		if f.fixedCatalog {
+			return func() {}, nil
+		}
+		return func() { f.configure(c) }, c.Validate()
+	}
+	if err := f.ours(e.Subject); err != nil {
+		return nil, err
+	}
+	switch e.Type {
+	case records.ControlPlan:
+		var p records.PlanControl
+		if err := json.Unmarshal(e.Data, &p); err != nil {
+			return nil, err
+		}
+		return func() { f.changePlan(f.customer(e.Subject), p) }, cmp.Or(gate.ValidPlanName(p.Plan), f.validFrom(p.From))
+	case records.ControlAnchor:
+		var a records.AnchorControl
+		if err := json.Unmarshal(e.Data, &a); err != nil {
+			return nil, err
+		}
+		return func() { f.cut(f.customer(e.Subject), a.From, a.Anchor) }, cmp.Or(f.validFrom(a.From), gate.ValidMoment(a.Anchor))
+	case records.ControlOverride:
+		var o records.OverrideControl
+		if err := json.Unmarshal(e.Data, &o); err != nil {
+			return nil, err
+		}
+		return func() { f.setOverride(f.customer(e.Subject), o) }, cmp.Or(gate.ValidFeature(o.Feature), o.Override.Validate())
+	}
+	return nil, fmt.Errorf("unknown control event %.80q", e.Type)
+}
+
+// validFrom returns nil for a moment at which a window can have been cut. One in the
+// future would end windows that have not begun.
+func (f *folder) validFrom(at time.Time) error {
+	return cmp.Or(gate.ValidMoment(at), events.CheckTime(at, f.now, 0))
+}
+
+// ours returns nil for a customer of this partition.
+func (f *folder) ours(customer string) error {
+	if err := events.ValidateCustomer(customer); err != nil {
+		return err
+	}
+	if events.PartitionOf(customer, f.partitions) != f.partition {
+		return fmt.Errorf("customer %q does not belong to partition %d of %d", customer, f.partition, f.partitions)
+	}
 	return nil
 }
 

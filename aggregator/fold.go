@@ -57,21 +57,33 @@ type rejectFunc func(m *stream.Message, index int, raw []byte, why error) error
 func (f *folder) fold(m *stream.Message) error {
 	f.now, f.seq, f.changes, f.part = m.Time, m.Seq, 0, -1
 	f.expire()
-	last := lastToken(m.Subject)
-	f.isImport = last == events.ImportToken
-	switch last {
+	kind, token := kindOf(m.Subject)
+	f.isImport = kind == events.ImportToken
+	switch kind {
 	case events.BatchToken, events.ImportToken:
 		f.rejectOnError(m, -1, m.Data, f.foldBatch(m))
 	case events.ControlToken:
 		f.rejectOnError(m, 0, m.Data, f.foldControl(m.Data))
 	default:
-		f.rejectOnError(m, 0, m.Data, f.foldSingle(m, last))
+		f.rejectOnError(m, 0, m.Data, f.foldSingle(m, token))
 	}
 	f.position, f.storedAt = m.Seq, m.Time
 	return f.failed
 }
 
-func lastToken(subject string) string { return subject[strings.LastIndexByte(subject, '.')+1:] }
+// kindOf returns what a message of USAGE holds: one of the ~ tokens, or "" for a single
+// event, with the token that it was published under. The first versions stored single
+// events at usage.p.<p>.<token>, where the ~ tokens are.
+func kindOf(subject string) (kind, token string) {
+	token, app := events.FromApp(subject)
+	if !app {
+		switch token {
+		case events.BatchToken, events.ImportToken, events.ControlToken:
+			return token, ""
+		}
+	}
+	return "", token
+}
 
 // rejectOnError rejects a part of a message, unless err is nil, or the event is a
 // duplicate, or the fold has failed.

@@ -176,7 +176,7 @@ func (b *testPartition) verify(t testing.TB) Result {
 func (b *testPartition) deadLetters(t testing.TB) []records.Dead {
 	t.Helper()
 	var ds []records.Dead
-	err := stream.Read(context.Background(), b.env.JS, events.Names{}, stream.Input{Stream: events.StreamDead, Filter: "dead.0"}, ^uint64(0), func(m *stream.Message) error {
+	err := stream.Read(context.Background(), b.env.JS, events.Names{}, stream.Input{Stream: events.StreamDead, Filters: []string{"dead.0"}}, ^uint64(0), func(m *stream.Message) error {
 		var d records.Dead
 		if err := json.Unmarshal(m.Data, &d); err != nil {
 			return err

@@ -84,8 +84,8 @@ func (f *folder) prefetch(ms []stream.Message) {
 	f.cursor, f.end = 0, 0 // nothing is, if this panics
 	n := 0
 	for i := range ms {
-		if last := lastToken(ms[i].Subject); last != "" && last[0] != '~' {
-			f.prefetched[n].decode(&ms[i], last)
+		if kind, token := kindOf(ms[i].Subject); kind == "" {
+			f.prefetched[n].decode(&ms[i], token)
 			n++
 		}
 	}

@@ -3,7 +3,6 @@ package aggregator
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -40,7 +39,7 @@ type Options struct {
 // Spec returns the role and the inputs of a partition.
 func Spec(n events.Names, partition int) stream.Spec {
 	return stream.Spec{Role: stream.RoleAggregator, Partition: partition, Inputs: []stream.Input{
-		{Stream: events.StreamUsage, Filter: n.Usage(partition, "*")},
+		{Stream: events.StreamUsage, Filters: []string{n.Usage(partition, ">")}},
 	}}
 }
 
@@ -181,7 +180,9 @@ func (p *Processor) Handle(m *stream.Message) error {
 		return err
 	}
 	// The message may contain a configuration that is not this owner's present one.
-	p.checkAgain = p.checkAgain || strings.HasSuffix(m.Subject, "."+events.ControlToken)
+	if kind, _ := kindOf(m.Subject); kind == events.ControlToken {
+		p.checkAgain = true
+	}
 	return nil
 }
 

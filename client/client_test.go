@@ -308,7 +308,7 @@ func TestIdentify(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "", apiGate(1))
 	c := s.client()
-	err := c.Identify(t.Context(), Customer{ID: "acme", Email: "ada@acme.example", Anchor: time.Unix(1000, 0)})
+	err := c.Identify(t.Context(), Customer{ID: "acme", Email: "ada@acme.example", Locale: "de"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -316,24 +316,11 @@ func TestIdentify(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := stream.GetLastMsgForSubject(t.Context(), s.names.Account(events.PartitionOf("acme", partitions)))
+	m, err := stream.GetLastMsgForSubject(t.Context(), s.names.AccountIn("acme"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := `{"customer":"acme","email":"ada@acme.example","anchor":"1970-01-01T00:16:40Z"}`; string(m.Data) != want {
-		t.Errorf("stored %s, want %s", m.Data, want)
-	}
-	if err := c.Identify(t.Context(), Customer{ID: "acme", StripeCustomer: "cus_1"}); err != nil {
-		t.Fatal(err)
-	}
-	billing, err := s.js.Stream(t.Context(), events.StreamBilling)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if m, err = billing.GetLastMsgForSubject(t.Context(), s.names.Billing("map")); err != nil {
-		t.Fatal(err)
-	}
-	if want := `{"customer":"acme","stripe_customer":"cus_1"}`; string(m.Data) != want {
+	if want := `{"customer":"acme","email":"ada@acme.example","locale":"de"}`; string(m.Data) != want {
 		t.Errorf("stored %s, want %s", m.Data, want)
 	}
 	if err := c.Identify(t.Context(), Customer{}); !errors.Is(err, events.ErrInvalid) {

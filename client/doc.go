@@ -64,8 +64,7 @@
 // # Permissions
 //
 // A NATS user for an app may publish to usage.p.*.~batch and, for Identify,
-// account.* (and billing.map, if it names Stripe customers). To read the bucket
-// decisions it may publish to
+// account.in.*. To read the bucket decisions it may publish to
 // $JS.API.STREAM.INFO.KV_decisions, $JS.API.CONSUMER.CREATE.KV_decisions.>,
 // $JS.API.CONSUMER.DELETE.KV_decisions.> and $JS.FC.KV_decisions.> (without the
 // last, a watch of many decisions stalls), and subscribe to its inbox. With a

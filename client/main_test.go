@@ -11,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/stream"
 	"github.com/tidegate-io/tidegate/internal/test/testnats"
 )
 
@@ -36,8 +37,7 @@ func newSite(t testing.TB, ns string, gates ...events.Gate) *site {
 	s.js = s.JetStream(t)
 	for _, cfg := range []jetstream.StreamConfig{
 		{Name: s.names.Stream(events.StreamUsage), Subjects: []string{s.names.Subject("usage.in.*"), s.names.Subject("usage.p.*.*")}},
-		{Name: s.names.Stream(events.StreamAccount), Subjects: []string{s.names.Subject("account.*")}},
-		{Name: s.names.Stream(events.StreamBilling), Subjects: []string{s.names.Billing(">")}},
+		{Name: s.names.Stream(events.StreamAccount), Subjects: []string{s.names.Subject("account.in.*")}},
 	} {
 		if _, err := s.js.CreateStream(t.Context(), cfg); err != nil {
 			t.Fatal(err)
@@ -52,7 +52,7 @@ func newSite(t testing.TB, ns string, gates ...events.Gate) *site {
 
 func (s *site) bucket() {
 	s.t.Helper()
-	kv, err := s.js.CreateKeyValue(s.t.Context(), jetstream.KeyValueConfig{Bucket: s.names.Bucket(events.BucketDecisions)})
+	kv, err := s.js.CreateKeyValue(s.t.Context(), stream.DecisionsBucket(s.names, 1))
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -203,7 +203,7 @@ func (b *bench) watch(t testing.TB, key string, want func([]byte) bool) {
 
 func (b *bench) limits(t testing.TB) (ls []records.Limit) {
 	t.Helper()
-	err := stream.Read(context.Background(), b.env.JS, b.env.Names, stream.Input{Stream: events.StreamLimits, Filter: "limits.0"}, ^uint64(0), func(m *stream.Message) error {
+	err := stream.Read(context.Background(), b.env.JS, b.env.Names, stream.Input{Stream: events.StreamLimits, Filters: []string{"limits.0"}}, ^uint64(0), func(m *stream.Message) error {
 		var l records.Limit
 		err := json.Unmarshal(m.Data, &l)
 		ls = append(ls, l)

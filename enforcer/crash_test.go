@@ -104,7 +104,7 @@ func (b *bench) sameInBucket(t *testing.T, rt *rapid.T, id string, want events.D
 func (b *bench) neverBack(t *testing.T, rt *rapid.T) {
 	t.Helper()
 	last := map[string]int64{}
-	in := stream.Input{Stream: "KV_decisions", Filter: "$KV.decisions.>"}
+	in := stream.Input{Stream: "KV_decisions", Filters: []string{"$KV.decisions.>"}}
 	err := stream.Read(context.Background(), b.env.JS, b.env.Names, in, ^uint64(0), func(m *stream.Message) error {
 		var d events.Decision
 		if json.Unmarshal(m.Data, &d) != nil || d.Customer == "" {

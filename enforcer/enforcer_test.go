@@ -44,6 +44,25 @@ func TestLimitReachedBlocksAndIsReportedOnce(t *testing.T) {
 	}
 }
 
+// An override's reason is free text and may name a person; its figures stay.
+func TestEraseClearsWhatIsPersonal(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.run(t)
+	b.total(t, openWindow(10))
+	b.account(t, records.Account{Customer: "acme", Email: new("ada@acme.example"), Locale: new("de"), StripeCustomer: new("cus_1"),
+		Overrides: map[string]*gate.Override{"api": {Grant: new(events.Count(5)), Reason: "Ada asked"}, "export": {Limit: new(events.Count(1))}}})
+	before := b.bucket(t, "acme.api", allowed)
+	b.account(t, records.Account{Customer: "acme", Erase: true, StripeCustomer: new("")})
+	c, ds := b.fresh(t, "acme")
+	if c.Email != "" || c.Locale != "" || c.StripeCustomer != "" || c.Overrides["api"].Reason != "" {
+		t.Errorf("kept: %+v", c)
+	}
+	if len(c.Overrides) != 2 || c.Overrides["api"].Grant.String() != "5" || ds["api"].Limit != before.Limit {
+		t.Errorf("the override has changed: %+v, %+v", c.Overrides, ds["api"])
+	}
+}
+
 func TestAnOlderTotalChangesNothing(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
@@ -252,7 +271,7 @@ func TestGarbageGoesToTheDeadLetters(t *testing.T) {
 		case <-time.After(5 * time.Millisecond):
 		}
 		n = 0
-		err := stream.Read(t.Context(), b.env.JS, b.env.Names, stream.Input{Stream: events.StreamDead, Filter: "dead.0"}, ^uint64(0), func(*stream.Message) error {
+		err := stream.Read(t.Context(), b.env.JS, b.env.Names, stream.Input{Stream: events.StreamDead, Filters: []string{"dead.0"}}, ^uint64(0), func(*stream.Message) error {
 			n++
 			return nil
 		})

@@ -5,7 +5,9 @@ package enforcer
 
 import (
 	"context"
+	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -49,8 +51,8 @@ const (
 // Spec returns the inputs of a partition.
 func Spec(n events.Names, partition int) stream.Spec {
 	return stream.Spec{Role: stream.RoleEnforcer, Partition: partition, Inputs: []stream.Input{
-		inputWindows: {Stream: events.StreamWindows, Filter: n.Windows(partition)},
-		inputAccount: {Stream: events.StreamAccount, Filter: n.Account(partition)},
+		inputWindows: {Stream: events.StreamWindows, Filters: []string{n.Windows(partition)}},
+		inputAccount: {Stream: events.StreamAccount, Filters: n.AccountOf(strconv.Itoa(partition))},
 	}}
 }
 
@@ -136,6 +138,8 @@ func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 		go p.requestTotals(ctx)
 	}
 	stream.Answer(o, questions.StandingOf, p.standingOf)
+	stream.Answer(o, questions.SettingsOf, p.settingsOf)
+	stream.Answer(o, questions.SwitchedOff, func(stream.None) (map[string]bool, error) { return maps.Clone(p.gatesOff), nil })
 	return p.publishGates()
 }
 

@@ -3,7 +3,7 @@ package ingest
 import (
 	"encoding/json"
 	"fmt"
-	"net/mail"
+	"net/http"
 	"regexp"
 	"strings"
 	"time"
@@ -59,13 +59,24 @@ type overrideBody struct {
 	Reason string           `json:"reason"`
 }
 
-// privileged reports whether the body changes what a customer may do.
-func (b *customerBody) privileged() bool { return b.Plan.Set || b.Overrides.Set || b.Anchor.Set }
+// permitted returns why the caller may not say what the body says. Everything but
+// address and locale changes what a customer may do, or whose payments count.
+func (b *customerBody) permitted(c caller) error {
+	if c.can(ScopeAdmin) {
+		return nil
+	}
+	for _, f := range [...]struct {
+		name string
+		set  bool
+	}{{"plan", b.Plan.Set}, {"anchor", b.Anchor.Set}, {"overrides", b.Overrides.Set}, {"stripe_customer", b.StripeCustomer.Set}} {
+		if f.set {
+			return &problem{Status: http.StatusForbidden, Detail: fmt.Sprintf("the API key lacks the scope %q, which `%s` takes: without it a key may say email and locale", string(ScopeAdmin), f.name)}
+		}
+	}
+	return nil
+}
 
-var (
-	localeForm = regexp.MustCompile(`^[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8}){0,4}$`)
-	stripeForm = regexp.MustCompile(`^[A-Za-z0-9_]{1,255}$`)
-)
+var stripeForm = regexp.MustCompile(`^[A-Za-z0-9_]{1,255}$`)
 
 // account checks the body against the catalog and turns it into a change; the
 // error names the field.
@@ -80,8 +91,8 @@ func (b *customerBody) account(id string, c *gate.Catalog, now time.Time) (*reco
 		to    **string
 		check func(string) error
 	}{
-		{"email", &b.Email, &a.Email, validEmail},
-		{"locale", &b.Locale, &a.Locale, matching(localeForm, "a language tag such as en or pt-BR")},
+		{"email", &b.Email, &a.Email, records.ValidEmail},
+		{"locale", &b.Locale, &a.Locale, records.ValidLocale},
 		{"stripe_customer", &b.StripeCustomer, &a.StripeCustomer, matching(stripeForm, "a Stripe customer's id such as cus_123")},
 	} {
 		if !f.from.Set {
@@ -110,14 +121,6 @@ func matching(form *regexp.Regexp, what string) func(string) error {
 		}
 		return nil
 	}
-}
-
-func validEmail(s string) error {
-	at, err := mail.ParseAddress(s)
-	if err != nil || at.Address != s || len(s) > 254 || strings.ContainsAny(s, "\r\n") {
-		return fmt.Errorf("%.80q is not a mail address such as ada@acme.example", s)
-	}
-	return nil
 }
 
 func (b *customerBody) setPlan(a *records.Account, c *gate.Catalog) error {
@@ -156,8 +159,8 @@ func moment(name, s string) (*time.Time, error) {
 	if err != nil {
 		return nil, badRequest("`%s` %.80q is not RFC 3339, such as 2026-01-31T12:00:00Z", name, s)
 	}
-	if y := t.UTC().Year(); y < 1970 || y > 2200 {
-		return nil, badRequest("`%s` %s lies outside the years 1970 to 2200", name, s)
+	if err := gate.ValidMoment(t); err != nil {
+		return nil, badRequest("`%s` %v", name, err)
 	}
 	t = t.UTC()
 	return &t, nil
@@ -195,8 +198,8 @@ func (in *overrideBody) override(g *gate.Gate, now time.Time) (*gate.Override, e
 	if (in.Limit == nil) == (in.Grant == nil) {
 		return nil, badRequest("`overrides.%s` needs either `limit` or `grant`", feature)
 	}
-	if len(in.Reason) > 500 {
-		return nil, badRequest("`overrides.%s.reason` has %d bytes, at most 500 are allowed", feature, len(in.Reason))
+	if len(in.Reason) > gate.MaxReason {
+		return nil, badRequest("`overrides.%s.reason` has %d bytes, at most %d are allowed", feature, len(in.Reason), gate.MaxReason)
 	}
 	var err error
 	if in.Until != nil {

@@ -213,6 +213,9 @@ func TestDeleteCustomer(t *testing.T) {
 	if a := b.accounts(); len(a) != 1 || !a[0].Erase {
 		t.Errorf("%+v", a)
 	}
+	if m := b.stored("BILLING"); len(m) != 1 || string(m[0].Data) != `{"customer":"acme","stripe_customer":""}` {
+		t.Errorf("the mapping stays: %+v", m)
+	}
 	b.want(404, "GET", "/v1/customers/acme", "")
 }
 

@@ -38,9 +38,11 @@ func (s *Server) privateRoutes() []route {
 		{"POST", "/v1/customers", ScopeEvents, s.postCustomers},
 		{"GET", "/v1/customers/{id}", ScopeRead, s.getCustomer},
 		{"PUT", "/v1/customers/{id}", ScopeEvents, s.putCustomer},
+		{"GET", "/v1/customers/{id}/data", ScopeAdmin, s.getPersonal},
 		{"DELETE", "/v1/customers/{id}", ScopeAdmin, s.deleteCustomer},
-		{"", "/v1/auth", ScopeRead, s.auth},
-		{"", "/v1/auth/{rest...}", ScopeRead, s.auth},
+		{"GET", "/v1/audit", ScopeAdmin, s.getAudit},
+		{"", authPath, ScopeRead, s.auth},
+		{"", behindAuth, ScopeRead, s.auth},
 		{"GET", "/v1/stripe/unmapped", ScopeRead, s.unmapped},
 		{"GET", "/v1/funnel", ScopeRead, s.funnel},
 		{"GET", "/v1/explain", ScopeRead, s.explain},
@@ -57,7 +59,15 @@ func (s *Server) privateRoutes() []route {
 
 // Handler returns the handler of all routes.
 func (s *Server) Handler() http.Handler {
-	return s.mux(append(s.privateRoutes(), s.publicRoutes()...))
+	mux := s.mux(append(s.privateRoutes(), s.publicRoutes()...))
+	auth := s.wrap(route{path: behindAuth, scope: ScopeRead, do: s.auth})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if isBehindAuth(r) { // the mux would redirect what a visitor did not write cleanly
+			auth.ServeHTTP(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
 }
 
 // PublicHandler returns the handler of the routes that must be reachable from the

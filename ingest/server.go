@@ -20,6 +20,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/audit"
 	"github.com/tidegate-io/tidegate/internal/gate"
 	"github.com/tidegate-io/tidegate/internal/link"
 	"github.com/tidegate-io/tidegate/internal/records"
@@ -66,6 +67,7 @@ type Store interface {
 	Documents
 	Lists
 	History
+	Personal
 }
 
 // Options configure a Server. Fields without a remark are required.
@@ -78,7 +80,7 @@ type Options struct {
 	Catalog    func() *gate.Catalog // must not be changed
 	Decisions  Decisions
 	Store      Store
-	Keys       Keys // none: everyone may do everything
+	Keys       func() Keys // nil or none: everyone may do everything
 	Now        func() time.Time
 	Log        *slog.Logger // nil: slog.Default
 
@@ -89,8 +91,8 @@ type Options struct {
 	// Resend takes the mail provider's webhooks; nil: there are none. It returns
 	// the status to answer with, and for a refusal why; the sender is told both.
 	Resend func(w http.ResponseWriter, r *http.Request) (status int, err error)
-	// LinkSecret is what mailed links are signed with; empty refuses all.
-	LinkSecret []byte
+	// LinkSecrets are what mailed links may be signed with; none refuses all.
+	LinkSecrets [][]byte
 	// Upgrade makes the page where a customer pays, at the moment of the click;
 	// nil, "" or an error lead to UpgradeURL.
 	Upgrade func(ctx context.Context, l link.Link) (string, error)
@@ -109,9 +111,12 @@ type Options struct {
 type Server struct {
 	Options
 	publisher *Publisher
+	audit     *audit.Log
 	counters  counters
-	refusals  throttledLog  // of webhooks
-	busy      throttledLog  // 503
+	refusals  throttledLog // of webhooks
+	busy      throttledLog // 503
+	ended     throttledLog // keys after their end
+	unready   throttledLog
 	patience  time.Duration // for a webhook's body
 	routes    atomic.Pointer[routes]
 	closed    chan struct{}
@@ -129,9 +134,13 @@ func New(o Options) *Server {
 	if o.UpgradeURL == nil {
 		o.UpgradeURL = func() string { return "" }
 	}
+	if o.Keys == nil {
+		o.Keys = func() Keys { return Keys{} }
+	}
 	s := &Server{Options: o, closed: make(chan struct{}), counters: newCounters(o.Metrics), patience: webhookPatience}
 	s.close = sync.OnceFunc(func() { close(s.closed) })
 	s.publisher = NewPublisher(o.JS, o.Names, o.Partitions)
+	s.audit = audit.New(o.JS, o.Names, o.Log)
 	return s
 }
 

@@ -91,7 +91,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt route) error {
 			return &problem{Status: http.StatusForbidden, Detail: "requests from other sites' pages are refused"}
 		}
 	}
-	if err := s.allow(r, rt.scope); err != nil {
+	r, err := s.authenticate(r, &rt)
+	if err != nil {
 		return err
 	}
 	return rt.do(w, r)

@@ -114,7 +114,7 @@ func newBench(t *testing.T, change ...func(o *Options)) *bench {
 	b.sender = sender
 	t.Cleanup(sender.Close)
 	b.options = Options{
-		Catalog: catalog, Store: b.store, Decisions: b.decisions, Sender: sender, Now: b.clock,
+		Partitions: 1, Catalog: catalog, Store: b.store, Decisions: b.decisions, Sender: sender, Now: b.clock,
 		Settings: Settings{From: "Acme <billing@acme.example>", PublicURL: "https://gate.acme.example/"}, Secret: []byte("secret"),
 		PollEvery: 5 * time.Millisecond,
 	}
@@ -185,7 +185,7 @@ func (b *bench) message(input int, v any) *stream.Message {
 	data, err := json.Marshal(v)
 	b.must(err)
 	b.seq++
-	return &stream.Message{Input: input, Data: data, Seq: b.seq, Time: b.clock()}
+	return &stream.Message{Input: input, Subject: "account.0", Data: data, Seq: b.seq, Time: b.clock()}
 }
 
 func (b *bench) handle(input int, v any) *stream.Message {

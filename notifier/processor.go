@@ -23,8 +23,8 @@ const (
 // Spec returns the notifier's only partition, for all customers.
 func Spec(n events.Names) stream.Spec {
 	return stream.Spec{Role: stream.RoleNotifier, Inputs: []stream.Input{
-		inputLimits:  {Stream: events.StreamLimits, Filter: n.Subject("limits.*")},
-		inputAccount: {Stream: events.StreamAccount, Filter: n.Subject("account.*")},
+		inputLimits:  {Stream: events.StreamLimits, Filters: []string{n.Subject("limits.*")}},
+		inputAccount: {Stream: events.StreamAccount, Filters: n.AccountOf("*")},
 	}}
 }
 
@@ -92,9 +92,9 @@ func (p *Processor) Handle(m *stream.Message) error {
 		}
 		return p.applyLimit(m, &l)
 	case inputAccount:
-		var a records.Account
-		if err := json.Unmarshal(m.Data, &a); err != nil {
-			return p.reject(m, err)
+		a, err := records.DecodeAccount(m.Subject, m.Data, p.Partitions)
+		if err != nil {
+			return nil // the enforcer writes its dead letter
 		}
 		return p.applyAccount(m, &a)
 	}

@@ -379,13 +379,14 @@ func TestRejected(t *testing.T) {
 		{Input: inputLimits, Data: []byte("{"), Seq: 7},
 		{Input: inputLimits, Data: []byte(`{"kind":"reached"}`), Seq: 8},
 		{Input: inputLimits, Data: []byte(`{"kind":"other","customer":"a","feature":"b"}`), Seq: 9},
-		{Input: inputAccount, Data: []byte("[]"), Seq: 7},
 	} {
 		if err := b.p.Handle(m); !stream.IsRejected(err) {
 			t.Errorf("%s: %v", m.Data, err)
 		}
 	}
-	b.must(b.p.Handle(&stream.Message{Input: inputAccount, Data: []byte(`{"gate":{"feature":"api","off":true}}`)}))
+	for _, data := range []string{`{"gate":{"feature":"api","off":true}}`, "[]", `{"customer":"fz","payment":{}}`} { // the enforcer rejects them
+		b.must(b.p.Handle(&stream.Message{Input: inputAccount, Subject: "account.0", Data: []byte(data)}))
+	}
 }
 
 // A mail's bytes go 30 days after it was sent; what never found an address is

@@ -27,6 +27,8 @@ import (
 
 	"github.com/tidegate-io/tidegate/client"
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/ingest"
+	"github.com/tidegate-io/tidegate/internal/audit"
 	"github.com/tidegate-io/tidegate/internal/config"
 	"github.com/tidegate-io/tidegate/internal/gate"
 	"github.com/tidegate-io/tidegate/internal/stream"
@@ -42,6 +44,7 @@ type App struct {
 
 	config  atomic.Pointer[config.Config]
 	catalog atomic.Pointer[gate.Catalog]
+	keys    atomic.Pointer[ingest.Keys]
 
 	nc         *nats.Conn
 	js         jetstream.JetStream
@@ -50,6 +53,7 @@ type App struct {
 	names      events.Names
 	partitions int
 	store      store
+	audit      *audit.Log
 	supervisor *stream.Supervisor
 	cache      *client.Client
 	metrics    *metrics.Set
@@ -94,6 +98,7 @@ func Start(ctx context.Context, set Settings, cfg *config.Config, log *slog.Logg
 	a := &App{set: set.withDefaults(), log: log, now: time.Now, embedded: set.NATS == "", names: events.Names{Namespace: cfg.Namespace},
 		holder: holder(), metrics: metrics.NewSet()}
 	a.setConfig(cfg)
+	a.keys.Store(&a.set.Keys)
 	if err := a.run(ctx); err != nil {
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), StopTime)
 		defer cancel()
@@ -171,8 +176,18 @@ func (a *App) run(ctx context.Context) error {
 			return err
 		}
 	}
+	a.startAudit(ctx)
 	if a.set.Config != "" {
 		a.followConfig(ctx)
+	}
+	if a.set.has(RoleIngest) {
+		a.warnOfKeys()
+		if err := a.set.checkSecrets(); err != nil {
+			a.log.Warn("secret_weak", "error", err)
+		}
+	}
+	if a.set.KeysFile != "" {
+		a.followKeys(ctx)
 	}
 	return nil
 }

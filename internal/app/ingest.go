@@ -25,8 +25,8 @@ func (a *App) startIngest() error {
 	srv := ingest.New(ingest.Options{
 		JS: a.js, NC: a.nc, Names: a.names, Partitions: a.partitions, Horizon: a.config.Load().Retention.Horizon,
 		Catalog: a.catalog.Load, Decisions: cache, Store: a.store,
-		Keys: a.set.Keys, Now: a.now, Log: a.log, Metrics: a.metrics,
-		Verify: a.verifyStripe(), LinkSecret: a.set.Secret, Upgrade: upgradePage, UpgradeURL: func() string { return a.config.Load().Upgrade.URL },
+		Keys: func() ingest.Keys { return *a.keys.Load() }, Now: a.now, Log: a.log, Metrics: a.metrics,
+		Verify: a.verifyStripe(), LinkSecrets: append([][]byte{a.set.Secret}, a.set.OldSecrets...), Upgrade: upgradePage, UpgradeURL: func() string { return a.config.Load().Upgrade.URL },
 		Funnel: funnel.Answer,
 		Resend: a.resendWebhook(),
 		Ready:  a.readiness(),

@@ -26,7 +26,7 @@ func (c *deadCmd) Run(e *env) error {
 	letters := []records.Dead{}
 	ctx, cancel := context.WithTimeout(e.ctx, time.Minute)
 	defer cancel()
-	in := stream.Input{Stream: events.StreamDead, Filter: l.names.Subject("dead.*")}
+	in := stream.Input{Stream: events.StreamDead, Filters: []string{l.names.Subject("dead.*")}}
 	err = stream.Read(ctx, l.js, l.names, in, ^uint64(0), func(m *stream.Message) error {
 		var d records.Dead
 		if err := json.Unmarshal(m.Data, &d); err != nil {

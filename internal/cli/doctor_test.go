@@ -3,9 +3,11 @@ package cli
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/tidegate-io/tidegate/ingest"
 	"github.com/tidegate-io/tidegate/internal/stripe/fold"
 )
 
@@ -35,6 +37,27 @@ func TestDoctorJudgesBilling(t *testing.T) {
 	}
 }
 
+func TestDoctorJudgesKeys(t *testing.T) {
+	now := time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC)
+	const strong = ":0123456789abcdef:read"
+	for _, c := range []struct{ keys, state, says string }{
+		{"app" + strong, stateOK, "1 API keys"},
+		{"app" + strong + "@2026-03-25", stateOK, "1 API keys"},
+		{"app" + strong + "@2026-03-23", stateWarning, "end within 14 days: app (2026-03-23)"},
+		{"app" + strong + "@2026-03-10", stateWarning, "end within 14 days: app (2026-03-10)"},
+		{"app" + strong + "@2026-03-09", stateWarning, "have ended: app (2026-03-09)"},
+		{"app:secret:read", stateWarning, "can be guessed: app"},
+	} {
+		keys, err := ingest.ParseKeys(c.keys)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if state, detail := judgeKeys(keys, now); state != c.state || !strings.Contains(detail, c.says) || strings.Contains(detail, "secret") {
+			t.Errorf("%s: %s %q", c.keys, state, detail)
+		}
+	}
+}
+
 func TestDoctorJudgesRoomForUsage(t *testing.T) {
 	for _, c := range []struct {
 		bytes uint64
@@ -42,7 +65,7 @@ func TestDoctorJudgesRoomForUsage(t *testing.T) {
 		state string
 	}{{1 << 40, -1, stateOK}, {0, 1 << 30, stateOK}, {9e8, 1e9, stateOK}, {95e7, 1e9, stateWarning}, {1e9 - 1000, 1e9, stateFailed}} {
 		info := &jetstream.StreamInfo{Config: jetstream.StreamConfig{Name: "USAGE", MaxBytes: c.most}, State: jetstream.StreamState{Bytes: c.bytes}}
-		if state, detail := judgeUsage(info); state != c.state || (state != stateOK) != strings.Contains(detail, "nats stream edit USAGE") {
+		if state, detail := judgeSpace(info, "usage is"); state != c.state || (state != stateOK) != strings.Contains(detail, "nats stream edit USAGE") {
 			t.Errorf("%d of %d: %s %q", c.bytes, c.most, state, detail)
 		}
 	}

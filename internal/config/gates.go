@@ -46,7 +46,7 @@ func readGate(o object, plans []Plan) (Gate, field) {
 	if !feature.given() {
 		feature.fail("is missing: name what is gated, such as api")
 	}
-	g.Feature, _ = feature.name("the name of a feature", maxName)
+	g.Feature, _ = feature.name("the name of a feature", gate.MaxName)
 	g.Opinion, _ = o.get("opinion").text("text")
 	triggers(&g, o.get("trigger"))
 	g.Meter = meter(o.get("meter").object("gates[].meter"), g.Feature)
@@ -61,9 +61,6 @@ func readGate(o object, plans []Plan) (Gate, field) {
 	g.EmailFrom = emailFrom(o.get("email_from"))
 	return g, period
 }
-
-// maxUniqueCap bounds the memory of one customer's window.
-const maxUniqueCap = 1_000_000
 
 func meter(o object, feature string) gate.Meter {
 	m := gate.Meter{Event: feature}
@@ -88,7 +85,7 @@ func meter(o object, feature string) gate.Meter {
 	m.Value = value.dataPath()
 	if c := o.get("cap"); m.Aggregate == gate.Unique {
 		if m.Cap = gate.DefaultUniqueCap; c.given() {
-			m.Cap = c.integer(1, maxUniqueCap)
+			m.Cap = c.integer(1, gate.MaxUniqueCap)
 		}
 	} else if c.given() && known {
 		c.fail("only unique has a cap, not %s: remove it", m.Aggregate)

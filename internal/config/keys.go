@@ -15,7 +15,7 @@ var keys = map[string][]string{
 	"mail":                          {"cool_down", "templates", "quiet_hours"},
 	"mail.quiet_hours":              {"from", "to", "zone"},
 	"conversions":                   {"window"},
-	"retention":                     {"usage", "horizon"},
+	"retention":                     {"usage", "horizon", "audit"},
 	"plans.*":                       {"default", "any_subscription", "stripe"},
 	"plans.*.stripe":                {"lookup_keys", "products", "prices"},
 	"gates[]":                       {"feature", "opinion", "trigger", "meter", "condition", "action", "recovery", "fail", "enforce_from", "email_from"},

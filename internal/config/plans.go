@@ -1,6 +1,10 @@
 package config
 
-import "go.yaml.in/yaml/v3"
+import (
+	"go.yaml.in/yaml/v3"
+
+	"github.com/tidegate-io/tidegate/internal/gate"
+)
 
 // maxStripeID is the maximum length of Stripe's ids and lookup keys, in bytes.
 const maxStripeID = 255
@@ -20,7 +24,7 @@ func plans(f field) []Plan {
 	var defaultAt, anyAt field
 	for _, name := range o.names {
 		at := o.get(name)
-		if problem := badName(name, maxName); problem != "" {
+		if problem := badName(name, gate.MaxName); problem != "" {
 			at.fail("the plan's name %s", problem)
 		}
 		p := readPlan(name, at, mapped)

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,7 +17,8 @@ type watched struct {
 	t       *testing.T
 	path    string
 	reports chan report
-	configs []*Config // of the reports that expect has read
+	refuse  atomic.Bool // report returns false
+	configs []*Config   // of the reports that expect has read
 	errs    []error
 }
 
@@ -25,9 +27,9 @@ type report struct {
 	err    error
 }
 
-// watch calls play while Watch runs. With nil content the file does not exist at
+// watchFile calls play while Watch runs. With nil content the file does not exist at
 // first.
-func watch(t *testing.T, content *string, current *Config, play func(w *watched)) {
+func watchFile(t *testing.T, content *string, current *Config, play func(w *watched)) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "tidegate.yaml")
 	if content != nil {
@@ -38,8 +40,9 @@ func watch(t *testing.T, content *string, current *Config, play func(w *watched)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer synctest.Wait()
 		defer cancel()
-		go Watch(ctx, path, environment, current, time.Second, func(c *Config, err error) {
+		go Watch(ctx, path, environment, current, time.Second, func(c *Config, err error) bool {
 			w.reports <- report{c, err}
+			return !w.refuse.Load()
 		})
 		w.pass(0)
 		play(w)
@@ -77,7 +80,7 @@ func TestWatchReportsAChangeOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	watch(t, &doc, current, func(w *watched) {
+	watchFile(t, &doc, current, func(w *watched) {
 		w.pass(5)
 		w.expect(0, 0)
 		w.write(base + "partitions: 8\n")
@@ -114,13 +117,34 @@ func TestWatchReportsAChangeOnce(t *testing.T) {
 	})
 }
 
+func TestWatchReportsAgainWhatWasRefused(t *testing.T) {
+	doc := base
+	current, err := Parse([]byte(doc), environment)
+	if err != nil {
+		t.Fatal(err)
+	}
+	watchFile(t, &doc, current, func(w *watched) {
+		w.refuse.Store(true)
+		w.write(base + "partitions: 8\n")
+		w.pass(4)
+		w.expect(3, 0) // each second from the second on
+		w.write(base + "partitions: 16\n")
+		w.refuse.Store(false)
+		w.pass(5)
+		w.expect(4, 0)
+		if got := w.configs[3].Partitions; got != 16 {
+			t.Errorf("partitions %d, want 16", got)
+		}
+	})
+}
+
 func TestWatchWaitsForTheEndOfAChange(t *testing.T) {
 	doc := base
 	current, err := Parse([]byte(doc), environment)
 	if err != nil {
 		t.Fatal(err)
 	}
-	watch(t, &doc, current, func(w *watched) {
+	watchFile(t, &doc, current, func(w *watched) {
 		w.write("") // an editor that empties the file first
 		w.pass(1)
 		w.write(base + "namespace: a\n")
@@ -145,18 +169,18 @@ func TestWatchSeesAnEarlierChange(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	watch(t, &doc, current, func(w *watched) {
+	watchFile(t, &doc, current, func(w *watched) {
 		w.pass(2)
 		w.expect(1, 0)
 	})
-	watch(t, &doc, nil, func(w *watched) {
+	watchFile(t, &doc, nil, func(w *watched) {
 		w.pass(2)
 		w.expect(1, 0)
 	})
 }
 
 func TestWatchAFileThatAppears(t *testing.T) {
-	watch(t, nil, Example(), func(w *watched) {
+	watchFile(t, nil, Example(), func(w *watched) {
 		w.pass(5)
 		w.expect(0, 0)
 		w.write(base)

@@ -23,7 +23,7 @@ func Lookup(name string) (string, error) {
 	if v := os.Getenv(name); v != "" {
 		return v, nil
 	}
-	path := os.Getenv(name + "_FILE")
+	path := File(name)
 	if path == "" {
 		return "", nil
 	}
@@ -32,6 +32,14 @@ func Lookup(name string) (string, error) {
 		return "", fmt.Errorf("%s_FILE: %w", name, err)
 	}
 	return strings.TrimSpace(string(b)), nil
+}
+
+// File returns the file that Lookup reads the value of a variable from, or "".
+func File(name string) string {
+	if os.Getenv(name) != "" {
+		return ""
+	}
+	return os.Getenv(name + "_FILE")
 }
 
 // List splits a value at its commas, and leaves empty parts out: there are two

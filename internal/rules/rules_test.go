@@ -115,7 +115,7 @@ var allowed = map[string][]string{
 	// The vocabulary and the arithmetic.
 	"events":               {},
 	"internal/gate":        {"events"},
-	"internal/records":     {"events", "internal/gate"},
+	"internal/records":     {"events", "internal/gate", "internal/strict"},
 	"internal/link":        {},
 	"internal/strict":      {"events"},
 	"internal/funnel":      {"internal/records"},
@@ -124,15 +124,19 @@ var allowed = map[string][]string{
 	"internal/guard":       {},
 	"internal/writeback":   {"internal/guard", "internal/store"},
 	"internal/propose":     {"internal/config", "internal/gate", "go.yaml.in/yaml/v3"},
-	"internal/config":      {"events", "internal/gate", "go.yaml.in/yaml/v3"},
+	"internal/config":      {"events", "internal/gate", "internal/watch", "go.yaml.in/yaml/v3"},
+	"internal/watch":       {},
 	"internal/environ":     {},
 	"internal/misuse":      {},
+	"internal/permissions": {"events"},
 	"internal/buildinfo":   {},
+	"internal/licenses":    {},
 	"internal/history":     {"events", "internal/strict", "internal/environ", "internal/misuse", "internal/store/mongo"},
 
 	// The stream processor and its parts.
 	"internal/stream":    {"events", "internal/guard", "internal/records", nats, "github.com/nats-io/nuid"},
-	"internal/questions": {"events", "internal/records", "internal/stream"},
+	"internal/audit":     {"events", "internal/config", nats, "github.com/nats-io/nuid"},
+	"internal/questions": {"events", "internal/gate", "internal/records", "internal/stream"},
 	"internal/stripe/fold": {"events", "internal/guard", "internal/records", "internal/stream", "internal/writeback", nats,
 		"github.com/fxamacker/cbor/v2", "github.com/stripe/stripe-go/v76/webhook"},
 	"internal/stripe/api": {"github.com/stripe/stripe-go/v76", "golang.org/x/time/rate"},
@@ -140,7 +144,7 @@ var allowed = map[string][]string{
 		"github.com/VictoriaMetrics/metrics"},
 
 	// The roles: never each other, never a store.
-	"ingest": {"events", "internal/gate", "internal/questions", "internal/strict", "internal/records", "internal/link", "internal/stream", "internal/stripe/fold", nats,
+	"ingest": {"events", "internal/audit", "internal/gate", "internal/questions", "internal/strict", "internal/records", "internal/link", "internal/stream", "internal/stripe/fold", nats,
 		"github.com/VictoriaMetrics/metrics"},
 	"aggregator": {"events", "internal/gate", "internal/guard", "internal/questions", "internal/records", "internal/stream", "internal/fingerprint", "internal/wire", "internal/writeback", nats,
 		"github.com/cespare/xxhash/v2"},
@@ -166,6 +170,7 @@ var allowed = map[string][]string{
 	"internal/test/testbuild":       {"github.com/gofrs/flock"},
 	"internal/test/testprocess":     {"internal/test/testbuild", "internal/test/wait", nats, "go.uber.org/goleak"},
 	"internal/test/e2e":             {},
+	"internal/test/routers":         {},
 	"internal/test/bench":           {},
 	"internal/test/vectors":         {"events", "internal/gate"},
 	"internal/test/testmongo":       {"internal/test/testbuild"},

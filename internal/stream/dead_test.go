@@ -31,7 +31,7 @@ func (p picky) Handle(m *Message) error {
 func (b *bench) dead(t *testing.T) map[string][]records.Dead {
 	t.Helper()
 	all := map[string][]records.Dead{}
-	err := Read(t.Context(), b.env.JS, b.env.Names, Input{Stream: events.StreamDead, Filter: "dead.0"}, ^uint64(0), func(m *Message) error {
+	err := Read(t.Context(), b.env.JS, b.env.Names, Input{Stream: events.StreamDead, Filters: []string{"dead.0"}}, ^uint64(0), func(m *Message) error {
 		var d records.Dead
 		err := json.Unmarshal(m.Data, &d)
 		all[d.Origin] = append(all[d.Origin], d)

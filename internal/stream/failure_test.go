@@ -99,7 +99,7 @@ func (b *brittle) Tick(time.Time) (time.Time, error) { b.explode("tick"); return
 func (b *brittle) Commit() ([]byte, error)           { b.explode("commit"); return json.Marshal(b) }
 func (b *brittle) Snapshot() ([]byte, error)         { return json.Marshal(b) }
 
-var brittleSpec = Spec{Role: "brittle", Inputs: []Input{{Stream: events.StreamAccount, Filter: "account.0"}}}
+var brittleSpec = Spec{Role: "brittle", Inputs: []Input{{Stream: events.StreamAccount, Filters: []string{"account.0"}}}}
 
 // ownBrittle owns the partition again and again until the process "is killed", or ctx is
 // done.

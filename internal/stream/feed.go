@@ -32,11 +32,11 @@ const (
 // died, and the consumer then waits for the node. A feed takes a new name each
 // time, and notices earlier that a consumer has died with its node.
 type feed struct {
-	js     jetstream.JetStream
-	log    *slog.Logger
-	stream string
-	filter string
-	take   func(jetstream.Msg, delivery) // may block
+	js      jetstream.JetStream
+	log     *slog.Logger
+	stream  string
+	filters []string
+	take    func(jetstream.Msg, delivery) // may block
 
 	mu     sync.Mutex // held while take runs
 	last   uint64     // sequence of the last message taken
@@ -58,7 +58,7 @@ func (f *feed) open(ctx context.Context, timeout time.Duration) (*consumption, e
 	serial, from := f.serial, f.last+1
 	f.mu.Unlock()
 	cons, err := f.js.CreateConsumer(ctx, f.stream, jetstream.ConsumerConfig{
-		FilterSubject: f.filter, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from,
+		FilterSubjects: f.filters, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from,
 		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: 2 * time.Minute,
 	})
 	if err != nil {
@@ -136,7 +136,7 @@ func (f *feed) reopen(ctx context.Context, connected <-chan nats.Status, wait ti
 		}
 		if wait == maxReopenWait && !logged {
 			logged = true
-			f.log.Warn("reading_waits", "stream", f.stream, "filter", f.filter, "error", err)
+			f.log.Warn("reading_waits", "stream", f.stream, "filters", f.filters, "error", err)
 		}
 		select {
 		case <-ctx.Done():

@@ -57,7 +57,7 @@ func (f *fleet) start(t *testing.T, name string) {
 	s := NewSupervisor(env)
 	ctx, cancel := context.WithCancel(context.Background())
 	for p := range 8 {
-		s.Go(ctx, Spec{Role: "tally", Partition: p, Inputs: []Input{{Stream: events.StreamAccount, Filter: fmt.Sprintf("account.%d", p)}}},
+		s.Go(ctx, Spec{Role: "tally", Partition: p, Inputs: []Input{{Stream: events.StreamAccount, Filters: []string{fmt.Sprintf("account.%d", p)}}}},
 			func() Processor { return newTally() })
 	}
 	f.stop[name] = func() { cancel(); s.Wait() }

@@ -80,7 +80,7 @@ func (b *bench) supervise(t *testing.T, f func(partition int) Processor) *Superv
 	ctx, cancel := context.WithCancel(context.Background())
 	s := NewSupervisor(b.env)
 	for p := range 2 {
-		s.Go(ctx, Spec{Role: "tally", Partition: p, Inputs: []Input{{Stream: events.StreamAccount, Filter: fmt.Sprintf("account.%d", p)}}},
+		s.Go(ctx, Spec{Role: "tally", Partition: p, Inputs: []Input{{Stream: events.StreamAccount, Filters: []string{fmt.Sprintf("account.%d", p)}}}},
 			func() Processor { return f(p) })
 	}
 	t.Cleanup(func() { cancel(); s.Wait() })

@@ -71,12 +71,12 @@ func (r *reader) pendingAfter(ctx context.Context, seq uint64) (n uint64, oldest
 	if err != nil || newest <= seq {
 		return 0, oldest
 	}
-	first, err := r.stream.GetMsg(ctx, seq+1, jetstream.WithGetMsgSubject(r.filter))
-	if err != nil { // the message has expired meanwhile, or no server answers
+	first := r.nextAfter(ctx, seq)
+	if first == nil { // it has expired meanwhile, or no server answers
 		return 0, oldest
 	}
 	cons, err := r.stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
-		FilterSubject: r.filter, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: first.Sequence,
+		FilterSubjects: r.filters, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: first.Sequence,
 		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: 5 * time.Second,
 	})
 	if err != nil {
@@ -85,6 +85,17 @@ func (r *reader) pendingAfter(ctx context.Context, seq uint64) (n uint64, oldest
 	info := cons.CachedInfo()
 	_ = r.stream.DeleteConsumer(ctx, info.Name) // otherwise it expires
 	return info.NumPending, first.Time
+}
+
+// nextAfter returns the first message after a sequence, or nil.
+func (r *reader) nextAfter(ctx context.Context, seq uint64) (first *jetstream.RawStreamMsg) {
+	for _, filter := range r.filters {
+		m, err := r.stream.GetMsg(ctx, seq+1, jetstream.WithGetMsgSubject(filter))
+		if err == nil && (first == nil || m.Sequence < first.Sequence) {
+			first = m
+		}
+	}
+	return first
 }
 
 // Progress returns the progress of every partition that this process owns,

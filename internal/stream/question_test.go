@@ -161,7 +161,7 @@ func TestAskAll(t *testing.T) {
 	b := newBench(t)
 	const n = 2 * askAtOnce
 	for _, p := range []int{0, 3, n - 1} {
-		spec := Spec{Role: "tally", Partition: p, Inputs: []Input{{Stream: events.StreamAccount, Filter: fmt.Sprintf("account.%d", p)}}}
+		spec := Spec{Role: "tally", Partition: p, Inputs: []Input{{Stream: events.StreamAccount, Filters: []string{fmt.Sprintf("account.%d", p)}}}}
 		ctx, cancel := context.WithCancel(t.Context())
 		done, ready := make(chan error, 1), make(chan struct{})
 		go func() { done <- Run(ctx, b.env, spec, &echo{tally: newTally()}, nil, func() { close(ready) }) }()

@@ -12,8 +12,8 @@ import (
 
 // Input is a part of a stream that a processor reads.
 type Input struct {
-	Stream string // base name, such as events.StreamUsage
-	Filter string // subject, with the namespace
+	Stream  string   // base name, such as events.StreamUsage
+	Filters []string // subjects that do not overlap, with the namespace
 }
 
 // inbox buffers the messages of all inputs for the goroutine that processes them,
@@ -76,9 +76,9 @@ func (b *inbox) close() {
 
 // reader reads one input.
 type reader struct {
-	stream jetstream.Stream
-	filter string
-	stop   func() // ends the reading and waits for its end
+	stream  jetstream.Stream
+	filters []string
+	stop    func() // ends the reading and waits for its end
 
 	replicated bool // the stream has more than one replica
 }
@@ -104,7 +104,7 @@ func startReader(ctx context.Context, env Env, in Input, index int, pos *Positio
 		return nil, state, fmt.Errorf("%w: stream %s ends at %d, the committed position is %d: messages were lost or an old copy was restored",
 			ErrInput, name, info.State.LastSeq, pos.Seq)
 	}
-	f := &feed{js: env.JS, log: env.Log, stream: name, filter: in.Filter, last: pos.Seq, take: func(msg jetstream.Msg, at delivery) {
+	f := &feed{js: env.JS, log: env.Log, stream: name, filters: in.Filters, last: pos.Seq, take: func(msg jetstream.Msg, at delivery) {
 		to.put(Message{Input: index, Subject: msg.Subject(), Header: msg.Headers(), Data: msg.Data(), Seq: at.seq, Time: at.time})
 	}}
 	c, err := f.open(ctx, maxOpenTimeout)
@@ -117,18 +117,21 @@ func startReader(ctx context.Context, env Env, in Input, index int, pos *Positio
 		defer close(done)
 		f.follow(reading, c)
 	}()
-	return &reader{stream: s, filter: in.Filter, replicated: info.Config.Replicas > 1, stop: func() { cancel(); <-done }}, state, nil
+	return &reader{stream: s, filters: in.Filters, replicated: info.Config.Replicas > 1, stop: func() { cancel(); <-done }}, state, nil
 }
 
 // newest returns the sequence of the last message that is stored for the input,
 // or 0 when there is none.
 func (r *reader) newest(ctx context.Context) (uint64, error) {
-	raw, err := lastOf(ctx, r.stream, r.filter)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return 0, nil
+	newest := uint64(0)
+	for _, filter := range r.filters {
+		raw, err := lastOf(ctx, r.stream, filter)
+		switch {
+		case err == nil:
+			newest = max(newest, raw.Sequence)
+		case !errors.Is(err, jetstream.ErrMsgNotFound):
+			return 0, err
+		}
 	}
-	if err != nil {
-		return 0, err
-	}
-	return raw.Sequence, nil
+	return newest, nil
 }

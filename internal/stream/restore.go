@@ -218,7 +218,7 @@ func Newest(ctx context.Context, js jetstream.JetStream, n events.Names, in Inpu
 	if err != nil {
 		return 0, fmt.Errorf("stream %s: %w", n.Stream(in.Stream), err)
 	}
-	return (&reader{stream: s, filter: in.Filter}).newest(ctx)
+	return (&reader{stream: s, filters: in.Filters}).newest(ctx)
 }
 
 // Read calls f with the messages of an input in order, up to the sequence last.
@@ -227,14 +227,14 @@ func Read(ctx context.Context, js jetstream.JetStream, n events.Names, in Input,
 	if err != nil {
 		return fmt.Errorf("stream %s: %w", n.Stream(in.Stream), err)
 	}
-	newest, err := (&reader{stream: s, filter: in.Filter}).newest(ctx)
+	newest, err := (&reader{stream: s, filters: in.Filters}).newest(ctx)
 	if err != nil {
 		return err
 	}
 	if newest = min(newest, last); newest == 0 || newest < s.CachedInfo().State.FirstSeq {
 		return nil
 	}
-	return readUpTo(ctx, s, jetstream.OrderedConsumerConfig{FilterSubjects: []string{in.Filter}}, newest, f)
+	return readUpTo(ctx, s, jetstream.OrderedConsumerConfig{FilterSubjects: in.Filters}, newest, f)
 }
 
 // readUpTo calls f with the messages of a consumer in order, up to the sequence

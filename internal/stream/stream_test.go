@@ -73,7 +73,7 @@ func newBench(t *testing.T) *bench {
 
 func (b *bench) asker() Asker { return Asker{NC: b.env.NC, Names: b.env.Names} }
 
-var accountInput = Spec{Role: "tally", Inputs: []Input{{Stream: events.StreamAccount, Filter: "account.0"}}}
+var accountInput = Spec{Role: "tally", Inputs: []Input{{Stream: events.StreamAccount, Filters: []string{"account.0"}}}}
 
 func (b *bench) publish(t *testing.T, n int) {
 	t.Helper()

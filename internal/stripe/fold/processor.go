@@ -66,7 +66,7 @@ func NewProcessor(cfg Config, partitions int, store Store) *Processor {
 
 // Input returns the stream and subjects that the processor reads.
 func Input(names events.Names) stream.Input {
-	return stream.Input{Stream: events.StreamBilling, Filter: names.Billing(">")}
+	return stream.Input{Stream: events.StreamBilling, Filters: []string{names.Billing(">")}}
 }
 
 // Configure makes cfg apply from the next Tick on. It is safe for concurrent use.

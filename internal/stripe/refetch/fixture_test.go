@@ -154,7 +154,7 @@ func (p *fixture) idle() {
 // records returns BILLING's records of a kind.
 func (p *fixture) records(kind fold.Kind) (all []fold.Record) {
 	p.t.Helper()
-	in := stream.Input{Stream: events.StreamBilling, Filter: p.env.Names.Billing(string(kind))}
+	in := stream.Input{Stream: events.StreamBilling, Filters: []string{p.env.Names.Billing(string(kind))}}
 	err := stream.Read(p.t.Context(), p.env.JS, p.env.Names, in, ^uint64(0), func(m *stream.Message) error {
 		rec, err := fold.ParseRecord(kind, m.Data, m.Seq, m.Time)
 		all = append(all, rec)

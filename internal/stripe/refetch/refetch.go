@@ -106,7 +106,7 @@ var _ stream.Processor = (*Processor)(nil)
 
 // Input returns the stream and subject that the processor reads.
 func Input(names events.Names) stream.Input {
-	return stream.Input{Stream: events.StreamBilling, Filter: names.Billing(string(fold.KindStripe))}
+	return stream.Input{Stream: events.StreamBilling, Filters: []string{names.Billing(string(fold.KindStripe))}}
 }
 
 // New returns a processor.

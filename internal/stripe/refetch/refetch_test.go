@@ -71,7 +71,7 @@ func replays(t *testing.T, p *fixture) {
 	t.Helper()
 	asked := len(p.Requests(""))
 	s := fold.New(foldConfig())
-	in := stream.Input{Stream: events.StreamBilling, Filter: p.env.Names.Billing(">")}
+	in := stream.Input{Stream: events.StreamBilling, Filters: []string{p.env.Names.Billing(">")}}
 	err := stream.Read(t.Context(), p.env.JS, p.env.Names, in, ^uint64(0), func(m *stream.Message) error {
 		kind := fold.Kind(strings.TrimPrefix(m.Subject, p.env.Names.Billing("")))
 		rec, err := fold.ParseRecord(kind, m.Data, m.Seq, m.Time)

@@ -87,7 +87,7 @@ func engine(b *testing.B, send func(*testing.B, *nats.Conn)) (messages []*nats.M
 	if err != nil {
 		b.Fatal(err)
 	}
-	in := stream.Input{Stream: events.StreamUsage, Filter: "usage.p.*." + events.BatchToken}
+	in := stream.Input{Stream: events.StreamUsage, Filters: []string{"usage.p.*." + events.BatchToken}}
 	err = stream.Read(b.Context(), js, names, in, s.CachedInfo().State.LastSeq, func(m *stream.Message) error {
 		messages = append(messages, &nats.Msg{Subject: m.Subject, Header: m.Header, Data: m.Data})
 		return nil
@@ -230,7 +230,7 @@ func waitCommitted(b *testing.B, nc *nats.Conn, a *app.App) {
 		if _, err := questions.UsageOf.Ask(ctx, asker, p, ""); err != nil { // the answer waits for the aggregator only
 			b.Fatal(err)
 		}
-		in := stream.Input{Stream: events.StreamUsage, Filter: names.Usage(p, "*")}
+		in := stream.Input{Stream: events.StreamUsage, Filters: []string{names.Usage(p, ">")}}
 		newest, err := stream.Newest(b.Context(), js, names, in)
 		if err != nil {
 			b.Fatal(err)

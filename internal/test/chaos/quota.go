@@ -125,7 +125,7 @@ func (j *injector) refused() error {
 func (j *injector) committed(ctx context.Context, partition int) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	in := stream.Input{Stream: events.StreamUsage, Filter: j.names.Subject(fmt.Sprintf("usage.p.%d.*", partition))}
+	in := stream.Input{Stream: events.StreamUsage, Filters: []string{j.names.Usage(partition, ">")}}
 	newest, err := stream.Newest(ctx, j.js, j.names, in)
 	if err != nil {
 		return err
