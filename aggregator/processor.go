@@ -154,9 +154,11 @@ func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 	}
 	p.docs.writer = writeback.New((*records.Window).ID, p.opt.Store.WriteUsage, o.Log)
 	p.docs.writer.Eager = true // the rounds have pauses between them
+	p.docs.writer.Refused = func(w records.Window, why error) { o.RejectDocument("usage", w.ID(), w, why) }
 	go p.docs.writer.Run(ctx)
 	p.resumeDocuments()
 	stream.Answer(o, questions.UsageOf, p.usageOf)
+	stream.Answer(o, questions.UsersOf, p.usersOf)
 	stream.Answer(o, questions.Resend, p.resend)
 	return nil
 }
@@ -275,6 +277,17 @@ func (p *Processor) usageOf(customer string) (questions.Usage, error) {
 			w := p.document(c, u, p.opt.Now())
 			w.Buckets = nil
 			answer.Windows = append(answer.Windows, w)
+		}
+	}
+	return answer, nil
+}
+
+// usersOf answers questions.UsersOf.
+func (p *Processor) usersOf(ids []string) (questions.Customers, error) {
+	answer := questions.Customers{Total: int(p.f.customers.n)}
+	for i, id := range ids {
+		if p.f.customers.find(id) == nil {
+			answer.Unknown = append(answer.Unknown, i)
 		}
 	}
 	return answer, nil
