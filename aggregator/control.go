@@ -41,6 +41,9 @@ func (f *folder) decodeControl(e *events.Event) (change func(), err error) {
 	}
 	if e.Type == records.ControlConfig {
 		var c gate.Catalog
+		if e.Subject != "" {
+			return nil, fmt.Errorf("a configuration concerns no customer, but this one names %.80q", e.Subject)
+		}
 		if err := json.Unmarshal(e.Data, &c); err != nil {
 			return nil, err
 		}
@@ -58,13 +61,13 @@ func (f *folder) decodeControl(e *events.Event) (change func(), err error) {
 		if err := json.Unmarshal(e.Data, &p); err != nil {
 			return nil, err
 		}
-		return func() { f.changePlan(f.customer(e.Subject), p) }, cmp.Or(gate.ValidPlanName(p.Plan), gate.ValidMoment(p.From))
+		return func() { f.changePlan(f.customer(e.Subject), p) }, cmp.Or(gate.ValidPlanName(p.Plan), f.validFrom(p.From))
 	case records.ControlAnchor:
 		var a records.AnchorControl
 		if err := json.Unmarshal(e.Data, &a); err != nil {
 			return nil, err
 		}
-		return func() { f.cut(f.customer(e.Subject), a.From, a.Anchor) }, cmp.Or(gate.ValidMoment(a.From), gate.ValidMoment(a.Anchor))
+		return func() { f.cut(f.customer(e.Subject), a.From, a.Anchor) }, cmp.Or(f.validFrom(a.From), gate.ValidMoment(a.Anchor))
 	case records.ControlOverride:
 		var o records.OverrideControl
 		if err := json.Unmarshal(e.Data, &o); err != nil {
@@ -73,6 +76,12 @@ func (f *folder) decodeControl(e *events.Event) (change func(), err error) {
 		return func() { f.setOverride(f.customer(e.Subject), o) }, cmp.Or(gate.ValidFeature(o.Feature), o.Override.Validate())
 	}
 	return nil, fmt.Errorf("unknown control event %.80q", e.Type)
+}
+
+// validFrom returns nil for a moment at which a window can have been cut. One in the
+// future would end windows that have not begun.
+func (f *folder) validFrom(at time.Time) error {
+	return cmp.Or(gate.ValidMoment(at), events.CheckTime(at, f.now, 0))
 }
 
 // ours returns nil for a customer of this partition.

@@ -95,7 +95,7 @@ func TestCrashAnywhereLosesNothing(t *testing.T) {
 			rt.Fatalf("replay: %+v", res)
 		}
 		live := New(c.options(), 0)
-		if _, err := stream.ReadLog(t.Context(), c.env.JS, c.env.Names, stream.RoleAggregator, 0, live); err != nil {
+		if _, _, err := stream.ReadLog(t.Context(), c.env.JS, c.env.Names, stream.RoleAggregator, 0, live); err != nil {
 			rt.Fatal(err)
 		}
 		merges += len(live.obsolete)

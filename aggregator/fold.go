@@ -33,6 +33,7 @@ type folder struct {
 	seq        uint64    // of the message
 	changes    uint32    // number of changes of windows by the message so far
 	isImport   bool      // of the message
+	part       int       // index of the event that is being counted; -1: no event of a batch is
 	segmentBuf [1]gate.Segment
 
 	prefetched  [stream.PrefetchMax]pendingEvent
@@ -54,7 +55,7 @@ type rejectFunc func(m *stream.Message, index int, raw []byte, why error) error
 // fold folds one message of USAGE. Its errors are those of archived and reject;
 // after one, the caller must discard the state.
 func (f *folder) fold(m *stream.Message) error {
-	f.now, f.seq, f.changes = m.Time, m.Seq, 0
+	f.now, f.seq, f.changes, f.part = m.Time, m.Seq, 0, -1
 	f.expire()
 	kind, token := kindOf(m.Subject)
 	f.isImport = kind == events.ImportToken
@@ -71,8 +72,8 @@ func (f *folder) fold(m *stream.Message) error {
 }
 
 // kindOf returns what a message of USAGE holds: one of the ~ tokens, or "" for a single
-// event, with the token that it was published under. Messages of the first versions
-// have that token where the ~ tokens are, which an app could not choose freely enough.
+// event, with the token that it was published under. The first versions stored single
+// events at usage.p.<p>.<token>, where the ~ tokens are.
 func kindOf(subject string) (kind, token string) {
 	token, app := events.FromApp(subject)
 	if !app {
@@ -136,7 +137,7 @@ func (f *folder) checkNew(fp uint64) error {
 	known := f.seen.Has(fp, f.oldestHour())
 	if !known && f.archived != nil {
 		if known, f.failed = f.archived(fp, f.oldestHour()); f.failed != nil {
-			f.failed = fmt.Errorf("fingerprints: %w", f.failed)
+			f.failed = stream.Outage(fmt.Errorf("fingerprints: %w", f.failed))
 		}
 	}
 	if known {

@@ -2,6 +2,7 @@ package aggregator
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -27,12 +28,20 @@ var oddControls = []struct{ typ, customer, data, why string }{
 	{"tidegate.plan", "acme", `{"plan":"pro","from":"9999-12-31T00:00:00Z","cut":true}`, "years 1970 to 2200"},
 	{"tidegate.plan", "acme", `{"plan":"` + strings.Repeat("x", 129) + `","from":"2026-07-01T00:00:00Z"}`, "cannot be named"},
 	{"tidegate.plan", "acme", `{"plan":{"name":"paid"}}`, "cannot unmarshal"},
+	{"tidegate.plan", "acme", `{"plan":"pro","from":"2026-07-01T12:05:01Z","cut":true}`, "in the future"},
+	{"tidegate.anchor", "acme", `{"anchor":"2026-07-01T00:00:00Z","from":"2199-07-01T00:00:00Z"}`, "in the future"},
 	{"tidegate.anchor", "acme", `{"anchor":"0001-01-01T00:00:00Z","from":"2026-07-01T00:00:00Z"}`, "years 1970 to 2200"},
 	{"tidegate.override", "acme", `{"feature":"api","override":{}}`, "neither a limit nor a grant"},
 	{"tidegate.override", "acme", `{"feature":"api","override":{"limit":-1}}`, "negative"},
 	{"tidegate.override", "acme", `{"feature":"","override":null}`, "cannot be named"},
 	{"tidegate.config", "", `{}`, "0 plans"},
 	{"tidegate.config", "", `{"plans":[{"name":"free","default":true},{"name":"free"}]}`, "stands twice"},
+	{"tidegate.config", "", `{"plans":[{"name":"free"}]}`, "0 of them the default"},
+	{"tidegate.config", "", strings.Replace(configOf(`{"event":"api","aggregate":"count"}`, `{"kind":"calendar"}`), `{"free"`, `{"other"`, 1), "no plan"},
+	{"tidegate.config", "", strings.Replace(configOf(`{"event":"api","aggregate":"count"}`, `{"kind":"calendar"}`), `{"value":1}`, `{"value":1.5}`, 1), "fraction"},
+	{"tidegate.config", "", strings.Replace(configOf(`{"event":"api","aggregate":"count"}`, `{"kind":"calendar"}`), `{"value":1}`, `{"value":"NaN"}`, 1), "not a number"},
+	{"tidegate.config", "acme", configOf(`{"event":"api","aggregate":"count"}`, `{"kind":"calendar"}`), "concerns no customer"},
+	{"tidegate.config", "", configOf(`{"event":"api","aggregate":"unique","value":"a","cap":1000001}`, `{"kind":"calendar"}`), "cap"},
 	{"tidegate.config", "", configOf(`{"event":"api","aggregate":"count"}`, `{"kind":"anniversary","days":0}`), "days"},
 	{"tidegate.config", "", configOf(`{"event":"api","aggregate":"count"}`, `{"kind":"rolling","days":-5}`), "days"},
 	{"tidegate.config", "", configOf(`{"event":"api","aggregate":"count"}`, `{"kind":"anniversary","days":99999999}`), "days"},
@@ -104,7 +113,8 @@ func TestAppsCannotSendControlEvents(t *testing.T) {
 	}
 }
 
-// FuzzMessage folds hostile messages of all kinds. Afterwards a use still counts.
+// FuzzMessage folds hostile messages of all kinds. A control event that is refused has
+// changed nothing, and afterwards a use still counts.
 func FuzzMessage(f *testing.F) {
 	kinds := []string{"in.acme", "acme", events.BatchToken, events.ImportToken, events.ControlToken, "in.~control"}
 	for i, c := range oddControls {
@@ -123,11 +133,18 @@ func FuzzMessage(f *testing.F) {
 		}
 		fold := newTestFolder(t, oneGate())
 		fold.sendBatch(epoch, events.Event{ID: "before", Type: "api", Subject: "acme"})
-		at := epoch.Add(time.Duration(max(ahead%int64(90*day), 0)))
-		fold.send(at, kinds[int(kind)%len(kinds)], data)
+		at, last := epoch.Add(time.Duration(max(ahead%int64(90*day), 0))), kinds[int(kind)%len(kinds)]
+		fold.send(at, last, data)
+		if last == events.ControlToken && len(fold.dead) > 0 && !reflect.DeepEqual(fold.catalog, oneGate()) {
+			t.Fatalf("refused, but it has changed the catalog: %+v", fold.catalog)
+		}
+		if err := fold.catalog.Validate(); err != nil {
+			t.Fatalf("accepted: %v", err)
+		}
 		fold.sendControl(at.Add(time.Second), records.ControlConfig, "", "after", oneGate())
 		fold.sendBatch(at.Add(time.Minute), events.Event{ID: "after", Type: "api", Subject: "new"})
-		if got := fold.total("new", "api"); got != "1" && kind != 2 && kind != 3 {
+		packed := last == events.BatchToken || last == events.ImportToken // which may hold uses of this customer
+		if got := fold.total("new", "api"); got != "1" && !packed {
 			t.Fatalf("the use afterwards counts as %s", got)
 		}
 	})

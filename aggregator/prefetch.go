@@ -1,6 +1,7 @@
 package aggregator
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -42,12 +43,19 @@ func (f *folder) foldBatch(m *stream.Message) error {
 		f.loadPlaces(f.prefetched[:n])
 		for i := range f.prefetched[:n] {
 			p := &f.prefetched[i]
+			if m.Dead != nil {
+				if why, dead := m.Dead[index]; dead {
+					p.err = errors.New(why)
+				}
+			}
 			if p.err == nil {
+				f.part = index
 				p.err = f.countEvent(p)
 			}
 			f.rejectOnError(m, index, p.raw, p.err)
 			index++
 		}
+		f.part = -1
 		if n < len(f.prefetched) {
 			return b.Err()
 		}
@@ -73,6 +81,7 @@ func (f *folder) readBatch(b *events.Batch) (n int) {
 
 // prefetch reads those of the next messages that contain a single event.
 func (f *folder) prefetch(ms []stream.Message) {
+	f.cursor, f.end = 0, 0 // nothing is, if this panics
 	n := 0
 	for i := range ms {
 		if kind, token := kindOf(ms[i].Subject); kind == "" {
@@ -80,8 +89,8 @@ func (f *folder) prefetch(ms []stream.Message) {
 			n++
 		}
 	}
-	f.cursor, f.end = 0, n
 	f.loadPlaces(f.prefetched[:n])
+	f.end = n
 }
 
 // foldSingle folds a message that an app published to usage.in.<token>.

@@ -154,6 +154,7 @@ func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 	}
 	p.docs.writer = writeback.New((*records.Window).ID, p.opt.Store.WriteUsage, o.Log)
 	p.docs.writer.Eager = true // the rounds have pauses between them
+	p.docs.writer.Refused = func(w records.Window, why error) { o.RejectDocument("usage", w.ID(), w, why) }
 	go p.docs.writer.Run(ctx)
 	p.resumeDocuments()
 	stream.Answer(o, questions.UsageOf, p.usageOf)
@@ -170,6 +171,9 @@ func (p *Processor) own(ctx context.Context, o *stream.Owner) {
 
 // Prefetch implements stream.Prefetcher.
 func (p *Processor) Prefetch(ms []stream.Message) { p.f.prefetch(ms) }
+
+// Part implements stream.Parter: a batch holds events of many customers.
+func (p *Processor) Part() int { return p.f.part }
 
 // Handle implements stream.Processor.
 func (p *Processor) Handle(m *stream.Message) error {

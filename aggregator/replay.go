@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/fingerprint"
 	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/guard"
 	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
@@ -56,14 +58,14 @@ func (r *Replay) Verify(ctx context.Context, partition int) (Result, error) {
 	if err != nil {
 		return Result{Partition: partition}, err
 	}
-	live, positions, err := r.committed(ctx, partition, func(_ *Processor, ps []stream.Position) bool {
-		return newest == 0 || len(ps) > 0 && ps[0].Seq >= newest
+	live, err := r.committed(ctx, partition, func(live committed) bool {
+		return newest == 0 || live.position >= newest
 	})
-	if err != nil || len(positions) == 0 {
+	if err != nil || live.position == 0 {
 		return Result{Partition: partition}, err
 	}
-	res := Result{Partition: partition, Position: positions[0].Seq}
-	replayed, n, err := r.derive(ctx, partition, live.f.state, positions[0].Seq)
+	res := Result{Partition: partition, Position: live.position}
+	replayed, n, err := r.derive(ctx, partition, live, live.position)
 	if err != nil {
 		return res, err
 	}
@@ -72,27 +74,38 @@ func (r *Replay) Verify(ctx context.Context, partition int) (Result, error) {
 	return res, nil
 }
 
+// committed is what the log of a partition says.
+type committed struct {
+	*Processor                  // as of the last commit
+	position   uint64           // of that commit; 0: there is none
+	dead       stream.DeadParts // what the owner has left out
+}
+
 // committed returns the state as of the last commit. If enough returns false for
 // it, committed waits for further commits, which an owner makes about once a
 // second. After three seconds it returns what there is, because there may be no owner.
-func (r *Replay) committed(ctx context.Context, partition int, enough func(*Processor, []stream.Position) bool) (*Processor, []stream.Position, error) {
-	live, positions, err := r.live(ctx, partition)
-	for attempts := 10; err == nil && attempts > 0 && !enough(live, positions); attempts-- {
+func (r *Replay) committed(ctx context.Context, partition int, enough func(committed) bool) (committed, error) {
+	live, err := r.live(ctx, partition)
+	for attempts := 10; err == nil && attempts > 0 && !enough(live); attempts-- {
 		select {
 		case <-ctx.Done():
-			return nil, nil, ctx.Err()
+			return live, ctx.Err()
 		case <-time.After(300 * time.Millisecond):
-			live, positions, err = r.live(ctx, partition)
+			live, err = r.live(ctx, partition)
 		}
 	}
-	return live, positions, err
+	return live, err
 }
 
 // live returns the state as of the last commit.
-func (r *Replay) live(ctx context.Context, partition int) (*Processor, []stream.Position, error) {
-	live := New(Options{Partitions: r.Partitions, Horizon: r.Horizon}, partition)
-	positions, err := stream.ReadLog(ctx, r.JS, r.Names, stream.RoleAggregator, partition, live)
-	return live, positions, err
+func (r *Replay) live(ctx context.Context, partition int) (c committed, err error) {
+	c.Processor = New(Options{Partitions: r.Partitions, Horizon: r.Horizon}, partition)
+	positions, dead, err := stream.ReadLog(ctx, r.JS, r.Names, stream.RoleAggregator, partition, c.Processor)
+	if len(positions) > 0 {
+		c.position = positions[0].Seq
+	}
+	c.dead = dead
+	return c, err
 }
 
 // Windows returns the windows of a partition as of the end of the stream.
@@ -101,13 +114,13 @@ func (r *Replay) Windows(ctx context.Context, partition int) ([]records.Window, 
 	if err != nil {
 		return nil, err
 	}
-	live, _, err := r.committed(ctx, partition, func(live *Processor, _ []stream.Position) bool {
+	live, err := r.committed(ctx, partition, func(live committed) bool {
 		return newest == 0 || live.f.hasBase // the first commit contains the base
 	})
 	if err != nil || !live.f.hasBase {
 		return nil, err
 	}
-	s, _, err := r.derive(ctx, partition, live.f.state, ^uint64(0))
+	s, _, err := r.derive(ctx, partition, live, ^uint64(0))
 	if err != nil {
 		return nil, err
 	}
@@ -128,9 +141,9 @@ func (r *Replay) wanted(customer, feature string) bool {
 
 // derive folds the stream up to the message last, beginning with the base of the
 // live state. It returns the state and the number of messages.
-func (r *Replay) derive(ctx context.Context, partition int, live *state, last uint64) (*state, int, error) {
+func (r *Replay) derive(ctx context.Context, partition int, live committed, last uint64) (*state, int, error) {
 	s := newState()
-	s.base, s.hasBase = live.base, true
+	s.base, s.hasBase = live.f.base, true
 	if r.Catalog != nil {
 		s.base = *r.Catalog
 	}
@@ -138,10 +151,14 @@ func (r *Replay) derive(ctx context.Context, partition int, live *state, last ui
 	f := folder{state: s, partition: partition, partitions: r.Partitions, horizon: r.Horizon, fixedCatalog: r.Catalog != nil,
 		onChange: func(*customer, *usage) {}, emitNow: func(*customer, *usage) {}, reject: ignoreReject, onCounted: func(fingerprint.Entry) {}}
 	n := 0
-	err := stream.Read(ctx, r.JS, r.Names, Spec(r.Names, partition).Inputs[0], last, func(m *stream.Message) error {
+	fold := live.dead.LeaveOut(func(m *stream.Message) error {
 		n++
-		return f.fold(m)
+		if err := guard.Do(func() error { return f.fold(m) }); err != nil {
+			return fmt.Errorf("message %d of %s: %w", m.Seq, events.StreamUsage, err)
+		}
+		return nil
 	})
+	err := stream.Read(ctx, r.JS, r.Names, Spec(r.Names, partition).Inputs[0], last, fold)
 	return s, n, err
 }
 

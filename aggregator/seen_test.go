@@ -98,7 +98,7 @@ func TestMissingPageStopsPartition(t *testing.T) {
 	}
 	p := b.newOwner(t, t.Context(), 2)
 	p.store.attempts = 2
-	if _, err := stream.ReadLog(t.Context(), b.env.JS, b.env.Names, stream.RoleAggregator, 0, p); err != nil {
+	if _, _, err := stream.ReadLog(t.Context(), b.env.JS, b.env.Names, stream.RoleAggregator, 0, p); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.loadSeen(t.Context()); err != nil {
@@ -152,7 +152,7 @@ func TestMessagesOfMergedRunsAreDeleted(t *testing.T) {
 	state := func() (named, there uint64, mergeable bool) {
 		live := New(b.options(), 0)
 		live.archive = fingerprint.NewArchive(&live.store, b.sizes)
-		if _, err := stream.ReadLog(t.Context(), b.env.JS, b.env.Names, stream.RoleAggregator, 0, live); err != nil {
+		if _, _, err := stream.ReadLog(t.Context(), b.env.JS, b.env.Names, stream.RoleAggregator, 0, live); err != nil {
 			t.Fatal(err)
 		}
 		for _, r := range live.archive.Runs() {

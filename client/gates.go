@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -71,12 +72,15 @@ func newGateInfo(g events.Gate) *gateInfo {
 	return one
 }
 
-// match returns the gate that a request meets, or nil.
-func (s *gateSet) match(r *http.Request) *gateInfo {
-	if i, ok := s.routes.Match(r.Method, gate.Spellings(r.URL.EscapedPath(), r.RequestURI)...); ok {
-		return s.listed[i]
+// match appends the features whose gates a request meets, and returns an error if
+// its path cannot be read.
+func (s *gateSet) match(features []string, r *http.Request) ([]string, error) {
+	var few [4]int
+	met, err := s.routes.Match(few[:0], r.Method, cmp.Or(r.RequestURI, r.URL.EscapedPath()), r.URL.EscapedPath())
+	for _, i := range met {
+		features = append(features, s.listed[i].Feature)
 	}
-	return nil
+	return features, err
 }
 
 // span is the window that contains now for a customer whose newest decision is

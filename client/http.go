@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/gate"
@@ -56,7 +57,9 @@ func (c *Client) Gate(feature string, customerOf func(*http.Request) string, opt
 // Middleware is Gate for a whole app: it finds each request's gate by the
 // triggers in the configuration. Requests without one pass, and so do all
 // before the first sync, when the triggers are not known, unless the client is
-// FailClosed for all features.
+// FailClosed for all features. A request whose path could be read as that of
+// several gates must be let through by each, and is a use of each. One whose path
+// cannot be read is answered with 400.
 func (c *Client) Middleware(customerOf func(*http.Request) string, opts ...GateOption) func(http.Handler) http.Handler {
 	g := c.gating(customerOf, opts)
 	return func(next http.Handler) http.Handler {
@@ -68,8 +71,14 @@ func (c *Client) Middleware(customerOf func(*http.Request) string, opts ...GateO
 				Blocked(w, c.undecided(nil, "", ""))
 				return
 			case v != nil:
-				if found := v.gates.match(r); found != nil {
-					g.serve(w, r, next, found.Feature)
+				var few [4]string
+				switch found, err := v.gates.match(few[:0], r); {
+				case err != nil:
+					answer := gate.Unreadable()
+					write(w, &answer)
+					return
+				case len(found) > 0:
+					g.serve(w, r, next, found...)
 					return
 				}
 			}
@@ -87,7 +96,7 @@ func (c *Client) gating(customerOf func(*http.Request) string, opts []GateOption
 	return g
 }
 
-func (g *gating) serve(w http.ResponseWriter, r *http.Request, next http.Handler, feature string) {
+func (g *gating) serve(w http.ResponseWriter, r *http.Request, next http.Handler, features ...string) {
 	if g.c.disabled {
 		next.ServeHTTP(w, r)
 		return
@@ -98,13 +107,15 @@ func (g *gating) serve(w http.ResponseWriter, r *http.Request, next http.Handler
 			next.ServeHTTP(w, r)
 			return
 		}
-		answer := gate.NoCustomer(feature)
+		answer := gate.NoCustomer(features[0])
 		write(w, &answer)
 		return
 	}
-	if d := g.c.Check(customer, feature); !d.Allowed {
-		g.blocked(w, r, d)
-		return
+	for _, feature := range features {
+		if d := g.c.Check(customer, feature); !d.Allowed {
+			g.blocked(w, r, d)
+			return
+		}
 	}
 	if !g.record {
 		next.ServeHTTP(w, r)
@@ -113,7 +124,7 @@ func (g *gating) serve(w http.ResponseWriter, r *http.Request, next http.Handler
 	watched := &statusWriter{ResponseWriter: w}
 	next.ServeHTTP(watched.as(w), r)
 	if watched.status < http.StatusBadRequest {
-		g.used(r, customer, feature)
+		g.used(r, customer, features)
 	}
 }
 
@@ -124,10 +135,29 @@ var ended = func() context.Context {
 	return ctx
 }()
 
-// used records what a request used, without waiting: its answer is out.
-func (g *gating) used(r *http.Request, customer, feature string) {
+// used records what a request used, without waiting: its answer is out. Features
+// may share an event.
+func (g *gating) used(r *http.Request, customer string, features []string) {
 	u := g.usage(r)
-	u.Customer, u.Event = cmp.Or(u.Customer, customer), cmp.Or(u.Event, g.c.eventOf(feature))
+	u.Customer = cmp.Or(u.Customer, customer)
+	if u.Event != "" {
+		g.recordOne(u)
+		return
+	}
+	id := u.ID
+	for i, feature := range features {
+		u.Event = g.c.eventOf(feature)
+		if slices.ContainsFunc(features[:i], func(f string) bool { return g.c.eventOf(f) == u.Event }) {
+			continue
+		}
+		if u.ID = id; id != "" && i > 0 { // an id is one event's
+			u.ID += "/" + u.Event
+		}
+		g.recordOne(u)
+	}
+}
+
+func (g *gating) recordOne(u Usage) {
 	if err := g.c.Record(ended, u); err != nil && !errors.Is(err, ErrClosed) {
 		g.c.report("a use was not recorded", err)
 	}

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/stream"
 	"github.com/tidegate-io/tidegate/internal/test/testnats"
 )
 
@@ -51,7 +52,7 @@ func newSite(t testing.TB, ns string, gates ...events.Gate) *site {
 
 func (s *site) bucket() {
 	s.t.Helper()
-	kv, err := s.js.CreateKeyValue(s.t.Context(), jetstream.KeyValueConfig{Bucket: s.names.Bucket(events.BucketDecisions)})
+	kv, err := s.js.CreateKeyValue(s.t.Context(), stream.DecisionsBucket(s.names, 1))
 	if err != nil {
 		s.t.Fatal(err)
 	}

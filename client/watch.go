@@ -3,19 +3,14 @@ package client
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-
-	"github.com/tidegate-io/tidegate/events"
 )
 
 const (
-	callTimeout  = 5 * time.Second  // one request to the servers
-	askTimeout   = 2 * time.Second  // one for the bucket, during which reconnects are not noticed
-	syncStalled  = 10 * time.Second // initial values that stop coming
+	callTimeout  = 5 * time.Second // one request to the servers
+	askTimeout   = 2 * time.Second // one page of the bucket, during which reconnects are not noticed
 	probeEvery   = 2 * time.Second
 	tick         = 500 * time.Millisecond // of the coarse clock
 	confirmEvery = 3 * time.Second
@@ -26,7 +21,7 @@ const (
 var (
 	errReconnected = errors.New("the connection was made anew")
 	errWatchEnded  = errors.New("the watch ended")
-	errBlind       = errors.New("the bucket has changed, and the watch has not said so")
+	errSetBack     = errors.New("the decisions bucket ends before what it held")
 )
 
 // watchForever keeps the cache in step with the bucket until ctx ends. It is
@@ -71,128 +66,119 @@ func (c *Client) pause(ctx context.Context, status <-chan nats.Status, wait time
 	}
 }
 
-// watchOnce watches the bucket until the watch breaks or the client has
-// reconnected: a watcher from before a broker's restart sees nothing for up to
-// 20 s. It reports whether the cache was synced.
+// watchOnce follows the bucket until that fails or the client has reconnected. It
+// reports whether the cache was synced.
 func (c *Client) watchOnce(ctx context.Context, status <-chan nats.Status) (synced bool, err error) {
+	if !c.nc.IsConnected() {
+		return false, errAway
+	}
 	reconnects := c.nc.Stats().Reconnects
-	bucket := c.names.Bucket(events.BucketDecisions)
-	w, last, err := c.openWatch(ctx, bucket)
+	w := watch{c: c, bucket: newBucket(c.nc, c.names), in: intake{c: c, to: newDraft(0)}, answer: make(chan uint64, 2)}
+	puts := make(chan *nats.Msg, waitingPuts)
+	sub, err := c.nc.ChanSubscribe(w.bucket.puts, puts)
 	if err != nil {
 		return false, err
 	}
-	defer closeWatch(w)
+	defer func() { _ = sub.Unsubscribe() }() // fails when the connection is closed, which ends it too
+	if err := w.begin(ctx); err != nil {
+		return false, err
+	}
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
-	in := intake{c: c, to: newDraft(0), progress: c.now()}
-	dog := watchdog{newest: last, answer: make(chan uint64, 2), asked: c.now()}
 	for {
 		select {
 		case <-ctx.Done():
-			return in.live(), ctx.Err()
+			return w.in.live(), ctx.Err()
 		case _, ok := <-status:
 			c.connected.next()
 			if ok && c.nc.Stats().Reconnects == reconnects {
 				continue // said before this watch began
 			}
-			return in.live(), errReconnected
-		case e, ok := <-w.Updates():
-			if !ok {
-				return in.live(), errWatchEnded
-			}
-			in.take(e)
-		case last := <-dog.answer:
-			if dog.blind(last, in.revision) {
-				return in.live(), errBlind
-			}
+			return w.in.live(), errReconnected
+		case m := <-puts:
+			err = w.put(ctx, m)
+		case last := <-w.answer:
+			err = w.compare(ctx, last)
 		case <-ticker.C:
-			if in.live() && c.now().Sub(dog.asked) >= probeEvery {
-				dog.asked = c.now()
-				go func() { dog.answer <- c.lastSeq(ctx, bucket) }()
-			}
-			switch {
-			case c.nc.Stats().Reconnects != reconnects:
+			w.probe(ctx)
+			if c.nc.Stats().Reconnects != reconnects {
 				c.connected.next()
-				return in.live(), errReconnected
-			case !in.complete && c.now().Sub(in.progress) > syncStalled:
-				return false, fmt.Errorf("bucket %s: its values stopped coming", bucket)
+				err = errReconnected
 			}
+		}
+		if err != nil {
+			return w.in.live(), err
 		}
 	}
 }
 
-// openWatch also returns the sequence of the bucket's last message before.
-func (c *Client) openWatch(ctx context.Context, bucket string) (w jetstream.KeyWatcher, last uint64, err error) {
-	if !c.nc.IsConnected() {
-		return nil, 0, errAway
-	}
+// watch follows the bucket over one connection. Messages of republished values may
+// get lost, and are missed at the next one, or at the next probe.
+type watch struct {
+	c      *Client
+	bucket *bucket
+	in     intake
+	late   bool // the last probe was behind what is known
+	asked  time.Time
+	answer chan uint64 // of probes: the sequence of the newest value
+}
+
+// begin reads what is in the bucket. The servers know the subscription before.
+func (w *watch) begin(ctx context.Context) error {
 	asking, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	kv, err := c.js.KeyValue(asking, bucket)
-	if err == nil {
-		var s jetstream.Stream
-		if s, err = c.js.Stream(asking, "KV_"+bucket); err == nil {
-			if w, err = kv.WatchAll(ctx); err == nil {
-				return w, s.CachedInfo().State.LastSeq, nil
-			}
+	if err := w.c.nc.FlushWithContext(asking); err != nil {
+		return err
+	}
+	if err := w.bucket.readFrom(ctx, 1, w.in.take); err != nil {
+		return err
+	}
+	w.in.complete = true
+	w.in.publish(w.c.now())
+	return nil
+}
+
+// put takes a value that was republished.
+func (w *watch) put(ctx context.Context, m *nats.Msg) error {
+	v, err := w.bucket.parse(m)
+	switch {
+	case err != nil, v.seq <= w.in.revision:
+		return nil // known, or not from the stream
+	case v.seq > w.in.revision+1: // some before it were lost
+		if err := w.bucket.readFrom(ctx, w.in.revision+1, w.in.take); err != nil {
+			return err
 		}
 	}
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) {
-		return nil, 0, fmt.Errorf("bucket %s: no answer; denied permissions also look like this: %w", bucket, err)
+	if v.seq == w.in.revision+1 {
+		w.in.take(v)
 	}
-	return nil, 0, fmt.Errorf("bucket %s: %w", bucket, err)
+	return nil
 }
 
-// watchdog notices that a watch brings nothing any more. When a node of a cluster
-// goes, the library notices only after 10 to 20 s that its watch was there.
-type watchdog struct {
-	newest  uint64 // sequence that the watch need not reach
-	behind  bool   // at the last observation
-	reached uint64 // by the watch, at the last observation
-	asked   time.Time
-	answer  chan uint64
-}
-
-// blind reports whether the bucket was ahead of the watch at two observations
-// between which the watch brought nothing. A last of 0 is not known.
-func (s *watchdog) blind(last, reached uint64) bool {
-	if last == 0 {
-		return false
-	}
-	behind := last > max(s.newest, reached)
-	blind := behind && s.behind && s.reached == reached
-	s.behind, s.reached = behind, reached
-	return blind
-}
-
-func (c *Client) lastSeq(ctx context.Context, bucket string) uint64 {
-	ctx, cancel := context.WithTimeout(ctx, probeEvery)
-	defer cancel()
-	s, err := c.js.Stream(ctx, "KV_"+bucket)
-	if err != nil {
-		return 0
-	}
-	return s.CachedInfo().State.LastSeq
-}
-
-// closeWatch ends a watch. The library's callback may be waiting to write into the
-// full channel, so closeWatch reads the channel until it is closed.
-func closeWatch(w jetstream.KeyWatcher) {
-	// The channel closes at once; the rest of Stop, which tells the server, may
-	// take until its time-out when the server is away. Close must not.
-	go func() { _ = w.Stop() }() // fails when the connection is closed, which ends it too
-	end := time.NewTimer(callTimeout)
-	defer end.Stop()
-	for {
-		select {
-		case _, ok := <-w.Updates():
-			if !ok {
-				return
+// probe asks for the newest value, from time to time.
+func (w *watch) probe(ctx context.Context) {
+	if now := w.c.now(); w.in.live() && now.Sub(w.asked) >= probeEvery {
+		w.asked = now
+		go func() {
+			if last, err := w.bucket.last(ctx); err == nil {
+				w.answer <- last
 			}
-		case <-end.C:
-			return
-		}
+		}()
 	}
+}
+
+// compare reads what the watch has missed. A bucket that twice ends before what is
+// known is another one; once it may be a server's that has not caught up.
+func (w *watch) compare(ctx context.Context, last uint64) error {
+	late := last < w.in.revision
+	if late && w.late {
+		return errSetBack
+	}
+	w.late = late
+	if last <= w.in.revision {
+		return nil
+	}
+	return w.bucket.readFrom(ctx, w.in.revision+1, w.in.take)
 }
 
 // intake takes the values that one watch brings.
@@ -201,29 +187,18 @@ type intake struct {
 	to       *draft // until it is published
 	complete bool   // all initial values are there
 	revision uint64 // of the newest value
-	progress time.Time
 }
 
 func (in *intake) live() bool { return in.to == nil }
 
-func (in *intake) take(e jetstream.KeyValueEntry) {
+func (in *intake) take(v value) {
 	now := in.c.now()
-	in.progress = now
-	if e == nil {
-		in.complete = true
-		in.publish(now)
-		return
-	}
-	in.revision = max(in.revision, e.Revision())
-	one := entry{key: e.Key()}
-	if e.Operation() == jetstream.KeyValuePut {
-		one.value = e.Value()
-	}
+	in.revision = max(in.revision, v.seq)
 	var err error
 	if in.live() {
-		err = in.c.cache.apply(one, now)
+		err = in.c.cache.apply(v.entry, now)
 	} else {
-		err = in.c.cache.load(in.to, one)
+		err = in.c.cache.load(in.to, v.entry)
 		in.publish(now)
 	}
 	if err != nil {

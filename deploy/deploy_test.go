@@ -3,9 +3,6 @@
 package deploy
 
 import (
-	"bytes"
-	"errors"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -100,14 +97,19 @@ func TestNATSConfiguration(t *testing.T) {
 	}
 }
 
+// TestGoVersion: the images have a Go that go.mod takes, and it is the same everywhere.
 func TestGoVersion(t *testing.T) {
 	minor := regexp.MustCompile(`\d+\.\d+`)
 	mod := regexp.MustCompile(`(?m)^go (\S+)$`).FindStringSubmatch(read(t, "../go.mod"))
-	image := regexp.MustCompile(`(?m)^FROM golang:(\S+)-alpine`).FindStringSubmatch(read(t, "Dockerfile"))
+	image := regexp.MustCompile(`(?m)^FROM golang:([\d.]+)-alpine`).FindStringSubmatch(read(t, "Dockerfile"))
 	if mod == nil || image == nil || minor.FindString(mod[1]) != minor.FindString(image[1]) {
-		t.Errorf("go.mod says %q, the Dockerfile %q", mod, image)
+		t.Fatalf("go.mod says %q, the Dockerfile %q", mod, image)
 	}
-	if readme := read(t, "../README.md"); mod != nil && !strings.Contains(readme, "Go "+minor.FindString(mod[1])) {
+	ci := read(t, "../.github/workflows/ci.yml")
+	if !strings.Contains(ci, "container: golang:"+image[1]+"-") {
+		t.Errorf("the CI's workflow uses another Go than the Dockerfile's %s", image[1])
+	}
+	if readme := read(t, "../README.md"); !strings.Contains(readme, "Go "+minor.FindString(mod[1])) {
 		t.Error("the README names another version of Go than go.mod")
 	}
 }
@@ -115,7 +117,7 @@ func TestGoVersion(t *testing.T) {
 // TestNATSVersion: the image has the version of the server in the tests.
 func TestNATSVersion(t *testing.T) {
 	mod := regexp.MustCompile(`(?m)^\s+github\.com/nats-io/nats-server/v2 v(\S+)$`).FindStringSubmatch(read(t, "../go.mod"))
-	image := regexp.MustCompile(`(?m)^\s+image: nats:(\S+)-alpine`).FindStringSubmatch(read(t, "compose.yaml"))
+	image := regexp.MustCompile(`(?m)^\s+image: nats:([\d.]+)-alpine`).FindStringSubmatch(read(t, "compose.yaml"))
 	if mod == nil || image == nil || mod[1] != image[1] {
 		t.Fatalf("go.mod says %q, compose.yaml %q", mod, image)
 	}
@@ -124,109 +126,16 @@ func TestNATSVersion(t *testing.T) {
 	}
 }
 
-// compose has the checked fields of a compose file.
-type compose struct {
-	Services map[string]struct {
-		Image       string
-		Build       struct{ Context, Dockerfile string }
-		Ports       []string
-		Volumes     []string
-		Environment map[string]string
-		EnvFile     string `yaml:"env_file"`
-		Healthcheck struct{ Test []string }
-		DependsOn   map[string]struct{ Condition string } `yaml:"depends_on"`
-	}
-	Volumes map[string]any
-}
-
-func TestCompose(t *testing.T) {
-	var c compose
-	if err := yaml.Unmarshal([]byte(read(t, "compose.yaml")), &c); err != nil {
-		t.Fatal(err)
-	}
-	if len(c.Services) != 3 {
-		t.Fatalf("services: %v", slices.Sorted(maps.Keys(c.Services)))
-	}
-	known := variables(t)
-	for name, s := range c.Services {
-		if len(s.Healthcheck.Test) < 2 {
-			t.Errorf("%s has no health check", name)
-		}
-		for _, p := range s.Ports {
-			if !strings.HasPrefix(p, "127.0.0.1:") {
-				t.Errorf("%s: port %s can be reached from outside", name, p)
-			}
-		}
-		for variable := range s.Environment {
-			if !known[variable] {
-				t.Errorf("%s: %s is not read by the code", name, variable)
-			}
-		}
-		for _, v := range s.Volumes {
-			from, _, _ := strings.Cut(v, ":")
-			_, named := c.Volumes[from]
-			if _, err := os.Stat(from); err != nil && !named {
-				t.Errorf("%s: %s is neither a volume nor a file here", name, from)
-			}
-		}
-		for other, d := range s.DependsOn {
-			if _, ok := c.Services[other]; !ok || d.Condition != "service_healthy" {
-				t.Errorf("%s depends on %s, %s", name, other, d.Condition)
-			}
-		}
-	}
-	own := c.Services["tidegate"]
-	if _, err := os.Stat(filepath.Join(own.Build.Context, own.Build.Dockerfile)); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestKubernetes(t *testing.T) {
-	dec := yaml.NewDecoder(bytes.NewReader([]byte(read(t, "kubernetes/tidegate.yaml"))))
-	type object struct {
-		Kind string
-		Spec struct {
-			Template struct {
-				Spec struct {
-					Containers []struct {
-						Args []string
-						Env  []struct{ Name, Value string }
-					}
-				}
-			}
-		}
-	}
-	kinds, roles, known := map[string]int{}, []string{}, variables(t)
-	for {
-		var o object
-		if err := dec.Decode(&o); errors.Is(err, io.EOF) {
-			break
-		} else if err != nil {
-			t.Fatal(err)
-		}
-		kinds[o.Kind]++
-		for _, c := range o.Spec.Template.Spec.Containers {
-			roles = append(roles, strings.Split(c.Args[len(c.Args)-1], ",")...)
-			for _, e := range c.Env {
-				if !known[e.Name] {
-					t.Errorf("%s is not read by the code", e.Name)
-				}
-			}
-		}
-	}
-	slices.Sort(roles)
-	if kinds["Deployment"] != 2 || kinds["Service"] != 2 || !slices.Equal(roles, []string{"aggregator", "enforcer", "ingest", "notifier"}) {
-		t.Errorf("%v with the roles %v", kinds, roles)
-	}
-}
-
 // TestGatewayRecipes checks what needs no gateways: the files are YAML, and each asks
-// Tidegate and does not let visitors name the customer.
+// Tidegate and removes what visitors send of the headers that it reads.
 func TestGatewayRecipes(t *testing.T) {
 	for name, wants := range map[string][]string{
-		"traefik.yaml": {"/v1/auth?record=1", `X-Customer-Id: ""`, "trustForwardHeader: false", "no-forgery, login, tidegate-key, tidegate"},
-		"envoy.yaml":   {"path_prefix: /v1/auth", "remove: x-customer-id", "x-tidegate-record"},
-		"nginx.conf":   {"/v1/auth?deny=403&record=1", "proxy_pass_request_headers off"},
+		"traefik.yaml": {"/v1/auth?record=1", `X-Customer-Id: ""`, "trustForwardHeader: false", "no-forgery, login, tidegate-key, tidegate", "authRequestHeaders: [X-Customer-Id, X-Tidegate-Key]",
+			`X-Original-Method: ""`, `X-Original-Uri: ""`, `X-Original-Url: ""`, `X-Tidegate-Key: ""`, `X-Tidegate-Record: ""`},
+		"envoy.yaml": {"path_prefix: /v1/auth", "patterns: [{exact: x-customer-id, ignore_case: true}]", "remove: x-customer-id", "remove: x-tidegate-key", "remove: x-tidegate-record",
+			"remove: x-forwarded-method", "remove: x-forwarded-uri", "remove: x-original-method", "remove: x-original-uri", "remove: x-original-url"},
+		"nginx.conf": {"/v1/auth?deny=403&record=1", "proxy_pass_request_headers off", `X-Forwarded-Method ""`, `X-Forwarded-Uri ""`, `X-Original-Url ""`, `X-Tidegate-Record ""`,
+			"X-Customer-Id $customer", "X-Original-Method $request_method", "X-Original-Uri $request_uri", "$tidegate_status = 400"},
 	} {
 		recipe := read(t, "gateways/"+name)
 		var any map[string]any

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Makes a release from a clean main: `make release VERSION=v0.3.0`. It gives that
-# version to the Python package and to what our Go modules require of each other,
-# dates the changelog, commits and tags. It pushes nothing. docs/releasing.md
-# says what comes before and after.
+# version to the Python package, the Kubernetes manifests and what our Go modules
+# require of each other, dates the changelog, commits and tags. It pushes nothing.
+# docs/releasing.md says what comes before and after.
 set -euo pipefail
 cd "$(git rev-parse --show-toplevel)"
 
 version=${1:-}
 python=python/tidegate/__init__.py # the only place that says the Python package's version
+manifest=deploy/kubernetes/tidegate.yaml
 
 fail() { echo "release: $*" >&2; exit 1; }
 
@@ -29,6 +30,8 @@ replace() { # replace SED-EXPRESSION FILE; sed -i differs between systems
 
 replace "s/^__version__ = .*/__version__ = \"${number/-rc./rc}\"/" "$python"
 grep -q "^__version__ = \"${number/-rc./rc}\"" "$python" || fail "$python has no line __version__ = …"
+replace "s/image: tidegate:v.*/image: tidegate:$version/" "$manifest"
+grep -q "image: tidegate:$version\$" "$manifest" || fail "$manifest has no line image: tidegate:v…"
 replace "s/^## \[Unreleased\]\$/&\\
 \\
 ## [$number] - $(date -u +%F)/" CHANGELOG.md

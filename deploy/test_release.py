@@ -13,6 +13,7 @@ ROOT = "github.com/tidegate-io/tidegate"
 FILES = {
     "CHANGELOG.md": "# Changelog\n\n## [Unreleased]\n\n### Added\n\n- Gates.\n",
     "python/tidegate/__init__.py": '__version__ = "0.1.0"\n',
+    "deploy/kubernetes/tidegate.yaml": "image: tidegate:v0.1.0\n---\nimage: tidegate:v0.1.0@sha256:0123\n",
     "go.mod": f"module {ROOT}\n\ngo 1.26\n\nrequire {ROOT}/client v0.1.0\n",
     "main.go": f'package main\n\nimport "{ROOT}/client"\n\nfunc main() {{ println(client.Name) }}\n',
     "client/go.mod": f"module {ROOT}/client\n\ngo 1.25\n",
@@ -72,6 +73,7 @@ def test_one_version_reaches_every_part(repository):
     assert done.stdout.endswith("git push --atomic origin HEAD client/v0.3.0 v0.3.0\n")
     assert repository.git("status", "--porcelain") == []
     assert repository.read("python/tidegate/__init__.py") == '__version__ = "0.3.0"\n'
+    assert repository.read("deploy/kubernetes/tidegate.yaml") == "image: tidegate:v0.3.0\n---\nimage: tidegate:v0.3.0\n"
     assert f"{ROOT}/client v0.3.0\n" in repository.read("go.mod")
     assert re.search(
         r"## \[Unreleased\]\n\n## \[0\.3\.0\] - \d{4}-\d\d-\d\d\n\n### Added", repository.read("CHANGELOG.md")

@@ -16,7 +16,7 @@ import (
 // applyAccount applies one record of ACCOUNT, and publishes control events to USAGE
 // for the parts of it that change the aggregator's fold.
 func (p *Processor) applyAccount(m *stream.Message) error {
-	a, err := records.DecodeAccount(m.Subject, m.Data)
+	a, err := records.DecodeAccount(m.Subject, m.Data, p.opt.Partitions)
 	if err != nil {
 		return stream.Reject(err)
 	}
@@ -31,6 +31,9 @@ func (p *Processor) applyAccount(m *stream.Message) error {
 	c := p.customer(a.Customer)
 	before := c.planName()
 	c.setProfile(&a, m)
+	if a.Erase {
+		a.Overrides = c.withoutReasons()
+	}
 	if err := p.applyOverrides(c, &a, m); err != nil {
 		return err
 	}
@@ -82,6 +85,19 @@ func (c *customer) setProfile(a *records.Account, m *stream.Message) {
 	set(&c.doc.Suppressed, a.Suppress)
 }
 
+// withoutReasons returns the overrides that have a reason, each without it: a reason is
+// free text, and may name a person.
+func (c *customer) withoutReasons() map[string]*gate.Override {
+	bare := map[string]*gate.Override{}
+	for feature, o := range c.doc.Overrides {
+		if o.Reason != "" {
+			o.Reason = ""
+			bare[feature] = &o
+		}
+	}
+	return bare
+}
+
 // applyOverrides sets and removes overrides.
 func (p *Processor) applyOverrides(c *customer, a *records.Account, m *stream.Message) error {
 	if len(a.Overrides) > 0 { // a store may be writing the old map
@@ -91,11 +107,15 @@ func (p *Processor) applyOverrides(c *customer, a *records.Account, m *stream.Me
 		}
 	}
 	for feature, o := range a.Overrides {
+		if _, had := c.doc.Overrides[feature]; o == nil && !had {
+			continue // it holds already
+		}
 		if o == nil {
 			delete(c.doc.Overrides, feature)
 		} else {
-			at := m.Time.Truncate(time.Millisecond)
-			o.At = &at
+			if !a.Erase {
+				o.At = new(m.Time.Truncate(time.Millisecond))
+			}
 			c.doc.Overrides[feature] = *o
 		}
 		err := p.publishControl(m, records.ControlOverride, c.doc.ID, "override/"+feature, records.OverrideControl{Feature: feature, Override: o, Position: m.Seq})

@@ -1,6 +1,7 @@
 package enforcer
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -41,6 +42,25 @@ func TestLimitReachedBlocksAndIsReportedOnce(t *testing.T) {
 	ls := b.limits(t)
 	if len(ls) != 2 || ls[0].Kind != records.LimitKindThreshold || ls[0].Percent != 80 || ls[1].Kind != records.LimitKindReached || ls[1].Silent {
 		t.Errorf("limits %+v", ls)
+	}
+}
+
+// An override's reason is free text and may name a person; its figures stay.
+func TestEraseClearsWhatIsPersonal(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.run(t)
+	b.total(t, openWindow(10))
+	b.account(t, records.Account{Customer: "acme", Email: new("ada@acme.example"), Locale: new("de"), StripeCustomer: new("cus_1"),
+		Overrides: map[string]*gate.Override{"api": {Grant: new(events.Count(5)), Reason: "Ada asked"}, "export": {Limit: new(events.Count(1))}}})
+	before := b.bucket(t, "acme.api", allowed)
+	b.account(t, records.Account{Customer: "acme", Erase: true, StripeCustomer: new("")})
+	c, ds := b.fresh(t, "acme")
+	if c.Email != "" || c.Locale != "" || c.StripeCustomer != "" || c.Overrides["api"].Reason != "" {
+		t.Errorf("kept: %+v", c)
+	}
+	if len(c.Overrides) != 2 || c.Overrides["api"].Grant.String() != "5" || ds["api"].Limit != before.Limit {
+		t.Errorf("the override has changed: %+v, %+v", c.Overrides, ds["api"])
 	}
 }
 
@@ -317,5 +337,36 @@ func TestACrashLeavesOneDeadLetter(t *testing.T) {
 	s, err := b.env.JS.Stream(t.Context(), events.StreamDead)
 	if err != nil || s.CachedInfo().State.Msgs != 2 {
 		t.Fatalf("%d dead letters of 2 records, %v", s.CachedInfo().State.Msgs, err)
+	}
+}
+
+// TestTakingBackNothing: an override that is not there is taken back without a word to
+// the aggregator, and a change with too many of them is a dead letter.
+func TestTakingBackNothing(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.run(t)
+	many := map[string]*gate.Override{}
+	for i := range gate.MaxOverrides + 1 {
+		many[fmt.Sprint("gone", i)] = nil
+	}
+	b.account(t, records.Account{Customer: "acme", Overrides: many})
+	delete(many, "gone0")
+	many["api"] = &gate.Override{Limit: new(events.Count(50))}
+	delete(many, "gone1")
+	b.account(t, records.Account{Customer: "acme", Overrides: many})
+	if c, _ := b.fresh(t, "acme"); len(c.Overrides) != 1 {
+		t.Errorf("%d overrides", len(c.Overrides))
+	}
+	controls := 0
+	in := stream.Input{Stream: events.StreamUsage, Filters: []string{b.env.Names.Usage(0, events.ControlToken)}}
+	err := stream.Read(t.Context(), b.env.JS, b.env.Names, in, ^uint64(0), func(m *stream.Message) error {
+		if bytes.Contains(m.Data, []byte(records.ControlOverride)) {
+			controls++
+		}
+		return nil
+	})
+	if err != nil || controls != 1 {
+		t.Errorf("%d controls, %v", controls, err)
 	}
 }

@@ -46,3 +46,20 @@ func (p *Processor) standingOf(id string) (questions.Standing, error) {
 	}
 	return answer, nil
 }
+
+// settingsOf answers questions.SettingsOf.
+func (p *Processor) settingsOf(ids []string) ([]questions.Settings, error) {
+	answer := make([]questions.Settings, len(ids))
+	for i, id := range ids {
+		c := p.customers[id]
+		if c == nil {
+			answer[i].Plan = p.catalog.Default().Name
+			continue
+		}
+		answer[i] = questions.Settings{
+			Plan: p.catalog.Plan(c.planName()).Name, Pinned: c.doc.PinnedPlan, Anchor: c.doc.Anchor,
+			Overrides: c.doc.Overrides, StripeCustomer: c.doc.StripeCustomer,
+		}
+	}
+	return answer, nil
+}

@@ -19,6 +19,7 @@ const (
 	StreamAccount = "ACCOUNT"
 	StreamLimits  = "LIMITS"
 	StreamDead    = "DEAD"
+	StreamAudit   = "AUDIT"
 )
 
 // The key-value buckets.
@@ -121,6 +122,10 @@ func (n Names) Dead(p int) string { return n.part("dead", p) }
 // Billing returns the subject of one kind of record in BILLING; "*" means all kinds.
 func (n Names) Billing(kind string) string { return n.Subject("billing." + kind) }
 
+// Audit returns the subject of one kind of record in AUDIT. token is a customer's, or
+// "*".
+func (n Names) Audit(kind, token string) string { return n.Subject("audit." + kind + "." + token) }
+
 func (n Names) part(base string, p int) string { return n.Subject(base + "." + strconv.Itoa(p)) }
 
 // Query returns the subject on which the owner of a role's partition answers questions
@@ -128,6 +133,10 @@ func (n Names) part(base string, p int) string { return n.Subject(base + "." + s
 func (n Names) Query(role string, p int) string {
 	return n.Subject("query." + role + "." + strconv.Itoa(p))
 }
+
+// Decision returns the subject to which the decisions bucket republishes what is put
+// under a key, once it is stored; ">" means all keys.
+func (n Names) Decision(key string) string { return n.Subject("decisions." + key) }
 
 // DecisionKey returns the key of a decision in the decisions bucket.
 func DecisionKey(customer, feature string) string { return Token(customer) + "." + Token(feature) }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,65 +29,37 @@ func (s *Server) auth(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	method, target := original(r)
-	g := s.triggered(method, target)
-	if g == nil {
+	o, err := readOriginal(r)
+	if err != nil {
+		return refused(w, err, as403)
+	}
+	var few [4]*gate.Gate
+	gates, err := s.triggered(few[:0], o)
+	if err != nil {
+		return refused(w, err, as403)
+	}
+	if len(gates) == 0 {
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	}
-	customer := r.Header.Get("X-Customer-Id")
-	if customer == "" {
-		answer := gate.NoCustomer(g.Feature)
+	if o.customer == "" {
+		answer := gate.NoCustomer(gates[0].Feature)
 		answer.Detail += " The gateway must set X-Customer-Id."
 		return &problem{Status: answer.Status, Document: answer}
 	}
-	if err := validCustomer(customer); err != nil {
-		return err
+	if err := validCustomer(o.customer); err != nil {
+		return refused(w, err, as403)
 	}
-	if d := s.Decisions.Check(customer, g.Feature); !d.Allowed {
-		return denied(w, &d, as403)
+	for _, g := range gates {
+		if d := s.Decisions.Check(o.customer, g.Feature); !d.Allowed {
+			return denied(w, &d, as403)
+		}
 	}
 	if record {
-		s.recordUse(w, r, customer, g)
+		s.recordUses(w, r, o.customer, gates)
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
-}
-
-// options returns whether the gateway wants the use recorded, and blocks answered
-// with 403. Behind /v1/auth/ the query is the visitor's, so only a header counts
-// there.
-func options(r *http.Request) (record, as403 bool) {
-	record = r.Header.Get("X-Tidegate-Record") == "1"
-	if pathBehindAuth(r) == "" {
-		q := r.URL.Query()
-		record, as403 = record || q.Get("record") == "1", q.Get("deny") == "403"
-	}
-	return record, as403
-}
-
-// pathBehindAuth returns the visitor's path where it stands behind /v1/auth.
-func pathBehindAuth(r *http.Request) string {
-	return strings.TrimSuffix(strings.TrimPrefix(r.URL.EscapedPath(), "/v1/auth"), "/")
-}
-
-// original returns the visitor's method and target. Gateways pass them behind
-// /v1/auth (Envoy) or in headers (nginx, Traefik).
-func original(r *http.Request) (method, target string) {
-	if pathBehindAuth(r) != "" {
-		return r.Method, strings.TrimPrefix(r.URL.EscapedPath(), "/v1/auth")
-	}
-	return firstHeader(r, r.Method, "X-Forwarded-Method", "X-Original-Method"),
-		firstHeader(r, "/", "X-Forwarded-Uri", "X-Original-Uri", "X-Original-Url")
-}
-
-func firstHeader(r *http.Request, otherwise string, names ...string) string {
-	for _, name := range names {
-		if v := r.Header.Get(name); v != "" {
-			return v
-		}
-	}
-	return otherwise
 }
 
 // routes holds the triggers of a catalog.
@@ -95,17 +68,24 @@ type routes struct {
 	gate.Routes
 }
 
-// triggered returns the gate that a request meets, or nil.
-func (s *Server) triggered(method, target string) *gate.Gate {
+// triggered appends the gates that a request meets, and returns an error for one
+// whose path cannot be read.
+func (s *Server) triggered(gates []*gate.Gate, o original) ([]*gate.Gate, error) {
 	c, known := s.Catalog(), s.routes.Load()
 	if known == nil || known.of != c {
 		known = &routes{of: c, Routes: *gate.NewRoutes(c.Announced())}
 		s.routes.Store(known)
 	}
-	if i, ok := known.Match(method, gate.Spellings(target)...); ok {
-		return &c.Gates[i]
+	var few [4]int
+	met, err := known.Match(few[:0], o.method, o.target, "")
+	if err != nil {
+		answer := gate.Unreadable()
+		return nil, &problem{Status: answer.Status, Document: answer}
 	}
-	return nil
+	for _, i := range met {
+		gates = append(gates, &c.Gates[i])
+	}
+	return gates, nil
 }
 
 // denied returns the answer to a blocked request. Headers repeat the body, as
@@ -116,18 +96,29 @@ func denied(w http.ResponseWriter, d *events.Decision, as403 bool) error {
 	h.Set("X-Tidegate-Reason", string(d.Reason))
 	h.Set("X-Tidegate-Message", headerText(d.Message))
 	h.Set("X-Tidegate-Upgrade-Url", headerText(d.UpgradeURL))
-	answer := gate.Blocked(d)
-	p := &problem{Status: answer.Status, Retry: answer.RetryAfter, Document: answer}
-	if as403 { // the whole answer, for a gateway that passes no body on
-		h.Set("X-Tidegate-Status", strconv.Itoa(p.Status))
-		h.Set("X-Tidegate-Problem", asciiJSON(p.body()))
-		answer.Status = http.StatusForbidden
-		p.Status, p.Document = answer.Status, answer
-	}
 	if d.UnblocksAt != nil {
 		h.Set("X-Tidegate-Unblocks-At", d.UnblocksAt.UTC().Format(time.RFC3339))
 	}
-	return p
+	answer := gate.Blocked(d)
+	return refused(w, &problem{Status: answer.Status, Retry: answer.RetryAfter, Document: answer}, as403)
+}
+
+// refused returns err as the gateway wants it. As 403, for a gateway that passes
+// nothing else and no body on, headers hold the real status and document.
+func refused(w http.ResponseWriter, err error, as403 bool) error {
+	p := asProblem(err)
+	if p == nil || !as403 {
+		return err
+	}
+	w.Header().Set("X-Tidegate-Status", strconv.Itoa(p.Status))
+	w.Header().Set("X-Tidegate-Problem", asciiJSON(p.body()))
+	passed := *p
+	passed.Status = http.StatusForbidden
+	if answer, ok := p.Document.(gate.Answer); ok {
+		answer.Status = passed.Status
+		passed.Document = answer
+	}
+	return &passed
 }
 
 // headerText replaces everything that cannot stand in a header.
@@ -157,25 +148,31 @@ func asciiJSON(b []byte) string {
 	return out.String()
 }
 
-// recordUse records one use of a gate that counts. Only the app knows the values
-// of other meters. If the use cannot be stored, the request passes all the same;
-// the header, the log and a counter say so.
-func (s *Server) recordUse(w http.ResponseWriter, r *http.Request, customer string, g *gate.Gate) {
-	if g.Meter.Aggregate != gate.Count {
-		w.Header().Set("X-Tidegate-Recorded", "false")
-		return
+// recordUses records a use of each gate that counts. Only the app knows the values
+// of other meters. If a use cannot be stored, the request passes all the same; the
+// header, the log and a counter say so.
+func (s *Server) recordUses(w http.ResponseWriter, r *http.Request, customer string, gates []*gate.Gate) {
+	uses, all := make([]events.Event, 0, 1), true
+	for _, g := range gates {
+		if g.Meter.Aggregate != gate.Count {
+			all = false
+		} else if !slices.ContainsFunc(uses, func(e events.Event) bool { return e.Type == g.Meter.Event }) {
+			uses = append(uses, events.Event{ID: rand.Text(), Source: "gateway", Type: g.Meter.Event, Subject: customer})
+		}
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), recordTimeout)
-	defer cancel()
-	use := events.Event{ID: rand.Text(), Source: "gateway", Type: g.Meter.Event, Subject: customer}
-	u := s.bounds.key(callerOf(r).Name)
-	err := s.admitCustomers(ctx, s.bounds.users, u, &u.users, customer)
-	if err == nil {
-		err = s.publisher.Publish(ctx, []events.Event{use}, events.BatchToken)
+	if len(uses) > 0 {
+		ctx, cancel := context.WithTimeout(r.Context(), recordTimeout)
+		defer cancel()
+		u := s.bounds.key(callerOf(r).Name)
+		err := s.admitCustomers(ctx, s.bounds.users, u, &u.users, customer)
+		if err == nil {
+			err = s.publisher.Publish(ctx, uses, events.BatchToken)
+		}
+		all = all && err == nil
+		if err != nil && !errors.Is(err, context.Canceled) {
+			s.counters.recordedLost.Add(len(uses))
+			s.Log.Warn("use was not recorded in time", slog.Any("error", err))
+		}
 	}
-	w.Header().Set("X-Tidegate-Recorded", strconv.FormatBool(err == nil))
-	if err != nil && !errors.Is(err, context.Canceled) {
-		s.counters.recordedLost.Inc()
-		s.Log.Warn("use was not recorded in time", slog.Any("error", err))
-	}
+	w.Header().Set("X-Tidegate-Recorded", strconv.FormatBool(all))
 }

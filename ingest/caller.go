@@ -8,10 +8,15 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/tidegate-io/tidegate/internal/audit"
 )
 
 // localName names the caller where there are no keys.
 const localName = "local"
+
+// reservedNames are actors of the audit log that are no keys.
+var reservedNames = []string{localName, audit.ConfigurationActor}
 
 // caller is who sent a request, by its API key.
 type caller struct {

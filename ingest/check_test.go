@@ -226,7 +226,7 @@ func TestAuth(t *testing.T) {
 		{"X-Original", "GET", "/v1/auth", []string{"X-Original-Method: POST", "X-Original-URI: /api/features/x", as("full")}, 402},
 		{"whole URL", "GET", "/v1/auth", []string{post, "X-Original-Url: https://h/api/features/x", as("full")}, 402},
 		{"Envoy", "POST", "/v1/auth/api/features/x", []string{as("full")}, 402},
-		{"Envoy, what a visitor sends", "POST", "/v1/auth/api/features/x", []string{"X-Forwarded-Uri: /free", as("full")}, 402},
+		{"Envoy, what a visitor sends", "POST", "/v1/auth/api/features/x", []string{"X-Forwarded-Uri: /free", as("full")}, 400},
 		{"another method", "GET", "/v1/auth", []string{"X-Forwarded-Method: GET", uri, as("full")}, 204},
 		{"another path", "GET", "/v1/auth", []string{post, "X-Forwarded-Uri: /api/feature", as("full")}, 204},
 		{"escaped", "GET", "/v1/auth", []string{post, "X-Forwarded-Uri: /api/%66eatures/x", as("full")}, 402},

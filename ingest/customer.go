@@ -3,6 +3,7 @@ package ingest
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"regexp"
 	"strings"
 	"time"
@@ -58,8 +59,22 @@ type overrideBody struct {
 	Reason string           `json:"reason"`
 }
 
-// privileged reports whether the body changes what a customer may do.
-func (b *customerBody) privileged() bool { return b.Plan.Set || b.Overrides.Set || b.Anchor.Set }
+// permitted returns why the caller may not say what the body says. Everything but
+// address and locale changes what a customer may do, or whose payments count.
+func (b *customerBody) permitted(c caller) error {
+	if c.can(ScopeAdmin) {
+		return nil
+	}
+	for _, f := range [...]struct {
+		name string
+		set  bool
+	}{{"plan", b.Plan.Set}, {"anchor", b.Anchor.Set}, {"overrides", b.Overrides.Set}, {"stripe_customer", b.StripeCustomer.Set}} {
+		if f.set {
+			return &problem{Status: http.StatusForbidden, Detail: fmt.Sprintf("the API key lacks the scope %q, which `%s` takes: without it a key may say email and locale", string(ScopeAdmin), f.name)}
+		}
+	}
+	return nil
+}
 
 var stripeForm = regexp.MustCompile(`^[A-Za-z0-9_]{1,255}$`)
 
@@ -151,6 +166,9 @@ func moment(name, s string) (*time.Time, error) {
 	return &t, nil
 }
 
+// removedGates is how many overrides of gates that are gone one change may take back.
+const removedGates = 100
+
 func (b *customerBody) setOverrides(a *records.Account, c *gate.Catalog, now time.Time) error {
 	if !b.Overrides.Set {
 		return nil
@@ -158,13 +176,19 @@ func (b *customerBody) setOverrides(a *records.Account, c *gate.Catalog, now tim
 	if b.Overrides.Null {
 		return badRequest("`overrides` cannot be null: send {\"<feature>\": null} for each that shall end")
 	}
+	if n, most := len(b.Overrides.Value), min(len(c.Gates)+removedGates, gate.MaxOverrides); n > most {
+		return badRequest("`overrides` has %d features, at most %d are allowed here", n, most)
+	}
 	a.Overrides = make(map[string]*gate.Override, len(b.Overrides.Value))
 	for feature, in := range b.Overrides.Value {
+		g, ok := c.Gate(feature)
 		if in == nil {
+			if err := gate.ValidFeature(feature); err != nil {
+				return badRequest("`overrides`: %v", err)
+			}
 			a.Overrides[feature] = nil
 			continue
 		}
-		g, ok := c.Gate(feature)
 		if !ok {
 			return badRequest("`overrides.%.80s`: no gate has this feature", feature)
 		}
@@ -190,6 +214,9 @@ func (in *overrideBody) override(g *gate.Gate, now time.Time) (*gate.Override, e
 	if in.Until != nil {
 		if o.Until, err = moment("overrides."+feature+".until", *in.Until); err != nil {
 			return nil, err
+		}
+		if !o.Until.After(now) {
+			return nil, badRequest("`overrides.%s.until` %s has passed: to end an override, send null in its place", feature, *in.Until)
 		}
 	}
 	if in.Limit != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/tidegate-io/tidegate/internal/audit"
 	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stripe/fold"
 )
@@ -28,10 +29,8 @@ func (s *Server) putCustomer(w http.ResponseWriter, r *http.Request) error {
 	if in.ID != "" && in.ID != id {
 		return badRequest("`id` %.80q differs from the address' %.80q", in.ID, id)
 	}
-	if in.privileged() {
-		if err := callerOf(r).need(ScopeAdmin); err != nil {
-			return err
-		}
+	if err := in.permitted(callerOf(r)); err != nil {
+		return err
 	}
 	catalog := s.Catalog()
 	a, err := in.account(id, catalog, s.Now())
@@ -42,13 +41,11 @@ func (s *Server) putCustomer(w http.ResponseWriter, r *http.Request) error {
 	if err := s.admitCustomers(r.Context(), s.bounds.profiles, u, &u.profiles, id); err != nil {
 		return err
 	}
-	if err := s.publishAccount(r.Context(), s.partitionOf(id), a); err != nil {
+	if err := s.apply(r, []*records.Account{a}); err != nil {
 		return err
 	}
-	if m := s.billingMap(a); m != nil {
-		if err := s.publish(r.Context(), m); err != nil {
-			return err
-		}
+	if !callerOf(r).can(ScopeRead) {
+		return writeJSON(w, http.StatusOK, map[string]string{"customer": id})
 	}
 	v, _, err := s.view(r.Context(), id)
 	if err != nil { // the change is stored, only the view is missing
@@ -76,7 +73,7 @@ func (s *Server) deleteCustomer(w http.ResponseWriter, r *http.Request) error {
 	if err := validCustomer(id); err != nil {
 		return err
 	}
-	if err := s.publishAccount(r.Context(), s.partitionOf(id), &records.Account{Customer: id, Erase: true}); err != nil {
+	if err := s.apply(r, []*records.Account{{Customer: id, Erase: true, StripeCustomer: new("")}}); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -111,7 +108,7 @@ func (s *Server) postCustomers(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	if err := s.publishAll(r.Context(), changes); err != nil {
+	if err := s.apply(r, changes); err != nil {
 		return err
 	}
 	return writeJSON(w, http.StatusAccepted, receipt{Accepted: len(changes), Rejected: rejected})
@@ -128,15 +125,15 @@ func idsOf(changes []*records.Account) []string {
 func (s *Server) readCustomers(r *http.Request, body []byte, f form) ([]*records.Account, []rejection, error) {
 	var changes []*records.Account
 	rejected, seen, now, catalog := []rejection{}, 0, s.Now(), s.Catalog()
-	admin := callerOf(r).need(ScopeAdmin)
+	caller := callerOf(r)
 	err := split(body, f, func(element []byte, _ bool) bool {
 		if seen++; seen > maxBatchEvents {
 			return false
 		}
 		var in customerBody
 		err := decodeStrict(element, &in)
-		if err == nil && in.privileged() {
-			err = admin
+		if err == nil {
+			err = in.permitted(caller)
 		}
 		var a *records.Account
 		if err == nil {
@@ -160,41 +157,81 @@ func (s *Server) readCustomers(r *http.Request, body []byte, f form) ([]*records
 	return changes, rejected, nil
 }
 
-// publishAll stores changes of many customers, many in flight at a time.
-func (s *Server) publishAll(ctx context.Context, changes []*records.Account) error {
-	ctx, cancel := context.WithTimeout(ctx, waitForStream)
-	defer cancel()
-	var futures []jetstream.PubAckFuture
-	send := func(m *nats.Msg) error {
-		f, err := s.JS.PublishMsgAsync(m, jetstream.WithStallWait(publishTimeout))
-		if err != nil {
-			return fmt.Errorf("%w: %v", ErrUnavailable, err)
-		}
-		futures = append(futures, f)
-		return nil
-	}
-	for _, a := range changes {
-		body, err := json.Marshal(a)
-		if err != nil {
-			return fmt.Errorf("encoding a change: %w", err)
-		}
-		if err := send(&nats.Msg{Subject: s.Names.Account(s.partitionOf(a.Customer)), Data: body}); err != nil {
-			return err
-		}
-		if m := s.billingMap(a); m != nil {
-			if err := send(m); err != nil {
-				return err
+// apply makes changes of customers, with their entries in the audit log.
+func (s *Server) apply(r *http.Request, accounts []*records.Account) error {
+	changes, entries := s.entriesOf(r, accounts)
+	return s.audited(r.Context(), entries, func(ctx context.Context) error {
+		for _, a := range accounts {
+			if !a.Erase {
+				continue
+			}
+			if err := s.audit.Erase(ctx, a.Customer); err != nil {
+				return fmt.Errorf("%w: %w", ErrUnavailable, err)
 			}
 		}
+		return s.publishAll(ctx, changes)
+	})
+}
+
+// publishAll stores changes, many in flight at a time. Its error is a *partly.
+func (s *Server) publishAll(ctx context.Context, changes []change) error {
+	ctx, cancel := context.WithTimeout(ctx, waitForStream)
+	defer cancel()
+	type sent struct {
+		jetstream.PubAckFuture
+		id string
 	}
-	for _, f := range futures {
-		select {
-		case <-f.Ok():
-		case err := <-f.Err():
-			return fmt.Errorf("%w: %v", ErrUnavailable, err)
-		case <-ctx.Done():
-			return fmt.Errorf("%w: not acknowledged in %s", ErrUnavailable, waitForStream)
+	var all []sent
+	failed := partly{results: map[string]audit.Result{}}
+	stored := map[string]bool{}
+	for i := range changes {
+		msgs, err := s.messages(&changes[i])
+		for _, m := range msgs {
+			var f jetstream.PubAckFuture
+			if f, err = s.JS.PublishMsgAsync(m, jetstream.WithStallWait(publishTimeout)); err != nil {
+				break
+			}
+			all = append(all, sent{f, changes[i].id()})
+		}
+		if err != nil {
+			failed.add(changes[i].id(), err, audit.Failed)
 		}
 	}
-	return nil
+	for _, f := range all {
+		select {
+		case <-f.Ok():
+			stored[f.id] = true
+		case err := <-f.Err():
+			failed.add(f.id, err, audit.ResultOf(err))
+		case <-ctx.Done():
+			failed.add(f.id, fmt.Errorf("not acknowledged in %s", waitForStream), audit.Unknown)
+		}
+	}
+	if failed.error == nil {
+		return nil
+	}
+	for id := range failed.results {
+		if stored[id] { // one of its two messages
+			failed.results[id] = audit.Unknown
+		}
+	}
+	return &failed
+}
+
+// messages returns what a change publishes.
+func (s *Server) messages(c *change) ([]*nats.Msg, error) {
+	body, err := json.Marshal(c.account)
+	if err != nil {
+		return nil, fmt.Errorf("encoding a change: %w", err)
+	}
+	msgs := []*nats.Msg{{Subject: s.Names.Account(s.partitionOf(c.account.Customer)), Data: body}}
+	if m := s.billingMap(c.account); m != nil {
+		msgs = append(msgs, m)
+	}
+	if id := c.id(); id != "" {
+		for _, m := range msgs {
+			m.Header = nats.Header{audit.Header: {id}}
+		}
+	}
+	return msgs, nil
 }

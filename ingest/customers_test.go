@@ -213,6 +213,9 @@ func TestDeleteCustomer(t *testing.T) {
 	if a := b.accounts(); len(a) != 1 || !a[0].Erase {
 		t.Errorf("%+v", a)
 	}
+	if m := b.stored("BILLING"); len(m) != 1 || string(m[0].Data) != `{"customer":"acme","stripe_customer":""}` {
+		t.Errorf("the mapping stays: %+v", m)
+	}
 	b.want(404, "GET", "/v1/customers/acme", "")
 }
 
@@ -324,5 +327,46 @@ func TestFunnel(t *testing.T) {
 	}
 	for _, bad := range []string{"by=day", "from=x", "from=2026-03-02&to=2026-03-01"} {
 		b.want(400, "GET", "/v1/funnel?"+bad, "")
+	}
+}
+
+// TestBoundsOfOverrides: what is set must be of a gate, and what is taken back may be
+// of one that is gone.
+func TestBoundsOfOverrides(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	many := func(n int, value string) string {
+		var list strings.Builder
+		for i := range n {
+			fmt.Fprintf(&list, `,"gone%d":%s`, i, value)
+		}
+		return `{"overrides":{` + list.String()[1:] + `}}`
+	}
+	for _, c := range []struct {
+		body   string
+		status int
+		says   string
+	}{
+		{many(100, "null"), 200, ""},
+		{many(1, `{"limit":5}`), 400, "`overrides.gone0`: no gate has this feature"},
+		{many(103, "null"), 400, "103 features, at most 102"},
+		{many(30_000, `{"limit":5}`), 400, "30000 features, at most 102"},
+		{`{"overrides":{"` + strings.Repeat("x", 129) + `":null}}`, 400, "cannot be named"},
+		{`{"overrides":{"api":{"limit":5,"until":"2026-03-10T12:00:00Z"}}}`, 400, "has passed"},
+		{`{"overrides":{"api":{"limit":5,"until":"2026-03-10T12:00:01Z"}}}`, 200, ""},
+		{`{"overrides":{"api":{"limit":5,"until":"2201-01-01T00:00:00Z"}}}`, 400, "years 1970 to 2200"},
+		{`{"overrides":{"api":{"limit":5,"reason":"` + strings.Repeat("x", 501) + `"}}}`, 400, "at most 500"},
+		{`{"email":"` + strings.Repeat("a", 251) + `@b.c"}`, 400, "not a mail address"},
+		{`{"locale":"` + strings.Repeat("a", 60) + `"}`, 400, "not a language tag"},
+		{`{"stripe_customer":"` + strings.Repeat("a", 256) + `"}`, 400, "not a Stripe customer"},
+	} {
+		if a := b.call("PUT", "/v1/customers/acme", c.body); a.status != c.status || !strings.Contains(string(a.body), c.says) {
+			t.Errorf("%.60s: %d %.300s", c.body, a.status, a.body)
+		}
+	}
+	b.want(400, "PUT", "/v1/customers/"+strings.Repeat("a", 257), `{}`)
+	got := b.want(202, "POST", "/v1/customers", `[{"id":"acme","overrides":{"gone":{"limit":5}}},{"id":"acme","overrides":{"gone":null}}]`).json(t)
+	if rejected := got["rejected"].([]any); len(rejected) != 1 || !strings.Contains(fmt.Sprint(rejected[0]), "no gate has this feature") {
+		t.Errorf("%v", got)
 	}
 }

@@ -158,7 +158,7 @@ func TestPublicHandlerIsSmall(t *testing.T) {
 
 var linkSecret = []byte("secret of the test")
 
-func linkOptions(o *Options) { o.LinkSecret = linkSecret }
+func linkOptions(o *Options) { o.LinkSecrets = [][]byte{[]byte("a newer secret"), linkSecret} }
 
 func token(kind link.Kind, expires time.Duration) string {
 	return link.Sign(linkSecret, link.Link{Kind: kind, Customer: "acme", Feature: "api", WindowStart: testNow.Add(-time.Hour), Expires: testNow.Add(expires)})

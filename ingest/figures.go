@@ -5,6 +5,7 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net/http"
 	"slices"
@@ -81,7 +82,13 @@ func (d Degraded) Error() string { return d.Err.Error() }
 // Unwrap gives the reason.
 func (d Degraded) Unwrap() error { return d.Err }
 
+// withKey is what /readyz says to a caller who may not read, in place of a reason,
+// which may name hosts.
+const withKey = "a key with the scope read is told why; the log says it, too"
+
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) error {
+	told, err := s.identify(r, &route{path: "/readyz"})
+	mayRead := err == nil && told.can(ScopeRead)
 	checks := maps.Clone(s.Ready)
 	if checks == nil {
 		checks = map[string]func(context.Context) error{}
@@ -102,11 +109,16 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) error {
 			if err := check(ctx); err != nil {
 				mu.Lock()
 				defer mu.Unlock()
+				list, why := failed, withKey
 				if errors.As(err, new(Degraded)) {
-					weak[name] = err.Error()
-				} else {
-					failed[name] = err.Error()
+					list = weak
 				}
+				if mayRead {
+					why = err.Error()
+				} else {
+					s.notReady(name, err)
+				}
+				list[name] = why
 			}
 		})
 	}
@@ -123,6 +135,13 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) error {
 	(&problem{Status: http.StatusServiceUnavailable, Detail: "not ready: " + strings.Join(names, ", "), Retry: 1,
 		More: map[string]any{"not_ready": failed}}).write(w)
 	return nil
+}
+
+// notReady logs why a check of readiness failed.
+func (s *Server) notReady(name string, err error) {
+	if n := s.unready.count(time.Now()); n > 0 {
+		s.Log.Warn("not ready", slog.String("check", name), slog.Any("error", err))
+	}
 }
 
 func (s *Server) connected(context.Context) error {

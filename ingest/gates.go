@@ -4,14 +4,17 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/audit"
+	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/questions"
 	"github.com/tidegate-io/tidegate/internal/records"
+	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
 func (s *Server) gates(w http.ResponseWriter, _ *http.Request) error {
@@ -40,7 +43,8 @@ func (s *Server) putGate(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer free()
 	var in struct {
-		Off *bool `json:"off"`
+		Off    *bool  `json:"off"`
+		Reason string `json:"reason"`
 	}
 	if err := decodeStrict(body, &in); err != nil {
 		return err
@@ -48,12 +52,37 @@ func (s *Server) putGate(w http.ResponseWriter, r *http.Request) error {
 	if in.Off == nil {
 		return badRequest("`off` is missing: send {\"off\": true} to allow all, {\"off\": false} to limit again")
 	}
-	change := records.Account{Gate: &records.GateSwitch{Feature: feature, Off: *in.Off}}
-	if err := s.publishAccount(r.Context(), 0, &change); err != nil {
+	if len(in.Reason) > gate.MaxReason {
+		return badRequest("`reason` has %d bytes, at most %d are allowed", len(in.Reason), gate.MaxReason)
+	}
+	if err := s.switchGate(r, feature, *in.Off, in.Reason); err != nil {
 		return err
 	}
-	s.Log.Warn("gate was switched", slog.String("feature", feature), slog.Bool("off", *in.Off))
 	return writeJSON(w, http.StatusOK, map[string]any{"feature": feature, "off": *in.Off})
+}
+
+func (s *Server) switchGate(r *http.Request, feature string, off bool, reason string) error {
+	type position struct {
+		Off bool `json:"off"`
+	}
+	e := audit.Entry{ID: audit.NewID(), Actor: s.actor(r), Action: audit.GateOn, Feature: feature, After: audit.Value(position{off}), Reason: reason}
+	if off {
+		e.Action = audit.GateOff
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), settingsTimeout)
+	defer cancel()
+	if were, err := questions.SwitchedOff.Ask(ctx, stream.Asker{NC: s.NC, Names: s.Names}, 0, stream.None{}); err == nil {
+		e.Before = audit.Value(position{were[feature]})
+	} else {
+		s.notAsked(err)
+	}
+	body, err := json.Marshal(records.Account{Gate: &records.GateSwitch{Feature: feature, Off: off}})
+	if err != nil {
+		return fmt.Errorf("encoding a change: %w", err)
+	}
+	return s.audited(r.Context(), []audit.Entry{e}, func(ctx context.Context) error {
+		return s.publish(ctx, &nats.Msg{Subject: s.Names.Account(0), Header: nats.Header{audit.Header: {e.ID}}, Data: body})
+	})
 }
 
 // publishAccount stores a change of what is known of a customer.
@@ -70,7 +99,7 @@ func (s *Server) publish(ctx context.Context, m *nats.Msg) error {
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
 	if _, err := s.JS.PublishMsg(ctx, m); err != nil {
-		return fmt.Errorf("%w: %v", ErrUnavailable, err)
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return nil
 }

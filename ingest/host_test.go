@@ -12,7 +12,7 @@ import (
 
 // raw sends a request as it is written, and returns the answer and the connection's
 // end.
-func (b *bench) raw(request string) answer {
+func (b *bench) rawRequest(request string) answer {
 	b.t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(b.url, "http://"))
 	ok(b.t, err)
@@ -46,12 +46,12 @@ func TestHostWithoutKeys(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, linkOptions)
 	for _, host := range ownHosts {
-		if a := b.raw("GET /v1/gates HTTP/1.1\r\nHost: " + host + "\r\nConnection: close\r\n\r\n"); a.status != 200 {
+		if a := b.rawRequest("GET /v1/gates HTTP/1.1\r\nHost: " + host + "\r\nConnection: close\r\n\r\n"); a.status != 200 {
 			t.Errorf("%q: %d %s", host, a.status, a.body)
 		}
 	}
 	for _, host := range foreignHosts {
-		a := b.raw("GET /v1/gates HTTP/1.1\r\nHost: " + host + "\r\nX-Forwarded-Host: localhost\r\nForwarded: host=localhost\r\nConnection: close\r\n\r\n")
+		a := b.rawRequest("GET /v1/gates HTTP/1.1\r\nHost: " + host + "\r\nX-Forwarded-Host: localhost\r\nForwarded: host=localhost\r\nConnection: close\r\n\r\n")
 		if a.status != 421 && a.status != 400 { // net/http finds some malformed
 			t.Errorf("%q: %d %s", host, a.status, a.body)
 		}
@@ -62,11 +62,11 @@ func TestHostWithoutKeys(t *testing.T) {
 		"absolute target":   "GET http://rebind.test/v1/gates HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
 		"absolute, no Host": "GET http://rebind.test/v1/gates HTTP/1.0\r\n\r\n",
 	} {
-		if a := b.raw(request); a.status != 421 {
+		if a := b.rawRequest(request); a.status != 421 {
 			t.Errorf("%s: %d %s", name, a.status, a.body)
 		}
 	}
-	if a := b.raw("GET http://localhost/v1/gates HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"); a.status != 200 {
+	if a := b.rawRequest("GET http://localhost/v1/gates HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"); a.status != 200 {
 		t.Errorf("absolute target: %d %s", a.status, a.body)
 	}
 	for _, r := range append(b.srv.privateRoutes(), b.srv.publicRoutes()...) {
@@ -75,7 +75,7 @@ func TestHostWithoutKeys(t *testing.T) {
 			method = "GET"
 		}
 		path := strings.NewReplacer("{feature}", "api", "{id}", "acme", "{rest...}", "x", "{token}", "x", "{$}", "").Replace(r.path)
-		a := b.raw(fmt.Sprintf("%s %s HTTP/1.1\r\nHost: rebind.test\r\nSec-Fetch-Site: same-origin\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", method, path))
+		a := b.rawRequest(fmt.Sprintf("%s %s HTTP/1.1\r\nHost: rebind.test\r\nSec-Fetch-Site: same-origin\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", method, path))
 		if refused := a.status == 421; refused == (r.kind == public) {
 			t.Errorf("%s %s: %d", method, path, a.status)
 		}

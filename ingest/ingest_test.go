@@ -20,6 +20,7 @@ import (
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/questions"
 	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/store/kv"
 	"github.com/tidegate-io/tidegate/internal/stream"
@@ -241,7 +242,8 @@ func (b *bench) accounts() []records.Account {
 // customers.
 func (b *bench) owner(role string, reply func(customer string) any) (stop func()) {
 	b.t.Helper()
-	sub, err := b.nc.Subscribe("query."+role+".*.*", func(m *nats.Msg) {
+	kind := map[string]string{"aggregator": questions.UsageOf.Kind, "enforcer": questions.StandingOf.Kind}[role]
+	sub, err := b.nc.Subscribe("query."+role+".*."+kind, func(m *nats.Msg) {
 		var customer string
 		if err := json.Unmarshal(m.Data, &customer); err != nil {
 			b.t.Errorf("%s %s: %v", m.Subject, m.Data, err)

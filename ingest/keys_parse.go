@@ -80,7 +80,7 @@ func parseKey(entry string, place int) (Key, error) {
 	k := Key{Name: fmt.Sprintf("key%d", place), Scopes: allScopes()}
 	named := len(fields) >= 3 && fields[0] != hashed
 	if named {
-		if k.Name = fields[0]; !nameForm.MatchString(k.Name) || k.Name == localName {
+		if k.Name = fields[0]; !nameForm.MatchString(k.Name) || slices.Contains(reservedNames, k.Name) {
 			return Key{}, errName
 		}
 		fields = fields[1:]

@@ -95,6 +95,7 @@ func TestWrongKeysAreNeverQuoted(t *testing.T) {
 		{secret + strings.Repeat("a", 60) + ":name:read", "its name must have"}, // the wrong way round
 		{secret + "/:name:read", "its name must have"},
 		{"local:" + secret + ":read", "its name must have"},
+		{"config:" + secret + ":read", "its name must have"},
 		{"name:key:read@" + secret, "such as 2027-01-31"},
 		{"name:key:read@2027-02-30", "such as 2027-01-31"},
 		{"a:" + secret + ":read,b:" + secret + ":events", "keys 1 and 2 are the same key"},

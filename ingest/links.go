@@ -59,7 +59,7 @@ func writeNote(w http.ResponseWriter, status int, n note) error {
 
 // parseLink reads the token in the address. A link to unsubscribe never expires.
 func (s *Server) parseLink(r *http.Request, kind link.Kind) (link.Link, error) {
-	l, err := link.Parse(s.LinkSecret, r.PathValue("token"), s.Now())
+	l, err := link.Parse(s.LinkSecrets, r.PathValue("token"), s.Now())
 	if kind == link.Unsubscribe && errors.Is(err, link.ErrExpired) {
 		err = nil
 	}

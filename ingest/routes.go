@@ -48,9 +48,11 @@ func (s *Server) privateRoutes() []route {
 		{"POST", "/v1/customers", ScopeEvents, s.postCustomers, private},
 		{"GET", "/v1/customers/{id}", ScopeRead, s.getCustomer, private},
 		{"PUT", "/v1/customers/{id}", ScopeEvents, s.putCustomer, private},
+		{"GET", "/v1/customers/{id}/data", ScopeAdmin, s.getPersonal, private},
 		{"DELETE", "/v1/customers/{id}", ScopeAdmin, s.deleteCustomer, private},
-		{"", "/v1/auth", ScopeRead, s.auth, private},
-		{"", "/v1/auth/{rest...}", ScopeRead, s.auth, private},
+		{"GET", "/v1/audit", ScopeAdmin, s.getAudit, private},
+		{"", authPath, ScopeRead, s.auth, private},
+		{"", behindAuth, ScopeRead, s.auth, private},
 		{"GET", "/v1/stripe/unmapped", ScopeRead, s.unmapped, private},
 		{"GET", "/v1/funnel", ScopeRead, s.funnel, private},
 		{"GET", "/v1/explain", ScopeRead, s.explain, private},
@@ -67,7 +69,15 @@ func (s *Server) privateRoutes() []route {
 
 // Handler returns the handler of all routes.
 func (s *Server) Handler() http.Handler {
-	return s.mux(append(s.privateRoutes(), s.publicRoutes()...), private)
+	mux := s.mux(append(s.privateRoutes(), s.publicRoutes()...), private)
+	auth := s.wrap(route{path: behindAuth, scope: ScopeRead, do: s.auth, kind: private})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if isBehindAuth(r) { // the mux would redirect what a visitor did not write cleanly
+			auth.ServeHTTP(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
 }
 
 // PublicHandler returns the handler of the routes that must be reachable from the

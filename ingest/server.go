@@ -20,6 +20,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/audit"
 	"github.com/tidegate-io/tidegate/internal/gate"
 	"github.com/tidegate-io/tidegate/internal/link"
 	"github.com/tidegate-io/tidegate/internal/records"
@@ -66,6 +67,7 @@ type Store interface {
 	Documents
 	Lists
 	History
+	Personal
 }
 
 // Options configure a Server. Fields without a remark are required.
@@ -90,8 +92,8 @@ type Options struct {
 	// Resend takes the mail provider's webhooks; nil: there are none. It returns
 	// the status to answer with, and for a refusal why; the sender is told both.
 	Resend func(w http.ResponseWriter, r *http.Request) (status int, err error)
-	// LinkSecret is what mailed links are signed with; empty refuses all.
-	LinkSecret []byte
+	// LinkSecrets are what mailed links may be signed with; none refuses all.
+	LinkSecrets [][]byte
 	// Upgrade makes the page where a customer pays, at the moment of the click;
 	// nil, "" or an error lead to UpgradeURL.
 	Upgrade func(ctx context.Context, l link.Link) (string, error)
@@ -110,11 +112,13 @@ type Options struct {
 type Server struct {
 	Options
 	publisher *Publisher
+	audit     *audit.Log
 	counters  counters
 	bounds    *bounds
-	refusals  throttledLog  // of webhooks
-	busy      throttledLog  // 503
-	ended     throttledLog  // keys after their end
+	refusals  throttledLog // of webhooks
+	busy      throttledLog // 503
+	ended     throttledLog // keys after their end
+	unready   throttledLog
 	stuck     time.Duration // for one who does not read a stream
 	routes    atomic.Pointer[routes]
 	closed    chan struct{}
@@ -139,6 +143,7 @@ func New(o Options) *Server {
 	s.close = sync.OnceFunc(func() { close(s.closed) })
 	s.bounds = s.newBounds(o.Bounds)
 	s.publisher = NewPublisher(o.JS, o.Names, o.Partitions)
+	s.audit = audit.New(o.JS, o.Names, o.Log)
 	return s
 }
 

@@ -97,7 +97,13 @@ func (p *Processor) cancelAll(customer, why string) error {
 func (p *Processor) erase(customer string) error {
 	c := p.changing(customer)
 	c.Email, c.StripeEmail, c.Locale, c.Waiting = "", "", "", nil
+	keeper, keeps := p.Sender.(Keeper)
 	return p.updateAll(customer, func(n *records.Notification) bool {
+		if keeps && n.ProviderID != "" {
+			if err := keeper.Forget(n.ProviderID); err != nil {
+				p.log.Error("mail_not_erased", "file", n.ProviderID, "error", err)
+			}
+		}
 		if open(n) {
 			cancel(n, "the customer was erased")
 		} else if n.To == "" && n.Subject == "" && n.Body == nil {

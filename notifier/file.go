@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -37,6 +38,15 @@ func (s *FileSender) Send(_ context.Context, m Mail) (providerID string, err err
 		return "", err
 	}
 	return name, nil
+}
+
+// Forget implements Keeper.
+func (s *FileSender) Forget(providerID string) error {
+	err := os.Remove(filepath.Join(s.dir, filepath.Base(providerID)))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 func keyHash(key string) string {

@@ -56,15 +56,23 @@ type Sender interface {
 	Send(ctx context.Context, m Mail) (providerID string, err error)
 }
 
+// Keeper is a Sender that keeps the mails that it was given.
+type Keeper interface {
+	// Forget removes a mail by the provider id that Send returned. It is no error if
+	// there is none.
+	Forget(providerID string) error
+}
+
 // Options are the options of a notifier. Fields without a remark are required.
 type Options struct {
 	Settings
-	Catalog   func() gate.Catalog
-	Store     Store
-	Decisions Decisions
-	Sender    Sender
-	Now       func() time.Time
-	Secret    []byte // signs links; empty: mails have no links of ours, as without PublicURL
+	Partitions int // of the streams
+	Catalog    func() gate.Catalog
+	Store      Store
+	Decisions  Decisions
+	Sender     Sender
+	Now        func() time.Time
+	Secret     []byte // signs links; empty: mails have no links of ours, as without PublicURL
 	// PollEvery is how often the notifier looks for due mails when nothing wakes it;
 	// 0: five seconds.
 	PollEvery time.Duration
@@ -77,7 +85,7 @@ func New(o Options) (*Processor, error) {
 	if err != nil {
 		return nil, err
 	}
-	for name, missing := range map[string]bool{"Store": o.Store == nil, "Decisions": o.Decisions == nil, "Sender": o.Sender == nil, "Now": o.Now == nil} {
+	for name, missing := range map[string]bool{"Partitions": o.Partitions == 0, "Store": o.Store == nil, "Decisions": o.Decisions == nil, "Sender": o.Sender == nil, "Now": o.Now == nil} {
 		if missing {
 			return nil, fmt.Errorf("notifier: %s is required", name)
 		}

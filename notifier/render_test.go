@@ -236,6 +236,17 @@ func TestFileSender(t *testing.T) {
 	if _, err := s.Send(context.Background(), Mail{Key: "k", At: noon, Body: []byte(`{"from":"a@b.example","to":["no address"]}`)}); asSendError(err).Class != Permanent {
 		t.Errorf("a bad address: %v", err)
 	}
+	for range 2 { // the second time there is none
+		if err := s.Forget(files[0].Name()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Forget("../" + filepath.Base(dir)); err != nil { // a name is that of a file in the folder
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
 }
 
 // readMail reads a file as a mail program does.

@@ -34,7 +34,7 @@ func TestMailGoesOut(t *testing.T) {
 		}
 	}
 	unsubscribe := strings.Trim(m.Headers["List-Unsubscribe"], "<>")
-	l, err := link.Parse([]byte("secret"), strings.TrimPrefix(unsubscribe, "https://gate.acme.example/unsubscribe/"), noon)
+	l, err := link.Parse([][]byte{[]byte("secret")}, strings.TrimPrefix(unsubscribe, "https://gate.acme.example/unsubscribe/"), noon)
 	if err != nil || l.Kind != link.Unsubscribe || l.Customer != "acme" || m.Headers["List-Unsubscribe-Post"] != "List-Unsubscribe=One-Click" {
 		t.Errorf("headers %v: %+v, %v", m.Headers, l, err)
 	}

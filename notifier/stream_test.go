@@ -36,6 +36,7 @@ func TestOnStreams(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	b.halt()
+	b.options.Partitions = 4 // acme belongs to the last one
 	b.block("api")
 	nc := testnats.Start(t).Connect(t)
 	js, err := stream.JetStream(nc)
@@ -60,10 +61,13 @@ func TestOnStreams(t *testing.T) {
 	b.untilState(key, records.MailWaiting)
 	stop()
 
-	publish(names.Account(1), records.Account{Customer: "acme", Email: new("ada@acme.example")})
+	publish(names.Account(1), records.Account{Customer: "acme", Email: new("eve@acme.example")}) // another customer's partition
+	publish(names.Account(3), records.Account{Customer: "acme", Email: new("ada@acme.example")})
 	stop = own(t, env, b)
 	defer func() { stop() }()
-	b.untilState(key, records.MailSent)
+	if n := b.untilState(key, records.MailSent); n.To != "ada@acme.example" {
+		t.Errorf("sent to %s", n.To)
+	}
 	publish(names.Limits(2), l) // a repeat
 	l.Feature = "exports"
 	b.block("exports")

@@ -33,8 +33,9 @@ type ResendWebhook struct {
 	Secrets []string
 	// Find returns a notification by its key.
 	Find func(ctx context.Context, key string) (records.Notification, bool, error)
-	// Publish stores a record in ACCOUNT. Repeats of a webhook have the same id.
-	Publish func(ctx context.Context, id string, a *records.Account) error
+	// Publish stores a record in ACCOUNT. It may not drop one by an id: apps publish to
+	// that stream, too, with ids as they like.
+	Publish func(ctx context.Context, a *records.Account) error
 	Log     *slog.Logger
 }
 
@@ -66,7 +67,7 @@ func (h *ResendWebhook) Receive(w http.ResponseWriter, r *http.Request) (status 
 	if err := json.Unmarshal(body, &e); err != nil {
 		return http.StatusBadRequest, errors.New("the body is no event")
 	}
-	if err := h.take(r.Context(), id, &e); err != nil {
+	if err := h.take(r.Context(), &e); err != nil {
 		h.Log.Warn("webhook_not_stored", "provider", "resend", "id", id, "error", err)
 		return http.StatusServiceUnavailable, errors.New("not stored, send it again")
 	}
@@ -87,7 +88,7 @@ func (h *ResendWebhook) verify(header http.Header, body []byte) error {
 	return err
 }
 
-func (h *ResendWebhook) take(ctx context.Context, id string, e *resendEvent) error {
+func (h *ResendWebhook) take(ctx context.Context, e *resendEvent) error {
 	report, suppress := e.report()
 	if report == nil {
 		return nil
@@ -97,13 +98,13 @@ func (h *ResendWebhook) take(ctx context.Context, id string, e *resendEvent) err
 		return err
 	}
 	if again := n; !mergeReport(&again, report) {
-		return nil // the report is stored: the stream remembers ids for minutes, repeats come for hours
+		return nil // the report is stored, and this is a repetition
 	}
 	a := &records.Account{Customer: n.Customer, Mail: report}
 	if suppress != "" {
 		a.Suppress = &suppress
 	}
-	return h.Publish(ctx, id, a)
+	return h.Publish(ctx, a)
 }
 
 // resendEvent is the part of a webhook that is read

@@ -43,10 +43,7 @@ func (b *bench) hook() *ResendWebhook {
 	return &ResendWebhook{
 		Secrets: []string{"whsec_b3RoZXI=", hookSecret}, Log: slog.New(slog.DiscardHandler),
 		Find: b.store.Notification,
-		Publish: func(_ context.Context, id string, a *records.Account) error {
-			if id != "msg_1" {
-				return fmt.Errorf("id %q", id)
-			}
+		Publish: func(_ context.Context, a *records.Account) error {
 			return b.p.Handle(b.message(inputAccount, a))
 		},
 	}
@@ -252,7 +249,7 @@ func FuzzWebhook(f *testing.F) {
 			Find: func(_ context.Context, key string) (records.Notification, bool, error) {
 				return records.Notification{Key: key, Customer: "acme", State: records.MailPending}, key == "k", nil
 			},
-			Publish: func(_ context.Context, _ string, a *records.Account) error {
+			Publish: func(_ context.Context, a *records.Account) error {
 				published = true
 				if a.Mail == nil || a.Mail.Key != "k" || a.Mail.At.IsZero() || len(a.Mail.Detail) > maxDetail {
 					t.Errorf("published %+v", a)

@@ -28,6 +28,7 @@ import (
 	"github.com/tidegate-io/tidegate/client"
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/ingest"
+	"github.com/tidegate-io/tidegate/internal/audit"
 	"github.com/tidegate-io/tidegate/internal/config"
 	"github.com/tidegate-io/tidegate/internal/gate"
 	"github.com/tidegate-io/tidegate/internal/stream"
@@ -52,6 +53,7 @@ type App struct {
 	names      events.Names
 	partitions int
 	store      store
+	audit      *audit.Log
 	supervisor *stream.Supervisor
 	cache      *client.Client
 	metrics    *metrics.Set
@@ -174,11 +176,15 @@ func (a *App) run(ctx context.Context) error {
 			return err
 		}
 	}
+	a.startAudit(ctx)
 	if a.set.Config != "" {
 		a.followConfig(ctx)
 	}
 	if a.set.has(RoleIngest) {
 		a.warnOfKeys()
+		if err := a.set.checkSecrets(); err != nil {
+			a.log.Warn("secret_weak", "error", err)
+		}
 	}
 	if a.set.KeysFile != "" {
 		a.followKeys(ctx)

@@ -8,13 +8,16 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/tidegate-io/tidegate/client"
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/audit"
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
 func (a *App) connect(ctx context.Context) error {
 	opts := []nats.Option{
-		nats.Name("tidegate"), nats.MaxReconnects(-1), nats.ReconnectWait(250 * time.Millisecond), nats.RetryOnFailedConnect(true),
+		nats.Name("tidegate"), nats.ReconnectWait(250 * time.Millisecond),
+		nats.IgnoreAuthErrorAbort(), // a user may be on its way
 		// A machine that loses its power closes no connection: 6 s of silence, not the library's 6 minutes.
 		nats.PingInterval(2 * time.Second), nats.MaxPingsOutstanding(2), nats.Timeout(2 * time.Second),
 		nats.ErrorHandler(func(_ *nats.Conn, s *nats.Subscription, err error) {
@@ -31,10 +34,7 @@ func (a *App) connect(ctx context.Context) error {
 		}),
 		nats.ReconnectHandler(func(*nats.Conn) { a.log.Info("nats_reconnected") }),
 	}
-	if a.set.NATSCreds != "" {
-		opts = append(opts, nats.UserCredentials(a.set.NATSCreds))
-	}
-	nc, err := nats.Connect(a.set.NATS, opts...)
+	nc, err := client.Connection{URL: a.set.NATS, Options: a.set.NATSOptions}.Connect(opts...)
 	if err != nil {
 		return fmt.Errorf("NATS_URL: %w", err)
 	}
@@ -50,9 +50,10 @@ func (a *App) connect(ctx context.Context) error {
 	if a.js, err = stream.JetStream(nc); err != nil {
 		return err
 	}
+	a.audit = audit.New(a.js, a.names, a.log)
 	cfg := a.config.Load()
 	layout := stream.Layout{Names: a.names, Partitions: cfg.Partitions, Replicas: a.set.Replicas,
-		UsageAge: cfg.Retention.Usage, Horizon: cfg.Retention.Horizon, UsageBytes: a.set.UsageBytes}
+		UsageAge: cfg.Retention.Usage, Horizon: cfg.Retention.Horizon, UsageBytes: a.set.UsageBytes, AuditAge: cfg.Retention.Audit}
 	if layout.Partitions == 0 && a.embedded {
 		layout.Partitions = a.devPartitions(ctx)
 	}

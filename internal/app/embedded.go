@@ -16,6 +16,7 @@ import (
 
 	"github.com/gofrs/flock"
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 
 	"github.com/tidegate-io/tidegate/internal/misuse"
 )
@@ -29,12 +30,15 @@ func (a *App) embed() error {
 	if err := a.set.makeSecrets(); err != nil {
 		return err
 	}
-	srv, err := embeddedNATS(a.set.EmbeddedNATS, a.set.Data)
+	srv, err := embeddedNATS(a.set.EmbeddedNATS, a.set.NATSToken, a.set.Data)
 	if err != nil {
 		return err
 	}
 	a.onStop("embedded NATS", func(context.Context) error { srv.Shutdown(); srv.WaitForShutdown(); return nil })
 	a.set.NATS = srv.ClientURL()
+	if a.set.NATSToken != "" {
+		a.set.NATSOptions = []nats.Option{nats.Token(a.set.NATSToken)}
+	}
 	if a.set.UsageBytes == 0 {
 		// Usage gets half of the space, so that a disk full of it still takes the
 		// commits that say how far it was read.
@@ -109,12 +113,16 @@ func keptSecret(dir, name, prefix string) (string, error) {
 	return secret, os.WriteFile(path, []byte(secret+"\n"), 0o600)
 }
 
-// embeddedNATS starts a JetStream server that apps can connect to.
-func embeddedNATS(addr, data string) (*server.Server, error) {
+// embeddedNATS starts a JetStream server that apps can connect to. Who reaches it may
+// do everything, so beyond this machine it asks for a token.
+func embeddedNATS(addr, token, data string) (*server.Server, error) {
 	host, portText, err := net.SplitHostPort(addr)
 	port, perr := strconv.Atoi(portText)
 	if err != nil || perr != nil {
 		return nil, misuse.Errorf("--nats %q is not HOST:PORT", addr)
+	}
+	if token == "" && !isLoopback(addr) {
+		return nil, misuse.Errorf("--nats %s can be reached from outside, but there is no token: set NATS_TOKEN, or listen on 127.0.0.1", addr)
 	}
 	if port > 0 { // the server itself would only log it
 		l, err := net.Listen("tcp", addr)
@@ -124,7 +132,7 @@ func embeddedNATS(addr, data string) (*server.Server, error) {
 		_ = l.Close()
 	}
 	srv, err := server.NewServer(&server.Options{
-		ServerName: "tidegate-dev", Host: host, Port: port, NoSigs: true, NoLog: true,
+		ServerName: "tidegate-dev", Host: host, Port: port, Authorization: token, NoSigs: true, NoLog: true,
 		JetStream: true, StoreDir: filepath.Join(data, "nats"),
 	})
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 func (s *Settings) FromEnvironment() error {
 	var stripe, resend, secret string
 	for name, to := range map[string]*string{
-		"NATS_CREDS": &s.NATSCreds, "MONGODB_URI": &s.MongoURI, "MONGODB_DATABASE": &s.MongoDatabase, "APP_MONGODB_URI": &s.AppMongoURI,
+		"MONGODB_URI": &s.MongoURI, "MONGODB_DATABASE": &s.MongoDatabase, "APP_MONGODB_URI": &s.AppMongoURI,
 		"STRIPE_WEBHOOK_SECRET": &stripe, "STRIPE_SECRET_KEY": &s.StripeKey, "STRIPE_API_BASE": &s.StripeBase,
 		"RESEND_API_KEY": &s.ResendKey, "RESEND_BASE_URL": &s.ResendBase, "RESEND_WEBHOOK_SECRET": &resend,
 		"TIDEGATE_SECRET": &secret,
@@ -30,7 +30,7 @@ func (s *Settings) FromEnvironment() error {
 		}
 	}
 	s.StripeSecrets, s.ResendSecrets = environ.List(stripe), environ.List(resend)
-	s.Secret = []byte(secret)
+	s.setSecrets(secret)
 	var err error
 	if s.StripeMode, err = stripeMode(); err != nil {
 		return err
@@ -44,6 +44,32 @@ func (s *Settings) FromEnvironment() error {
 		}
 	}
 	return s.checkExposure()
+}
+
+// setSecrets takes the secrets for links: the newest, which signs, and those before it.
+func (s *Settings) setSecrets(value string) {
+	for i, secret := range environ.List(value) {
+		if i == 0 {
+			s.Secret = []byte(secret)
+		} else {
+			s.OldSecrets = append(s.OldSecrets, []byte(secret))
+		}
+	}
+}
+
+// minSecret is the fewest bytes of a secret for links that strangers may try to guess.
+const minSecret = 32
+
+// checkSecrets returns an error for a secret that is too short. It counts whether it
+// signs new links or not: whoever guesses it can make some.
+func (s *Settings) checkSecrets() error {
+	for i, secret := range append([][]byte{s.Secret}, s.OldSecrets...) {
+		if len(secret) > 0 && len(secret) < minSecret {
+			return fmt.Errorf("secret %d of TIDEGATE_SECRET has %d characters and can be guessed: make one of at least %d with `openssl rand -hex 32`; "+
+				"links that a short one signed stop working", i+1, len(secret), minSecret)
+		}
+	}
+	return nil
 }
 
 // stripeMode is the mode that STRIPE_MODE or the key says.
@@ -75,6 +101,11 @@ func (s *Settings) checkExposure() error {
 	}
 	if _, _, err := net.SplitHostPort(s.HTTP); err != nil {
 		return misuse.Errorf("--http %q is not HOST:PORT: %w", s.HTTP, err)
+	}
+	if s.exposed() || s.Public != "" && !isLoopback(s.Public) {
+		if err := s.checkSecrets(); err != nil {
+			return err
+		}
 	}
 	if !s.exposed() {
 		return nil

@@ -15,19 +15,30 @@ func (a *App) followConfig(ctx context.Context) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		config.Watch(ctx, a.set.Config, os.LookupEnv, a.config.Load(), time.Second, func(c *config.Config, err error) {
+		waiting := false
+		config.Watch(ctx, a.set.Config, os.LookupEnv, a.config.Load(), time.Second, func(c *config.Config, err error) (done bool) {
 			if err == nil {
 				err = a.check(c)
 			}
 			switch {
 			case err != nil:
 				a.log.Warn("configuration_ignored", "error", err)
+				return true
 			case c.Namespace != a.names.Namespace || c.Partitions != 0 && c.Partitions != a.partitions:
 				a.log.Warn("configuration_ignored", "error", "namespace and partitions cannot be changed while Tidegate runs")
-			default:
-				a.setConfig(c)
-				a.log.Info("configuration_taken_over")
+				return true
 			}
+			if err := a.audit.TakeOver(ctx, configActor(), c.Written()); err != nil {
+				if !waiting {
+					a.log.Warn("configuration_waits", "error", err)
+				}
+				waiting = true
+				return false
+			}
+			waiting = false
+			a.setConfig(c)
+			a.log.Info("configuration_taken_over")
+			return true
 		})
 	}()
 	a.onStop("configuration", func(context.Context) error { cancel(); <-done; return nil })

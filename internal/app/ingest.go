@@ -26,7 +26,7 @@ func (a *App) startIngest() error {
 		JS: a.js, NC: a.nc, Names: a.names, Partitions: a.partitions, Horizon: a.config.Load().Retention.Horizon,
 		Catalog: a.catalog.Load, Decisions: cache, Store: a.store,
 		Keys: func() ingest.Keys { return *a.keys.Load() }, Bounds: a.bounds, Now: a.now, Log: a.log, Metrics: a.metrics,
-		Verify: a.verifyStripe(), LinkSecret: a.set.Secret, Upgrade: upgradePage, UpgradeURL: func() string { return a.config.Load().Upgrade.URL },
+		Verify: a.verifyStripe(), LinkSecrets: append([][]byte{a.set.Secret}, a.set.OldSecrets...), Upgrade: upgradePage, UpgradeURL: func() string { return a.config.Load().Upgrade.URL },
 		Funnel: funnel.Answer,
 		Resend: a.resendWebhook(),
 		Ready:  a.readiness(),

@@ -59,13 +59,14 @@ func (a *App) followKeys(ctx context.Context) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		watch.File(ctx, a.set.KeysFile, [sha256.Size]byte{}, time.Second, func(data []byte, err error) {
+		watch.File(ctx, a.set.KeysFile, [sha256.Size]byte{}, time.Second, func(data []byte, err error) (done bool) {
 			if err == nil {
 				err = a.setKeys(string(data))
 			}
 			if err != nil {
 				a.log.Warn("api_keys_ignored", "file", a.set.KeysFile, "error", err)
 			}
+			return true
 		})
 	}()
 	a.onStop("API keys", func(context.Context) error { cancel(); <-done; return nil })

@@ -40,6 +40,32 @@ func TestExposure(t *testing.T) {
 	}
 }
 
+// TestSecretsOfLinks: the first signs, all verify, and none may be guessed by those who
+// reach the links.
+func TestSecretsOfLinks(t *testing.T) {
+	const strong, older = "0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"
+	for _, c := range []struct{ http, public, secrets, says string }{
+		{"127.0.0.1:0", "", "short", ""},
+		{"127.0.0.1:0", "[::1]:0", "short", ""},
+		{"192.0.2.1:0", "", "short", "secret 1 of TIDEGATE_SECRET has 5 characters"},
+		{"127.0.0.1:0", "0.0.0.0:0", "short", "secret 1 of TIDEGATE_SECRET"},
+		{"192.0.2.1:0", "", strong + ",short", "secret 2 of TIDEGATE_SECRET"},
+		{"192.0.2.1:0", "", strong + ", " + older, ""},
+		{"192.0.2.1:0", "", "", ""}, // links are refused
+	} {
+		t.Setenv("TIDEGATE_API_KEYS", strongKey)
+		t.Setenv("TIDEGATE_SECRET", c.secrets)
+		set := Settings{Roles: AllRoles(), HTTP: c.http, Public: c.public}
+		err := set.FromEnvironment()
+		if (err == nil) != (c.says == "") || err != nil && (!strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), strong)) {
+			t.Errorf("%+v: %v", c, err)
+		}
+		if c.secrets == strong+", "+older && (string(set.Secret) != strong || len(set.OldSecrets) != 1 || string(set.OldSecrets[0]) != older) {
+			t.Errorf("%s and %s", set.Secret, set.OldSecrets)
+		}
+	}
+}
+
 func TestKeysFromEnvironment(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys")
 	for _, c := range []struct{ keys, file, says string }{

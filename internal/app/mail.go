@@ -53,7 +53,7 @@ func (a *App) startNotifier(ctx context.Context) error {
 	a.warnTemplates(cfg)
 	a.supervisor.Go(ctx, notifier.Spec(a.names), func() stream.Processor {
 		cfg := a.config.Load()
-		p, err := notifier.New(notifier.Options{Settings: settings(cfg), Secret: a.set.Secret,
+		p, err := notifier.New(notifier.Options{Settings: settings(cfg), Partitions: a.partitions, Secret: a.set.Secret,
 			Catalog: func() gate.Catalog { return *a.catalog.Load() },
 			Store:   a.store, Sender: sender, Now: a.now, Decisions: newest{a.decisions}})
 		if err != nil {
@@ -186,13 +186,13 @@ func (a *App) resendWebhook() func(http.ResponseWriter, *http.Request) (int, err
 	}
 	hook := &notifier.ResendWebhook{
 		Secrets: a.set.ResendSecrets, Find: a.store.Notification, Log: a.log,
-		Publish: func(ctx context.Context, id string, account *records.Account) error {
+		Publish: func(ctx context.Context, account *records.Account) error {
 			b, err := json.Marshal(account)
 			if err != nil {
 				return err
 			}
 			subject := a.names.Account(events.PartitionOf(account.Customer, a.partitions))
-			_, err = a.js.Publish(ctx, subject, b, jetstream.WithMsgID("resend/"+id))
+			_, err = a.js.Publish(ctx, subject, b)
 			return err
 		},
 	}

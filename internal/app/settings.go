@@ -3,6 +3,8 @@ package app
 import (
 	"slices"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/tidegate-io/tidegate/ingest"
 	"github.com/tidegate-io/tidegate/internal/buildinfo"
 	"github.com/tidegate-io/tidegate/internal/httpserver"
@@ -22,10 +24,11 @@ type Settings struct {
 	TLSKey   string              // file of its key
 	Timeouts httpserver.Timeouts // of all listeners; zero: the defaults
 
-	NATS         string // URL of the servers; "": Start brings one, for development
-	NATSCreds    string // file
-	EmbeddedNATS string // HOST:PORT of the server that Start brings; "": a free port of 127.0.0.1
-	Data         string // folder; "": with an embedded server, a temporary one that Stop removes
+	NATS         string        // URL of the servers; "": Start brings one, for development
+	NATSOptions  []nats.Option // who connects
+	EmbeddedNATS string        // HOST:PORT of the server that Start brings; "": a free port of 127.0.0.1
+	NATSToken    string        // that the server that Start brings asks for; "": none
+	Data         string        // folder; "": with an embedded server, a temporary one that Stop removes
 
 	Replicas      int   // of streams that are made
 	UsageBytes    int64 // space of the stream USAGE; 0: unlimited, or half of the embedded server's
@@ -46,6 +49,7 @@ type Settings struct {
 	Keys          ingest.Keys // of the API; none: everybody may use it
 	KeysFile      string      // whose edits change Keys; "": none
 	Secret        []byte      // signs links; an embedded server's Tidegate makes one
+	OldSecrets    [][]byte    // which signed links that are still out
 
 	Config string // file whose edits are applied; "": none
 	Build  buildinfo.Info

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/user"
 	"strings"
 	"time"
 
@@ -71,6 +72,9 @@ func (a api) do(ctx context.Context, method, path string, contentType string, bo
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
 	}
+	if method != http.MethodGet {
+		req.Header.Set("X-Tidegate-User", whoami()) // for the audit log
+	}
 	if a.key != "" {
 		req.Header.Set("Authorization", "Bearer "+a.key)
 	}
@@ -102,6 +106,16 @@ func (a api) do(ctx context.Context, method, path string, contentType string, bo
 		return nil
 	}
 	return json.Unmarshal(b, out)
+}
+
+// whoami names the person who runs a command: user@host.
+func whoami() string {
+	name := os.Getenv("USER")
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	host, _ := os.Hostname()
+	return printable(strings.ToValidUTF8(name+"@"+host, ""))
 }
 
 // statusError is an answer that is not a success.

@@ -28,7 +28,7 @@ const (
 // commands are all commands and what they have in common.
 type commands struct {
 	Config  string           `help:"Configuration file." default:"tidegate.yaml" env:"TIDEGATE_CONFIG" placeholder:"FILE"`
-	Output  string           `help:"How results are printed: table or json." enum:"table,json" default:"table"`
+	Output  string           `help:"How results are printed: table or json, lists also csv." enum:"table,json,csv" default:"table"`
 	Version kong.VersionFlag `help:"Print version and commit."`
 
 	Dev struct {
@@ -53,11 +53,15 @@ type commands struct {
 	Verify  verifyCmd  `cmd:"" help:"Compare the live windows with what the stored stream gives."`
 	Explain explainCmd `cmd:"" help:"Print why a decision is what it is."`
 	Dead    deadCmd    `cmd:"" help:"Print the events that could not be counted, with the reasons."`
+	Audit   auditCmd   `cmd:"" help:"Print who changed what, the newest first."`
 	Mail    struct {
 		Preview previewCmd `cmd:"" help:"Write each mail with sample data, as HTML and text."`
 	} `cmd:"" help:"Work with mails."`
-	Stripe stripeCmd `cmd:"" help:"Compare with Stripe, and set its webhooks up."`
-	Doctor doctorCmd `cmd:"" help:"Check NATS, MongoDB, Stripe, Resend and the configuration."`
+	Stripe          stripeCmd          `cmd:"" help:"Compare with Stripe, and set its webhooks up."`
+	NATSPermissions natsPermissionsCmd `cmd:"" name:"nats-permissions" help:"Print the NATS users with their permissions, as configuration of a NATS server."`
+	Doctor          doctorCmd          `cmd:"" help:"Check NATS, MongoDB, Stripe, Resend and the configuration."`
+	Ready           readyCmd           `cmd:"" help:"Ask a running Tidegate whether it is ready; exit 1 if not."`
+	Licenses        licensesCmd        `cmd:"" help:"Print the licences of all code in this program."`
 }
 
 // blockedError reports that a decision was a block: exit 3.
@@ -112,7 +116,18 @@ func Main(ctx context.Context, args []string, std Streams, build buildinfo.Info)
 		_, _ = fmt.Fprintf(std.Err, "tidegate: %s: see `tidegate help`\n", oneLine(err))
 		return exitUsage
 	}
+	if c.Output == "csv" && !listing(k) {
+		_, _ = fmt.Fprintf(std.Err, "tidegate: %s prints no csv: use --output table or json\n", k.Command())
+		return exitUsage
+	}
 	return exitCode(k.Run(&env{commands: &c, ctx: ctx, stdin: std.In, stdout: std.Out, stderr: std.Err, build: build}), std.Err)
+}
+
+// listing reports whether the command prints a list, also as CSV.
+func listing(k *kong.Context) bool {
+	target := k.Selected().Target
+	_, ok := target.Addr().Interface().(interface{ printsCSV() })
+	return ok
 }
 
 type exitSignal struct{}

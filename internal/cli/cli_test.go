@@ -39,7 +39,8 @@ func command(t testing.TB, stdin string, args ...string) (code int, stdout, stde
 // everyCommand is all of them, each with arguments that a running dev answers well.
 var everyCommand = []string{
 	"dev", "dev upgrade", "dev downgrade", "serve", "init", "config check", "send", "check", "usage", "top", "funnel",
-	"gate off", "gate on", "import", "import events", "import customers", "replay", "verify", "explain", "dead", "mail preview", "doctor",
+	"gate off", "gate on", "import", "import events", "import customers", "replay", "verify", "explain", "dead", "audit", "mail preview", "doctor",
+	"ready", "licenses",
 }
 
 func TestHelp(t *testing.T) {
@@ -92,6 +93,10 @@ func TestErrors(t *testing.T) {
 		{"send", exitUsage, "--customer"},
 		{"send --type api --customer acme --data {", exitUsage, "--data"},
 		{"replay --from yesterday", exitUsage, "--from"},
+		{"audit --from yesterday", exitUsage, "--from"},
+		{"audit --limit 0", exitUsage, "--limit"},
+		{"--output csv gate off api", exitUsage, "gate off <feature> prints no csv"},
+		{"audit --output csv", exitFailed, "TIDEGATE_URL"},
 		{"funnel --by day", exitUsage, "--by"},
 		{"serve --roles cook", exitUsage, "cook"},
 		{"dev --nats nowhere --http 127.0.0.1:0", exitUsage, "--nats"},
@@ -267,10 +272,14 @@ func TestCommands(t *testing.T) {
 		return nil
 	})
 	answers(t, "check acme api", "usage acme", "top", "funnel", "funnel --by plan", "funnel --by feature", "funnel --by week",
-		"explain acme api", "replay", "replay --customer acme --dry-run", "verify", "dead", "mail preview", "doctor",
+		"explain acme api", "replay", "replay --customer acme --dry-run", "verify", "dead", "mail preview", "doctor", "ready", "licenses",
 		"gate off api", "gate on api", "dev upgrade acme", "dev downgrade acme", "send --type api --customer acme --id 7 --data {\"tokens\":3}")
+	answers(t, "gate off api --reason fire", "audit", "audit --actor local --limit 1", "audit --from 2020-01-01 --to 2100-01-01")
+	audits(t, a)
+	answers(t, "gate on api")
 	checks(t)
 	watches(t)
+	withoutAudit(t, state.NATS)
 }
 
 // answers runs commands for tables and for JSON.

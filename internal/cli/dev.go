@@ -11,25 +11,34 @@ import (
 
 	"github.com/tidegate-io/tidegate/internal/app"
 	"github.com/tidegate-io/tidegate/internal/config"
+	"github.com/tidegate-io/tidegate/internal/environ"
 )
 
 type devCmd struct {
 	listenFlags
-	NATS string `name:"nats" help:"Address of the embedded NATS server; port -1 picks a free one." default:"127.0.0.1:4222" env:"TIDEGATE_NATS" placeholder:"HOST:PORT"`
-	Data string `help:"Where everything is kept." default:"./.tidegate" env:"TIDEGATE_DATA" placeholder:"DIR"`
+	NATS      string `name:"nats" help:"Address of the embedded NATS server; port -1 picks a free one." default:"127.0.0.1:4222" env:"TIDEGATE_NATS" placeholder:"HOST:PORT"`
+	NATSToken string `name:"nats-token" help:"Token that the embedded NATS server asks for; needed to listen beyond this machine." env:"NATS_TOKEN" placeholder:"TOKEN"`
+	Data      string `help:"Where everything is kept." default:"./.tidegate" env:"TIDEGATE_DATA" placeholder:"DIR"`
 }
 
 // devState is what the running dev leaves for `dev upgrade` and others.
 type devState struct {
-	HTTP string `json:"http"`
-	NATS string `json:"nats"`
-	PID  int    `json:"pid"`
+	HTTP      string `json:"http"`
+	NATS      string `json:"nats"`
+	NATSToken string `json:"nats_token,omitempty"`
+	PID       int    `json:"pid"`
 }
 
 const devStateFile = "dev.json"
 
 func (c *devCmd) Run(e *env) error {
-	set := app.Settings{HTTP: c.HTTP, Public: c.Public, TLSCert: c.Cert, TLSKey: c.Key, Roles: app.AllRoles(), Config: e.Config, EmbeddedNATS: c.NATS, Data: c.Data, Build: e.build}
+	set := app.Settings{HTTP: c.HTTP, Public: c.Public, TLSCert: c.Cert, TLSKey: c.Key, Roles: app.AllRoles(), Config: e.Config, EmbeddedNATS: c.NATS, NATSToken: c.NATSToken, Data: c.Data, Build: e.build}
+	if c.NATSToken == "" {
+		var err error
+		if set.NATSToken, err = environ.Lookup("NATS_TOKEN"); err != nil {
+			return err
+		}
+	}
 	if err := set.FromEnvironment(); err != nil {
 		return err
 	}
@@ -45,7 +54,7 @@ func (c *devCmd) Run(e *env) error {
 		return err
 	}
 	defer stop(a)
-	state := devState{HTTP: a.URL(), NATS: a.NATS(), PID: os.Getpid()}
+	state := devState{HTTP: a.URL(), NATS: a.NATS(), NATSToken: a.Settings().NATSToken, PID: os.Getpid()}
 	if err := writeState(c.Data, state); err != nil {
 		return err
 	}
@@ -95,7 +104,7 @@ func (c *devCmd) welcome(e *env, a *app.App, cfg *config.Config) {
 	}
 	fmt.Fprintf(&b, "Tidegate is running.\n\n")
 	for _, line := range [][2]string{
-		{"HTTP and web page", a.URL()}, {"NATS", a.NATS()}, {"Store", store}, {"Configuration", source},
+		{"HTTP and web page", a.URL()}, {"NATS", natsLine(a)}, {"Store", store}, {"Configuration", source},
 		{"Mails", mails}, {"Stripe webhooks", a.URL() + "/webhooks/stripe"}, {"Webhook secret", set.StripeSecrets[0]},
 	} {
 		fmt.Fprintf(&b, "  %-18s %s\n", line[0], line[1])
@@ -111,6 +120,14 @@ func (c *devCmd) welcome(e *env, a *app.App, cfg *config.Config) {
 	fmt.Fprintf(&b, "\nSend a use, and ask:\n\n  curl -X POST %s/v1/events%s -H 'Content-Type: application/json' -d '{\"type\":\"%s\",\"subject\":\"acme\"}'\n", a.URL(), key, event)
 	fmt.Fprintf(&b, "  curl%s '%s/v1/check?customer=acme&feature=%s'\n\n", key, a.URL(), feature)
 	_, _ = e.stdout.Write([]byte(b.String()))
+}
+
+// natsLine says where apps find NATS, and with what.
+func natsLine(a *app.App) string {
+	if a.Settings().NATSToken == "" {
+		return a.NATS()
+	}
+	return a.NATS() + " (apps: NATS_TOKEN, as here)"
 }
 
 func firstGate(c *config.Config) (feature, event string) {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -19,26 +20,33 @@ func (c *doctorCmd) nats(e *env, ctx context.Context) (string, string) {
 	if err != nil {
 		return stateFailed, fmt.Sprintf("JetStream does not answer: %v: enable it (nats-server -js); a cluster that has lost a node needs some seconds", err)
 	}
-	usage, err := l.js.Stream(ctx, l.names.Stream(events.StreamUsage))
-	if err != nil {
-		return stateFailed, err.Error()
-	}
-	if state, detail := judgeUsage(usage.CachedInfo()); state != stateOK {
-		return state, detail
+	for stream, refused := range map[string]string{events.StreamUsage: "usage is", events.StreamAudit: "changes by operators are"} {
+		name := l.names.Stream(stream)
+		s, err := l.js.Stream(ctx, name)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			return stateFailed, fmt.Sprintf("stream %s is not there, %s refused with 503: start a Tidegate process again, it makes the stream", name, refused)
+		}
+		if err != nil {
+			return stateFailed, err.Error()
+		}
+		if state, detail := judgeSpace(s.CachedInfo(), refused); state != stateOK {
+			return state, detail
+		}
 	}
 	return stateOK, fmt.Sprintf("%s %s, %d partitions, %d streams, %.1f MB stored",
 		l.nc.ConnectedUrlRedacted(), l.nc.ConnectedServerVersion(), l.partitions, info.Streams, float64(info.Store)/1e6)
 }
 
-// judgeUsage says whether a stream of usage that is bounded has room left.
-func judgeUsage(info *jetstream.StreamInfo) (string, string) {
+// judgeSpace says whether a stream that is bounded has room left. refused names what
+// is refused when it is full.
+func judgeSpace(info *jetstream.StreamInfo, refused string) (string, string) {
 	name, of, most := info.Config.Name, info.State.Bytes, uint64(max(0, info.Config.MaxBytes))
-	remedy := fmt.Sprintf("give it more than its %d bytes (nats stream edit %s --max-bytes), or wait until old events expire", most, name)
+	remedy := fmt.Sprintf("give it more than its %d bytes (nats stream edit %s --max-bytes), or wait until old messages expire", most, name)
 	switch {
 	case most == 0 || of <= most/10*9:
 		return stateOK, ""
 	case of+events.MaxEventBytes > most:
-		return stateFailed, fmt.Sprintf("stream %s is full, usage is refused with 503: %s", name, remedy)
+		return stateFailed, fmt.Sprintf("stream %s is full, %s refused with 503: %s", name, refused, remedy)
 	}
-	return stateWarning, fmt.Sprintf("stream %s will be full soon, and then refuses usage: %s", name, remedy)
+	return stateWarning, fmt.Sprintf("stream %s will be full soon, then %s refused: %s", name, refused, remedy)
 }

@@ -65,7 +65,7 @@ func TestDoctorJudgesRoomForUsage(t *testing.T) {
 		state string
 	}{{1 << 40, -1, stateOK}, {0, 1 << 30, stateOK}, {9e8, 1e9, stateOK}, {95e7, 1e9, stateWarning}, {1e9 - 1000, 1e9, stateFailed}} {
 		info := &jetstream.StreamInfo{Config: jetstream.StreamConfig{Name: "USAGE", MaxBytes: c.most}, State: jetstream.StreamState{Bytes: c.bytes}}
-		if state, detail := judgeUsage(info); state != c.state || (state != stateOK) != strings.Contains(detail, "nats stream edit USAGE") {
+		if state, detail := judgeSpace(info, "usage is"); state != c.state || (state != stateOK) != strings.Contains(detail, "nats stream edit USAGE") {
 			t.Errorf("%d of %d: %s %q", c.bytes, c.most, state, detail)
 		}
 	}

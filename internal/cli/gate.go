@@ -6,25 +6,30 @@ import (
 	"text/tabwriter"
 )
 
-type gateOffCmd struct {
+type switchFlags struct {
 	Feature string `arg:"" help:"Feature of the gate."`
+	Reason  string `help:"Why, for the audit log."`
 }
 
-type gateOnCmd struct {
-	Feature string `arg:"" help:"Feature of the gate."`
-}
+type gateOffCmd struct{ switchFlags }
 
-func (c *gateOffCmd) Run(e *env) error { return switchGate(e, c.Feature, true) }
-func (c *gateOnCmd) Run(e *env) error  { return switchGate(e, c.Feature, false) }
+type gateOnCmd struct{ switchFlags }
 
-func switchGate(e *env, feature string, off bool) error {
+func (c *gateOffCmd) Run(e *env) error { return c.set(e, true) }
+func (c *gateOnCmd) Run(e *env) error  { return c.set(e, false) }
+
+func (c *switchFlags) set(e *env, off bool) error {
 	a, err := connectAPI()
 	if err != nil {
 		return err
 	}
-	body, _ := json.Marshal(map[string]bool{"off": off}) // cannot fail
+	change := map[string]any{"off": off}
+	if c.Reason != "" {
+		change["reason"] = c.Reason
+	}
+	body, _ := json.Marshal(change) // cannot fail
 	var raw json.RawMessage
-	if err := a.do(e.ctx, "PUT", "/v1/gates/"+url.PathEscape(feature), "application/json", body, &raw); err != nil {
+	if err := a.do(e.ctx, "PUT", "/v1/gates/"+url.PathEscape(c.Feature), "application/json", body, &raw); err != nil {
 		return err
 	}
 	return e.print(raw, func(w *tabwriter.Writer) error {
@@ -32,7 +37,7 @@ func switchGate(e *env, feature string, off bool) error {
 		if off {
 			state = "off: everybody is allowed"
 		}
-		row(w, feature, state)
+		row(w, c.Feature, state)
 		return nil
 	})
 }

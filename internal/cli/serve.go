@@ -33,14 +33,12 @@ type serveCmd struct {
 }
 
 func (c *serveCmd) Run(e *env) error {
-	set := app.Settings{Probes: c.Probes, Data: c.Data, HTTP: c.HTTP, Public: c.Public, TLSCert: c.Cert, TLSKey: c.Key, Roles: c.Roles, Config: e.Config, NATS: c.NATS, Replicas: c.Replicas, UsageBytes: c.UsageBytes, MongoBulk: c.MongoBulk, SnapshotBytes: c.Snapshot, Build: e.build}
-	url, err := environ.Lookup("NATS_URL")
+	set := app.Settings{Probes: c.Probes, Data: c.Data, HTTP: c.HTTP, Public: c.Public, TLSCert: c.Cert, TLSKey: c.Key, Roles: c.Roles, Config: e.Config, Replicas: c.Replicas, UsageBytes: c.UsageBytes, MongoBulk: c.MongoBulk, SnapshotBytes: c.Snapshot, Build: e.build}
+	how, err := natsConnection(c.NATS)
 	if err != nil {
 		return err
 	}
-	if set.NATS == "" {
-		set.NATS = url
-	}
+	set.NATS, set.NATSOptions = how.URL, how.Options
 	if set.NATS == "" {
 		return misuse.Errorf("NATS_URL is not set: it names the NATS servers, such as nats://127.0.0.1:4222")
 	}
@@ -58,6 +56,9 @@ func (c *serveCmd) Run(e *env) error {
 		return err
 	}
 	log := c.logger(e)
+	for _, w := range how.Warnings {
+		log.Warn("nats_secret_is_readable", "what", w)
+	}
 	a, err := app.Start(e.ctx, set, cfg, log)
 	if err != nil && e.ctx.Err() != nil {
 		return nil // stopped while it waited

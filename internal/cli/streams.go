@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -8,9 +9,9 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/tidegate-io/tidegate/client"
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/config"
-	"github.com/tidegate-io/tidegate/internal/environ"
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
@@ -29,20 +30,44 @@ type streams struct {
 	close      func()
 }
 
-// url is what is set, else the embedded server of the dev that was started in
+// natsConnection is what the environment says about NATS; a url that a flag says comes
+// first.
+func natsConnection(url string) (client.Connection, error) {
+	return client.FromEnvironment(func(name string) string {
+		if name == "NATS_URL" && url != "" {
+			return url
+		}
+		return os.Getenv(name)
+	})
+}
+
+// connection is what is set, else the embedded server of the dev that was started in
 // this folder.
-func (f *natsFlags) url() string {
-	if f.NATS != "" {
-		return f.NATS
+func (f *natsFlags) connection() (client.Connection, error) {
+	how, err := natsConnection(f.NATS)
+	if err != nil || how.URL != "" {
+		return how, err
 	}
+	how.URL = nats.DefaultURL
 	data := os.Getenv("TIDEGATE_DATA")
 	if data == "" {
 		data = "./.tidegate"
 	}
 	if s, err := readState(data); err == nil && s.NATS != "" {
-		return s.NATS
+		how = client.Connection{URL: s.NATS}
+		if s.NATSToken != "" {
+			how.Options = []nats.Option{nats.Token(s.NATSToken)}
+		}
 	}
-	return "nats://127.0.0.1:4222"
+	return how, nil
+}
+
+// adviceOn says what to do about a connection that fails.
+func adviceOn(err error) string {
+	if errors.Is(err, nats.ErrAuthorization) {
+		return "log in by NATS_USER and NATS_PASSWORD, NATS_CREDS, NATS_NKEY or NATS_TOKEN"
+	}
+	return "start it (`tidegate dev` brings one), or set NATS_URL"
 }
 
 func (f *natsFlags) connect(e *env) (*streams, error) {
@@ -50,18 +75,13 @@ func (f *natsFlags) connect(e *env) (*streams, error) {
 	if err != nil {
 		return nil, err
 	}
-	opts := []nats.Option{nats.Name("tidegate"), nats.Timeout(3 * time.Second)}
-	creds, err := environ.Lookup("NATS_CREDS")
+	how, err := f.connection()
 	if err != nil {
 		return nil, err
 	}
-	if creds != "" {
-		opts = append(opts, nats.UserCredentials(creds))
-	}
-	url := f.url()
-	nc, err := nats.Connect(url, opts...)
+	nc, err := how.Connect(nats.Name("tidegate"), nats.Timeout(3*time.Second), nats.RetryOnFailedConnect(false))
 	if err != nil {
-		return nil, fmt.Errorf("NATS at %s: %w: start it (`tidegate dev` brings one), or set NATS_URL", url, err)
+		return nil, fmt.Errorf("NATS at %s: %w: %s", how.URL, err, adviceOn(err))
 	}
 	js, err := stream.JetStream(nc)
 	if err != nil {

@@ -31,6 +31,7 @@ const (
 	DefaultConversion  = 30 * day
 	DefaultUsage       = 70 * day
 	DefaultHorizon     = 32 * day
+	DefaultAudit       = 400 * day
 	DefaultTemplate    = "upgrade_prompt"
 	DefaultMessage     = "You've reached the limit of your plan. Upgrade to continue."
 )
@@ -53,6 +54,8 @@ type Config struct {
 	source [sha256.Size]byte // of the file's bytes, for Watch
 	file   string
 	lines  map[string]int // of every key, by its path
+
+	written map[string]Setting
 }
 
 // Upgrade says where a customer goes to pay.
@@ -84,10 +87,12 @@ type Quiet struct {
 	Zone     *time.Location
 }
 
-// Retention says how long usage is kept and how late an event may come.
+// Retention says how long usage is kept, how late an event may come, and how long it
+// is kept who changed what.
 type Retention struct {
 	Usage   time.Duration
 	Horizon time.Duration
+	Audit   time.Duration
 }
 
 // Plan is a plan and the Stripe objects that lead to it.
@@ -162,14 +167,16 @@ func parse(file string, data []byte, env func(string) (string, bool)) (*Config, 
 		env = func(string) (string, bool) { return "", false }
 	}
 	d := &decoder{env: env, lines: map[string]int{}}
-	c := d.config(d.document(data))
+	top := d.document(data)
+	c := d.config(top)
 	if len(d.problems) > 0 {
 		return nil, newErrors(file, d.problems)
 	}
 	if catalog := c.Catalog(); catalog.Validate() != nil { // or each owner would announce it again and again
 		return nil, newErrors(file, []Problem{{Line: 1, Message: catalog.Validate().Error()}})
 	}
-	c.source, c.file, c.lines = sha256.Sum256(data), file, d.lines
+	c.source, c.file, c.lines, c.written = sha256.Sum256(data), file, d.lines, map[string]Setting{}
+	d.collect(c.written, "", top.node)
 	return c, nil
 }
 

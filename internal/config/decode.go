@@ -40,20 +40,23 @@ func (d *decoder) config(top field) *Config {
 	c.Gates = d.gates(o.get("gates"), c.Plans)
 	before := len(d.problems)
 	retention := o.get("retention").object("retention")
-	usage, horizon := retention.get("usage"), retention.get("horizon")
-	c.Retention = Retention{Usage: usage.duration(DefaultUsage), Horizon: horizon.duration(DefaultHorizon)}
+	usage, horizon, audit := retention.get("usage"), retention.get("horizon"), retention.get("audit")
+	c.Retention = Retention{Usage: usage.duration(DefaultUsage), Horizon: horizon.duration(DefaultHorizon), Audit: audit.duration(DefaultAudit)}
 	if len(d.problems) == before {
-		d.checkRetention(c.Retention, usage, horizon)
+		d.checkRetention(c.Retention, usage, horizon, audit)
 	}
 	return c
 }
+
+// IsNamespace reports whether s can be a namespace.
+func IsNamespace(s string) bool { return wordOf(s) && len(s) <= maxNamespace }
 
 func (f field) namespace() string {
 	v, ok := f.text("text of letters, digits, _ and -")
 	if !ok {
 		return ""
 	}
-	if !wordOf(v) || len(v) > maxNamespace {
+	if !IsNamespace(v) {
 		f.fail("%s is not allowed: at most %d letters, digits, _ and -", quote(v), maxNamespace)
 		return ""
 	}
@@ -148,7 +151,10 @@ func conversion(o object) time.Duration {
 
 // checkRetention checks that usage is kept as long as an event can change it: an
 // event may be as late as the horizon, and belong to the longest window.
-func (d *decoder) checkRetention(r Retention, usage, horizon field) {
+func (d *decoder) checkRetention(r Retention, usage, horizon, audit field) {
+	if r.Audit < day {
+		audit.fail("%s is too short: at least 1d", written(r.Audit))
+	}
 	if r.Horizon < day {
 		horizon.fail("%s is too short: at least 1d, so that a retried event is still known", written(r.Horizon))
 		return

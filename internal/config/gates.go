@@ -62,9 +62,6 @@ func readGate(o object, plans []Plan) (Gate, field) {
 	return g, period
 }
 
-// maxUniqueCap bounds the memory of one customer's window.
-const maxUniqueCap = 1_000_000
-
 func meter(o object, feature string) gate.Meter {
 	m := gate.Meter{Event: feature}
 	event := o.get("event")
@@ -88,7 +85,7 @@ func meter(o object, feature string) gate.Meter {
 	m.Value = value.dataPath()
 	if c := o.get("cap"); m.Aggregate == gate.Unique {
 		if m.Cap = gate.DefaultUniqueCap; c.given() {
-			m.Cap = c.integer(1, maxUniqueCap)
+			m.Cap = c.integer(1, gate.MaxUniqueCap)
 		}
 	} else if c.given() && known {
 		c.fail("only unique has a cap, not %s: remove it", m.Aggregate)

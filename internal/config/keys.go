@@ -15,7 +15,7 @@ var keys = map[string][]string{
 	"mail":             {"cool_down", "templates", "quiet_hours"},
 	"mail.quiet_hours": {"from", "to", "zone"},
 	"conversions":      {"window"},
-	"retention":        {"usage", "horizon"},
+	"retention":        {"usage", "horizon", "audit"},
 	"http": {"requests_per_second", "events_per_second", "address_per_second", "new_customers_per_hour", "new_types_per_hour", "streams_per_key", "streams",
 		"connections", "proxies"},
 	"plans.*":                       {"default", "any_subscription", "stripe"},

@@ -44,6 +44,7 @@ var topProblems = []spoiled{
 	{"the machine's time zone", "", "mail: {quiet_hours: {from: 22:00, to: 7:00, zone: Local}}\n", []string{`11 mail.quiet_hours.zone: "Local" is not a time zone`}, false},
 	{"conversions window", "", "conversions: {window: 366d}\n", []string{`11 conversions.window: must be from 1h to 365d`}, false},
 	{"horizon too short", "", "retention:\n  horizon: 23h\n", []string{"12 retention.horizon: 23h is too short: at least 1d"}, false},
+	{"audit too short", "", "retention:\n  audit: 23h\n", []string{"12 retention.audit: 23h is too short: at least 1d"}, false},
 	{"usage too short", "", "retention:\n  horizon: 20d\n  usage: 49d\n", []string{"13 retention.usage: usage is kept for 49d, but 50d are needed: the horizon of 20d and the longest window of 30d; set retention.usage to 50d or more"}, false},
 	{"horizon too long", "", "retention: {horizon: 41d}\n", []string{"11 retention.horizon: set retention.usage to 71d or more"}, false},
 	{"period too long", "30d", "39d", []string{"10 gates[0].condition.period: usage is kept for 70d, but 71d are needed"}, false},

@@ -10,19 +10,19 @@ import (
 
 // Watch follows the file at path until ctx ends, as watch.File does. For each change
 // it calls report once, with the new configuration or with the error of Load. After an
-// error the caller keeps the old configuration. current is the configuration in force,
+// error the caller keeps the old configuration. A report that returns false has not
+// taken the configuration, and is called again. current is the configuration in force,
 // so that Watch does not miss a change since it was read; with nil, Watch reports the
 // present file.
-func Watch(ctx context.Context, path string, env func(string) (string, bool), current *Config, interval time.Duration, report func(*Config, error)) {
+func Watch(ctx context.Context, path string, env func(string) (string, bool), current *Config, interval time.Duration, report func(*Config, error) bool) {
 	var seen [sha256.Size]byte
 	if current != nil {
 		seen = current.source
 	}
-	watch.File(ctx, path, seen, interval, func(data []byte, err error) {
+	watch.File(ctx, path, seen, interval, func(data []byte, err error) bool {
 		if err != nil {
-			report(nil, err)
-			return
+			return report(nil, err)
 		}
-		report(loaded(path, data, env))
+		return report(loaded(path, data, env))
 	})
 }

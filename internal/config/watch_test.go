@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,7 +17,8 @@ type watched struct {
 	t       *testing.T
 	path    string
 	reports chan report
-	configs []*Config // of the reports that expect has read
+	refuse  atomic.Bool // report returns false
+	configs []*Config   // of the reports that expect has read
 	errs    []error
 }
 
@@ -38,8 +40,9 @@ func watchFile(t *testing.T, content *string, current *Config, play func(w *watc
 		ctx, cancel := context.WithCancel(t.Context())
 		defer synctest.Wait()
 		defer cancel()
-		go Watch(ctx, path, environment, current, time.Second, func(c *Config, err error) {
+		go Watch(ctx, path, environment, current, time.Second, func(c *Config, err error) bool {
 			w.reports <- report{c, err}
+			return !w.refuse.Load()
 		})
 		w.pass(0)
 		play(w)
@@ -110,6 +113,27 @@ func TestWatchReportsAChangeOnce(t *testing.T) {
 		w.expect(2, 2)
 		if !errors.Is(w.errs[1], fs.ErrNotExist) {
 			t.Errorf("got %v", w.errs[1])
+		}
+	})
+}
+
+func TestWatchReportsAgainWhatWasRefused(t *testing.T) {
+	doc := base
+	current, err := Parse([]byte(doc), environment)
+	if err != nil {
+		t.Fatal(err)
+	}
+	watchFile(t, &doc, current, func(w *watched) {
+		w.refuse.Store(true)
+		w.write(base + "partitions: 8\n")
+		w.pass(4)
+		w.expect(3, 0) // each second from the second on
+		w.write(base + "partitions: 16\n")
+		w.refuse.Store(false)
+		w.pass(5)
+		w.expect(4, 0)
+		if got := w.configs[3].Partitions; got != 16 {
+			t.Errorf("partitions %d, want 16", got)
 		}
 	})
 }

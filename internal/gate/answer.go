@@ -15,6 +15,7 @@ const (
 	TypeNoDecision   = "urn:tidegate:no-decision"   // 503: usage is not known yet, and the gate fails closed
 	TypeBlocked      = "urn:tidegate:blocked"       // 403: for a reason that this version does not know
 	TypeNoCustomer   = "urn:tidegate:no-customer"   // 401: the request names no customer
+	TypeUnreadable   = "urn:tidegate:unreadable"    // 400: the path of the request cannot be read in one way
 )
 
 // Answer is what a visitor who may not pass is answered: a problem document of
@@ -59,4 +60,10 @@ func Blocked(d *events.Decision) Answer {
 func NoCustomer(feature string) Answer {
 	return Answer{Type: TypeNoCustomer, Status: http.StatusUnauthorized, Title: "No customer", Feature: feature,
 		Detail: "This feature is metered, and the request names no customer."}
+}
+
+// Unreadable returns the answer to a request for which Match returns ErrTarget.
+func Unreadable() Answer {
+	return Answer{Type: TypeUnreadable, Status: http.StatusBadRequest, Title: "Unreadable address",
+		Detail: "The address of this request cannot be read in one way. Send it as plain UTF-8, without control characters."}
 }

@@ -3,21 +3,22 @@ package gate
 import (
 	"cmp"
 	"fmt"
-	"net/url"
-	"path"
 	"slices"
 	"strings"
 
 	"github.com/tidegate-io/tidegate/events"
 )
 
-// Routes finds the gate of a request by the triggers of all gates. Of the
+// Routes finds the gates of a request by the triggers of all gates. Of the
 // triggers that fit, the most specific decides alone: an exact path before a
 // prefix, the longer prefix before the shorter, a literal segment before one that
 // stands for any, a named method before any. Of two that are equal in all of
 // this, the earlier gate decides. The zero value has no triggers. A Routes is
 // safe for concurrent use.
-type Routes struct{ list []route }
+type Routes struct {
+	list []route
+	fold bool // some pattern ignores case
+}
 
 type route struct {
 	pattern
@@ -30,7 +31,7 @@ type pattern struct {
 	segments []string // "": any one segment, which is not empty
 	prefix   bool     // more may follow the segments
 	begin    string   // prefix: how the next segment begins, if there must be one
-	fold     bool     // upper and lower case are the same; all is lower-case here
+	fold     bool     // upper and lower case are the same; all is folded here
 }
 
 // NewRoutes reads the triggers of gates. A trigger that ParseEndpoint refuses is
@@ -44,6 +45,7 @@ func NewRoutes(gates []events.Gate) *Routes {
 				continue
 			}
 			r.gate = i
+			rs.fold = rs.fold || r.fold
 			rs.list = append(rs.list, r)
 		}
 	}
@@ -57,9 +59,9 @@ func newRoute(t events.Trigger) (route, error) {
 		return route{}, err
 	}
 	if p.fold = t.IgnoreCase; p.fold {
-		p.begin = strings.ToLower(p.begin)
+		p.begin = folded(p.begin)
 		for i := range p.segments {
-			p.segments[i] = strings.ToLower(p.segments[i])
+			p.segments[i] = folded(p.segments[i])
 		}
 	}
 	return route{pattern: p, method: methodOf(t.Method)}, nil
@@ -80,6 +82,9 @@ func parseEndpoint(endpoint string) (pattern, error) {
 	if strings.ContainsAny(rest, "?#") || strings.ContainsFunc(rest, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
 		return pattern{}, fmt.Errorf("%q must be a path without ?, # or spaces", endpoint)
 	}
+	if _, err := decoded(rest); err != nil {
+		return pattern{}, fmt.Errorf("%q has escapes that do not give text: write the path plainly", endpoint)
+	}
 	var p pattern
 	if rest, p.prefix = strings.CutSuffix(rest, "*"); p.prefix {
 		p.begin = rest[strings.LastIndexByte(rest, '/')+1:]
@@ -90,8 +95,9 @@ func parseEndpoint(endpoint string) (pattern, error) {
 		p.segments = strings.Split(rest, "/")
 	}
 	for i, s := range p.segments {
+		p.segments[i] = unescaped(s)
 		switch {
-		case s == "" || s == "." || s == "..":
+		case s == "" || p.segments[i] == "." || p.segments[i] == "..":
 			return pattern{}, fmt.Errorf("%q has the segment %q, which no request arrives with", endpoint, s)
 		case s == "*" || isParameter(s):
 			p.segments[i] = ""
@@ -102,6 +108,7 @@ func parseEndpoint(endpoint string) (pattern, error) {
 	if strings.ContainsAny(p.begin, "*{}") {
 		return pattern{}, fmt.Errorf("%q ends in %q: what stands before the final * must be plain text", endpoint, p.begin+"*")
 	}
+	p.begin = unescaped(p.begin)
 	return p, nil
 }
 
@@ -144,26 +151,61 @@ func (r *route) compare(o *route) int {
 	return -1
 }
 
-// Match returns the index of the gate that a request meets; ok is false when it
-// meets none. The spellings are the ways to write the request's path (see
-// Spellings): if one of them is gated, the request is. HEAD counts as GET, and
-// OPTIONS is never gated.
-func (rs *Routes) Match(method string, spellings ...string) (gate int, ok bool) {
-	if method = methodOf(method); method == "OPTIONS" {
-		return 0, false
+// Match appends to met the indices of the gates that a request meets, the most
+// specific first. The request's path is judged in every way in which an app may
+// read it (see readings), and each reading meets at most one gate. So an ordinary
+// request meets at most one; one whose readings differ must be let through by all
+// that it appends. HEAD counts as GET, and OPTIONS is never gated.
+//
+// A target is a path or a whole URL, with or without a query, as it was sent. The
+// alias is another name of the same target, such as with the prefix under which
+// the app is mounted; "" is none. The error is ErrTarget.
+func (rs *Routes) Match(met []int, method, target, alias string) ([]int, error) {
+	if method == "OPTIONS" || !rs.take(methodOf(method)) {
+		return met, nil
 	}
+	var few [2]reading
+	all, err := readings(few[:0], target, alias)
+	if err != nil {
+		return met, err
+	}
+	if rs.fold {
+		for i := range all {
+			all[i].folded = [2]string{folded(all[i].path[0]), folded(all[i].path[1])}
+		}
+	}
+	return rs.match(met, methodOf(method), all), nil
+}
+
+// take reports whether some route is for the method. Of others nothing is read.
+func (rs *Routes) take(method string) bool {
 	for i := range rs.list {
+		if m := rs.list[i].method; m == "" || m == method {
+			return true
+		}
+	}
+	return false
+}
+
+func (rs *Routes) match(met []int, method string, all []reading) []int {
+	var decided uint64 // a bit for each reading
+	for i, left := 0, len(all); i < len(rs.list) && left > 0; i++ {
 		r := &rs.list[i]
 		if r.method != "" && r.method != method {
 			continue
 		}
-		for _, s := range spellings {
-			if r.fits(s) {
-				return r.gate, true
+		for j := range all {
+			if decided&(1<<j) != 0 || !r.fits(&all[j]) {
+				continue
+			}
+			decided |= 1 << j
+			left--
+			if !slices.Contains(met, r.gate) {
+				met = append(met, r.gate)
 			}
 		}
 	}
-	return 0, false
+	return met
 }
 
 // methodOf is a method as routes know it.
@@ -174,13 +216,19 @@ func methodOf(m string) string {
 	return m
 }
 
-// fits reports whether a path is one of the pattern's. A slash at the end makes
-// no difference.
-func (p *pattern) fits(target string) bool {
-	rest := strings.TrimSuffix(strings.TrimPrefix(target, "/"), "/")
+// fits reports whether a reading is one of the pattern's, under one of its names.
+func (p *pattern) fits(r *reading) bool {
+	paths := &r.path
 	if p.fold {
-		rest = strings.ToLower(rest)
+		paths = &r.folded
 	}
+	return p.fitsPath(paths[0]) || paths[1] != "" && p.fitsPath(paths[1])
+}
+
+// fitsPath reports whether a path is one of the pattern's. A slash at the end makes
+// no difference.
+func (p *pattern) fitsPath(target string) bool {
+	rest := strings.TrimSuffix(strings.TrimPrefix(target, "/"), "/")
 	more := rest != ""
 	for _, want := range p.segments {
 		if !more {
@@ -197,57 +245,3 @@ func (p *pattern) fits(target string) bool {
 	}
 	return p.begin == "" || more && strings.HasPrefix(rest, p.begin)
 }
-
-// Spellings returns the ways to read the path of a request: as it was sent,
-// decoded, and both with dots and double slashes resolved, each once. A target is
-// a path or a whole URL, with or without a query; where a request has several,
-// such as with and without the prefix under which the app is mounted, all of them
-// are read.
-func Spellings(targets ...string) []string {
-	all := make([]string, 0, 4)
-	add := func(s string) {
-		if !slices.Contains(all, s) {
-			all = append(all, s)
-		}
-	}
-	for _, t := range targets {
-		sent := pathOf(t)
-		add(sent)
-		decoded, err := url.PathUnescape(sent)
-		if err != nil {
-			decoded = sent
-		}
-		add(decoded)
-		add(cleaned(sent))
-		add(cleaned(decoded))
-	}
-	return all
-}
-
-// cleaned resolves dots and double slashes; a slash at the end stays.
-func cleaned(p string) string {
-	if !strings.HasPrefix(p, "/") {
-		p = "/" + p
-	}
-	clean := path.Clean(p) // allocates only what is not clean
-	if len(p) == len(clean)+1 && strings.HasSuffix(p, "/") {
-		return p
-	}
-	return clean
-}
-
-// pathOf takes the path out of a request's target.
-func pathOf(target string) string {
-	if i := strings.IndexAny(target, "?#"); i >= 0 {
-		target = target[:i]
-	}
-	if scheme, rest, absolute := strings.Cut(target, "://"); absolute && isScheme(scheme) {
-		if i := strings.IndexByte(rest, '/'); i >= 0 {
-			return rest[i:]
-		}
-		return "/"
-	}
-	return target
-}
-
-func isScheme(s string) bool { return strings.EqualFold(s, "http") || strings.EqualFold(s, "https") }

@@ -13,9 +13,12 @@ import (
 
 // Bounds of what a catalog and an override hold.
 const (
-	MaxName   = 128  // bytes of a feature's or plan's name
-	MaxDays   = 3660 // of a window
-	MaxReason = 500  // bytes of an override's reason
+	MaxName      = 128       // bytes of a feature's or plan's name
+	MaxDays      = 3660      // of a window
+	MaxReason    = 500       // bytes of an override's reason
+	MaxUniqueCap = 1_000_000 // different values that a unique meter tells apart: they are in memory
+
+	MaxOverrides = 1000 // in one change of a customer
 )
 
 // Validate returns why the fold cannot count by the catalog, or nil. Package config
@@ -30,7 +33,7 @@ func (c *Catalog) Validate() error {
 			defaults++
 		}
 	}
-	if len(c.Plans) == 0 || defaults > 1 {
+	if defaults != 1 {
 		return fmt.Errorf("%d plans, %d of them the default", len(c.Plans), defaults)
 	}
 	features := map[string]bool{}
@@ -39,7 +42,7 @@ func (c *Catalog) Validate() error {
 		if err := newName("feature", g.Feature, features); err != nil {
 			return err
 		}
-		if err := g.validate(); err != nil {
+		if err := g.validate(plans); err != nil {
 			return fmt.Errorf("gate %q: %w", g.Feature, err)
 		}
 	}
@@ -75,7 +78,7 @@ func newName(what, name string, seen map[string]bool) error {
 	return nil
 }
 
-func (g *Gate) validate() error {
+func (g *Gate) validate(plans map[string]bool) error {
 	if err := g.Meter.validate(); err != nil {
 		return err
 	}
@@ -83,8 +86,13 @@ func (g *Gate) validate() error {
 		return err
 	}
 	for plan, l := range g.Limits {
-		if l.Value.Sign() < 0 {
+		switch {
+		case !plans[plan]:
+			return fmt.Errorf("it has a limit for %.80q, but there is no plan of that name", plan)
+		case l.Value.Sign() < 0:
 			return fmt.Errorf("the limit of the plan %q is negative", plan)
+		case l.Value.Nanos != 0 && g.Meter.Aggregate.Whole():
+			return fmt.Errorf("the limit of the plan %q has a fraction, but %s counts whole uses", plan, g.Meter.Aggregate)
 		}
 	}
 	last := 0
@@ -101,8 +109,8 @@ func (m *Meter) validate() error {
 	switch {
 	case m.Event == "" || len(m.Event) > events.MaxIDBytes || strings.HasPrefix(m.Event, events.ControlPrefix):
 		return fmt.Errorf("an event cannot be called %.80q", m.Event)
-	case m.Cap < 0:
-		return fmt.Errorf("the cap %d is negative", m.Cap)
+	case m.Cap < 0 || m.Cap > MaxUniqueCap:
+		return fmt.Errorf("the cap %d is not between 0 and %d", m.Cap, MaxUniqueCap)
 	}
 	switch m.Aggregate {
 	case Count:

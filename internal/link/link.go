@@ -14,6 +14,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -73,11 +74,12 @@ func Sign(secret []byte, l Link) string {
 	return encoding.EncodeToString(append(b, sum(secret, b)...))
 }
 
-// Parse checks a token and returns its content. It returns ErrInvalid or ErrExpired.
-// With ErrExpired it also returns the link.
-func Parse(secret []byte, token string, now time.Time) (Link, error) {
+// Parse checks a token, which any of the secrets may have signed, and returns its
+// content. It returns ErrInvalid or ErrExpired. With ErrExpired it also returns the
+// link.
+func Parse(secrets [][]byte, token string, now time.Time) (Link, error) {
 	// The decoder ignores line breaks.
-	if len(secret) == 0 || len(token) > maxToken || strings.ContainsAny(token, "\r\n") {
+	if len(token) > maxToken || strings.ContainsAny(token, "\r\n") {
 		return Link{}, ErrInvalid
 	}
 	b, err := encoding.DecodeString(token)
@@ -85,7 +87,10 @@ func Parse(secret []byte, token string, now time.Time) (Link, error) {
 		return Link{}, ErrInvalid
 	}
 	body, mac := b[:len(b)-macBytes], b[len(b)-macBytes:]
-	if subtle.ConstantTimeCompare(mac, sum(secret, body)) != 1 {
+	signed := func(secret []byte) bool {
+		return len(secret) > 0 && subtle.ConstantTimeCompare(mac, sum(secret, body)) == 1
+	}
+	if !slices.ContainsFunc(secrets, signed) {
 		return Link{}, ErrInvalid
 	}
 	l, err := decode(body)

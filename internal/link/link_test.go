@@ -12,8 +12,9 @@ import (
 )
 
 var (
-	secret = []byte("a secret of the tests")
-	noon   = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	secret  = []byte("a secret of the tests")
+	secrets = [][]byte{secret}
+	noon    = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 )
 
 func sample() Link {
@@ -41,7 +42,7 @@ func TestRoundTrip(t *testing.T) {
 		if !form.MatchString(token) {
 			t.Fatalf("%q needs escaping in a URL", token)
 		}
-		got, err := Parse(secret, token, noon)
+		got, err := Parse(secrets, token, noon)
 		if err != nil || got != l {
 			t.Fatalf("got %+v, %v\nwant %+v", got, err, l)
 		}
@@ -55,7 +56,7 @@ func TestZeroWindowStart(t *testing.T) {
 	t.Parallel()
 	l := sample()
 	l.WindowStart = time.Time{}
-	got, err := Parse(secret, Sign(secret, l), noon)
+	got, err := Parse(secrets, Sign(secret, l), noon)
 	if err != nil || !got.WindowStart.IsZero() {
 		t.Errorf("got %v, %v", got.WindowStart, err)
 	}
@@ -71,10 +72,10 @@ func TestForgery(t *testing.T) {
 			t.Fatal(err)
 		}
 		raw[rapid.IntRange(0, len(raw)-1).Draw(t, "at")] ^= byte(rapid.IntRange(1, 255).Draw(t, "flip"))
-		if l, err := Parse(secret, base64.RawURLEncoding.EncodeToString(raw), noon); !errors.Is(err, ErrInvalid) {
+		if l, err := Parse(secrets, base64.RawURLEncoding.EncodeToString(raw), noon); !errors.Is(err, ErrInvalid) {
 			t.Fatalf("a changed token gave %+v, %v", l, err)
 		}
-		if _, err := Parse([]byte("another"), token, noon); !errors.Is(err, ErrInvalid) {
+		if _, err := Parse([][]byte{[]byte("another"), nil, {}}, token, noon); !errors.Is(err, ErrInvalid) {
 			t.Fatalf("another secret: %v", err)
 		}
 	})
@@ -104,7 +105,7 @@ func TestRefused(t *testing.T) {
 		"expired and forged": {[]byte("x"), good, noon.Add(2 * time.Hour), ErrInvalid},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := Parse(c.secret, c.token, c.now); !errors.Is(err, c.want) {
+			if _, err := Parse([][]byte{c.secret}, c.token, c.now); !errors.Is(err, c.want) {
 				t.Errorf("got %v, want %v", err, c.want)
 			}
 		})
@@ -132,13 +133,35 @@ func TestCompact(t *testing.T) {
 }
 
 // FuzzParse: Parse accepts only tokens that Sign returns.
+// TestRotation: links that a former secret signed are valid as long as it is listed.
+func TestRotation(t *testing.T) {
+	older, newer := []byte("the secret until today"), []byte("the secret from today on")
+	before, after := Sign(older, sample()), Sign(newer, sample())
+	for _, c := range []struct {
+		secrets [][]byte
+		token   string
+		want    error
+	}{
+		{[][]byte{newer, older}, after, nil},
+		{[][]byte{newer, older}, before, nil},
+		{[][]byte{newer}, before, ErrInvalid},
+		{[][]byte{older}, after, ErrInvalid},
+		{[][]byte{nil, older}, before, nil},
+		{nil, before, ErrInvalid},
+	} {
+		if _, err := Parse(c.secrets, c.token, noon); !errors.Is(err, c.want) {
+			t.Errorf("%q: %v, want %v", c.secrets, err, c.want)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add(Sign(secret, sample()))
 	f.Add(Sign(secret, Link{Kind: Unsubscribe, Customer: "a", Expires: noon.Add(time.Hour)}))
 	f.Add("")
 	f.Add("AXUA")
 	f.Fuzz(func(t *testing.T, token string) {
-		l, err := Parse(secret, token, noon)
+		l, err := Parse(secrets, token, noon)
 		if err == nil && Sign(secret, l) != token {
 			t.Errorf("%q was accepted as %+v", token, l)
 		}

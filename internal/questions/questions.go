@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/gate"
 	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
@@ -50,3 +51,20 @@ type Customers struct {
 // Resend has the aggregator emit the totals of all open windows again: the
 // enforcer has missed some.
 var Resend = stream.Question[stream.None, stream.None]{Role: stream.RoleAggregator, Kind: "resend"}
+
+// SettingsOf asks the enforcer what an operator has set for customers, by their
+// ids. Ask the partition that all of them belong to.
+var SettingsOf = stream.Question[[]string, []Settings]{Role: stream.RoleEnforcer, Kind: "settings", Fresh: true}
+
+// Settings are an answer to SettingsOf about one customer, in the place of its id.
+type Settings struct {
+	Plan           string                   `json:"plan"`             // in force
+	Pinned         string                   `json:"pinned,omitempty"` // set by an operator; "": Stripe decides
+	Anchor         *time.Time               `json:"anchor,omitempty"`
+	Overrides      map[string]gate.Override `json:"overrides,omitempty"`
+	StripeCustomer string                   `json:"stripe_customer,omitempty"`
+}
+
+// SwitchedOff asks the enforcer which gates are switched off, by feature. Ask
+// partition 0.
+var SwitchedOff = stream.Question[stream.None, map[string]bool]{Role: stream.RoleEnforcer, Kind: "switches", Fresh: true}

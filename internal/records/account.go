@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/mail"
 	"regexp"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
@@ -15,9 +17,10 @@ import (
 )
 
 // DecodeAccount reads a message of ACCOUNT. What an app published may say address and
-// locale only, of the customer that its subject names. An error is for good: both
-// readers of the stream come to it, and the enforcer writes the dead letter.
-func DecodeAccount(subject string, data []byte) (Account, error) {
+// locale only, of the customer that its subject names. A role's record concerns a
+// customer of the subject's partition. An error is for good: both readers of the stream
+// come to it, and the enforcer writes the dead letter.
+func DecodeAccount(subject string, data []byte, partitions int) (Account, error) {
 	if token, ok := events.FromApp(subject); ok {
 		return decodeIdentity(token, data)
 	}
@@ -25,7 +28,13 @@ func DecodeAccount(subject string, data []byte) (Account, error) {
 	if err := json.Unmarshal(data, &a); err != nil {
 		return a, err
 	}
-	return a, a.validate()
+	if err := a.validate(); err != nil || a.Gate != nil {
+		return a, err
+	}
+	if p := events.PartitionOf(a.Customer, partitions); !strings.HasSuffix(subject, "."+strconv.Itoa(p)) {
+		return a, fmt.Errorf("published to %s, but the customer %q belongs to partition %d of %d", subject, a.Customer, p, partitions)
+	}
+	return a, nil
 }
 
 func decodeIdentity(token string, data []byte) (a Account, err error) {
@@ -48,6 +57,9 @@ func decodeIdentity(token string, data []byte) (a Account, err error) {
 
 func (a *Account) validate() error {
 	if a.Gate != nil {
+		if a.Customer != "" { // or the enforcer would switch the gate, and the notifier apply the rest
+			return fmt.Errorf("switches a gate, but names the customer %.80q", a.Customer)
+		}
 		return gate.ValidFeature(a.Gate.Feature)
 	}
 	if err := events.ValidateCustomer(a.Customer); err != nil {
@@ -67,6 +79,14 @@ func (a *Account) validate() error {
 		if err := gate.ValidPlanName(a.Plan.Name); err != nil {
 			return err
 		}
+	}
+	if s := a.Subscription; s != nil {
+		if err := gate.ValidPlanName(s.Plan); err != nil {
+			return err
+		}
+	}
+	if n := len(a.Overrides); n > gate.MaxOverrides {
+		return fmt.Errorf("%d overrides, at most %d are allowed in a change", n, gate.MaxOverrides)
 	}
 	for feature, o := range a.Overrides {
 		if err := cmp.Or(gate.ValidFeature(feature), o.Validate()); err != nil {

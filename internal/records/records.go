@@ -4,7 +4,6 @@
 package records
 
 import (
-	"encoding/json"
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
@@ -181,23 +180,13 @@ type Limit struct {
 }
 
 // Dead is a record of the stream DEAD (JSON): a message, or a part of one, that could
-// not be processed.
+// not be processed, or a document that the store refuses.
 type Dead struct {
-	Origin string    `json:"origin"` // <stream>/<sequence>/<index in the message>
+	Origin string    `json:"origin"` // <stream>/<sequence>/<index in the message>, or documents/<collection>/<id>
 	Reason string    `json:"reason"`
 	At     time.Time `json:"at"` // when the original was stored
 	Body   []byte    `json:"body"`
 	// Truncated reports whether Body is only the beginning. The message at Origin has
 	// all of it.
 	Truncated bool `json:"truncated,omitempty"`
-}
-
-// MarshalJSON truncates the body so that d fits into a message: JSON makes the body a
-// third longer, and a letter that can't be sent stops its partition.
-func (d Dead) MarshalJSON() ([]byte, error) {
-	if len(d.Body) > events.MaxBatchBytes {
-		d.Body, d.Truncated = d.Body[:events.MaxBatchBytes], true
-	}
-	type plain Dead
-	return json.Marshal(plain(d))
 }

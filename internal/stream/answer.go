@@ -9,12 +9,14 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/tidegate-io/tidegate/internal/guard"
 )
 
 // Answer makes f answer a question for as long as o owns its partition. A
 // Processor calls it in Start. Run calls f from the goroutine that calls the
-// Processor's methods. An error of f that wraps ErrRefused blames the request;
-// the asker gets any other as ErrOwner.
+// Processor's methods; f must not change the state. An error of f that wraps ErrRefused blames the request;
+// the asker gets any other, and a panic, as ErrOwner.
 func Answer[Req, Resp any](o *Owner, q Question[Req, Resp], f func(Req) (Resp, error)) {
 	answer(o, q, false, func(_ context.Context, req Req) (Resp, error) { return f(req) })
 }
@@ -35,7 +37,7 @@ func answer[Req, Resp any](o *Owner, q Question[Req, Resp], aside bool, f func(c
 		if err := json.Unmarshal(request, &req); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrRefused, err)
 		}
-		resp, err := f(ctx, req)
+		resp, err := guard.Value(func() (Resp, error) { return f(ctx, req) })
 		if err != nil {
 			return nil, err
 		}
@@ -54,8 +56,8 @@ var failures = map[string]error{
 	"owner":   ErrOwner,
 }
 
-// failure returns the error that a reply holds.
-func failure(reply *nats.Msg) error {
+// replyError returns the error that a reply holds.
+func replyError(reply *nats.Msg) error {
 	name := reply.Header.Get(failureHeader)
 	if name == "" {
 		return nil

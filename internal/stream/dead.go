@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/guard"
 	"github.com/tidegate-io/tidegate/internal/records"
 )
 
@@ -33,18 +35,102 @@ func IsRejected(err error) bool {
 // Reject publishes one part of a message that holds many as a dead letter: index
 // is its place in the message, or -1 for what remains of a broken one, body its
 // bytes, and why the reason. However often owners crash and read the message
-// again, there is one letter.
+// again, there is one letter. Errors are of Outage.
 func (o *Owner) Reject(m *Message, index int, body []byte, why error) error {
 	origin := o.inputs[m.Input].Stream + "/" + strconv.FormatUint(m.Seq, 10) + "/" + strconv.Itoa(index)
 	written, err := o.letters.have(o, m, origin)
 	if err != nil || written {
-		return err
+		return Outage(err)
 	}
-	b, err := json.Marshal(records.Dead{Origin: origin, Reason: why.Error(), At: m.Time, Body: body})
+	return Outage(o.writeLetter(origin, origin, records.Dead{Origin: origin, Reason: why.Error(), At: m.Time, Body: body}))
+}
+
+// RejectDocument publishes a dead letter about a document that the store will never
+// take, once for each document in an ownership. doc may be nil. It is safe for
+// concurrent use, once Start has returned.
+func (o *Owner) RejectDocument(collection, id string, doc any, why error) {
+	o.role.refused(collection)
+	if !o.documents.first(collection + "/" + id) {
+		return
+	}
+	if n := o.role.throttle(time.Now()); n > 0 {
+		o.Log.Error("document_refused", "collection", collection, "count", n, "error", why)
+	}
+	var body []byte
+	if guard.Do(func() (err error) { body, err = json.Marshal(doc); return err }) != nil || doc == nil {
+		body = nil // the reason may be that it has no form
+	}
+	place := "documents/" + collection
+	origin := cut(place+"/"+id, maxOrigin)
+	// An error means that the ownership has ended: the next owner writes the document.
+	_ = o.writeLetter(place, events.Token(origin), records.Dead{Origin: origin, Reason: why.Error(), At: time.Now().UTC(), Body: body})
+}
+
+// Failed counts and logs what went wrong with one customer or one mail, for example,
+// and must not hold up the others. It is safe for concurrent use.
+func (o *Owner) Failed(doing string, err error) {
+	o.role.fail(err)
+	if n := o.role.throttle(time.Now()); n > 0 {
+		o.Log.Error("step_failed", "doing", doing, "count", n, "error", err)
+	}
+}
+
+// known holds the documents that have a letter. When it is full it forgets all: a
+// document may then have a second letter.
+type known struct {
+	mu  sync.Mutex
+	ids map[string]bool
+}
+
+const maxKnown = 10_000
+
+// first reports whether it has not been called with id before.
+func (k *known) first(id string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.ids[id] {
+		return false
+	}
+	if k.ids == nil || len(k.ids) >= maxKnown {
+		k.ids = map[string]bool{}
+	}
+	k.ids[id] = true
+	return true
+}
+
+// The bounds of a letter. JSON makes the body a third longer.
+const (
+	maxReason    = 1000
+	maxOrigin    = 1000
+	letterMargin = 16 << 10 // for everything but the body
+)
+
+// writeLetter publishes a letter, shortened until a message can hold it: one that
+// cannot be sent would stop its partition. place names it in the log; id is that of
+// its message.
+func (o *Owner) writeLetter(place, id string, d records.Dead) error {
+	d.Reason = cut(d.Reason, maxReason)
+	most := events.MaxBatchBytes
+	if limit := o.JS.Conn().MaxPayload(); limit > 0 {
+		most = min(most, max(0, int(limit)-letterMargin)*3/4)
+	}
+	if len(d.Body) > most {
+		d.Body, d.Truncated = d.Body[:most], true
+	}
+	b, err := json.Marshal(d)
 	if err != nil {
 		return err
 	}
-	return o.Publish(&nats.Msg{Subject: o.Names.Dead(o.Partition), Data: b}, jetstream.WithMsgID(origin))
+	o.role.letter()
+	return o.out.publishLetter(&nats.Msg{Subject: o.Names.Dead(o.Partition), Data: b}, place, id)
+}
+
+// cut shortens a text to at most n bytes, as JSON will spell it.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + "…"
 }
 
 // letters are the dead letters that former owners wrote of messages which no
@@ -82,10 +168,13 @@ func (o *Owner) readLetters(from time.Time) (map[string]bool, error) {
 	defer cancel()
 	origins := map[string]bool{}
 	s, err := o.JS.Stream(ctx, o.Names.Stream(events.StreamDead))
+	if errors.Is(err, jetstream.ErrStreamNotFound) { // the letters are lost, see letterLost
+		return origins, nil
+	}
 	if err != nil {
 		return nil, err
 	}
-	filter := o.Names.Subject("dead.*")
+	filter := o.Names.Dead(o.Partition)
 	newest, err := lastOf(ctx, s, filter)
 	if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && newest.Time.Before(from) {
 		return origins, nil

@@ -73,15 +73,7 @@ func (b *bench) publishText(t *testing.T, subject, text string) {
 func TestACrashLeavesOneDeadLetter(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	s, err := b.env.JS.Stream(t.Context(), events.StreamDead)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg := s.CachedInfo().Config
-	cfg.Duplicates = 100 * time.Millisecond
-	if _, err := b.env.JS.UpdateStream(t.Context(), cfg); err != nil {
-		t.Fatal(err)
-	}
+	b.setDead(t, func(cfg *jetstream.StreamConfig) { cfg.Duplicates = 100 * time.Millisecond })
 	for _, text := range []string{"bad", "good", "half", "bad", "good"} {
 		b.publishText(t, "account.0", text)
 	}
@@ -111,6 +103,20 @@ func TestACrashLeavesOneDeadLetter(t *testing.T) {
 	}
 	if len(dead) != 4 {
 		t.Errorf("dead letters: %v", dead)
+	}
+}
+
+// setDead changes the configuration of DEAD.
+func (b *bench) setDead(t *testing.T, set func(*jetstream.StreamConfig)) {
+	t.Helper()
+	s, err := b.env.JS.Stream(t.Context(), events.StreamDead)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := s.CachedInfo().Config
+	set(&cfg)
+	if _, err := b.env.JS.UpdateStream(t.Context(), cfg); err != nil {
+		t.Fatal(err)
 	}
 }
 

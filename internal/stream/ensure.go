@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -17,9 +19,20 @@ import (
 
 const day = 24 * time.Hour
 
-// partitionsKey is the key in the metadata of a stream that holds the number of
-// partitions.
-const partitionsKey = "tidegate-partitions"
+// The keys in the metadata of a stream that hold the number of partitions. A process of
+// the first versions starts on a USAGE with formerKey only, as it would pass over what
+// apps publish in the present layout.
+const (
+	partitionsKey = "tidegate-layout-2-partitions"
+	formerKey     = "tidegate-partitions"
+)
+
+// madeFor returns the number of partitions that a stream was made for; 0: it is not
+// Tidegate's.
+func madeFor(c *jetstream.StreamConfig) int {
+	made, _ := strconv.Atoi(cmp.Or(c.Metadata[partitionsKey], c.Metadata[formerKey]))
+	return made
+}
 
 // Layout describes the streams and buckets.
 type Layout struct {
@@ -28,7 +41,8 @@ type Layout struct {
 	Replicas   int           // of every stream; 0: 1
 	UsageAge   time.Duration // how long USAGE keeps messages; 0: 70 days
 	Horizon    time.Duration // how long fingerprints are kept, at least; 0: 32 days
-	UsageBytes int64         // size at which USAGE refuses messages; 0: unlimited
+	UsageBytes int64         // size at which USAGE refuses messages, and four times that of DEAD; 0: unlimited
+	AuditAge   time.Duration // how long AUDIT keeps messages; 0: 400 days
 }
 
 // DefaultPartitions is the number of partitions of new streams, unless the
@@ -55,7 +69,7 @@ func Ensure(ctx context.Context, js jetstream.JetStream, l Layout) (partitions i
 	s, err := js.Stream(ctx, usage)
 	switch {
 	case err == nil:
-		made, _ := strconv.Atoi(s.CachedInfo().Config.Metadata[partitionsKey])
+		made := madeFor(&s.CachedInfo().Config)
 		if made == 0 {
 			return 0, fmt.Errorf("stream %s exists but is not Tidegate's: set `namespace` in the configuration", usage)
 		}
@@ -69,25 +83,30 @@ func Ensure(ctx context.Context, js jetstream.JetStream, l Layout) (partitions i
 	case l.Partitions == 0:
 		l.Partitions = DefaultPartitions
 	}
+	owned := sync.OnceValues(func() (bool, error) { return anyOwner(ctx, js, l.Names) }) // which takes seconds
 	for _, cfg := range l.streams() {
-		if err := ensureStream(ctx, js, cfg, l.Names); err != nil {
+		if err := ensureStream(ctx, js, cfg, owned); err != nil {
 			return 0, err
 		}
 	}
 	for _, cfg := range l.buckets() {
-		if _, err := js.KeyValue(ctx, cfg.Bucket); errors.Is(err, jetstream.ErrBucketNotFound) {
+		_, err := js.KeyValue(ctx, cfg.Bucket)
+		if errors.Is(err, jetstream.ErrBucketNotFound) {
 			_, err = js.CreateKeyValue(ctx, cfg)
-			if err != nil && !errors.Is(err, jetstream.ErrBucketExists) {
-				return 0, fmt.Errorf("bucket %s: %w", cfg.Bucket, err)
+			if errors.Is(err, jetstream.ErrBucketExists) { // another process was faster
+				err = nil
 			}
-		} else if err != nil {
+		} else if err == nil {
+			err = republish(ctx, js, cfg)
+		}
+		if err != nil {
 			return 0, fmt.Errorf("bucket %s: %w", cfg.Bucket, err)
 		}
 	}
 	return l.Partitions, nil
 }
 
-func ensureStream(ctx context.Context, js jetstream.JetStream, cfg jetstream.StreamConfig, n events.Names) error {
+func ensureStream(ctx context.Context, js jetstream.JetStream, cfg jetstream.StreamConfig, owned func() (bool, error)) error {
 	s, err := js.Stream(ctx, cfg.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		s, err = js.CreateStream(ctx, cfg)
@@ -99,11 +118,10 @@ func ensureStream(ctx context.Context, js jetstream.JetStream, cfg jetstream.Str
 		return fmt.Errorf("stream %s: %w", cfg.Name, err)
 	}
 	now := s.CachedInfo().Config
-	if now.Metadata[partitionsKey] != cfg.Metadata[partitionsKey] {
-		return fmt.Errorf("%w: stream %s was made for %q, others for %q", ErrPartitions, cfg.Name,
-			now.Metadata[partitionsKey], cfg.Metadata[partitionsKey])
+	if madeFor(&now) != madeFor(&cfg) {
+		return fmt.Errorf("%w: stream %s was made for %d, others for %d", ErrPartitions, cfg.Name, madeFor(&now), madeFor(&cfg))
 	}
-	return moveSubjects(ctx, js, now, cfg, n)
+	return moveSubjects(ctx, js, now, cfg, owned)
 }
 
 // errFormer is returned while processes run that read subjects of a former layout.
@@ -111,25 +129,48 @@ var errFormer = errors.New("processes of a former version still run, and would p
 
 // moveSubjects gives a stream that a former version made the present subjects. What is
 // stored in it stays as it is.
-func moveSubjects(ctx context.Context, js jetstream.JetStream, now, cfg jetstream.StreamConfig, n events.Names) error {
-	if slices.Equal(now.Subjects, cfg.Subjects) && sameTransform(now.SubjectTransform, cfg.SubjectTransform) {
+func moveSubjects(ctx context.Context, js jetstream.JetStream, now, cfg jetstream.StreamConfig, owned func() (bool, error)) error {
+	if !isFormer(&now, &cfg) {
 		return nil
 	}
-	if owned, err := anyOwner(ctx, js, n); err != nil || owned {
-		return cmp.Or(err, errFormer)
+	running, err := owned()
+	if err != nil {
+		return err
+	}
+	if running {
+		s, err := js.Stream(ctx, cfg.Name)
+		if err != nil {
+			return err
+		}
+		if isFormer(&s.CachedInfo().Config, &cfg) {
+			return errFormer
+		}
+		return nil // the owners are of this version, and one of them has just moved the subjects
 	}
 	now.Subjects, now.SubjectTransform = cfg.Subjects, cfg.SubjectTransform
+	now.Metadata = maps.Clone(now.Metadata)
+	delete(now.Metadata, formerKey)
+	now.Metadata[partitionsKey] = cfg.Metadata[partitionsKey]
 	if _, err := js.UpdateStream(ctx, now); err != nil {
 		return fmt.Errorf("stream %s: giving it the present subjects: %w", cfg.Name, err)
 	}
 	return nil
 }
 
+// isFormer reports whether a former version made a stream, and with other subjects. In
+// one of the present layout the subjects are the operator's.
+func isFormer(now, cfg *jetstream.StreamConfig) bool {
+	return now.Metadata[partitionsKey] == "" &&
+		!(slices.Equal(now.Subjects, cfg.Subjects) && sameTransform(now.SubjectTransform, cfg.SubjectTransform))
+}
+
 func sameTransform(a, b *jetstream.SubjectTransformConfig) bool {
 	return a == b || a != nil && b != nil && *a == *b
 }
 
-// anyOwner reports whether a process holds the lease of a partition.
+// anyOwner reports whether a process owns a partition or is ready to. Such a process
+// renews its keys; one that nobody renews is a dead process's, and a server that was
+// killed may have forgotten that it is to expire.
 func anyOwner(ctx context.Context, js jetstream.JetStream, n events.Names) (bool, error) {
 	kv, err := js.KeyValue(ctx, n.Bucket(events.BucketOwners))
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
@@ -138,21 +179,36 @@ func anyOwner(ctx context.Context, js jetstream.JetStream, n events.Names) (bool
 	if err != nil {
 		return false, err
 	}
-	keys, err := kv.Keys(ctx)
-	if errors.Is(err, jetstream.ErrNoKeysFound) {
+	if _, err := kv.Keys(ctx); errors.Is(err, jetstream.ErrNoKeysFound) {
 		return false, nil
+	} else if err != nil {
+		return false, err
 	}
-	return len(keys) > 0, err
+	w, err := kv.WatchAll(ctx, jetstream.UpdatesOnly())
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = w.Stop() }()
+	enough := time.After(2 * DefaultLeaseTTL)
+	for {
+		select {
+		case e, ok := <-w.Updates():
+			if !ok {
+				return false, errors.New("the watch of the owners has ended")
+			}
+			if e != nil && e.Operation() == jetstream.KeyValuePut {
+				return true, nil
+			}
+		case <-enough:
+			return false, nil
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	}
 }
 
 func (l Layout) streams() []jetstream.StreamConfig {
-	age, horizon := l.UsageAge, l.Horizon
-	if age == 0 {
-		age = 70 * day
-	}
-	if horizon == 0 {
-		horizon = 32 * day
-	}
+	age, horizon, audit := cmp.Or(l.UsageAge, 70*day), cmp.Or(l.Horizon, 32*day), cmp.Or(l.AuditAge, 400*day)
 	n := l.Names
 	list := []jetstream.StreamConfig{
 		{
@@ -178,7 +234,8 @@ func (l Layout) streams() []jetstream.StreamConfig {
 			},
 		},
 		{Name: events.StreamLimits, Subjects: []string{"limits.*"}, MaxAge: 70 * day},
-		{Name: events.StreamDead, Subjects: []string{"dead.*"}, MaxAge: 70 * day},
+		{Name: events.StreamDead, Subjects: []string{"dead.*"}, MaxAge: 70 * day, MaxBytes: l.UsageBytes / 4},
+		{Name: events.StreamAudit, Subjects: []string{"audit.>"}, MaxAge: audit},
 	}
 	if n.Namespace != "" { // wildcard(1) counts wildcards, so the prefix does not move it
 		for i := range list {
@@ -192,6 +249,9 @@ func (l Layout) streams() []jetstream.StreamConfig {
 		list[i].Retention = jetstream.LimitsPolicy
 		list[i].Discard = jetstream.DiscardNew
 		switch list[i].Name {
+		case n.Stream(events.StreamDead): // a flood of bad messages must not cost the newest letters, or the space of others
+			list[i].Discard = jetstream.DiscardOld
+			list[i].Compression = jetstream.S2Compression
 		// Fingerprints do not get smaller. Purging compressed records of STATE would
 		// make the server unpack everything around them.
 		case n.Stream(events.StreamSeen), n.Stream(events.StreamState):
@@ -199,7 +259,8 @@ func (l Layout) streams() []jetstream.StreamConfig {
 			list[i].Compression = jetstream.S2Compression
 		}
 		list[i].Replicas = max(l.Replicas, 1)
-		list[i].AllowDirect = true
+		// A replica that lags behind would not have what an entry refers to.
+		list[i].AllowDirect = list[i].Name != n.Stream(events.StreamAudit)
 		list[i].Metadata = map[string]string{partitionsKey: strconv.Itoa(l.Partitions)}
 	}
 	return list
@@ -207,9 +268,29 @@ func (l Layout) streams() []jetstream.StreamConfig {
 
 func (l Layout) buckets() []jetstream.KeyValueConfig {
 	return []jetstream.KeyValueConfig{
-		{Bucket: l.Names.Bucket(events.BucketDecisions), Replicas: max(l.Replicas, 1)},
+		DecisionsBucket(l.Names, max(l.Replicas, 1)),
 		{Bucket: l.Names.Bucket(events.BucketOwners), Replicas: max(l.Replicas, 1), LimitMarkerTTL: time.Minute},
 	}
+}
+
+// DecisionsBucket returns the configuration of the bucket that apps read. What is
+// stored in it is published again, so that apps need no consumers.
+func DecisionsBucket(n events.Names, replicas int) jetstream.KeyValueConfig {
+	bucket := n.Bucket(events.BucketDecisions)
+	return jetstream.KeyValueConfig{Bucket: bucket, Replicas: replicas,
+		RePublish: &jetstream.RePublish{Source: "$KV." + bucket + ".>", Destination: n.Decision(">")}}
+}
+
+// republish lets a bucket that a former version made publish again what is stored.
+func republish(ctx context.Context, js jetstream.JetStream, cfg jetstream.KeyValueConfig) error {
+	s, err := js.Stream(ctx, "KV_"+cfg.Bucket)
+	if err != nil || cfg.RePublish == nil || s.CachedInfo().Config.RePublish != nil {
+		return err
+	}
+	now := s.CachedInfo().Config
+	now.RePublish = cfg.RePublish
+	_, err = js.UpdateStream(ctx, now)
+	return err
 }
 
 // Partitions returns the number of partitions that the streams were made for.
@@ -219,7 +300,7 @@ func Partitions(ctx context.Context, js jetstream.JetStream, n events.Names) (in
 	if err != nil {
 		return 0, fmt.Errorf("stream %s: %w: has Tidegate been started on this NATS, and is `namespace` right?", name, err)
 	}
-	made, _ := strconv.Atoi(s.CachedInfo().Config.Metadata[partitionsKey])
+	made := madeFor(&s.CachedInfo().Config)
 	if made == 0 {
 		return 0, fmt.Errorf("stream %s is not Tidegate's: set `namespace` in the configuration", name)
 	}

@@ -1,7 +1,6 @@
 package stream
 
 import (
-	"context"
 	"errors"
 	"strconv"
 	"testing"
@@ -16,7 +15,7 @@ import (
 // formerStreams makes USAGE and ACCOUNT as the first versions did.
 func formerStreams(t *testing.T, js jetstream.JetStream, n events.Names) {
 	t.Helper()
-	meta := map[string]string{partitionsKey: "4"}
+	meta := map[string]string{"tidegate-partitions": "4", "team": "platform"}
 	for _, cfg := range []jetstream.StreamConfig{
 		{Name: n.Stream("USAGE"), Metadata: meta, MaxAge: 80 * day, MaxBytes: 1 << 20, AllowDirect: true,
 			Subjects:         []string{n.Subject("usage.in.*"), n.Subject("usage.p.*.~batch"), n.Subject("usage.p.*.~import"), n.Subject("usage.p.*.~control")},
@@ -56,8 +55,16 @@ func TestFormerSubjectsAreMoved(t *testing.T) {
 				t.Errorf("stored at %+v, %v, want %s", m, err, want)
 			}
 		}
-		if cfg := usage.CachedInfo().Config; cfg.MaxAge != 80*day || cfg.MaxBytes != 1<<20 {
+		if cfg := usage.CachedInfo().Config; cfg.MaxAge != 80*day || cfg.MaxBytes != 1<<20 || cfg.Metadata["team"] != "platform" {
 			t.Errorf("the operator's settings are lost: %+v", cfg)
+		}
+		// The first versions start on a stream with this number in its metadata only. They
+		// would pass over what apps publish now.
+		if made := usage.CachedInfo().Config.Metadata["tidegate-partitions"]; made != "" {
+			t.Errorf("a process of the first versions would start: made for %s", made)
+		}
+		if made, err := Partitions(t.Context(), js, n); made != 4 || err != nil {
+			t.Errorf("%d partitions, %v", made, err)
 		}
 		if seq, err := Newest(t.Context(), js, n, Input{Stream: "ACCOUNT", Filters: n.AccountOf(strconv.Itoa(p))}); seq != 1 || err != nil {
 			t.Errorf("ACCOUNT ends at %d, %v", seq, err)
@@ -71,24 +78,68 @@ func TestSubjectsAreNotMovedUnderFormerProcesses(t *testing.T) {
 	js := testnats.Start(t).JetStream(t)
 	n := events.Names{}
 	formerStreams(t, js, n)
-	kv, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: n.Bucket(events.BucketOwners), LimitMarkerTTL: time.Minute})
+	kv := owners(t, js)
+	lease, err := Acquire(t.Context(), js, kv, "aggregator.0", "old", DefaultLeaseTTL)
 	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := kv.Create(t.Context(), "aggregator.0", []byte("old"), jetstream.KeyTTL(time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Ensure(t.Context(), js, Layout{}); !errors.Is(err, errFormer) {
 		t.Fatalf("moved: %v", err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	for errors.Is(err, errFormer) || err == nil { // until the lease has ended
-		if _, err = Ensure(ctx, js, Layout{}); err == nil {
-			return
-		}
+	lease.Release(t.Context())
+	if _, err := Ensure(t.Context(), js, Layout{}); err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal(err)
+}
+
+// A server that was killed can forget that a lease is to expire.
+func TestSubjectsAreMovedDespiteALeaseWithoutAnEnd(t *testing.T) {
+	t.Parallel()
+	js := testnats.Start(t).JetStream(t)
+	formerStreams(t, js, events.Names{})
+	if _, err := owners(t, js).Create(t.Context(), "aggregator.0", []byte("dead")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Ensure(t.Context(), js, Layout{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func owners(t *testing.T, js jetstream.JetStream) jetstream.KeyValue {
+	t.Helper()
+	kv, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: events.BucketOwners, LimitMarkerTTL: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kv
+}
+
+// An operator may add a subject to a stream of the present layout while it is in use.
+func TestSubjectsOfTheOperatorStay(t *testing.T) {
+	t.Parallel()
+	js := testnats.Start(t).JetStream(t)
+	if _, err := Ensure(t.Context(), js, Layout{Partitions: 4}); err != nil {
+		t.Fatal(err)
+	}
+	s, err := js.Stream(t.Context(), "USAGE")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := s.CachedInfo().Config
+	cfg.Subjects = append(cfg.Subjects, "legacy.usage")
+	if _, err := js.UpdateStream(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	kv, err := js.KeyValue(t.Context(), "owners")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := kv.Create(t.Context(), "aggregator.0", []byte("me")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Ensure(t.Context(), js, Layout{}); err != nil {
+		t.Errorf("start: %v", err)
+	}
 }
 
 func publish(t *testing.T, js jetstream.JetStream, subject string) {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -42,6 +43,9 @@ type meta struct {
 	Positions []Position `json:"positions,omitempty"`
 	Writer    string     `json:"writer"`             // one for each ownership
 	Manifest  uint64     `json:"manifest,omitempty"` // sequence of the newest manifest before this record
+	// Of commits, what is new; of manifests, all of it:
+	Dead    []DeadPart `json:"dead,omitempty"`
+	Careful []uint64   `json:"careful,omitempty"` // sequences up to which messages are handled one by one, by input
 	// Of manifests:
 	Generation string `json:"generation,omitempty"`
 	Parts      int    `json:"parts,omitempty"`
@@ -80,6 +84,8 @@ type Log struct {
 	manifest  manifestAt
 	size      int    // bytes of the commits since the last snapshot
 	lastPart  uint64 // sequence of the last whole commit
+	dead      []DeadPart
+	careful   []uint64
 }
 
 type manifestAt struct {
@@ -155,9 +161,39 @@ func (l *Log) Commit(ctx context.Context, positions []Position, payload []byte) 
 		l.last = seq
 		if m.Last {
 			l.number, l.positions, l.lastPart = number, append([]Position(nil), positions...), seq
-			l.size += total + 512
+			l.size += total
+			l.noted(m)
 			return nil
 		}
+	}
+}
+
+// Note adds to the log that parts of messages are dead, and up to where messages are
+// to be handled one by one (nil: no change). The state stays that of the last
+// commit. Errors are those of Commit.
+func (l *Log) Note(ctx context.Context, dead []DeadPart, careful []uint64) error {
+	m := l.record(kindCommit, func(m *meta) {
+		m.Number++
+		m.Last, m.Dead, m.Careful = true, dead, careful
+	})
+	seq, err := l.publish(ctx, m, nil)
+	if err != nil {
+		return err
+	}
+	l.last, l.number, l.lastPart = seq, m.Number, seq
+	l.noted(m)
+	return nil
+}
+
+// noted takes over what a record says beside the state.
+func (l *Log) noted(m meta) {
+	l.size += 512
+	l.dead = append(l.dead, m.Dead...)
+	if len(l.dead) > maxDead {
+		l.dead = slices.Delete(l.dead, 0, len(l.dead)-maxDead)
+	}
+	if m.Careful != nil {
+		l.careful = m.Careful
 	}
 }
 

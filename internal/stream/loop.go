@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/tidegate-io/tidegate/internal/guard"
 )
 
 // loop calls the Processor until ctx is done or the work ends.
@@ -36,48 +38,111 @@ func (r *run) loop(ctx, work context.Context) error {
 	}
 }
 
-// handle gives the Processor the messages of the inbox.
+// handle gives the Processor the messages of the inbox: all at once, or one by one
+// where it must be careful.
 func (r *run) handle(work context.Context) error {
 	batch := r.inbox.take(r.spare)
-	prefetcher, prefetches := r.proc.(Prefetcher)
-	for i := range batch {
-		if prefetches && i%PrefetchMax == 0 {
-			prefetcher.Prefetch(batch[i:min(i+PrefetchMax, len(batch))])
+	for rest := batch; len(rest) > 0; {
+		n := len(rest)
+		if r.mustBeCareful() {
+			n = 1
 		}
-		m := &batch[i]
+		if err := r.step(work, rest[:n]); err != nil {
+			return err
+		}
+		rest = rest[n:]
+	}
+	clear(batch)
+	r.spare = batch
+	return nil
+}
+
+// step handles some messages and does what follows from them. When it has left out a
+// dead part, or must be careful, it commits: so another failure does not lead back to
+// these messages.
+func (r *run) step(work context.Context, some []Message) error {
+	careful := r.mustBeCareful()
+	skipped, err := r.handleAll(some)
+	if err != nil {
+		return err
+	}
+	r.unsettled = true
+	if careful {
+		r.suspect = &DeadPart{Input: some[0].Input, Seq: some[0].Seq, Index: whole}
+	}
+	if err := r.guarded("flush", r.proc.Flush); err != nil {
+		return err
+	}
+	if err := r.afterWork(work); err != nil {
+		return err
+	}
+	if careful || skipped {
+		err = r.commit(work)
+	}
+	r.suspect = nil
+	return err
+}
+
+// handleAll calls Handle with each message, and reports whether it has left out a dead
+// part. It recovers once for all of them, because a recover for each would be felt.
+func (r *run) handleAll(some []Message) (skipped bool, err error) {
+	at := 0
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = r.blame(&some[at], guard.Recovered(cause))
+		}
+	}()
+	prefetcher, prefetches := r.proc.(Prefetcher)
+	for ; at < len(some); at++ {
+		if prefetches && at%PrefetchMax == 0 {
+			r.prefetch(prefetcher, some[at:min(at+PrefetchMax, len(some))])
+		}
+		m := &some[at]
 		if m.Seq <= r.pos[m.Input].Seq {
 			continue // a consumer that was replaced had delivered it
 		}
+		if len(r.dead) > 0 {
+			m.Dead = r.dead[place{m.Input, m.Seq}]
+			skipped = skipped || m.Dead != nil
+		}
 		if err := r.handleOne(m); err != nil {
-			return fmt.Errorf("%s/%d: %w", r.Inputs[m.Input].Stream, m.Seq, err)
+			return skipped, err
 		}
 		r.pos[m.Input].Seq = m.Seq
 		r.handled[m.Input].Store(m.Seq)
 	}
-	clear(batch)
-	r.spare = batch
-	if err := r.proc.Flush(); err != nil {
-		return err
+	return skipped, nil
+}
+
+// prefetch calls Prefetch, which the messages can do without.
+func (r *run) prefetch(p Prefetcher, ms []Message) {
+	if err := guard.Do(func() error { p.Prefetch(ms); return nil }); err != nil {
+		r.ledger.role(r.Role).fail(err)
 	}
-	return r.afterWork(work)
 }
 
 func (r *run) handleOne(m *Message) error {
+	if why, dead := m.Dead[whole]; dead {
+		return r.owner.Reject(m, whole, m.Data, errors.New(why))
+	}
 	err := r.proc.Handle(m)
+	if err == nil || isOutside(err) {
+		return err
+	}
 	if bad := (rejected{}); errors.As(err, &bad) {
 		return r.owner.Reject(m, 0, m.Data, bad.error)
 	}
-	return err
+	return r.blame(m, fmt.Errorf("%s/%d: %w", r.Inputs[m.Input].Stream, m.Seq, err))
 }
 
 // afterWork lets the Processor do what is due, and answers questions whose
 // positions are reached.
 func (r *run) afterWork(work context.Context) error {
-	next, err := r.proc.Tick(r.Now())
-	if err != nil {
+	var next time.Time
+	if err := r.guarded("tick", func() (err error) { next, err = r.proc.Tick(r.Now()); return err }); err != nil {
 		return err
 	}
-	if err := r.proc.Flush(); err != nil {
+	if err := r.guarded("flush", r.proc.Flush); err != nil {
 		return err
 	}
 	r.tickAt.Stop()
@@ -102,12 +167,12 @@ func (r *run) commit(work context.Context) error {
 	if err := r.out.drain(); err != nil {
 		return err
 	}
-	payload, err := r.proc.Commit()
-	if err != nil {
+	var payload []byte
+	if err := r.guarded("commit", func() (err error) { payload, err = r.proc.Commit(); return err }); err != nil {
 		return err
 	}
 	if payload == nil && equalPositions(r.pos, r.log.Positions()) {
-		r.unsaved = false
+		r.unsaved, r.unsettled = false, false
 		return nil
 	}
 	if err := r.out.drain(); err != nil { // messages that Commit published
@@ -116,8 +181,8 @@ func (r *run) commit(work context.Context) error {
 	if err := r.log.Commit(work, r.pos, payload); err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
-	r.unsaved = false
-	if !r.snapping && r.log.WantsSnapshot(cmp.Or(r.SnapshotAfter, defaultSnapshotAfter)) {
+	r.unsaved, r.unsettled = false, false
+	if !r.snapping && r.Now().After(r.snapshotAt) && r.log.WantsSnapshot(cmp.Or(r.SnapshotAfter, defaultSnapshotAfter)) {
 		return r.beginSnapshot(work)
 	}
 	return nil
@@ -141,11 +206,18 @@ type snapshotDone struct {
 	err error
 }
 
-// beginSnapshot takes a snapshot and writes its parts in the background.
+// snapshotPause is how long after a snapshot that failed the next one is taken.
+const snapshotPause = time.Minute
+
+// beginSnapshot takes a snapshot and writes its parts in the background. Without
+// snapshots the log grows, and everything else goes on.
 func (r *run) beginSnapshot(work context.Context) error {
-	data, err := r.proc.Snapshot()
+	data, err := guard.Value(r.proc.Snapshot)
 	if err != nil {
-		return fmt.Errorf("snapshot: %w", err)
+		r.snapshotAt = r.Now().Add(snapshotPause)
+		r.ledger.role(r.Role).fail(err)
+		r.Env.Log.Error("snapshot_not_written", "role", r.Role, "partition", r.Partition, "error", err)
+		return nil
 	}
 	s := r.log.BeginSnapshot(data)
 	r.snapping = true

@@ -20,7 +20,8 @@ const retryWait = 100 * time.Millisecond
 type outbox struct {
 	ctx  context.Context
 	js   jetstream.JetStream
-	fail func(error) // called when a message can never be published
+	fail func(error)                   // called when a message can never be published
+	lost func(place string, err error) // called with a letter that its stream refuses for good
 
 	sending sync.Mutex // held while a fenced message is sent
 
@@ -40,6 +41,7 @@ type sent struct {
 	opts   []jetstream.PublishOpt
 	future jetstream.PubAckFuture
 	fence  *Fence // nil: not fenced
+	letter string // what a dead letter is about; "": it is none
 }
 
 func newOutbox(ctx context.Context, js jetstream.JetStream, fail func(error)) *outbox {
@@ -57,6 +59,13 @@ func newOutbox(ctx context.Context, js jetstream.JetStream, fail func(error)) *o
 
 func (o *outbox) publish(m *nats.Msg, opts []jetstream.PublishOpt) error {
 	return o.enqueue(&sent{msg: m, opts: opts})
+}
+
+// publishLetter publishes a dead letter. It is given up when DEAD is full or missing,
+// because the partition would wait for ever; the message itself is still in its
+// stream.
+func (o *outbox) publishLetter(m *nats.Msg, place, id string) error {
+	return o.enqueue(&sent{msg: m, letter: place, opts: []jetstream.PublishOpt{jetstream.WithMsgID(id)}})
 }
 
 func (o *outbox) publishFenced(m *nats.Msg, f Fence) error {
@@ -193,6 +202,10 @@ func (o *outbox) await(s *sent) (done bool, err error) {
 			return true, nil
 		case err = <-s.future.Err():
 		}
+		if s.letter != "" && o.refused(s, err) {
+			o.lost(s.letter, err)
+			return true, nil
+		}
 		if isFenced(err) && !o.ownsFence(s.fence) {
 			err := fmt.Errorf("%w: a guarded publish to %s was refused", ErrFenced, s.msg.Subject)
 			o.fail(err)
@@ -215,6 +228,35 @@ func (o *outbox) await(s *sent) (done bool, err error) {
 			return true, nil
 		}
 	}
+}
+
+// The codes of errors with which a server says that a stream has no space.
+const (
+	codeInsufficientResources = 10023
+	codeStorageExceeded       = 10047
+	codeMessageTooLarge       = 10054
+	codeStoreFailed           = 10077 // also: the stream is full
+)
+
+// refused reports whether the stream of a message will not take it until somebody
+// changes the stream.
+func (o *outbox) refused(s *sent, err error) bool {
+	var api *jetstream.APIError
+	if errors.As(err, &api) {
+		switch api.ErrorCode {
+		case codeInsufficientResources, codeStorageExceeded, codeMessageTooLarge, codeStoreFailed:
+			return true
+		}
+		return false
+	}
+	if !errors.Is(err, jetstream.ErrNoStreamResponse) && !errors.Is(err, nats.ErrNoResponders) {
+		return false
+	}
+	// A stream that is electing a leader does not answer either.
+	ctx, cancel := context.WithTimeout(o.ctx, 5*time.Second)
+	defer cancel()
+	_, err = o.js.StreamNameBySubject(ctx, s.msg.Subject)
+	return errors.Is(err, jetstream.ErrStreamNotFound)
 }
 
 // ownsFence reports whether the fence is still this owner's, or may be: a

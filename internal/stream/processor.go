@@ -16,6 +16,10 @@ type Message struct {
 	Data    []byte
 	Seq     uint64    // in its stream
 	Time    time.Time // when it was stored, UTC
+	// Dead are the parts that no owner can handle, by index, with the reasons. Only
+	// a Parter gets messages that have some: it rejects these parts and handles the
+	// others.
+	Dead map[int]string
 }
 
 // Processor is the work of a role on one partition. Run calls its methods from
@@ -24,6 +28,10 @@ type Message struct {
 // The state must be a function of the handled messages (and, for roles that act
 // in time, of the times given to Tick): after a crash another owner repeats
 // everything since the last commit.
+//
+// A method that panics may have changed half of the state. So Run gives the whole
+// state up, notes in the log which message was to blame, and the next owner begins
+// at the last commit and leaves that message out: see failure.
 type Processor interface {
 	// Restore replaces the state by a snapshot; nil is the state of a new
 	// partition.
@@ -35,9 +43,10 @@ type Processor interface {
 	// counts. Start registers the answers to questions: see Answer. The
 	// ownership ends with ctx.
 	Start(ctx context.Context, o *Owner) error
-	// Handle processes one message. It must not wait for anything but o. An
-	// error of Reject makes the message a dead letter; any other error stops the
-	// partition.
+	// Handle processes one message. It must not wait for anything but o. An error of
+	// Reject makes the message a dead letter; the state must be as it was before. An
+	// error of Outage stops the partition until it is repaired. After any other error,
+	// as after a panic, the message is a dead letter and the state is loaded again.
 	Handle(m *Message) error
 	// Flush publishes the results of the messages since the last Flush. Run calls
 	// it right after each batch of Handle calls and after each Tick.
@@ -59,9 +68,19 @@ const PrefetchMax = 32
 // Prefetcher is a Processor that loads the data of several messages at once,
 // because waiting for memory message by message takes longer. Run calls Prefetch
 // with the next messages and then Handle with each of them, except for those
-// that the partition has already handled.
+// that the partition has already handled. Prefetch must not change the state, and
+// Handle must not need it: if Prefetch panics, Run calls Handle all the same, which
+// finds the message that is to blame.
 type Prefetcher interface {
 	Prefetch(ms []Message)
+}
+
+// Parter is a Processor of messages that hold many parts, such as a batch of
+// events of many customers. When Handle panics, only the part is given up.
+type Parter interface {
+	// Part returns the index of the part that Handle is processing, or -1 when it
+	// processes the message as a whole.
+	Part() int
 }
 
 // The errors that end an ownership.

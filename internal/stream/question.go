@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/guard"
 )
 
 // Question is one kind of question to the owners of a role's partitions. It is
@@ -102,7 +103,7 @@ func (q Question[Req, Resp]) AskAll(ctx context.Context, a Asker, n int, req Req
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			answer, err := q.Ask(ctx, a, p, req)
+			answer, err := guard.Value(func() (Resp, error) { return q.Ask(ctx, a, p, req) })
 			all[p] = Answered[Resp]{p, answer, err}
 		})
 	}
@@ -156,5 +157,5 @@ func (a Asker) requestOnce(ctx context.Context, subject string, body []byte) ([]
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", ErrNoAnswer, err)
 	}
-	return reply.Data, failure(reply)
+	return reply.Data, replyError(reply)
 }

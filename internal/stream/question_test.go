@@ -31,6 +31,8 @@ func (e *echo) Start(ctx context.Context, o *Owner) error {
 			return "", fmt.Errorf("%w: not today", ErrRefused)
 		case "fail":
 			return "", errors.New("two\nlines")
+		case "panic":
+			panic("a secret")
 		case "large":
 			return strings.Repeat("x", 2<<20), nil
 		}

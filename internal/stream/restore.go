@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/guard"
 )
 
 // restorer brings a Log and its Processor to the last whole commit.
@@ -42,9 +43,10 @@ func (r *restorer) restore(ctx context.Context) error {
 
 func (r *restorer) restoreOnce(ctx context.Context) error {
 	r.epoch, r.number, r.positions, r.manifest, r.size, r.parts, r.read, r.lastPart = 0, 0, nil, manifestAt{}, 0, nil, 0, 0
+	r.dead, r.careful = nil, nil
 	last, err := lastOf(ctx, r.stream, r.subject)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return r.p.Restore(nil)
+		return r.load(nil)
 	}
 	if err != nil {
 		return fmt.Errorf("last record of %s: %w", r.subject, err)
@@ -58,7 +60,7 @@ func (r *restorer) restoreOnce(ctx context.Context) error {
 		at = last.Sequence
 	}
 	if at == 0 {
-		if err := r.p.Restore(nil); err != nil {
+		if err := r.load(nil); err != nil {
 			return err
 		}
 		return r.readRest(ctx)
@@ -79,10 +81,17 @@ func (r *restorer) restoreOnce(ctx context.Context) error {
 	}
 	r.manifest = manifestAt{meta: m, seq: at}
 	r.epoch, r.number, r.positions, r.read, r.lastPart = m.Epoch, m.Number, m.Positions, m.After, m.After
-	if err := r.p.Restore(snapshot); err != nil {
+	r.dead, r.careful = m.Dead, m.Careful
+	if err := r.load(snapshot); err != nil {
 		return fmt.Errorf("snapshot %s of %s: %w", m.Generation, r.subject, err)
 	}
 	return r.readRest(ctx)
+}
+
+// load gives the Processor a snapshot. A panic of it is an error: the partition
+// cannot be owned, and the process goes on with the others.
+func (r *restorer) load(snapshot []byte) error {
+	return guard.Do(func() error { return r.p.Restore(snapshot) })
 }
 
 func (r *restorer) snapshot(ctx context.Context, m meta) ([]byte, error) {
@@ -177,27 +186,29 @@ func (r *restorer) apply(data []byte, seq uint64) error {
 		}
 	}
 	r.parts, r.number, r.positions, r.lastPart = nil, m.Number, m.Positions, seq
-	r.size += len(whole) + 512
+	r.size += len(whole)
+	r.noted(m)
 	if len(whole) == 0 {
 		return nil
 	}
-	if err := r.p.Apply(whole); err != nil {
+	if err := guard.Do(func() error { return r.p.Apply(whole) }); err != nil {
 		return fmt.Errorf("commit %d of %s: %w", m.Number, r.subject, err)
 	}
 	return nil
 }
 
 // ReadLog gives p the state of a partition as of its last whole commit, without
-// taking the partition over, and returns the positions of that commit.
-func ReadLog(ctx context.Context, js jetstream.JetStream, n events.Names, role string, partition int, p Processor) ([]Position, error) {
+// taking the partition over, and returns the positions of that commit, and what is
+// dead. Who derives the state from the inputs must leave that out.
+func ReadLog(ctx context.Context, js jetstream.JetStream, n events.Names, role string, partition int, p Processor) ([]Position, DeadParts, error) {
 	name := n.Stream(events.StreamState)
 	s, err := js.Stream(ctx, name)
 	if err != nil {
-		return nil, fmt.Errorf("stream %s: %w", name, err)
+		return nil, nil, fmt.Errorf("stream %s: %w", name, err)
 	}
 	r := restorer{p: p, Log: &Log{js: js, stream: s, name: name, subject: n.Log(role, partition), snap: n.Snap(role, partition)}}
 	err = r.restore(ctx)
-	return r.positions, err
+	return r.positions, deadAfter(r.dead, nil), err
 }
 
 // Newest returns the sequence of the last message that is stored for an input, or

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/guard"
 )
 
 // Spec names a partition of a role and its inputs.
@@ -41,6 +42,8 @@ type Env struct {
 	// DefaultLeaseTTL.
 	LeaseTTL time.Duration
 
+	ledger *ledger // of the process; nil: Run makes one
+
 	// stopTimeout bounds a clean stop; 0: four seconds. Half of it is for a
 	// Processor that waits for something.
 	stopTimeout time.Duration
@@ -61,14 +64,18 @@ type run struct {
 	ending  atomic.Bool // the last commit is being made
 
 	// Only the loop uses these:
-	pos      []Position
-	spare    []Message // an empty batch, whose array is used again
-	unsaved  bool      // positions or state have changed since the last commit
-	commitAt <-chan time.Time
-	tickAt   *time.Timer
-	snapping bool
-	snapshot chan snapshotDone
-	waiting  []asked // questions whose positions are not reached
+	pos        []Position
+	spare      []Message // an empty batch, whose array is used again
+	unsaved    bool      // positions or state have changed since the last commit
+	unsettled  bool      // messages were handled since the last commit
+	suspect    *DeadPart // to blame if a call fails; nil: nothing is
+	dead       DeadParts // of coming messages
+	snapshotAt time.Time // the next snapshot comes later
+	commitAt   <-chan time.Time
+	tickAt     *time.Timer
+	snapping   bool
+	snapshot   chan snapshotDone
+	waiting    []asked // questions whose positions are not reached
 
 	questions chan asked
 	asking    *nats.Subscription // to the questions
@@ -85,6 +92,9 @@ func Run(ctx context.Context, env Env, spec Spec, proc Processor, lost <-chan st
 		questions: make(chan asked, 64), snapshot: make(chan snapshotDone, 1), tickAt: time.NewTimer(time.Hour),
 	}
 	r.tickAt.Stop()
+	if r.ledger == nil {
+		r.ledger = newLedger()
+	}
 	defer func() {
 		cancel(nil)
 		r.turnAllAway()
@@ -98,15 +108,18 @@ func Run(ctx context.Context, env Env, spec Spec, proc Processor, lost <-chan st
 	}()
 	defer r.stopReading()
 	opening := context.AfterFunc(ctx, func() { cancel(context.Canceled) })
-	err := r.open(ctx, work, cancel)
+	err := guard.Do(func() error { return r.open(ctx, work, cancel) })
+	if guard.As(err) != nil && !errors.As(err, new(*failure)) {
+		r.ledger.role(r.Role).fail(err)
+	}
 	if !opening() {
 		return nil // stopped while it was loading: there is nothing to commit
 	}
 	if err != nil {
-		return cause(work, err)
+		return cause(work, r.settle(work, err))
 	}
 	defer context.AfterFunc(ctx, func() { r.boundStop(cancel) })()
-	return cause(work, r.loop(ctx, work))
+	return cause(work, r.settle(work, r.loop(ctx, work)))
 }
 
 // boundStop ends the work some seconds after a stop was asked for, so that it
@@ -142,9 +155,11 @@ func (r *run) open(ctx, work context.Context, cancel context.CancelCauseFunc) er
 	r.log = log
 	r.pos = make([]Position, len(r.Inputs))
 	copy(r.pos, log.Positions())
+	r.dead = deadAfter(log.dead, r.pos)
 	r.handled = make([]atomic.Uint64, len(r.Inputs))
 	r.out = newOutbox(work, r.JS, func(err error) { cancel(err) })
-	r.owner = &Owner{Names: r.Names, Partition: r.Partition, Epoch: log.Epoch(), JS: r.JS, inputs: r.Inputs, out: r.out,
+	r.out.lost = r.letterLost
+	r.owner = &Owner{Names: r.Names, Partition: r.Partition, Epoch: log.Epoch(), JS: r.JS, inputs: r.Inputs, out: r.out, role: r.ledger.role(r.Role),
 		Log: r.Env.Log.With("role", r.Role, "partition", r.Partition, "epoch", log.Epoch())}
 	for i, in := range r.Inputs {
 		rd, state, err := startReader(ctx, r.Env, in, i, &r.pos[i], r.inbox)
@@ -168,6 +183,16 @@ func (r *run) open(ctx, work context.Context, cancel context.CancelCauseFunc) er
 	}
 	r.onReady()
 	return r.afterWork(work)
+}
+
+// letterLost counts a dead letter that DEAD refused.
+func (r *run) letterLost(place string, err error) {
+	role := r.ledger.role(r.Role)
+	role.lost(err)
+	if n := role.throttle(r.Now()); n > 0 {
+		r.Env.Log.Error("dead_letter_lost", "role", r.Role, "origin", place, "count", n, "error", err,
+			"fix", "give the stream DEAD space, or restart Tidegate to make it again")
+	}
 }
 
 func (r *run) stopReading() {

@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -33,6 +34,12 @@ func (l *Log) BeginSnapshot(data []byte) *pendingSnapshot {
 		m.Generation = fmt.Sprintf("%d-%d", l.epoch, l.number)
 		m.Parts, m.Size = (len(data)+maxPart-1)/maxPart, len(data)
 		m.After, m.Previous = l.lastPart, l.manifest.seq
+		m.Dead, m.Careful = slices.Clone(l.dead), l.careful
+		for i, d := range m.Dead { // the letters of these are written
+			if d.Input < len(l.positions) && d.Seq <= l.positions[d.Input].Seq {
+				m.Dead[i].Reason = ""
+			}
+		}
 	})}
 }
 

@@ -14,7 +14,10 @@ import (
 	"github.com/tidegate-io/tidegate/internal/test/testnats"
 )
 
-func TestMain(m *testing.M) { testnats.Main(m) }
+func TestMain(m *testing.M) {
+	testnats.RapidChecks(25) // most of which start a server
+	testnats.Main(m)
+}
 
 // tally is the smallest processor: it counts messages and publishes the count.
 type tally struct {

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/guard"
 )
 
 // The states of a partition that is not owned and running here.
@@ -42,6 +43,7 @@ func NewSupervisor(env Env) *Supervisor {
 	if env.LeaseTTL == 0 {
 		env.LeaseTTL = DefaultLeaseTTL
 	}
+	env.ledger = newLedger()
 	s := &Supervisor{states: map[string]string{}, partitions: map[string]int{}, members: newMembers(),
 		observed: map[string]func(context.Context) Progress{}}
 	env.Observe = func(spec Spec, f func(context.Context) Progress) {
@@ -68,44 +70,73 @@ func (s *Supervisor) Go(ctx context.Context, spec Spec, processor func() Process
 		s.wg.Go(func() { s.announce(ctx, spec.Role) })
 	}
 	s.wg.Go(func() {
+		failures := 0 // in a row, without one that got further
 		for ctx.Err() == nil {
 			if !s.waitForAssignment(ctx, key, spec) {
 				return
 			}
-			s.ownOnce(ctx, key, spec, processor)
+			failures = s.ownOnce(ctx, key, spec, processor, failures)
 		}
 	})
 }
 
 func (s Spec) key() string { return fmt.Sprintf("%s.%d", s.Role, s.Partition) }
 
+// The bounds of the pause after failures in a row.
+const (
+	minFailurePause = 2 * time.Second
+	maxFailurePause = time.Minute
+)
+
 // ownOnce owns the partition until the ownership ends. Unless the partition was
-// assigned to another process, it then waits a moment.
-func (s *Supervisor) ownOnce(ctx context.Context, key string, spec Spec, processor func() Processor) {
+// assigned to another process, it then waits a moment: the longer, the more failures
+// there were in a row. It returns their number.
+func (s *Supervisor) ownOnce(ctx context.Context, key string, spec Spec, processor func() Processor, failures int) int {
 	assigned, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go s.cancelWhenReassigned(assigned, spec, cancel)
-	err := s.own(assigned, key, spec, processor())
+	began := time.Now()
+	err := guard.Do(func() error { return s.own(assigned, key, spec, processor()) })
 	if ctx.Err() != nil {
 		if err != nil && !errors.Is(err, context.Canceled) {
 			s.env.Log.Warn("partition_stopped_uncleanly", "key", key, "error", err)
 		}
-		return
+		return 0
 	}
 	if assigned.Err() != nil {
 		s.set(key, stateStandby)
-		return
+		return 0
 	}
 	s.set(key, err.Error())
-	wait := 200 * time.Millisecond
-	if !IsStop(err) {
-		wait = 2 * time.Second
+	wait := s.pauseAfter(err, &failures, time.Since(began))
+	if wait >= minFailurePause {
 		s.env.Log.Error("partition_failed", "key", key, "error", err)
 	}
 	select {
 	case <-ctx.Done():
 	case <-time.After(wait):
 	}
+	return failures
+}
+
+// pauseAfter returns how long to wait after an ownership that ended with err, and
+// counts failures.
+func (s *Supervisor) pauseAfter(err error, failures *int, lasted time.Duration) time.Duration {
+	var f *failure
+	switch {
+	case IsStop(err):
+		return 200 * time.Millisecond
+	case errors.As(err, &f) && f.noted: // the next owner gets further
+		*failures = 0
+		return 0
+	case lasted > maxFailurePause:
+		*failures = 0
+	}
+	*failures++
+	if guard.As(err) == nil && f == nil { // such as a server that is away
+		return minFailurePause
+	}
+	return min(minFailurePause<<min(*failures-1, 10), maxFailurePause)
 }
 
 // announce makes this process a member of the role until ctx is done.

@@ -9,14 +9,15 @@ import (
 )
 
 // File reads the file at path every interval until ctx ends. For each change it calls
-// report once, with the new content or with the error of reading it. seen is the
-// SHA-256 of the content in force, so that File does not miss a change since it was
+// report once, with the new content or with the error of reading it. A report that
+// returns false is repeated an interval later, unless the file has changed again. seen
+// is the SHA-256 of the content in force, so that File does not miss a change since it was
 // read; with zero, File reports the present file.
 //
 // A change counts when two consecutive reads are equal, because editors write in
 // steps. File does not report a file that is missing from the beginning before it
 // appears. report runs on the goroutine of File, one call at a time.
-func File(ctx context.Context, path string, seen [sha256.Size]byte, interval time.Duration, report func(data []byte, err error)) {
+func File(ctx context.Context, path string, seen [sha256.Size]byte, interval time.Duration, report func(data []byte, err error) bool) {
 	last, pending := reading{sum: seen}, reading{}
 	if first := read(path); first.err != nil {
 		last = first
@@ -35,9 +36,8 @@ func File(ctx context.Context, path string, seen [sha256.Size]byte, interval tim
 			pending = last
 		case !now.same(pending):
 			pending = now
-		default:
+		case report(now.data, now.err):
 			last = now
-			report(now.data, now.err)
 		}
 	}
 }

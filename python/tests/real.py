@@ -99,20 +99,27 @@ def start_dev(binary, data, http="127.0.0.1:0", config=EXAMPLE / "tidegate.yaml"
 
 
 @contextmanager
-def serving(tidegate, **more):
-    """The example app under uvicorn."""
+def uvicorn(tidegate, folder, app, **more):
+    """An app of a folder under uvicorn."""
     path = os.pathsep.join([str(ROOT / "python"), os.environ.get("PYTHONPATH", "")])
-    arguments = [sys.executable, "-m", "uvicorn", "main:app", "--app-dir", str(EXAMPLE), "--port", "0"]
-    app = Process(arguments, env={**tidegate.environment, "PYTHONPATH": path, **more})
+    arguments = [sys.executable, "-m", "uvicorn", app, "--app-dir", str(folder), "--port", "0"]
+    process = Process(arguments, env={**tidegate.environment, "PYTHONPATH": path, **more})
     try:
-        url = app.wait_for(r"running on (http://127\.0\.0\.1:\d+)").group(1)
+        url = process.wait_for(r"running on (http://127\.0\.0\.1:\d+)").group(1)
         with httpx.Client(base_url=url, timeout=20) as client:
-            client.process = app
-            if "TIDEGATE_DISABLED" not in more:  # under load the app may be up before its first sync
-                eventually(lambda: client.get("/usage", headers={"x-customer": "-"}).json()["api"]["plan"], 20)
+            client.process = process
             yield client
     finally:
-        app.stop()
+        process.stop()
+
+
+@contextmanager
+def serving(tidegate, **more):
+    """The example app under uvicorn."""
+    with uvicorn(tidegate, EXAMPLE, "main:app", **more) as client:
+        if "TIDEGATE_DISABLED" not in more:  # under load the app may be up before its first sync
+            eventually(lambda: client.get("/usage", headers={"x-customer": "-"}).json()["api"]["plan"], 20)
+        yield client
 
 
 def post(client, path, customer):

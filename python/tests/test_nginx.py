@@ -9,6 +9,7 @@ import pytest
 from real import MESSAGE, ROOT, Process, eventually, find_program, serving, start_dev, used
 
 RECIPE = ROOT / "deploy" / "gateways" / "nginx.conf"
+CUSTOMERS = {"key-of-acme": "acme-nginx", "key-of-other": "other-nginx"}
 
 
 def host(url):
@@ -16,7 +17,7 @@ def host(url):
 
 
 @contextmanager
-def nginx(folder, tidegate_url, app_url):
+def nginx(folder, tidegate_url, app_url, customers=CUSTOMERS):
     """The real nginx, as any user; only the recipe's addresses are replaced."""
     program = find_program("nginx", "nginx")
     socket = folder / "nginx.sock"
@@ -29,7 +30,7 @@ def nginx(folder, tidegate_url, app_url):
         recipe, n = re.subn(pattern, there, recipe)
         assert n == 1, pattern
     (folder / "recipe.conf").write_text(recipe)
-    (folder / "customers.map").write_text('"key-of-acme" "acme-nginx";\n"key-of-other" "other-nginx";\n')
+    (folder / "customers.map").write_text("".join(f'"{key}" "{who}";\n' for key, who in customers.items()))
     temporary = "".join(
         f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
@@ -82,9 +83,19 @@ def test_nginx_believes_nothing_that_a_visitor_sends(gateway):
         "x-forwarded-uri": "/free",
         "x-original-uri": "/free",
         "x-forwarded-method": "GET",
+        "x-original-url": "http://app/free",
+        "x_original_uri": "/free",
+        "x-tidegate-key": "forged",
     }
     assert post(gateway, "forged", **forged).status_code == 401
     assert post(gateway, "forged", "/api//./features/%78").status_code == 401
+
+
+def test_nginx_says_why_it_refuses_an_address(gateway):
+    answer = post(gateway, "key-of-other", "/free/%ff")
+    assert answer.status_code == 400, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["type"] == "urn:tidegate:unreadable" and answer.json()["status"] == 400
 
 
 def test_nginx_lets_pass_while_tidegate_is_away(binary, tidegate, tmp_path):

@@ -3,10 +3,11 @@
 import pytest
 
 from tidegate import Decision
-from tidegate._answer import blocked, no_customer
+from tidegate._answer import blocked, no_customer, unreadable
 from tidegate._decision import parse_number, parse_time
 from tidegate._gate import Gate, Gates
 from tidegate._later import later
+from tidegate._target import Unreadable
 from tidegate._usage import customer_id
 from vectors import committed, differences, drawn
 
@@ -40,12 +41,18 @@ def of_later(case):
 
 def of_trigger(case):
     gates = Gates.from_json({"gates": case["gates"]})
-    gate = gates.routes.match(case["method"], case["target"])
-    return None if gate is None else gate.feature
+    try:
+        met = [gate.feature for gate in gates.routes.match(case["method"], [(case["target"],)])]
+    except Unreadable:
+        return None, [], True
+    return met[0] if met else None, met[1:], False
 
 
 def of_answer(case):
-    answer = blocked(Decision.from_json(case["decision"])) if case["decision"] else no_customer(case["feature"])
+    if case["decision"]:
+        answer = blocked(Decision.from_json(case["decision"]))
+    else:
+        answer = no_customer(case["feature"]) if "feature" in case else unreadable()
     assert answer.headers["Cache-Control"] == "no-store"
     assert answer.headers.get("Retry-After", "0") == str(case["retry_after"])
     return parsed(answer.document)
@@ -62,7 +69,9 @@ KINDS = {"later": of_later, "trigger": of_trigger, "answer": of_answer, "custome
 
 
 def comparable(kind, cases):
-    return cases if kind in ("trigger", "customer") else [{**case, "want": parsed(case["want"])} for case in cases]
+    if kind == "trigger":
+        return [{**case, "want": (case["want"], case.get("also", []), case.get("refused", False))} for case in cases]
+    return cases if kind == "customer" else [{**case, "want": parsed(case["want"])} for case in cases]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -52,12 +52,25 @@ def blocked(d: Decision) -> Answer:
 
 def no_customer(feature: str) -> Answer:
     """The answer to a request for a gated feature that names no customer."""
+    detail = "This feature is metered, and the request names no customer."
+    return _undecided("no-customer", "No customer", 401, detail, feature)
+
+
+def unreadable() -> Answer:
+    """The answer to a request whose path cannot be read, so that nobody knows what it is for."""
+    detail = (
+        "The address of this request cannot be read in one way. Send it as plain UTF-8, without control characters."
+    )
+    return _undecided("unreadable", "Unreadable address", 400, detail, "")
+
+
+def _undecided(kind: str, title: str, status: int, detail: str, feature: str) -> Answer:
     return _answer(
         {
-            "type": _BASE + "no-customer",
-            "title": "No customer",
-            "status": 401,
-            "detail": "This feature is metered, and the request names no customer.",
+            "type": _BASE + kind,
+            "title": title,
+            "status": status,
+            "detail": detail,
             "feature": feature,
             "limit": None,
             "used": None,

@@ -11,7 +11,7 @@ import time
 import uuid
 import weakref
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, Optional
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Mapping, Optional
 from urllib.parse import quote
 
 import httpx
@@ -21,6 +21,7 @@ from ._errors import TidegateError
 from ._gate import Gate
 from ._later import no_decision
 from ._runtime import Runtime, Status
+from ._target import Names
 from ._usage import Draft, Value, customer_id
 
 if TYPE_CHECKING:
@@ -144,16 +145,22 @@ class Tidegate:
             return no_decision(who, feature, allowed=True)
         return self._runtime().check(who, feature)
 
-    def triggered(self, method: str, *targets: str) -> Optional[Gate]:
-        """The gate that a request meets by its triggers, None when it meets none.
+    def triggered(self, method: str, *targets: str) -> List[Gate]:
+        """The gates that a request meets by its triggers.
 
         A target is the request's path as it was sent; give several if the request has
         several, such as with and without the prefix under which the app is mounted.
+        Almost always there is at most one gate. A path that can be read in several ways may
+        meet several, the most specific first: each must let the request through. Raises
+        ValueError for a path that cannot be read: refuse the request.
         """
+        return self._meets(method, [targets])
+
+    def _meets(self, method: str, targets: Iterable[Names]) -> List[Gate]:
         if self.disabled:
-            return None
+            return []
         gates = self._runtime().cache.gates
-        return gates.routes.match(method, *targets) if gates is not None else None
+        return gates.routes.match(method, targets) if gates is not None else []
 
     def gate(self, feature: str) -> Optional[Gate]:
         """The gate of a feature, None when there is none or the gates are not known yet."""

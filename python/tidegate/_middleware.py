@@ -7,9 +7,10 @@ import logging
 import re
 from typing import TYPE_CHECKING, Any, Awaitable, Callable, List, MutableMapping, Optional, Set, Tuple
 
-from ._answer import Answer, blocked, no_customer, not_an_id
+from ._answer import Answer, blocked, no_customer, not_an_id, unreadable
 from ._decision import Decision
 from ._later import no_decision
+from ._target import Names, Unreadable
 
 if TYPE_CHECKING:
     from ._client import Tidegate
@@ -104,8 +105,11 @@ class TidegateMiddleware:
     async def _refusal(self, scope: Scope, passage: Passage) -> Optional[Answer]:
         if self.gate.refuses_all and self.customer is not None:
             return await self._closed(scope, passage)
-        gate = self.gate.triggered(scope["method"], *targets(scope))
-        if gate is None:
+        try:
+            gates = self.gate._meets(scope["method"], targets(scope))
+        except Unreadable:
+            return unreadable()
+        if not gates:
             return None
         if self.customer is None:
             if not self._warned:
@@ -114,12 +118,12 @@ class TidegateMiddleware:
             return None
         customer = await passage.customer_of(scope)
         if customer is None:
-            return None if self.allow_anonymous else no_customer(gate.feature)
+            return None if self.allow_anonymous else no_customer(gates[0].feature)
         try:
-            d = passage.enter(customer, gate.feature)
+            decisions = [passage.enter(customer, gate.feature) for gate in gates]
         except ValueError as error:
             return not_an_id(error)
-        return None if d.allowed else blocked(d)
+        return next((blocked(d) for d in decisions if not d.allowed), None)
 
     async def _closed(self, scope: Scope, passage: Passage) -> Optional[Answer]:
         """With fail="closed" and unknown triggers every request of a customer might be gated."""
@@ -133,20 +137,20 @@ class TidegateMiddleware:
         return blocked(no_decision("", "", allowed=False))
 
 
-def targets(scope: Scope) -> List[str]:
-    """The ways to write a request's target: as it was sent and as the app sees it, with and without its mount."""
+def targets(scope: Scope) -> List[Names]:
+    """A request's target as it was sent and as the app sees it, each with and without its mount."""
     path, sent = scope["path"], (scope.get("raw_path") or b"").decode("utf-8", "surrogateescape")
     found = [sent] if sent else []
     if path != sent:
         found.append(_MARKS.sub(_escaped, path))
     root = (scope.get("root_path") or "").rstrip("/")
-    if root:
-        # Servers and versions of Starlette differ in whether the path still has the mount.
-        found += [t[len(root) :] if t == root or t.startswith(root + "/") else root + t for t in found]
-    return found
+    if not root:
+        return [(target,) for target in found]
+    # Servers and versions of Starlette differ in whether the path still has the mount.
+    return [(t, t[len(root) :] if t == root or t.startswith(root + "/") else root + t) for t in found]
 
 
-_MARKS = re.compile("[%?#]")  # which mean nothing more in a decoded path
+_MARKS = re.compile("[%?# ]")  # which mean nothing more in a decoded path
 
 
 def _escaped(mark: "re.Match[str]") -> str:

@@ -1,4 +1,4 @@
-"""Finds the gate of a request by its triggers: the one rule of all clients and gateways.
+"""Finds the gates of a request by their triggers: the one rule of all clients and gateways.
 
 Of the triggers that fit, the most specific decides alone: an exact path before a
 prefix, the longer prefix before the shorter, a literal segment before one that stands
@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Dict, Iterable, List, NamedTuple, Optional, Tuple
-from urllib.parse import unquote_to_bytes
+from typing import TYPE_CHECKING, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
+
+from ._target import Names, Unreadable, folded, readings, unescaped
 
 if TYPE_CHECKING:
     from ._gate import Gate
@@ -42,68 +43,30 @@ class Routes:
             for method in {route.method for route, _ in found if route.method}
         }
 
-    def match(self, method: str, *targets: str) -> Optional[Gate]:
-        """Return the gate that a request meets, or None.
+    def match(self, method: str, targets: Iterable[Names]) -> List[Gate]:
+        """Return the gates that a request meets, the most specific first.
 
-        `targets` are the ways to write the request's target, such as with and without the
-        prefix under which the app is mounted: if one of them is gated in one of its
-        `spellings`, the request is. HEAD counts as GET, and OPTIONS is never gated.
+        The request's path is judged in every way in which an app may read it (`readings`), and
+        each reading meets at most one gate. So an ordinary request meets at most one; one whose
+        readings differ must be let through by all. HEAD counts as GET, and OPTIONS is never
+        gated. A target is the request's, under each of its names. Raises `Unreadable`.
         """
+        if method == "OPTIONS":
+            return []
         method = _method(method)
         routes = self._of.get(method, self._of_any)
-        if not routes or method == "OPTIONS":
-            return None
-        paths = [_segments(spelling) for spelling in spellings(*targets)]
+        if not routes:
+            return []
+        left = [[_segments(path) for path in names] for names in readings(targets)]
+        met: List[Gate] = []
         for route, gate in routes:
-            for path in paths:
-                if route.fits(path):
-                    return gate
-        return None
-
-
-def spellings(*targets: str) -> List[str]:
-    """Return the ways to read paths: as sent, decoded, and both with dots and double slashes resolved, each once.
-
-    A target is a path or a whole URL, with or without a query.
-    """
-    found: Dict[str, None] = {}
-    for target in targets:
-        if not _ODD.search(target):  # as almost always: all four are the same
-            found[target] = None
-            continue
-        sent = _path_of(target)
-        decoded = _decoded(sent)
-        for spelling in (sent, decoded, _resolved(sent), _resolved(decoded)):
-            found[spelling] = None
-    return list(found)
-
-
-_ODD = re.compile(r"[%?#]|//|/\.|\A(?!/)")
-_URL = re.compile(r"https?://[^/]*", re.IGNORECASE)
-_WRONG_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-
-
-def _path_of(target: str) -> str:
-    path = re.split("[?#]", target, maxsplit=1)[0]
-    host = _URL.match(path)
-    return path if host is None else path[host.end() :] or "/"
-
-
-def _decoded(path: str) -> str:
-    if _WRONG_ESCAPE.search(path):
-        return path
-    return unquote_to_bytes(path.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
-
-
-def _resolved(path: str) -> str:
-    # Not os.path.normpath, which in some versions of Python ends at a zero byte.
-    kept: List[str] = []
-    for segment in path.split("/"):
-        if segment == "..":
-            del kept[-1:]
-        elif segment not in ("", "."):
-            kept.append(segment)
-    return "/" + "/".join(kept)
+            unmet = [paths for paths in left if not any(map(route.fits, paths))]
+            if len(unmet) < len(left) and gate not in met:
+                met.append(gate)
+            left = unmet
+            if not left:
+                break
+        return met
 
 
 def _segments(path: str) -> List[str]:
@@ -124,7 +87,7 @@ class _Route(NamedTuple):
     segments: Tuple[Optional[str], ...]  # None: any one segment, which is not empty
     prefix: bool  # more may follow the segments
     begin: str  # prefix: how the next segment begins, if there must be one
-    ignore_case: bool  # all is lower-case here
+    ignore_case: bool  # all is folded here
     method: str  # upper-case; "": any
     rank: Tuple[object, ...]  # the most specific first
 
@@ -134,7 +97,7 @@ class _Route(NamedTuple):
         if len(path) != n and (len(path) < n or not self.prefix):
             return False
         if self.ignore_case:
-            path = [_lower(segment) for segment in path]
+            path = [folded(segment) for segment in path]
         for want, segment in zip(self.segments, path):
             if want != segment and (want is not None or not segment):
                 return False
@@ -143,8 +106,12 @@ class _Route(NamedTuple):
 
 def _route(trigger: Trigger) -> Optional[_Route]:
     """Read a trigger. Return None for one that cannot be read."""
-    endpoint = _lower(trigger.endpoint) if trigger.ignore_case else trigger.endpoint
+    endpoint = trigger.endpoint
     if not endpoint.startswith("/") or any(c <= " " or c in "?#\x7f" for c in endpoint):
+        return None
+    try:
+        readings([(endpoint,)])
+    except Unreadable:
         return None
     rest, begin, prefix = endpoint, "", endpoint.endswith("*")
     if prefix:
@@ -152,23 +119,24 @@ def _route(trigger: Trigger) -> Optional[_Route]:
         rest = endpoint[: endpoint.rindex("/") + 1]
     if any(c in "*{}" for c in begin):
         return None
+    plain = _plain(trigger)
     segments: List[Optional[str]] = []
     for segment in _segments(rest):
         if segment == "*" or _PARAMETER.fullmatch(segment):
             segments.append(None)
-        elif segment in ("", ".", "..") or any(c in "*{}" for c in segment):
+        elif unescaped(segment) in ("", ".", "..") or any(c in "*{}" for c in segment):
             return None
         else:
-            segments.append(segment)
+            segments.append(plain(segment))
+    begin = plain(begin)
     method = _method(trigger.method)
     anys = tuple(segment is None for segment in segments)
     rank = (prefix, -len(segments), -len(begin.encode()), anys, not method)
     return _Route(tuple(segments), prefix, begin, trigger.ignore_case, method, rank)
 
 
+def _plain(trigger: Trigger) -> Callable[[str], str]:
+    return (lambda text: folded(unescaped(text))) if trigger.ignore_case else unescaped
+
+
 _PARAMETER = re.compile(r"\{[^{}:*]+\}")
-
-
-def _lower(text: str) -> str:
-    # Character by character, as elsewhere: str.lower turns some into two, or looks at neighbours.
-    return text.lower() if text.isascii() else "".join(c.lower()[0] for c in text)

@@ -3,6 +3,8 @@ package testnats
 
 import (
 	"net"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -16,15 +18,27 @@ type Server struct {
 	URL string
 	srv *server.Server
 	opt server.Options
+
+	config string // file with accounts and users; "": everybody may do everything
 }
 
 // Start starts a server with its own store on a free port. It stops when the test ends.
-func Start(t testing.TB) *Server {
+func Start(t testing.TB) *Server { return StartWith(t, "") }
+
+// StartWith starts a server as Start does, with the accounts and users of a
+// configuration.
+func StartWith(t testing.TB, config string) *Server {
 	t.Helper()
 	s := &Server{opt: server.Options{
 		Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(),
 		NoLog: true, NoSigs: true, JetStreamMaxMemory: 256 << 20, JetStreamMaxStore: 16 << 30,
 	}}
+	if config != "" {
+		s.config = filepath.Join(t.TempDir(), "nats.conf")
+		if err := os.WriteFile(s.config, []byte(config), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	s.run(t)
 	t.Cleanup(s.Stop)
 	return s
@@ -33,6 +47,13 @@ func Start(t testing.TB) *Server {
 func (s *Server) run(t testing.TB) {
 	t.Helper()
 	opt := s.opt
+	if s.config != "" {
+		file, err := server.ProcessConfigFile(s.config)
+		if err != nil {
+			t.Fatalf("nats server: %v", err)
+		}
+		opt.Accounts, opt.Users, opt.Nkeys, opt.TLSConfig, opt.TLSTimeout = file.Accounts, file.Users, file.Nkeys, file.TLSConfig, file.TLSTimeout
+	}
 	srv, err := server.NewServer(&opt)
 	if err != nil {
 		t.Fatalf("nats server: %v", err)
@@ -60,9 +81,9 @@ func (s *Server) Restart(t testing.TB) {
 }
 
 // Connect returns a connection that always reconnects. It is closed when the test ends.
-func (s *Server) Connect(t testing.TB) *nats.Conn {
+func (s *Server) Connect(t testing.TB, opts ...nats.Option) *nats.Conn {
 	t.Helper()
-	nc, err := nats.Connect(s.URL, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
+	nc, err := nats.Connect(s.URL, append(opts, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))...)
 	if err != nil {
 		t.Fatalf("nats connect: %v", err)
 	}
@@ -71,9 +92,9 @@ func (s *Server) Connect(t testing.TB) *nats.Conn {
 }
 
 // JetStream returns a JetStream context with its own connection.
-func (s *Server) JetStream(t testing.TB) jetstream.JetStream {
+func (s *Server) JetStream(t testing.TB, opts ...nats.Option) jetstream.JetStream {
 	t.Helper()
-	js, err := jetstream.New(s.Connect(t))
+	js, err := jetstream.New(s.Connect(t, opts...))
 	if err != nil {
 		t.Fatalf("jetstream: %v", err)
 	}

@@ -8,7 +8,7 @@ import (
 )
 
 const aboutAnswer = "What a visitor who may not pass is answered: the members of the problem document, and the seconds of the header Retry-After (0: none). " +
-	"Without a decision, the answer to a request for `feature` that names no customer."
+	"Without a decision, the answer to a request for `feature` that names no customer, or, without `feature`, to one whose path cannot be read."
 
 type answerCase struct {
 	Name       string           `json:"name,omitempty"`
@@ -19,10 +19,13 @@ type answerCase struct {
 }
 
 func (c answerCase) done() any {
-	if c.Decision == nil {
-		c.Want = gate.NoCustomer(c.Feature)
-	} else {
+	switch {
+	case c.Decision != nil:
 		c.Want = gate.Blocked(c.Decision)
+	case c.Feature != "":
+		c.Want = gate.NoCustomer(c.Feature)
+	default:
+		c.Want = gate.Unreadable()
 	}
 	c.RetryAfter = c.Want.RetryAfter
 	return c
@@ -38,6 +41,7 @@ func answerByHand() []any {
 		answerCase{Name: "nothing is known", Decision: ptr(gate.Undecided("bob", "api", false))}.done(),
 		answerCase{Name: "a reason that is not known", Decision: ptr(blocked("fair_use", nil))}.done(),
 		answerCase{Name: "no customer", Feature: "api"}.done(),
+		answerCase{Name: "a path that cannot be read"}.done(),
 	}
 }
 

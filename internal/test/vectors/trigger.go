@@ -8,7 +8,7 @@ import (
 	"github.com/tidegate-io/tidegate/internal/gate"
 )
 
-const aboutTrigger = "Which of the gates a request meets: its method, and its target as it was sent. `want` is a feature, or null where the request meets none."
+const aboutTrigger = "Which of the gates a request meets: its method, and its target as it was sent. `want` is a feature, or null where the request meets none. Of a path that can be read in several ways, `also` holds the features of other readings. `refused`: the path cannot be read."
 
 type triggerCase struct {
 	Name   string        `json:"name,omitempty"`
@@ -16,6 +16,9 @@ type triggerCase struct {
 	Method string        `json:"method"`
 	Target string        `json:"target"`
 	Want   *string       `json:"want"`
+
+	Also    []string `json:"also,omitempty"`
+	Refused bool     `json:"refused,omitempty"`
 }
 
 type triggerGate struct {
@@ -28,8 +31,14 @@ func (c triggerCase) done() any {
 	for i, g := range c.Gates {
 		gates[i] = events.Gate{Feature: g.Feature, Triggers: g.Triggers}
 	}
-	if i, ok := gate.NewRoutes(gates).Match(c.Method, gate.Spellings(c.Target)...); ok {
-		c.Want = &gates[i].Feature
+	met, err := gate.NewRoutes(gates).Match(nil, c.Method, c.Target, "")
+	c.Refused = err != nil
+	for i, at := range met {
+		if i == 0 {
+			c.Want = &gates[at].Feature
+		} else {
+			c.Also = append(c.Also, gates[at].Feature)
+		}
 	}
 	return c
 }
@@ -59,7 +68,27 @@ func triggerByHand() []any {
 	add(mixed, "GET /slash", "GET /slash/", "POST /slash", "GET /slash/x", "GET /users/5/reports", "GET /users/5/reports/", "GET /users//reports", "GET /users/5/6/reports",
 		"HEAD /reads/1", "OPTIONS /reads/1", "GET /reads", "POST /reads/1", "GET /LOOSE/x", "GET /loose", "PUT /one", "PATCH /two", "PUT /two", "POST /m", "DELETE /m",
 		"OPTIONS /m", "GET /beginning", "GET /beg", "GET /be", "GET /in/x/ner", "GET /in/ner", "GET /in/x/y/ner", "GET /users/%35/reports", "GET /users/a%2Fb/reports", "GET /")
+	add([]triggerGate{{"any", trigger("GET", "/*")}, {"export", trigger("POST", "/api/export")}, {"features", trigger("POST", "/api/features/*")}, {"reports", trigger("GET", "/users/{id}/reports")},
+		{"escaped", trigger("GET", "/a%20b/%C3%A9")}, {"loose", []events.Trigger{{Endpoint: "/Été/κόσμος/*", IgnoreCase: true}}}}, spellings...)
 	return out
+}
+
+// spellings are requests for what is gated in triggerByHand, each written in a way
+// that some app or gateway reads so, and requests that only look like it.
+var spellings = []string{
+	"POST /api/features/x?next=http://a", "POST /api/features/x/..", "POST /api/features/x/../y", "POST /api/features/%2e%2e%2fz", "POST /api/features/%252e",
+	"POST //api//features//x", "POST /./api/./features/./x", "POST /api/features/x;a", "POST /api/features;a=b/x", "POST /api/export;jsessionid=1", "POST /x/..;/api/export",
+	"POST /api\\export", "POST \\api\\export", "POST /api%5Cexport", "POST /api/export#", "POST /x#/../api/export", "POST /x%23/../api/export",
+	"POST //a.example/api/export", "POST ///a.example/api/export", "POST /\\a.example/api/export", "POST /a.example//api/export", "POST /api//../export",
+	"POST http://a.example/api/export", "POST http://u:p@a.example:80/api/export?x", "POST ftp://a.example/api/export", "POST http:/api/export", "POST http://a.example?/api/export",
+	"POST /http://a.example/api/export", "POST /api%2Fexport", "POST /api%252Fexport", "POST /api/%2565xport", "POST /api/%25252565xport", "POST /%61pi/features/a%2Fb",
+	"POST /api/export/", "POST /api/export//", "POST /api/export/.", "POST /api/export/%2e", "POST /api/export.", "POST /api/export%20", "POST /api/exp+ort", "POST /api/export*",
+	"POST /api/export%00", "POST /api/export%0a", "POST /api/export%09", "POST /api/export%7F", "POST /api/export\t", "POST /api/ex port", "POST /%C0%AFapi/export", "POST /%FFapi/export",
+	"POST /api/export/%zz", "POST /api/export%", "POST /free/%ED%A0%80", "GET /free/%zz", "POST /free/%25zz", "POST /free/%2500", "POST *", "OPTIONS *", "POST api/export", "POST ",
+	"POST /free/%252525252525252525252525252525252525252525252525252525252525252525252525252525252525252525252525252525252525252525",
+	"GET /users/a%2Fb/reports", "GET /x/%2e%2e/users/a%2Fb/reports", "GET /%75sers/a%2Fb/reports", "GET /users/../users/1/reports", "GET /users//1//reports", "GET /users/%2e%2e/reports",
+	"GET /users/;/reports", "HEAD /users/1/reports", "GET /a%20b/é", "GET /x/../a%20b/%c3%a9", "GET /a b/é",
+	"GET /ÉTÉ/ΚΌΣΜΟΣ/x", "GET /éTé/κόσμοσ/x", "GET /%C3%89t%C3%A9/%CE%BA%CF%8C%CF%83%CE%BC%CE%BF%CF%82/x", "options /Été/κόσμος",
 }
 
 func drawTrigger(r *rand.Rand) any {
@@ -78,9 +107,10 @@ func drawTrigger(r *rand.Rand) any {
 	}
 	parts := make([]string, r.IntN(4))
 	for i := range parts {
-		parts[i] = pick(r, "a", "b", "ab", "abc", "A", "%61", "..", ".", "", "a%2Fb", "%2e%2e", "a b", "é")
+		parts[i] = pick(r, "a", "b", "ab", "abc", "A", "%61", "..", ".", "", "a%2Fb", "%2e%2e", "a%20b", "é", "a;b", ";", `a\b`, "%2561", "a#", "%5c")
 	}
-	c.Target = "/" + strings.Join(parts, "/") + pick(r, "", "", "/", "?a=b", "?/a", "#/a")
+	c.Target = pick(r, "/", "/", "/", "/", "//", "///", `/\`, "http://a/", "/%2F", "a/") + strings.Join(parts, pick(r, "/", "/", "/", "%2f", `\`)) +
+		pick(r, "", "", "", "/", "?a=b", "?/a", "#/a", "%zz", "%00", ";a", "/..", "%FF")
 	c.Method = pick(r, "GET", "GET", "POST", "HEAD", "OPTIONS", "get", "PUT")
 	return c.done()
 }
