@@ -187,4 +187,6 @@ func (b *bench) try(a attempt, set []Scope, key int) {
 }
 
 // openRoute reports whether a route's answer is the same file for everybody.
-func openRoute(route string) bool { return route == "GET /{$}" || strings.HasPrefix(route, "GET /page/") }
+func openRoute(route string) bool {
+	return route == "GET /{$}" || strings.HasPrefix(route, "GET /page/")
+}
