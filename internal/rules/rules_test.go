@@ -139,10 +139,10 @@ var allowed = map[string][]string{
 	"internal/stream":    {"events", "internal/guard", "internal/records", nats, "github.com/nats-io/nuid"},
 	"internal/audit":     {"events", "internal/config", nats, "github.com/nats-io/nuid"},
 	"internal/questions": {"events", "internal/gate", "internal/records", "internal/stream"},
-	"internal/stripe/fold": {"events", "internal/guard", "internal/records", "internal/stream", "internal/writeback", nats,
+	"internal/stripe/fold": {"events", "internal/records", "internal/stream", "internal/writeback", nats,
 		"github.com/fxamacker/cbor/v2", "github.com/stripe/stripe-go/v76/webhook"},
 	"internal/stripe/api": {"github.com/stripe/stripe-go/v76", "golang.org/x/time/rate"},
-	"internal/stripe/refetch": {"events", "internal/guard", "internal/stripe/fold", "internal/stream", "internal/stripe/api", "internal/wire", nats,
+	"internal/stripe/refetch": {"events", "internal/stripe/fold", "internal/stream", "internal/stripe/api", "internal/wire", nats,
 		"github.com/VictoriaMetrics/metrics"},
 
 	// The roles: never each other, never a store.
