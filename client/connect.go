@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -56,14 +57,17 @@ func FromEnvironment(getenv func(string) string) (Connection, error) {
 	return c, e.err
 }
 
-// Connect connects. The connection outlives restarts of the servers, and is returned at
-// once, whether they can be reached or not. Later options win.
+// Connect connects. The connection outlives restarts of the servers, notices within 6 s
+// that one is silent, and is returned at once, whether they can be reached or not. Later
+// options win.
 func (c Connection) Connect(more ...nats.Option) (*nats.Conn, error) {
 	url := c.URL
 	if url == "" {
 		url = nats.DefaultURL
 	}
-	opts := append([]nats.Option{nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true)}, c.Options...)
+	opts := append([]nats.Option{nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true),
+		// A machine that loses its power closes no connection.
+		nats.PingInterval(2 * time.Second), nats.MaxPingsOutstanding(2)}, c.Options...)
 	return nats.Connect(url, append(opts, more...)...)
 }
 

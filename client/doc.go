@@ -1,7 +1,8 @@
 // Package client is what Go apps import to be gated by Tidegate: it checks
 // whether a customer may use a feature, and records what was used.
 //
-//	nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true))
+//	server, err := client.FromEnvironment(os.Getenv) // NATS_URL, NATS_USER, …
+//	nc, err := server.Connect()
 //	c, err := client.New(nc, client.Source("billing-api"))
 //	defer c.Close(ctx)
 //
@@ -17,7 +18,7 @@
 //
 // # Checking
 //
-// The client watches the decisions and keeps them in memory, so a check is a
+// The client follows the decisions and keeps them in memory, so a check is a
 // read of local memory: no lock, no allocation, no network. When NATS is away,
 // the last known decisions stay in force, and Age says how old they are. New
 // never waits for the servers; before the first sync Check allows, or refuses
@@ -63,14 +64,11 @@
 //
 // # Permissions
 //
-// A NATS user for an app may publish to usage.p.*.~batch and, for Identify,
-// account.in.*. To read the bucket decisions it may publish to
-// $JS.API.STREAM.INFO.KV_decisions, $JS.API.CONSUMER.CREATE.KV_decisions.>,
-// $JS.API.CONSUMER.DELETE.KV_decisions.> and $JS.FC.KV_decisions.> (without the
-// last, a watch of many decisions stalls), and subscribe to its inbox. With a
-// namespace ns these are ns.usage.…, ns.account.… and KV_ns_decisions. A
-// permission that is missing shows as a time-out, here, and as an error in the
-// connection's nats.ErrorHandler.
+// An app needs a NATS user that may publish to usage.p.*.~batch, account.in.* (for
+// Identify) and $JS.API.DIRECT.GET.KV_decisions, and subscribe to decisions.> and its
+// inbox (NATS_INBOX_PREFIX). With a namespace ns these are ns.usage.…, KV_ns_decisions
+// and so on. `tidegate nats-permissions` prints such users. A permission that is missing
+// shows as a time-out, here, and as an error in the connection's nats.ErrorHandler.
 //
 // # Switching it off
 //

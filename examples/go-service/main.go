@@ -8,14 +8,15 @@ import (
 	"net/http"
 	"os"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/tidegate-io/tidegate/client"
 )
 
 func main() {
-	url := cmp.Or(os.Getenv("NATS_URL"), nats.DefaultURL)
-	nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true))
+	server, err := client.FromEnvironment(os.Getenv) // NATS_URL, NATS_USER, …
+	if err != nil {
+		log.Fatal(err)
+	}
+	nc, err := server.Connect()
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -18,8 +18,7 @@ func (a *App) connect(ctx context.Context) error {
 	opts := []nats.Option{
 		nats.Name("tidegate"), nats.ReconnectWait(250 * time.Millisecond),
 		nats.IgnoreAuthErrorAbort(), // a user may be on its way
-		// A machine that loses its power closes no connection: 6 s of silence, not the library's 6 minutes.
-		nats.PingInterval(2 * time.Second), nats.MaxPingsOutstanding(2), nats.Timeout(2 * time.Second),
+		nats.Timeout(2 * time.Second),
 		nats.ErrorHandler(func(_ *nats.Conn, s *nats.Subscription, err error) {
 			subject := ""
 			if s != nil {
