@@ -51,25 +51,17 @@ type partly struct {
 
 func (p *partly) Unwrap() error { return p.error }
 
-// add notes that a message of a change was not stored.
-func (p *partly) add(id string, err error, result audit.Result) {
-	p.error = fmt.Errorf("%w: %w", ErrUnavailable, err)
-	if id != "" && p.results[id] != audit.Unknown {
-		p.results[id] = result
-	}
-}
-
-// outcomes returns what an error means for the changes, once for each ID.
+// outcomes returns what an error means for the changes, once for each ID and customer.
 func outcomes(entries []audit.Entry, err error) (list []audit.Outcome) {
 	var some *partly
-	told := map[string]bool{}
+	told := map[[2]string]bool{}
 	for _, e := range entries {
 		result := audit.ResultOf(err)
 		if errors.As(err, &some) {
 			result = some.results[e.ID]
 		}
-		if result != "" && !told[e.ID] {
-			told[e.ID] = true
+		if key := [2]string{e.ID, e.Customer}; result != "" && !told[key] {
+			told[key] = true
 			list = append(list, audit.Outcome{Entry: e, Result: result})
 		}
 	}

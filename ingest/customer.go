@@ -49,6 +49,7 @@ type customerBody struct {
 	Anchor         member[string]                   `json:"anchor"`
 	Locale         member[string]                   `json:"locale"`
 	StripeCustomer member[string]                   `json:"stripe_customer"`
+	Move           bool                             `json:"move"` // the Stripe customer, from whose it is
 	Overrides      member[map[string]*overrideBody] `json:"overrides"`
 }
 
@@ -68,7 +69,7 @@ func (b *customerBody) permitted(c caller) error {
 	for _, f := range [...]struct {
 		name string
 		set  bool
-	}{{"plan", b.Plan.Set}, {"anchor", b.Anchor.Set}, {"overrides", b.Overrides.Set}, {"stripe_customer", b.StripeCustomer.Set}} {
+	}{{"plan", b.Plan.Set}, {"anchor", b.Anchor.Set}, {"overrides", b.Overrides.Set}, {"stripe_customer", b.StripeCustomer.Set}, {"move", b.Move}} {
 		if f.set {
 			return &problem{Status: http.StatusForbidden, Detail: fmt.Sprintf("the API key lacks the scope %q, which `%s` takes: without it a key may say email and locale", string(ScopeAdmin), f.name)}
 		}
@@ -104,6 +105,9 @@ func (b *customerBody) account(id string, c *gate.Catalog, now time.Time) (*reco
 			}
 		}
 		*f.to = &f.from.Value
+	}
+	if b.Move && b.StripeCustomer.Value == "" {
+		return nil, badRequest("`move` goes with a `stripe_customer`, which it takes from the customer that has it")
 	}
 	if err := b.setPlan(a, c); err != nil {
 		return nil, err

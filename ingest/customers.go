@@ -1,18 +1,12 @@
 package ingest
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-
-	"github.com/tidegate-io/tidegate/internal/audit"
 	"github.com/tidegate-io/tidegate/internal/records"
-	"github.com/tidegate-io/tidegate/internal/stripe/fold"
 )
 
 func (s *Server) putCustomer(w http.ResponseWriter, r *http.Request) error {
@@ -37,8 +31,16 @@ func (s *Server) putCustomer(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.apply(r, []*records.Account{a}); err != nil {
+	u := s.bounds.key(callerOf(r).Name)
+	if err := s.admitCustomers(r.Context(), s.bounds.profiles, u, &u.profiles, id); err != nil {
 		return err
+	}
+	c := &change{account: a, move: in.Move}
+	if err := s.apply(r, []*change{c}); err != nil {
+		return err
+	}
+	if c.refused != nil {
+		return c.refused
 	}
 	if !callerOf(r).can(ScopeRead) {
 		return writeJSON(w, http.StatusOK, map[string]string{"customer": id})
@@ -51,25 +53,12 @@ func (s *Server) putCustomer(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, v)
 }
 
-// billingMap tells the subscription fold which Stripe customer belongs to ours;
-// "": none any more.
-func (s *Server) billingMap(a *records.Account) *nats.Msg {
-	if a.StripeCustomer == nil {
-		return nil
-	}
-	body, err := json.Marshal(fold.Mapping{Customer: a.Customer, StripeCustomer: *a.StripeCustomer})
-	if err != nil {
-		return nil // two strings always encode
-	}
-	return &nats.Msg{Subject: s.Names.Billing(string(fold.KindMap)), Data: body}
-}
-
 func (s *Server) deleteCustomer(w http.ResponseWriter, r *http.Request) error {
 	id := r.PathValue("id")
 	if err := validCustomer(id); err != nil {
 		return err
 	}
-	if err := s.apply(r, []*records.Account{{Customer: id, Erase: true, StripeCustomer: new("")}}); err != nil {
+	if err := s.apply(r, []*change{{account: &records.Account{Customer: id, Erase: true, StripeCustomer: new("")}}}); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -77,6 +66,11 @@ func (s *Server) deleteCustomer(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) postCustomers(w http.ResponseWriter, r *http.Request) error {
+	u := s.bounds.key(callerOf(r).Name)
+	sent, err := s.boundEvents(u)
+	if err != nil {
+		return err
+	}
 	form, err := formOf(r.Header.Get("Content-Type"))
 	if err != nil {
 		return err
@@ -90,17 +84,41 @@ func (s *Server) postCustomers(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	sent(len(changes) + len(rejected))
 	if len(changes) == 0 {
 		return noneGood(rejected, "customer")
 	}
+	if !callerOf(r).can(ScopeAdmin) { // an operator may import any number
+		if err := s.admitCustomers(r.Context(), s.bounds.profiles, u, &u.profiles, idsOf(changes)...); err != nil {
+			return err
+		}
+	}
+	before := len(rejected)
 	if err := s.apply(r, changes); err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusAccepted, receipt{Accepted: len(changes), Rejected: rejected})
+	for _, c := range changes {
+		if c.refused != nil {
+			rejected = append(rejected, rejection{Index: c.index, ID: c.account.Customer, Error: c.refused.Error()})
+		}
+	}
+	slices.SortFunc(rejected, func(a, b rejection) int { return a.Index - b.Index })
+	if len(rejected) == len(changes)+before {
+		return noneGood(rejected, "customer")
+	}
+	return writeJSON(w, http.StatusAccepted, receipt{Accepted: len(changes) + before - len(rejected), Rejected: rejected})
 }
 
-func (s *Server) readCustomers(r *http.Request, body []byte, f form) ([]*records.Account, []rejection, error) {
-	var changes []*records.Account
+func idsOf(changes []*change) []string {
+	ids := make([]string, len(changes))
+	for i, c := range changes {
+		ids[i] = c.account.Customer
+	}
+	return ids
+}
+
+func (s *Server) readCustomers(r *http.Request, body []byte, f form) ([]*change, []rejection, error) {
+	var changes []*change
 	rejected, seen, now, catalog := []rejection{}, 0, s.Now(), s.Catalog()
 	caller := callerOf(r)
 	err := split(body, f, func(element []byte, _ bool) bool {
@@ -120,7 +138,7 @@ func (s *Server) readCustomers(r *http.Request, body []byte, f form) ([]*records
 			rejected = append(rejected, rejection{Index: seen - 1, ID: in.ID, Error: err.Error()})
 			return true
 		}
-		changes = append(changes, a)
+		changes = append(changes, &change{account: a, move: in.Move, index: seen - 1})
 		return true
 	})
 	switch {
@@ -132,83 +150,4 @@ func (s *Server) readCustomers(r *http.Request, body []byte, f form) ([]*records
 		return nil, nil, badRequest("the batch is empty")
 	}
 	return changes, rejected, nil
-}
-
-// apply makes changes of customers, with their entries in the audit log.
-func (s *Server) apply(r *http.Request, accounts []*records.Account) error {
-	changes, entries := s.entriesOf(r, accounts)
-	return s.audited(r.Context(), entries, func(ctx context.Context) error {
-		for _, a := range accounts {
-			if !a.Erase {
-				continue
-			}
-			if err := s.audit.Erase(ctx, a.Customer); err != nil {
-				return fmt.Errorf("%w: %w", ErrUnavailable, err)
-			}
-		}
-		return s.publishAll(ctx, changes)
-	})
-}
-
-// publishAll stores changes, many in flight at a time. Its error is a *partly.
-func (s *Server) publishAll(ctx context.Context, changes []change) error {
-	ctx, cancel := context.WithTimeout(ctx, waitForStream)
-	defer cancel()
-	type sent struct {
-		jetstream.PubAckFuture
-		id string
-	}
-	var all []sent
-	failed := partly{results: map[string]audit.Result{}}
-	stored := map[string]bool{}
-	for i := range changes {
-		msgs, err := s.messages(&changes[i])
-		for _, m := range msgs {
-			var f jetstream.PubAckFuture
-			if f, err = s.JS.PublishMsgAsync(m, jetstream.WithStallWait(publishTimeout)); err != nil {
-				break
-			}
-			all = append(all, sent{f, changes[i].id()})
-		}
-		if err != nil {
-			failed.add(changes[i].id(), err, audit.Failed)
-		}
-	}
-	for _, f := range all {
-		select {
-		case <-f.Ok():
-			stored[f.id] = true
-		case err := <-f.Err():
-			failed.add(f.id, err, audit.ResultOf(err))
-		case <-ctx.Done():
-			failed.add(f.id, fmt.Errorf("not acknowledged in %s", waitForStream), audit.Unknown)
-		}
-	}
-	if failed.error == nil {
-		return nil
-	}
-	for id := range failed.results {
-		if stored[id] { // one of its two messages
-			failed.results[id] = audit.Unknown
-		}
-	}
-	return &failed
-}
-
-// messages returns what a change publishes.
-func (s *Server) messages(c *change) ([]*nats.Msg, error) {
-	body, err := json.Marshal(c.account)
-	if err != nil {
-		return nil, fmt.Errorf("encoding a change: %w", err)
-	}
-	msgs := []*nats.Msg{{Subject: s.Names.Account(s.partitionOf(c.account.Customer)), Data: body}}
-	if m := s.billingMap(c.account); m != nil {
-		msgs = append(msgs, m)
-	}
-	if id := c.id(); id != "" {
-		for _, m := range msgs {
-			m.Header = nats.Header{audit.Header: {id}}
-		}
-	}
-	return msgs, nil
 }

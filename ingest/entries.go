@@ -15,33 +15,23 @@ import (
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
-// change is a change of a customer. Its entries share an ID; it has none if it is about
-// nothing that an operator sets.
-type change struct {
-	account *records.Account
-	entries []audit.Entry
-}
-
-// id returns the ID of the entries, or "".
-func (c *change) id() string {
-	if len(c.entries) == 0 {
-		return ""
-	}
-	return c.entries[0].ID
-}
-
 // entriesOf compares changes with what holds, in their order. A plan, an anchor or a
 // limit that holds already is taken out of its change: to say it again is no change.
-func (s *Server) entriesOf(r *http.Request, accounts []*records.Account) (changes []change, all []audit.Entry) {
-	held, actor := s.settings(r.Context(), accounts), s.actor(r)
-	changes = make([]change, len(accounts))
-	for i, a := range accounts {
+func (s *Server) entriesOf(r *http.Request, changes []*change) (all []audit.Entry) {
+	held, actor := s.settings(r.Context(), changes), s.actor(r)
+	for _, change := range changes {
+		a := change.account
 		c := comparison{account: a, held: held[a.Customer], base: audit.Entry{ID: audit.NewID(), Actor: actor, Customer: a.Customer}}
 		c.compare()
-		changes[i] = change{account: a, entries: c.entries}
+		if change.from != "" { // who loses the Stripe customer has an entry, too
+			c.base.Customer = change.from
+			c.add(audit.CustomerStripe, "", audit.Value(nil), "", nil)
+			c.entries[len(c.entries)-1].Before = audit.Value(*a.StripeCustomer)
+		}
+		change.entries = c.entries
 		all = append(all, c.entries...)
 	}
-	return changes, all
+	return all
 }
 
 // operated reports whether a change is about something that an operator sets.
@@ -56,9 +46,10 @@ const (
 
 // settings asks the owners what holds for the customers of changes. A customer whose
 // owner does not answer in time is not in the result: what held is not known then.
-func (s *Server) settings(ctx context.Context, accounts []*records.Account) map[string]*questions.Settings {
+func (s *Server) settings(ctx context.Context, changes []*change) map[string]*questions.Settings {
 	ids, seen := make([][]string, s.Partitions), map[string]bool{}
-	for _, a := range accounts {
+	for _, c := range changes {
+		a := c.account
 		if operated(a) && !seen[a.Customer] {
 			seen[a.Customer] = true
 			p := s.partitionOf(a.Customer)

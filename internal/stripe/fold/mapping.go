@@ -44,6 +44,11 @@ func (s *State) link(m Mapping, seq uint64) []Change {
 	if old, ok := s.facts.Links[m.StripeCustomer]; ok && old.Seq >= seq {
 		return nil
 	}
+	// Only mappings count here: they are read in their order, while Stripe's objects
+	// come in any.
+	if c := s.linked(m.StripeCustomer); m.UnlessTaken && c != "" && c != m.Customer {
+		return nil
+	}
 	s.facts.Links[m.StripeCustomer] = link{Customer: m.Customer, Seq: seq}
 	s.dirty.links[m.StripeCustomer] = true
 	s.facts.party(m.StripeCustomer)

@@ -97,6 +97,7 @@ type Paying struct {
 func (p *Processor) answer(o *stream.Owner) {
 	stream.Answer(o, SubscriptionQuestion, p.subscriptionOf)
 	stream.Answer(o, ReportQuestion, func(page Page) (Report, error) { return p.state.Report(page.After, page.Limit), nil })
+	stream.Answer(o, ClaimsQuestion, func(ids []string) (map[string]Claim, error) { return p.state.Claims(ids), nil })
 	stream.Answer(o, CompareQuestion, p.compare)
 	stream.Answer(o, OpenQuestion, func(page Page) ([]string, error) { return p.state.Open(page.After, max(page.Limit, 1)), nil })
 }

@@ -25,10 +25,13 @@ var ErrRecord = errors.New("invalid billing record")
 // Mapping says which customer a Stripe customer belongs to. It comes from the
 // operator and wins over Stripe's objects. Without Customer it removes the
 // mapping of StripeCustomer; without StripeCustomer it removes all mappings of
-// Customer.
+// Customer. With UnlessTaken it has no effect when an earlier record has mapped
+// StripeCustomer to another customer, so that of two who say so at once, one wins and
+// the other can find out.
 type Mapping struct {
 	Customer       string `json:"customer"`
 	StripeCustomer string `json:"stripe_customer"`
+	UnlessTaken    bool   `json:"unless_taken,omitempty"`
 }
 
 // Fetched is an object as Stripe's API returned it. It is stored in BILLING
