@@ -1,12 +1,6 @@
 package deploy
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
-	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,39 +8,24 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/tidegate-io/tidegate/internal/test/testcert"
 )
 
 // natsFolder is the folder nats with certificates, whose paths in it are changed.
 func natsFolder(t *testing.T) string {
 	t.Helper()
-	dir := t.TempDir()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	about := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-	cert, err := x509.CreateCertificate(rand.Reader, about, about, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	raw, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	written := map[string]string{}
-	for _, name := range []string{"server", "route", "ca"} {
-		written[name+".pem"] = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}))
-		written[name+"-key.pem"] = string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw}))
+	dir, ca := t.TempDir(), testcert.New(t)
+	for _, name := range []string{"server", "route"} {
+		ca.Write(t, filepath.Join(dir, name+".pem"), filepath.Join(dir, name+"-key.pem"), time.Hour)
 	}
 	files, err := filepath.Glob("nats/*.conf")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("%d files, %v", len(files), err)
 	}
+	paths := strings.NewReplacer("/etc/nats/certs/ca.pem", ca.File, "/etc/nats/certs", dir)
 	for _, f := range files {
-		written[filepath.Base(f)] = strings.ReplaceAll(read(t, f), "/etc/nats/certs", dir)
-	}
-	for name, text := range written {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, filepath.Base(f)), []byte(paths.Replace(read(t, f))), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
