@@ -21,8 +21,9 @@ COMMIT  ?= $(shell git describe --exclude '*' --always --abbrev=40 --dirty=+dirt
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
 # The same source and Go give the same program, wherever and whenever it is built;
-# deploy/Dockerfile builds with the same flags.
-GO_BUILD := CGO_ENABLED=0 GOFLAGS= GOEXPERIMENT= GOAMD64=v1 GOARM64=v8.0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
+# deploy/Dockerfile builds with the same flags. GOFLAGS is not empty, so that what
+# `go env -w` has set does not count.
+GO_BUILD := CGO_ENABLED=0 GOFLAGS=-trimpath GOEXPERIMENT= GOAMD64=v1 GOARM64=v8.0 $(GO) build -buildvcs=false -ldflags '$(LDFLAGS)'
 
 LINT_VERSION := v2.15.0
 LINT         := $(CURDIR)/bin/golangci-lint-$(LINT_VERSION)

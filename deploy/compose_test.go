@@ -155,6 +155,9 @@ func TestComposeUsers(t *testing.T) {
 	if len(opts.Users) != len(passwords) || len(passwords) == 0 {
 		t.Errorf("%d users have %d passwords", len(opts.Users), len(passwords))
 	}
+	if !opts.JetStream || opts.StoreDir != "/data" || opts.SyncInterval == 0 {
+		t.Errorf("JetStream %v, store %q, sync every %v", opts.JetStream, opts.StoreDir, opts.SyncInterval)
+	}
 	users := map[string]bool{}
 	for _, u := range opts.Users {
 		users[u.Username] = true

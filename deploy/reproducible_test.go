@@ -20,9 +20,13 @@ var cold = flag.Bool("cold", false, "build with caches of their own: nothing is 
 func TestReproducibleBuild(t *testing.T) {
 	t.Parallel()
 	var sums []string
+	settings := filepath.Join(t.TempDir(), "env") // of `go env -w`
+	if err := os.WriteFile(settings, []byte("GOFLAGS=-gcflags=-N\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for i, env := range [][]string{
-		{"USER=ada", "TZ=UTC", "LANG=C", "GOFLAGS=-buildvcs=auto", "GOAMD64=v3"},
-		{"USER=grace", "TZ=Asia/Tokyo", "LANG=de_DE.UTF-8", "GOFLAGS=", "HOME=" + t.TempDir()},
+		{"USER=ada", "TZ=UTC", "LANG=C", "GOFLAGS=-buildvcs=auto", "GOENV=off", "GOAMD64=v3"},
+		{"USER=grace", "TZ=Asia/Tokyo", "LANG=de_DE.UTF-8", "GOFLAGS=", "GOENV=" + settings, "HOME=" + t.TempDir()},
 	} {
 		dir := filepath.Join(t.TempDir(), strings.Repeat("x", 1+20*i))
 		source(t, dir, time.Unix(1_600_000_000+int64(i)*1_000_000, 0))
@@ -80,7 +84,7 @@ func build(t *testing.T, dir string, env []string) string {
 		name, _, _ := strings.Cut(e, "=")
 		own[name] = true
 	}
-	for _, name := range []string{"GOCACHE", "GOMODCACHE", "GOPROXY", "GOSUMDB"} { // these depend on HOME
+	for _, name := range []string{"GOCACHE", "GOMODCACHE", "GOPROXY", "GOSUMDB", "GOTOOLCHAIN"} { // these depend on HOME and GOENV
 		if !own[name] {
 			env = append(env, name+"="+strings.TrimSpace(output(t, "..", nil, "go", "env", name)))
 		}
