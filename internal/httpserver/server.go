@@ -124,7 +124,7 @@ type body struct {
 
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err == io.EOF { //nolint:errorlint // net/http returns it bare
+	if err == io.EOF {
 		_ = b.ctl.SetReadDeadline(time.Time{})
 	}
 	return n, err

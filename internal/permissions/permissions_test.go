@@ -69,7 +69,7 @@ func (u *user) wasDenied() bool {
 		u.t.Fatal(err)
 	}
 	err := u.LastError() // the server says it before it answers the flush
-	if err == u.last {
+	if err == u.last {   //nolint:errorlint // whether it is the same one
 		return false
 	}
 	if u.last = err; !errors.Is(err, nats.ErrPermissionViolation) {
