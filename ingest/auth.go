@@ -164,14 +164,18 @@ func (s *Server) recordUses(w http.ResponseWriter, r *http.Request, customer str
 		ctx, cancel := context.WithTimeout(r.Context(), recordTimeout)
 		defer cancel()
 		u := s.bounds.key(callerOf(r).Name)
-		err := s.admitCustomers(ctx, s.bounds.users, u, &u.users, customer)
+		sent, err := s.boundEvents(u)
 		if err == nil {
+			err = s.admitCustomers(ctx, s.bounds.users, u, &u.users, customer)
+		}
+		if err == nil {
+			sent(len(uses))
 			err = s.publisher.Publish(ctx, uses, events.BatchToken)
 		}
 		all = all && err == nil
 		if err != nil && !errors.Is(err, context.Canceled) {
 			s.counters.recordedLost.Add(len(uses))
-			s.Log.Warn("use was not recorded in time", slog.Any("error", err))
+			s.Log.Warn("use was not recorded", slog.Any("error", err))
 		}
 	}
 	w.Header().Set("X-Tidegate-Recorded", strconv.FormatBool(all))

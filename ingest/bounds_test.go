@@ -63,12 +63,12 @@ func TestRequestsOfAKeyAreBounded(t *testing.T) {
 		t.Errorf("the detail names the key: %v", p)
 	}
 	b.refused("requests_per_second", "POST", "/v1/events", oneEvent)
-	b.refused("requests_per_second", "GET", "/v1/auth", "")
+	b.want(204, "GET", "/v1/auth", "", "X-Forwarded-Method: GET", "X-Forwarded-Uri: /") // a refusal would be a visitor's
 	for range 10 {
 		b.want(200, "GET", "/livez", "")
 		b.want(200, "GET", "/readyz", "")
 	}
-	if m := string(b.want(200, "GET", "/metrics", "").body); !strings.Contains(m, `tidegate_http_limited_total{bound="http.requests_per_second"} 3`) {
+	if m := string(b.want(200, "GET", "/metrics", "").body); !strings.Contains(m, `tidegate_http_limited_total{bound="http.requests_per_second"} 2`) {
 		t.Error("the metric is missing")
 	}
 	b.key = "key-two"
@@ -98,6 +98,9 @@ func TestEventsOfAKeyAreBounded(t *testing.T) {
 		t.Error(p)
 	}
 	b.refused("events_per_second", "POST", "/v1/customers", `{"id":"acme"}`)
+	if a := b.want(204, "POST", "/v1/auth/api/features/x", "", "X-Customer-Id: acme", "X-Tidegate-Record: 1"); a.header.Get("X-Tidegate-Recorded") != "false" {
+		t.Errorf("a use at the gateway: %v", a.header)
+	}
 	b.pass(2 * time.Second)
 	b.refused("events_per_second", "POST", "/v1/events", oneEvent)
 	b.pass(100 * time.Millisecond)

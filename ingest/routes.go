@@ -25,6 +25,7 @@ const (
 	private kind = iota
 	public       // strangers: what they ask is signed
 	health       // machines that watch; nothing bounds them
+	gateway      // a gateway, for each visitor of the app; a refusal would be the visitor's
 )
 
 func (s *Server) publicRoutes() []route {
@@ -51,8 +52,8 @@ func (s *Server) privateRoutes() []route {
 		{"GET", "/v1/customers/{id}/data", ScopeAdmin, s.getPersonal, private},
 		{"DELETE", "/v1/customers/{id}", ScopeAdmin, s.deleteCustomer, private},
 		{"GET", "/v1/audit", ScopeAdmin, s.getAudit, private},
-		{"", authPath, ScopeRead, s.auth, private},
-		{"", behindAuth, ScopeRead, s.auth, private},
+		{"", authPath, ScopeRead, s.auth, gateway},
+		{"", behindAuth, ScopeRead, s.auth, gateway},
 		{"GET", "/v1/stripe/unmapped", ScopeRead, s.unmapped, private},
 		{"GET", "/v1/funnel", ScopeRead, s.funnel, private},
 		{"GET", "/v1/explain", ScopeRead, s.explain, private},
@@ -70,7 +71,7 @@ func (s *Server) privateRoutes() []route {
 // Handler returns the handler of all routes.
 func (s *Server) Handler() http.Handler {
 	mux := s.mux(append(s.privateRoutes(), s.publicRoutes()...), private)
-	auth := s.wrap(route{path: behindAuth, scope: ScopeRead, do: s.auth, kind: private})
+	auth := s.wrap(route{path: behindAuth, scope: ScopeRead, do: s.auth, kind: gateway})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if isBehindAuth(r) { // the mux would redirect what a visitor did not write cleanly
 			auth.ServeHTTP(w, r)

@@ -118,7 +118,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt route) error {
 // bound counts the request for the key, or for the address of one without a key.
 func (s *Server) bound(r *http.Request, rt route) error {
 	switch {
-	case rt.kind == health:
+	case rt.kind == health, rt.kind == gateway:
 		return nil
 	case rt.scope == "":
 		return s.boundAddress(r)
