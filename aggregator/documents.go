@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/guard"
 	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
 	"github.com/tidegate-io/tidegate/internal/writeback"
@@ -168,7 +169,7 @@ func (p *Processor) handOver(now time.Time) {
 		closed := false
 		for u := range c.windows {
 			if d.needsWrite(u) {
-				docs = append(docs, p.document(c, u, at))
+				docs = p.appendDocument(docs, c, u, at)
 			}
 			closed = closed || u.closed
 		}
@@ -243,6 +244,20 @@ func (p *Processor) findEnded(at int64) {
 	for _, number := range p.endings.hours[hour] {
 		look(number)
 	}
+}
+
+// appendDocument appends the window's document. The windows of other customers must
+// not wait for one that cannot be written down.
+func (p *Processor) appendDocument(docs []records.Window, c *customer, u *usage, now time.Time) []records.Window {
+	err := guard.Do(func() error {
+		docs = append(docs, p.document(c, u, now))
+		return nil
+	})
+	if err != nil {
+		w := records.Window{Customer: c.id(), Feature: u.feature.name, Start: fromMillis(u.start)}
+		p.o.RejectDocument("usage", w.ID(), nil, err)
+	}
+	return docs
 }
 
 // document returns the window's document.

@@ -154,6 +154,7 @@ func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 	}
 	p.docs.writer = writeback.New((*records.Window).ID, p.opt.Store.WriteUsage, o.Log)
 	p.docs.writer.Eager = true // the rounds have pauses between them
+	p.docs.writer.Refused = func(w records.Window, why error) { o.RejectDocument("usage", w.ID(), w, why) }
 	go p.docs.writer.Run(ctx)
 	p.resumeDocuments()
 	stream.Answer(o, questions.UsageOf, p.usageOf)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/fingerprint"
+	"github.com/tidegate-io/tidegate/internal/guard"
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
@@ -84,7 +85,7 @@ func (p *Processor) startMerge() {
 	p.merging = true
 	ctx, archive, oldest := p.owned, p.archive, p.f.oldestHour()
 	go func() {
-		to, err := archive.Merge(ctx, runs, oldest)
+		to, err := guard.Value(func() (fingerprint.Run, error) { return archive.Merge(ctx, runs, oldest) })
 		p.mergeDone <- mergeResult{runs, to, err}
 	}()
 }

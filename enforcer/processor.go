@@ -13,6 +13,7 @@ import (
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/guard"
 	"github.com/tidegate-io/tidegate/internal/questions"
 	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
@@ -124,6 +125,7 @@ func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 		return err
 	}
 	p.docs = writeback.New(func(c *records.Customer) string { return c.ID }, p.opt.Store.WriteCustomers, o.Log)
+	p.docs.Refused = func(c records.Customer, why error) { o.RejectDocument("customers", c.ID, c, why) }
 	go p.docs.Run(ctx)
 	for _, c := range p.customers {
 		if c.known && c.doc.Position > p.savedDocs {
@@ -204,18 +206,29 @@ func (p *Processor) Flush() error {
 		p.marked = map[mark]bool{}
 		for m, byUsage := range marked {
 			if m.feature != "" {
-				if err := p.evaluate(m.c, m.feature, byUsage); err != nil {
+				if err := p.evaluateApart(m.c, m.feature, byUsage); err != nil {
 					return err
 				}
 				continue
 			}
 			for feature := range p.featuresOf(m.c) {
-				if err := p.evaluate(m.c, feature, marked[mark{m.c, feature}]); err != nil {
+				if err := p.evaluateApart(m.c, feature, marked[mark{m.c, feature}]); err != nil {
 					return err
 				}
 			}
 		}
 	}
+	return nil
+}
+
+// evaluateApart is evaluate. A customer about whom it cannot decide keeps the decision
+// that apps have, and does not hold up the others.
+func (p *Processor) evaluateApart(c *customer, feature string, byUsage bool) error {
+	err := guard.Do(func() error { return p.evaluate(c, feature, byUsage) })
+	if err == nil || stream.IsStop(err) {
+		return err
+	}
+	p.o.Failed("decide", err)
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/internal/records"
+	"github.com/tidegate-io/tidegate/internal/store"
 )
 
 // attempt is one attempt to send a mail.
@@ -138,7 +139,7 @@ func (p *Processor) write(n *records.Notification, s *situation, now time.Time) 
 func (p *Processor) storeOutcome(ctx context.Context, c *attempt, id string, sent error) error {
 	for wait := minBackoff; ; wait = min(2*wait, maxBackoff) {
 		err := p.storeOutcomeOnce(ctx, c, id, sent)
-		if err == nil || ctx.Err() != nil {
+		if err == nil || ctx.Err() != nil || store.IsRefused(err) {
 			return err
 		}
 		p.log.Warn("store_retry", "what", "mark mail", "key", c.Key, "in", wait, "error", err)

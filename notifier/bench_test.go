@@ -24,13 +24,17 @@ var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 // table is a bucket of decisions.
 type table struct {
-	mu   sync.Mutex
-	rows map[string]events.Decision
+	mu      sync.Mutex
+	rows    map[string]events.Decision
+	spoiled string // key of a decision that cannot be read
 }
 
 func (d *table) Decision(_ context.Context, customer, feature string) (events.Decision, bool, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if events.DecisionKey(customer, feature) == d.spoiled {
+		return events.Decision{}, false, errUnreadable
+	}
 	x, ok := d.rows[events.DecisionKey(customer, feature)]
 	return x, ok, nil
 }
@@ -54,9 +58,33 @@ type bench struct {
 	seq       uint64
 	committed [][]byte // commits since the last snapshot
 	snapshot  []byte
+	reports   reports
 
 	mu  sync.Mutex
 	now time.Time
+}
+
+// reports notes what the notifier reports, by the key of the mail.
+type reports struct {
+	mu       sync.Mutex
+	rejected map[string]int
+}
+
+func (r *reports) RejectDocument(_, id string, _ any, _ error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.rejected == nil {
+		r.rejected = map[string]int{}
+	}
+	r.rejected[id]++
+}
+
+func (r *reports) Failed(string, error) {}
+
+func (r *reports) of(id string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.rejected[id]
 }
 
 func catalog() gate.Catalog {
@@ -111,6 +139,7 @@ func (b *bench) start() {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	b.p, b.stop = p, cancel
+	p.report = &b.reports
 	b.must(p.Start(ctx, &stream.Owner{Log: slog.New(slog.DiscardHandler)}))
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/internal/records"
+	"github.com/tidegate-io/tidegate/internal/store"
 )
 
 const (
@@ -14,12 +15,16 @@ const (
 	maxBackoff   = 10 * time.Second
 )
 
-// callStore repeats a call of the store until it succeeds or the ownership ends.
+// callStore repeats a call of the store until it succeeds or the ownership ends. What
+// the store refuses for good is not repeated: the message that asks for it is given up.
 func (p *Processor) callStore(what string, f func(ctx context.Context) error) error {
 	for wait := minBackoff; ; wait = min(2*wait, maxBackoff) {
 		err := p.callStoreOnce(p.ctx, f)
 		if err == nil {
 			return nil
+		}
+		if store.IsRefused(err) {
+			return fmt.Errorf("%s: %w", what, err)
 		}
 		if p.ctx.Err() != nil {
 			return fmt.Errorf("%s: %w", what, context.Cause(p.ctx))
@@ -36,6 +41,16 @@ func (p *Processor) callStoreOnce(ctx context.Context, f func(ctx context.Contex
 	ctx, done := context.WithTimeout(ctx, storeTimeout)
 	defer done()
 	return f(ctx)
+}
+
+// unlessRefused returns err, or reports the notification and returns nil if the store
+// can never hold what was to be written.
+func (p *Processor) unlessRefused(key string, err error) error {
+	if !store.IsRefused(err) {
+		return err
+	}
+	p.report.RejectDocument("notifications", key, nil, err)
+	return nil
 }
 
 // sleep waits. It returns false when ctx is done before.

@@ -20,8 +20,9 @@ type memory struct {
 	notifications map[string]records.Notification
 	conversions   map[string]records.Conversion
 	fail          func(call string) error
-	lose          func(call string) bool // the call works, and its answer is lost
-	changed       chan struct{}          // closed at every write and failed call
+	refuse        func(n *records.Notification) bool // never to be stored: set it before use
+	lose          func(call string) bool             // the call works, and its answer is lost
+	changed       chan struct{}                      // closed at every write and failed call
 }
 
 func newMemory() *memory {
@@ -76,6 +77,9 @@ func (s *memory) UpdateNotification(ctx context.Context, n records.Notification)
 	defer end()
 	if _, there := s.notifications[n.Key]; !there {
 		return fmt.Errorf("no notification %s", n.Key)
+	}
+	if err := s.refused(&n); err != nil {
+		return err
 	}
 	s.notifications[n.Key] = n
 	if s.lose != nil && s.lose("update "+string(n.State)) {

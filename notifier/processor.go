@@ -33,14 +33,16 @@ type Processor struct {
 	Options // as given to New; live holds the current settings
 	live    atomic.Pointer[live]
 
-	ctx context.Context // ends with the ownership; Handle calls the store with it
-	log *slog.Logger
+	ctx    context.Context // ends with the ownership; Handle calls the store with it
+	log    *slog.Logger
+	report reporter
 
 	started   chan struct{} // closed when ctx and log are set
 	woken     chan struct{} // has an element when a mail may be due
 	lookAgain atomic.Bool   // the settings may name new places to look addresses up
 
 	noLookupBefore time.Time     // no lookup of addresses before then; only the sending goroutine uses it
+	setbacks       setbacks      // likewise
 	stopped        chan struct{} // closed when the sending goroutine has ended
 
 	lastStatus atomic.Pointer[Status]
@@ -55,10 +57,19 @@ type Processor struct {
 	behind  map[string]time.Time // by key: when the decision was first seen not to know of the crossing
 }
 
+// reporter is what the notifier needs of its *stream.Owner.
+type reporter interface {
+	RejectDocument(collection, id string, doc any, why error)
+	Failed(doing string, err error)
+}
+
 // Start implements stream.Processor. It starts the sending goroutine, which ends
 // with ctx.
 func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 	p.ctx, p.log = ctx, o.Log
+	if p.report == nil {
+		p.report = o
+	}
 	close(p.started)
 	stream.Answer(o, StatusQuestion, func(stream.None) (Status, error) { return p.currentStatus(), nil })
 	go func() {
@@ -118,7 +129,7 @@ func (p *Processor) Tick(now time.Time) (time.Time, error) {
 			}
 			n.State = records.MailParked
 			return true
-		}); err != nil {
+		}); p.unlessRefused(key, err) != nil {
 			return time.Time{}, err
 		}
 	}
@@ -128,7 +139,7 @@ func (p *Processor) Tick(now time.Time) (time.Time, error) {
 		if !ok {
 			break
 		}
-		if err := p.tidy(k.Key, now); err != nil {
+		if err := p.tidy(k.Key, now); p.unlessRefused(k.Key, err) != nil {
 			return time.Time{}, err
 		}
 	}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"time"
 
+	"github.com/tidegate-io/tidegate/internal/guard"
 	"github.com/tidegate-io/tidegate/internal/records"
+	"github.com/tidegate-io/tidegate/internal/store"
 )
 
 const (
@@ -18,7 +20,8 @@ const (
 
 // sendAll sends the due mails until ctx is done.
 func (p *Processor) sendAll(ctx context.Context) {
-	p.resume(ctx) // the operator may have restarted the process because of parked mails
+	// The operator may have restarted the process because of parked mails.
+	p.apart("resume mails", func() time.Duration { p.resume(ctx); return 0 })
 	for wait := time.Duration(0); ; {
 		t := time.NewTimer(wait)
 		select {
@@ -29,8 +32,18 @@ func (p *Processor) sendAll(ctx context.Context) {
 			t.Stop()
 		case <-t.C:
 		}
-		wait = p.round(ctx)
+		wait = p.apart("send mails", func() time.Duration { return p.round(ctx) })
 	}
+}
+
+// apart calls f. If f panics, sending goes on after a pause.
+func (p *Processor) apart(doing string, f func() time.Duration) time.Duration {
+	wait, err := guard.Value(func() (time.Duration, error) { return f(), nil })
+	if err != nil {
+		p.report.Failed(doing, err)
+		return p.PollEvery
+	}
+	return wait
 }
 
 // round sends the due mails and returns the pause until the next round.
@@ -49,15 +62,19 @@ func (p *Processor) round(ctx context.Context) time.Duration {
 		p.lookAgain.Store(true)
 		return p.PollEvery
 	}
-	due, err := p.Store.DueNotifications(ctx, now, dueAtOnce)
+	due, err := p.Store.DueNotifications(ctx, now, dueAtOnce+len(p.setbacks))
 	if err != nil {
+		p.setbacks = nil // it was the store, and no mail
 		if !ended(ctx, err) {
 			p.log.Warn("due_mails_not_read", "error", err)
 		}
 		return p.PollEvery
 	}
 	for i := range due {
-		if err := p.deliver(ctx, due[i].Key); err != nil {
+		if p.setbacks.holds(due[i].Key, now) {
+			continue
+		}
+		if err := p.deliverApart(ctx, due[i].Key); err != nil {
 			if !ended(ctx, err) {
 				p.log.Warn("mail_not_processed", "key", due[i].Key, "error", err)
 			}
@@ -67,10 +84,40 @@ func (p *Processor) round(ctx context.Context) time.Duration {
 			return p.PollEvery
 		}
 	}
-	if len(due) == dueAtOnce {
+	if len(due) >= dueAtOnce+len(p.setbacks) {
 		return 0
 	}
 	return p.PollEvery
+}
+
+// deliverApart is deliver for a mail that must not hold up the others. It ends a mail
+// that can never go out. A mail that fails again and again waits longer each time, and
+// the next rounds begin behind it.
+func (p *Processor) deliverApart(ctx context.Context, key string) error {
+	err := guard.Do(func() error { return p.deliver(ctx, key) })
+	if guard.As(err) != nil || store.IsRefused(err) {
+		err = p.abandon(ctx, key, err)
+	}
+	if err == nil {
+		delete(p.setbacks, key)
+		return nil
+	}
+	if !ended(ctx, err) {
+		p.setbacks = p.setbacks.add(key, p.Now())
+	}
+	return err
+}
+
+// abandon ends a mail that can never go out.
+func (p *Processor) abandon(ctx context.Context, key string, why error) error {
+	p.report.RejectDocument("notifications", key, nil, why)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.updateOnce(ctx, key, func(n *records.Notification) bool {
+		end(n, records.MailFailed, why.Error())
+		n.Body = nil
+		return true
+	})
 }
 
 // isPaused reports whether the provider refuses all mail for now.
@@ -92,7 +139,7 @@ func (p *Processor) resume(ctx context.Context) {
 			}
 			n.State, n.NextAt = records.MailPending, &next
 			return true
-		}); err != nil {
+		}); p.unlessRefused(key, err) != nil {
 			if !ended(ctx, err) {
 				p.log.Warn("parked_mail_not_resumed", "key", key, "error", err)
 			}
@@ -118,7 +165,7 @@ func (p *Processor) seekAddresses(ctx context.Context) bool {
 				}
 				n.NextAt = &now
 				return true
-			}); err != nil {
+			}); p.unlessRefused(key, err) != nil {
 				if !ended(ctx, err) {
 					p.log.Warn("waiting_mail_not_sought", "key", key, "error", err)
 				}

@@ -40,7 +40,7 @@ func (a *App) startAudit(ctx context.Context) {
 			}
 			written = true
 		}
-		if a.set.has(RoleIngest) { // the others may not change streams
+		if a.set.has(RoleEnforcer) { // ingest, which strangers reach, may not change streams
 			err = a.audit.Keep(ctx, c.Retention.Audit)
 		}
 		return err

@@ -61,6 +61,8 @@ func (o Options) role(g *grants) {
 		g.ensure(g.bucket(b))
 	}
 	g.read(g.bucket(events.BucketOwners))
+	g.send("audit.entry.~configuration") // that it has taken a configuration over
+	g.api(g.stream(events.StreamAudit), "STREAM.MSG.GET")
 	g.publish = append(g.publish, "$JS.API.INFO") // before a bucket with TTLs is made
 	if o.Store {
 		for _, b := range o.buckets()[2:] {
@@ -81,15 +83,16 @@ func (o Options) owner(g *grants, names ...string) {
 		g.send("state." + n + ".>")
 		g.hear("query." + n + ".>")
 	}
-	for _, kind := range []string{RoleAll, Ingest, Enforcer, Notifier, Operator} { // who ask
+	for _, kind := range []string{RoleAll, Ingest, Enforcer, Operator} { // who ask
 		g.publish = append(g.publish, Inbox(o.Names, kind)+".>")
 	}
 }
 
 // ingest takes usage and changes of customers, asks owners, and shows decisions.
 func (o Options) ingest(g *grants) {
-	g.send("usage.p.*."+events.BatchToken, "account.*", "billing.stripe", "billing.map", "query.>")
-	g.read(g.bucket(events.BucketDecisions))
+	g.send("usage.p.*."+events.BatchToken, "account.*", "billing.stripe", "billing.map", "query.>", "audit.>")
+	g.read(g.bucket(events.BucketDecisions), g.stream(events.StreamAudit))
+	g.api(g.stream(events.StreamAudit), "STREAM.PURGE") // erases personal data
 	g.hear("decisions.>")
 }
 
@@ -108,14 +111,13 @@ func (o Options) enforcer(g *grants) {
 	o.moves(g)
 	g.read(g.stream(events.StreamWindows), g.stream(events.StreamAccount), g.stream(events.StreamBilling), g.bucket(events.BucketDecisions))
 	g.put(events.BucketDecisions)
-	g.send("limits.*", "account.*", "billing.stripe", "billing.fetched", "usage.p.*."+events.ControlToken, "query.>")
+	g.send("limits.*", "account.*", "billing.stripe", "billing.fetched", "usage.p.*."+events.ControlToken, "query."+Aggregator+".>")
 }
 
 // notifier mails.
 func (o Options) notifier(g *grants) {
 	o.owner(g, Notifier)
 	g.read(g.stream(events.StreamLimits), g.stream(events.StreamAccount), g.bucket(events.BucketDecisions))
-	g.send("query.>")
 }
 
 // moves allows giving streams of a former version the present subjects.

@@ -22,6 +22,7 @@ var readers = map[string]string{
 	"ACCOUNT":   "tidegate enforcer notifier operator",
 	"LIMITS":    "tidegate notifier operator",
 	"DEAD":      "tidegate aggregator enforcer notifier operator",
+	"AUDIT":     "tidegate ingest operator",
 	"decisions": "tidegate ingest enforcer notifier operator",
 	"owners":    "tidegate ingest aggregator enforcer notifier operator",
 }
@@ -43,6 +44,8 @@ func requests(base string) map[string]string {
 		all["STREAM.PURGE"] = "tidegate aggregator enforcer notifier operator"
 	case events.StreamSeen:
 		all["STREAM.MSG.DELETE"] = "tidegate aggregator"
+	case events.StreamAudit:
+		all["STREAM.MSG.GET"], all["STREAM.PURGE"] = everyRole, "tidegate ingest"
 	case events.BucketOwners:
 		all["STREAM.UPDATE"] = ""
 	}

@@ -74,7 +74,7 @@ func Inbox(n events.Names, kind string) string { return "_INBOX_" + UserName(n, 
 // streamNames returns the names of all streams.
 func streamNames() []string {
 	return []string{events.StreamUsage, events.StreamState, events.StreamSeen, events.StreamWindows, events.StreamBilling,
-		events.StreamAccount, events.StreamLimits, events.StreamDead}
+		events.StreamAccount, events.StreamLimits, events.StreamDead, events.StreamAudit}
 }
 
 // buckets returns the names of all buckets.

@@ -132,8 +132,12 @@ var publishing = []struct{ subject, stream, who string }{
 	{"windows.0", "WINDOWS", "tidegate aggregator"},
 	{"limits.0", "LIMITS", "tidegate enforcer"},
 	{"dead.0", "DEAD", "tidegate aggregator enforcer notifier"},
+	{"audit.entry.a", "AUDIT", "tidegate ingest"},
+	{"audit.entry.~configuration", "AUDIT", "tidegate ingest aggregator enforcer notifier"},
+	{"audit.detail.a", "AUDIT", "tidegate ingest"},
 	{"decisions.a.api", "", ""},
-	{"query.aggregator.0.usage", "", "tidegate ingest enforcer notifier operator"},
+	{"query.aggregator.0.resend", "", "tidegate ingest enforcer operator"},
+	{"query.enforcer.0.standing", "", "tidegate ingest operator"},
 	{"elsewhere", "", ""},
 }
 
@@ -204,7 +208,7 @@ func (s *site) publishes(u *user, subject, stream string, allowed bool) {
 // subscribing says who may subscribe to what.
 var subscribing = []struct{ subject, who string }{
 	{"usage.in.>", ""}, {"usage.>", ""}, {"account.>", ""}, {"billing.>", ""}, {"state.>", ""}, {"seen.*", ""}, {"windows.*", ""}, {"limits.*", ""},
-	{"dead.*", ""},
+	{"dead.*", ""}, {"audit.>", ""},
 	{"decisions.>", "app tidegate ingest"},
 	{"decisions.a.api", "app tidegate ingest"},
 	{"query.>", ""},

@@ -137,10 +137,10 @@ var allowed = map[string][]string{
 	"internal/stream":    {"events", "internal/guard", "internal/records", nats, "github.com/nats-io/nuid"},
 	"internal/audit":     {"events", "internal/config", nats, "github.com/nats-io/nuid"},
 	"internal/questions": {"events", "internal/gate", "internal/records", "internal/stream"},
-	"internal/stripe/fold": {"events", "internal/records", "internal/stream", "internal/writeback", nats,
+	"internal/stripe/fold": {"events", "internal/guard", "internal/records", "internal/stream", "internal/writeback", nats,
 		"github.com/fxamacker/cbor/v2", "github.com/stripe/stripe-go/v76/webhook"},
 	"internal/stripe/api": {"github.com/stripe/stripe-go/v76", "golang.org/x/time/rate"},
-	"internal/stripe/refetch": {"events", "internal/stripe/fold", "internal/stream", "internal/stripe/api", "internal/wire", nats,
+	"internal/stripe/refetch": {"events", "internal/guard", "internal/stripe/fold", "internal/stream", "internal/stripe/api", "internal/wire", nats,
 		"github.com/VictoriaMetrics/metrics"},
 
 	// The roles: never each other, never a store.
@@ -148,14 +148,14 @@ var allowed = map[string][]string{
 		"github.com/VictoriaMetrics/metrics"},
 	"aggregator": {"events", "internal/gate", "internal/guard", "internal/questions", "internal/records", "internal/stream", "internal/fingerprint", "internal/wire", "internal/writeback", nats,
 		"github.com/cespare/xxhash/v2"},
-	"enforcer": {"events", "internal/gate", "internal/questions", "internal/records", "internal/stream", "internal/wire", "internal/writeback", nats},
-	"notifier": {"events", "internal/gate", "internal/records", "internal/stream", "internal/link", "internal/wire",
+	"enforcer": {"events", "internal/gate", "internal/guard", "internal/questions", "internal/records", "internal/stream", "internal/wire", "internal/writeback", nats},
+	"notifier": {"events", "internal/gate", "internal/guard", "internal/records", "internal/store", "internal/stream", "internal/link", "internal/wire",
 		"github.com/resend/resend-go/v2", "github.com/wneessen/go-mail", "golang.org/x/time/rate"},
 
 	// The stores: the vocabulary and their driver.
 	"internal/store":       {"internal/records"},
-	"internal/store/mongo": {"events", "internal/gate", "internal/records", "go.mongodb.org/mongo-driver"},
-	"internal/store/kv":    {"events", "internal/records", nats},
+	"internal/store/mongo": {"events", "internal/gate", "internal/guard", "internal/records", "internal/store", "go.mongodb.org/mongo-driver"},
+	"internal/store/kv":    {"events", "internal/guard", "internal/records", "internal/store", nats},
 
 	// What apps import.
 	"client":                 {"events", "internal/gate", "client/internal/memory", nats},

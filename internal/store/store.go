@@ -18,6 +18,10 @@ import (
 // write that returned an error may have been stored in part or in whole; the
 // caller may repeat it, as every write may be repeated.
 //
+// A document that the store can never hold does not keep others from being written:
+// the write stores these and returns a *RefusedError, which names that one. An ID must
+// not be empty: such a document is refused, and reads find none.
+//
 // Times are UTC with at least millisecond precision; a window's start is a
 // whole millisecond. Epoch, Seq and Position stay below 1<<63. An empty slice
 // or map may be returned as nil, and nil as empty. A limit below 1 means no limit.

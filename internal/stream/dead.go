@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/guard"
 	"github.com/tidegate-io/tidegate/internal/records"
 )
 
@@ -44,15 +46,56 @@ func (o *Owner) Reject(m *Message, index int, body []byte, why error) error {
 }
 
 // RejectDocument publishes a dead letter about a document that the store will never
-// take. body may be nil. It is safe for concurrent use, once Start has returned.
-func (o *Owner) RejectDocument(collection, id string, body []byte, why error) error {
+// take, once for each document in an ownership. doc may be nil. It is safe for
+// concurrent use, once Start has returned.
+func (o *Owner) RejectDocument(collection, id string, doc any, why error) {
 	o.role.refused(collection)
+	if !o.documents.first(collection + "/" + id) {
+		return
+	}
 	if n := o.role.throttle(time.Now()); n > 0 {
 		o.Log.Error("document_refused", "collection", collection, "count", n, "error", why)
 	}
+	var body []byte
+	if guard.Do(func() (err error) { body, err = json.Marshal(doc); return err }) != nil || doc == nil {
+		body = nil // the reason may be that it has no form
+	}
 	place := "documents/" + collection
 	origin := cut(place+"/"+id, maxOrigin)
-	return o.writeLetter(place, events.Token(origin), records.Dead{Origin: origin, Reason: why.Error(), At: time.Now().UTC(), Body: body})
+	// An error means that the ownership has ended: the next owner writes the document.
+	_ = o.writeLetter(place, events.Token(origin), records.Dead{Origin: origin, Reason: why.Error(), At: time.Now().UTC(), Body: body})
+}
+
+// Failed counts and logs what went wrong with one customer or one mail, for example,
+// and must not hold up the others. It is safe for concurrent use.
+func (o *Owner) Failed(doing string, err error) {
+	o.role.fail(err)
+	if n := o.role.throttle(time.Now()); n > 0 {
+		o.Log.Error("step_failed", "doing", doing, "count", n, "error", err)
+	}
+}
+
+// known holds the documents that have a letter. When it is full it forgets all: a
+// document may then have a second letter.
+type known struct {
+	mu  sync.Mutex
+	ids map[string]bool
+}
+
+const maxKnown = 10_000
+
+// first reports whether it has not been called with id before.
+func (k *known) first(id string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.ids[id] {
+		return false
+	}
+	if k.ids == nil || len(k.ids) >= maxKnown {
+		k.ids = map[string]bool{}
+	}
+	k.ids[id] = true
+	return true
 }
 
 // The bounds of a letter. JSON makes the body a third longer.

@@ -123,8 +123,8 @@ func (r *run) settle(work context.Context, err error) error {
 	switch {
 	case panicked && dead != nil:
 		role.panicked(f.err)
-	case panicked:
-		role.panic(f.err)
+	case dead == nil && careful == nil:
+		role.fail(f.err)
 	}
 	if dead == nil && careful == nil {
 		return err

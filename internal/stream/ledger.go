@@ -5,8 +5,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/tidegate-io/tidegate/internal/guard"
 )
 
 // Trouble counts what a role could not process in this process.
@@ -15,7 +13,7 @@ type Trouble struct {
 	DeadLetters uint64    `json:"dead_letters"`   // that were written
 	LostLetters uint64    `json:"lost_letters"`   // that DEAD refused
 	Panicked    uint64    `json:"panicked"`       // messages that became dead letters because handling them panicked
-	Panics      uint64    `json:"panics"`         // others, for which no message is to blame
+	Failures    uint64    `json:"failures"`       // panics and errors for which no message is to blame
 	Refused     uint64    `json:"refused"`        // documents that the store will never take, by refusal
 	Last        string    `json:"last,omitempty"` // the last of these, without data; "": none but dead letters
 	LastAt      time.Time `json:"last_at,omitzero"`
@@ -79,12 +77,8 @@ func (r *roleLedger) letter() { r.count(func(t *Trouble) { t.DeadLetters++ }, ""
 func (r *roleLedger) lost(why error) {
 	r.count(func(t *Trouble) { t.LostLetters++ }, "dead letter lost: "+why.Error())
 }
-func (r *roleLedger) panicked(err error) {
-	r.count(func(t *Trouble) { t.Panicked++ }, guard.As(err).Error())
-}
-func (r *roleLedger) panic(err error) {
-	r.count(func(t *Trouble) { t.Panics++ }, guard.As(err).Error())
-}
+func (r *roleLedger) panicked(err error) { r.count(func(t *Trouble) { t.Panicked++ }, err.Error()) }
+func (r *roleLedger) fail(err error)     { r.count(func(t *Trouble) { t.Failures++ }, err.Error()) }
 func (r *roleLedger) refused(what string) {
 	r.count(func(t *Trouble) { t.Refused++ }, "the store refuses "+what)
 }

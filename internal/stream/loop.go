@@ -117,7 +117,7 @@ func (r *run) handleAll(some []Message) (skipped bool, err error) {
 // prefetch calls Prefetch, which the messages can do without.
 func (r *run) prefetch(p Prefetcher, ms []Message) {
 	if err := guard.Do(func() error { p.Prefetch(ms); return nil }); err != nil {
-		r.ledger.role(r.Role).panic(err)
+		r.ledger.role(r.Role).fail(err)
 	}
 }
 
@@ -215,9 +215,7 @@ func (r *run) beginSnapshot(work context.Context) error {
 	data, err := guard.Value(r.proc.Snapshot)
 	if err != nil {
 		r.snapshotAt = r.Now().Add(snapshotPause)
-		if guard.As(err) != nil {
-			r.ledger.role(r.Role).panic(err)
-		}
+		r.ledger.role(r.Role).fail(err)
 		r.Env.Log.Error("snapshot_not_written", "role", r.Role, "partition", r.Partition, "error", err)
 		return nil
 	}

@@ -18,11 +18,12 @@ type Owner struct {
 	Log       *slog.Logger
 	Inputs    []InputState // at the takeover, in the order of Spec.Inputs
 
-	inputs  []Input
-	letters letters
-	role    *roleLedger
-	out     *outbox
-	answers map[string]answerer // by kind of question; complete once Start has returned
+	inputs    []Input
+	letters   letters
+	role      *roleLedger
+	documents known // that were rejected
+	out       *outbox
+	answers   map[string]answerer // by kind of question; complete once Start has returned
 }
 
 // InputState describes an input at the moment when its partition was taken over.

@@ -110,7 +110,7 @@ func Run(ctx context.Context, env Env, spec Spec, proc Processor, lost <-chan st
 	opening := context.AfterFunc(ctx, func() { cancel(context.Canceled) })
 	err := guard.Do(func() error { return r.open(ctx, work, cancel) })
 	if guard.As(err) != nil && !errors.As(err, new(*failure)) {
-		r.ledger.role(r.Role).panic(err)
+		r.ledger.role(r.Role).fail(err)
 	}
 	if !opening() {
 		return nil // stopped while it was loading: there is nothing to commit

@@ -11,6 +11,9 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/tidegate-io/tidegate/internal/guard"
+	"github.com/tidegate-io/tidegate/internal/store"
 )
 
 const (
@@ -20,12 +23,16 @@ const (
 	writeTimeout = 30 * time.Second // of one batch
 )
 
-// Writer writes documents of one kind, with the key K. A T is a document or its
-// source. New returns a Writer; Run writes.
-type Writer[K comparable, T any] struct {
+// Writer writes documents of one kind, with the key K, which is the document's id in
+// the store. A T is a document or its source. New returns a Writer; Run writes.
+type Writer[K ~string, T any] struct {
 	// Eager makes Run write without pauses. The caller must then add a document at
 	// most once in a second. Set it before Run.
 	Eager bool
+
+	// Refused, if not nil, is called with each document that the store will never take,
+	// from the goroutine of Run. Set it before Run.
+	Refused func(doc T, why error)
 
 	key   func(*T) K
 	write func(context.Context, []T) error
@@ -46,7 +53,7 @@ type Writer[K comparable, T any] struct {
 }
 
 // pendingDocs holds documents that wait, and since when the first one waits.
-type pendingDocs[K comparable, T any] struct {
+type pendingDocs[K ~string, T any] struct {
 	docs  map[K]T
 	since time.Time
 }
@@ -59,7 +66,7 @@ type Lag struct {
 
 // New returns a writer of documents with the given key. write gets a document again
 // after an error, and newer versions after older ones. It must not keep the slice.
-func New[K comparable, T any](key func(*T) K, write func(context.Context, []T) error, log *slog.Logger) *Writer[K, T] {
+func New[K ~string, T any](key func(*T) K, write func(context.Context, []T) error, log *slog.Logger) *Writer[K, T] {
 	w := &Writer[K, T]{key: key, write: write, log: log, wake: make(chan struct{}, 1), size: maxBatch}
 	w.pending.docs, w.round.docs = map[K]T{}, map[K]T{}
 	return w
@@ -191,21 +198,43 @@ func (w *Writer[K, T]) takeBatch() {
 }
 
 // writeBatch writes the batch. The caller holds the mutex, which writeBatch unlocks
-// meanwhile. When the store is too slow, the next batch is smaller.
+// meanwhile. When the store is too slow, the next batch is smaller. A document that the
+// store refuses for good counts as written. So does one at which the store panics:
+// documents are written one by one until it is found.
 func (w *Writer[K, T]) writeBatch(ctx context.Context) error {
 	w.mu.Unlock()
 	defer w.mu.Lock()
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	n, start := len(w.batch), time.Now()
-	if err := w.write(ctx, w.batch); err != nil {
+	err := guard.Do(func() error { return w.write(ctx, w.batch) })
+	if guard.As(err) != nil {
+		if n > 1 {
+			w.size = 1
+			return err
+		}
+		err = store.Refuse(string(w.key(&w.batch[0])), err)
+	}
+	var refused store.RefusedError
+	if err := refused.Collect(err); err != nil {
 		w.size = max(min(w.size, n)/4, minBatch)
 		return err
 	}
+	w.reportRefused(refused.Documents)
 	if n >= w.size && time.Since(start) < writeTimeout/4 {
 		w.size = min(2*w.size, maxBatch)
 	}
 	return nil
+}
+
+func (w *Writer[K, T]) reportRefused(all []store.Refused) {
+	for _, r := range all {
+		for i := range w.batch {
+			if string(w.key(&w.batch[i])) == r.ID && w.Refused != nil {
+				w.Refused(w.batch[i], r.Why)
+			}
+		}
+	}
 }
 
 // putBack adds the batch and all pending documents to the round, so that a document

@@ -1,6 +1,7 @@
 package writeback
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -13,6 +14,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/tidegate-io/tidegate/internal/store"
 )
 
 type doc struct {
@@ -20,8 +23,8 @@ type doc struct {
 	n  int
 }
 
-// store keeps the written documents, and fails while it is away.
-type store struct {
+// memory keeps the written documents, and fails while it is away.
+type memory struct {
 	mu     sync.Mutex
 	docs   map[string]int
 	times  map[string][]time.Time // of writes
@@ -31,7 +34,7 @@ type store struct {
 	most   int // documents that it accepts in one write; 0: any number
 }
 
-func (s *store) write(ctx context.Context, docs []doc) error {
+func (s *memory) write(ctx context.Context, docs []doc) error {
 	s.mu.Lock()
 	slow := s.slow
 	s.mu.Unlock()
@@ -58,13 +61,13 @@ func (s *store) write(ctx context.Context, docs []doc) error {
 	return nil
 }
 
-func (s *store) set(away error) {
+func (s *memory) set(away error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.away = away
 }
 
-func (s *store) state() (map[string]int, int) {
+func (s *memory) state() (map[string]int, int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return maps.Clone(s.docs), s.writes
@@ -81,7 +84,7 @@ func (l *lines) Write(p []byte) (int, error) {
 	return l.b.Write(p)
 }
 
-func start(t *testing.T, s *store) (*Writer[string, doc], *lines) {
+func start(t *testing.T, s *memory) (*Writer[string, doc], *lines) {
 	s.docs, s.times = map[string]int{}, map[string][]time.Time{}
 	log := &lines{}
 	w := New(func(d *doc) string { return d.id }, s.write, slog.New(slog.NewTextHandler(log, nil)))
@@ -92,7 +95,7 @@ func start(t *testing.T, s *store) (*Writer[string, doc], *lines) {
 func TestOnlyTheNewestIsWritten(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := &store{}
+		s := &memory{}
 		w, _ := start(t, s)
 		w.Add([]doc{{"a", 1}, {"b", 1}}, 1)
 		w.Add([]doc{{"a", 2}}, 2)
@@ -116,7 +119,7 @@ func TestOnlyTheNewestIsWritten(t *testing.T) {
 func TestFailedWritesAreRepeated(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := &store{away: errors.New("away")}
+		s := &memory{away: errors.New("away")}
 		w, log := start(t, s)
 		w.Add([]doc{{"a", 1}}, 7)
 		time.Sleep(5 * interval)
@@ -140,7 +143,7 @@ func TestFailedWritesAreRepeated(t *testing.T) {
 func TestAHangingWriteTimesOut(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := &store{slow: time.Hour}
+		s := &memory{slow: time.Hour}
 		w, _ := start(t, s)
 		w.Add([]doc{{"a", 1}}, 1)
 		time.Sleep(writeTimeout / 2)
@@ -162,7 +165,7 @@ func TestAHangingWriteTimesOut(t *testing.T) {
 func TestALargeBacklogIsWrittenInBatches(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := &store{}
+		s := &memory{}
 		w, _ := start(t, s)
 		docs := make([]doc, 2*maxBatch+1)
 		for i := range docs {
@@ -179,7 +182,7 @@ func TestALargeBacklogIsWrittenInBatches(t *testing.T) {
 func TestAnEagerWriterDoesNotPause(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := &store{}
+		s := &memory{}
 		w, _ := start(t, s)
 		w.Eager = true // before its first use
 		for n := range 3 {
@@ -195,7 +198,7 @@ func TestAnEagerWriterDoesNotPause(t *testing.T) {
 func TestPositionsWithoutDocuments(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := &store{away: errors.New("away")}
+		s := &memory{away: errors.New("away")}
 		w, _ := start(t, s)
 		w.Add(nil, 5) // without documents to write
 		if w.Watermark() != 5 || !w.Flushed() {
@@ -220,7 +223,7 @@ func TestPositionsWithoutDocuments(t *testing.T) {
 func TestRunEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := &store{slow: time.Hour}
+		s := &memory{slow: time.Hour}
 		w := New(func(d *doc) string { return d.id }, s.write, slog.New(slog.DiscardHandler))
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
@@ -236,7 +239,7 @@ func TestRunEndsWithItsContext(t *testing.T) {
 }
 
 // noneTwiceASecond checks that a document is written at most once in a second.
-func (s *store) noneTwiceASecond(t *testing.T) {
+func (s *memory) noneTwiceASecond(t *testing.T) {
 	t.Helper()
 	for id, at := range s.times {
 		for i := range at[:max(len(at)-1, 0)] {
@@ -253,7 +256,7 @@ func TestPendingIsBoundedByTheDocuments(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const documents, changes = 2*maxBatch + 1, 200_000
-		s := &store{away: errors.New("away")}
+		s := &memory{away: errors.New("away")}
 		w, _ := start(t, s)
 		if l := w.Lag(); l != (Lag{}) {
 			t.Errorf("%+v before the first", l)
@@ -287,7 +290,7 @@ func TestPendingIsBoundedByTheDocuments(t *testing.T) {
 func TestLagCountsTheBatch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := &store{slow: 10 * time.Second}
+		s := &memory{slow: 10 * time.Second}
 		w, _ := start(t, s)
 		w.Add([]doc{{"a", 1}, {"b", 1}}, 1)
 		time.Sleep(3 * time.Second)
@@ -313,7 +316,7 @@ func TestLagCountsTheBatch(t *testing.T) {
 func TestARefusedDocumentDelaysNoOther(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := &store{docs: map[string]int{}, times: map[string][]time.Time{}}
+		s := &memory{docs: map[string]int{}, times: map[string][]time.Time{}}
 		refuse := func(ctx context.Context, docs []doc) error {
 			for _, d := range docs {
 				if d.id == "bad" {
@@ -341,6 +344,47 @@ func TestARefusedDocumentDelaysNoOther(t *testing.T) {
 	})
 }
 
+// TestWhatTheStoreNeverTakesIsReported: one document is refused, another one makes the
+// store panic. Both count as written, and each is reported once.
+func TestWhatTheStoreNeverTakesIsReported(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &memory{docs: map[string]int{}, times: map[string][]time.Time{}}
+		write := func(ctx context.Context, docs []doc) error {
+			var refused store.RefusedError
+			var good []doc
+			for _, d := range docs {
+				switch d.id {
+				case "hostile":
+					panic("at " + d.id)
+				case "large":
+					_ = refused.Collect(store.Refuse(d.id, errors.New("it is too large")))
+				default:
+					good = append(good, d)
+				}
+			}
+			return cmp.Or(s.write(ctx, good), refused.OrNil())
+		}
+		reported := map[string]int{}
+		w := New(func(d *doc) string { return d.id }, write, slog.New(slog.DiscardHandler))
+		w.Refused = func(d doc, _ error) { reported[d.id]++ }
+		docs := []doc{{"large", 1}, {"hostile", 1}}
+		for i := range 100 {
+			docs = append(docs, doc{strconv.Itoa(i), i})
+		}
+		w.Add(docs, 5)
+		go w.Run(t.Context())
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		if got, _ := s.state(); len(got) != 100 || w.Watermark() != 5 || !w.Flushed() {
+			t.Errorf("%d documents, up to %d", len(got), w.Watermark())
+		}
+		if reported["large"] != 1 || reported["hostile"] != 1 || len(reported) != 2 {
+			t.Errorf("reported %v", reported)
+		}
+	})
+}
+
 // TestTheWatermarkCountsOnlyWrites adds, fails and recovers in any order. The store
 // has all changes up to the watermark, or newer ones.
 func TestTheWatermarkCountsOnlyWrites(t *testing.T) {
@@ -348,7 +392,7 @@ func TestTheWatermarkCountsOnlyWrites(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		steps := rapid.SliceOfN(rapid.IntRange(0, 9), 1, 40).Draw(rt, "steps")
 		synctest.Test(t, func(t *testing.T) {
-			s := &store{}
+			s := &memory{}
 			w, _ := start(t, s)
 			changed := map[string]int{} // key → position of its newest change
 			behind := map[uint64]map[string]int{}

@@ -182,7 +182,8 @@ def check(visitor, dev, name):
             if handler in visitor.follow(method, target, f"no-{handler}"):
                 passed.append(f"{handler}: {method} {target!a}")
     assert not passed, f"{name}: {len(passed)} passed with SPELLINGS_SEED={SEED}, such as\n" + "\n".join(passed[:20])
-    assert min(hits.values()) >= 10, f"{name}: hardly a request reached the app: {hits}"
+    unwritten = [feature for feature, requests in PLAIN.items() if hits[feature] <= len(requests)]
+    assert not unwritten, f"{name}: only plain addresses reached the app: {hits}"
     for feature, n in hits.items():
         eventually(lambda f=feature, least=n: used(dev, "open", f) - before[f] >= least, 20)
 

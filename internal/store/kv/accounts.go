@@ -13,7 +13,7 @@ import (
 // WriteCustomers implements store.Store.
 func (s *Store) WriteCustomers(ctx context.Context, customers []records.Customer) error {
 	return writeNewest(ctx, s.customers, customers,
-		func(c *records.Customer) string { return events.Token(c.ID) },
+		func(c *records.Customer) string { return c.ID },
 		func(c *records.Customer) uint64 { return c.Position })
 }
 
@@ -34,7 +34,7 @@ func (s *Store) Customers(ctx context.Context, afterID string, limit int) ([]rec
 // WriteSubscriptions implements store.Store.
 func (s *Store) WriteSubscriptions(ctx context.Context, subscriptions []records.Subscription) error {
 	return writeNewest(ctx, s.subscriptions, subscriptions,
-		func(s *records.Subscription) string { return events.Token(s.Customer) },
+		func(s *records.Subscription) string { return s.Customer },
 		func(s *records.Subscription) uint64 { return s.Position })
 }
 
@@ -45,11 +45,11 @@ func (s *Store) Subscription(ctx context.Context, customer string) (sub records.
 }
 
 // writeNewest stores each item unless the stored one has a greater position.
-func writeNewest[T any](ctx context.Context, b *bucket, items []T, key func(*T) string, position func(*T) uint64) error {
-	newest := newestOf(items, key, func(x, y *T) int { return cmp.Compare(position(x), position(y)) })
+func writeNewest[T any](ctx context.Context, b *bucket, items []T, id func(*T) string, position func(*T) uint64) error {
+	newest := newestOf(items, id, func(x, y *T) int { return cmp.Compare(position(x), position(y)) })
 	return parallel(ctx, len(newest), func(ctx context.Context, i int) error {
-		item, k := newest[i], key(newest[i])
-		return b.write(ctx, k, item, func(old []byte) (bool, error) {
+		item, k := newest[i], events.Token(id(newest[i]))
+		return b.write(ctx, k, id(item), item, func(old []byte) (bool, error) {
 			var o T
 			err := b.decode(k, old, &o)
 			return position(&o) <= position(item), err

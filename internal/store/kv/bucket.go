@@ -5,9 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidegate-io/tidegate/internal/guard"
+	"github.com/tidegate-io/tidegate/internal/store"
 )
 
 // bucket is a key-value bucket of JSON documents.
@@ -22,8 +27,53 @@ type bucket struct {
 // its context allows.
 const answerTimeout = 5 * time.Second
 
+// maxKey bounds a key. A server closes the connection of a client whose subject is
+// longer than a line of the protocol, 4 KiB.
+const maxKey = 3 << 10
+
+// check returns nil for a key that a document can have.
+func check(key string) error {
+	switch {
+	case key == "", strings.HasPrefix(key, "."), strings.HasSuffix(key, "."), strings.Contains(key, ".."):
+		return errors.New("its id is empty")
+	case len(key) > maxKey:
+		return fmt.Errorf("its id is too long: %d bytes as a key, at most %d", len(key), maxKey)
+	}
+	return nil
+}
+
+// encode returns the document. The error is of store.Refuse.
+func encode(key, id string, v any) ([]byte, error) {
+	if err := check(key); err != nil {
+		return nil, store.Refuse(id, err)
+	}
+	var data []byte
+	err := guard.Do(func() (err error) { data, err = json.Marshal(v); return err })
+	if err != nil {
+		return nil, store.Refuse(id, err)
+	}
+	return data, nil
+}
+
+// codeMessageTooLarge is what a server answers about a value that is larger than the
+// bucket's limit.
+const codeMessageTooLarge = 10054
+
+// refused returns the error of store.Refuse if another attempt to write the document
+// would end in the same way, else err.
+func (b *bucket) refused(id string, err error) error {
+	var api *jetstream.APIError
+	if errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, jetstream.ErrInvalidKey) || errors.As(err, &api) && api.ErrorCode == codeMessageTooLarge {
+		return store.Refuse(id, err)
+	}
+	return b.fail("write", err)
+}
+
 // get reads the document of key into v. ok reports whether there is one.
 func (b *bucket) get(ctx context.Context, key string, v any) (ok bool, err error) {
+	if check(key) != nil {
+		return false, nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	e, err := b.kv.Get(ctx, key)
@@ -43,42 +93,43 @@ func (b *bucket) decode(key string, value []byte, v any) error {
 	return nil
 }
 
-// put stores v under key and replaces an existing document.
-func (b *bucket) put(ctx context.Context, key string, v any) error {
+// put stores v, the document id, under key and replaces an existing one.
+func (b *bucket) put(ctx context.Context, key, id string, v any) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	data, err := json.Marshal(v)
+	data, err := encode(key, id, v)
 	if err != nil {
-		return b.fail("write", err)
+		return err
 	}
 	_, err = b.kv.Put(ctx, key, data)
-	return b.fail("write", err)
+	return b.refused(id, err)
 }
 
-// create stores v under key unless there is a document. created reports whether it
-// did.
-func (b *bucket) create(ctx context.Context, key string, v any) (created bool, err error) {
+// create stores v, the document id, under key unless there is a document. created
+// reports whether it did.
+func (b *bucket) create(ctx context.Context, key, id string, v any) (created bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	data, err := json.Marshal(v)
+	data, err := encode(key, id, v)
 	if err != nil {
-		return false, b.fail("write", err)
+		return false, err
 	}
 	_, err = b.kv.Create(ctx, key, data)
 	if conflict(err) {
 		return false, nil
 	}
-	return err == nil, b.fail("write", err)
+	return err == nil, b.refused(id, err)
 }
 
-// write stores v under key if there is no document or replaces returns true for the
-// old one. It repeats this when another writer wrote meanwhile.
-func (b *bucket) write(ctx context.Context, key string, v any, replaces func(old []byte) (bool, error)) error {
+// write stores v, the document id, under key if there is no document or replaces
+// returns true for the old one. A document that cannot be read is older than every
+// other. It repeats this when another writer wrote meanwhile.
+func (b *bucket) write(ctx context.Context, key, id string, v any, replaces func(old []byte) (bool, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	data, err := json.Marshal(v)
+	data, err := encode(key, id, v)
 	if err != nil {
-		return b.fail("write", err)
+		return err
 	}
 	for round := 0; ; round++ {
 		e, err := b.kv.Get(ctx, key)
@@ -86,14 +137,13 @@ func (b *bucket) write(ctx context.Context, key string, v any, replaces func(old
 		case errors.Is(err, jetstream.ErrKeyNotFound):
 			_, err = b.kv.Create(ctx, key, data)
 		case err == nil:
-			yes, bad := replaces(e.Value())
-			if bad != nil || !yes {
-				return bad
+			if yes, bad := replaces(e.Value()); bad == nil && !yes {
+				return nil
 			}
 			_, err = b.kv.Update(ctx, key, data, e.Revision())
 		}
 		if !conflict(err) {
-			return b.fail("write", err)
+			return b.refused(id, err)
 		}
 		if err := pause(ctx, round); err != nil {
 			return b.fail("write", err)
@@ -125,12 +175,18 @@ func pause(ctx context.Context, round int) error {
 
 // remove removes key without a delete marker.
 func (b *bucket) remove(ctx context.Context, key string) error {
+	if check(key) != nil {
+		return nil
+	}
 	return b.fail("remove", b.stream.Purge(ctx, jetstream.WithPurgeSubject("$KV."+b.name+"."+key)))
 }
 
 // each calls f with all entries whose keys match filter, in any order, until f
 // returns an error. With keysOnly the values are empty.
 func (b *bucket) each(ctx context.Context, filter string, keysOnly bool, f func(key string, value []byte) error) error {
+	if check(filter) != nil {
+		return nil
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	opts := []jetstream.WatchOpt{jetstream.IgnoreDeletes()}

@@ -12,10 +12,10 @@ import (
 
 // WriteConversion implements store.Store.
 func (s *Store) WriteConversion(ctx context.Context, c records.Conversion) error {
-	if err := s.conversions.put(ctx, ofKey(c.Customer, c.Key), nil); err != nil {
+	if err := s.conversions.put(ctx, ofKey(c.Customer, c.Key), c.Key, nil); err != nil {
 		return err
 	}
-	return s.conversions.put(ctx, docKey(c.Key), &c)
+	return s.conversions.put(ctx, docKey(c.Key), c.Key, &c)
 }
 
 // DeleteConversion implements store.Store. The index entry stays: readers ignore it,

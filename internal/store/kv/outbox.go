@@ -3,6 +3,7 @@ package kv
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/records"
+	"github.com/tidegate-io/tidegate/internal/store"
 )
 
 // Keys of notifications and conversions: of documents, of the index by customer,
@@ -43,20 +45,24 @@ func (s *Store) InsertNotification(ctx context.Context, n records.Notification) 
 	if ok, err := b.get(ctx, docKey(n.Key), &there); ok || err != nil {
 		return false, err
 	}
-	if err := b.put(ctx, ofKey(n.Customer, n.Key), nil); err != nil {
+	if err := b.put(ctx, ofKey(n.Customer, n.Key), n.Key, nil); err != nil {
 		return false, err
 	}
 	if err := s.indexDue(ctx, &n); err != nil {
 		return false, err
 	}
-	return b.create(ctx, docKey(n.Key), &n)
+	inserted, err = b.create(ctx, docKey(n.Key), n.Key, &n)
+	if store.IsRefused(err) { // it will never become due
+		err = errors.Join(err, b.remove(ctx, dueKey(n.Key)))
+	}
+	return inserted, err
 }
 
 func (s *Store) indexDue(ctx context.Context, n *records.Notification) error {
 	if !indexed(n) {
 		return nil
 	}
-	return s.notifications.put(ctx, dueKey(n.Key), due{NextAt: n.NextAt, ReachedAt: n.ReachedAt})
+	return s.notifications.put(ctx, dueKey(n.Key), n.Key, due{NextAt: n.NextAt, ReachedAt: n.ReachedAt})
 }
 
 // UpdateNotification implements store.Store.
@@ -72,7 +78,7 @@ func (s *Store) UpdateNotification(ctx context.Context, n records.Notification) 
 	if err := s.indexDue(ctx, &n); err != nil {
 		return err
 	}
-	if err := s.notifications.put(ctx, docKey(n.Key), &n); err != nil {
+	if err := s.notifications.put(ctx, docKey(n.Key), n.Key, &n); err != nil {
 		return err
 	}
 	// Also when old was not indexed: a concurrent insert may have left an entry.

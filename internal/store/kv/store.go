@@ -24,6 +24,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/guard"
+	"github.com/tidegate-io/tidegate/internal/store"
 )
 
 // The names of the buckets without the namespace.
@@ -104,24 +106,28 @@ func (b *bucket) fail(doing string, err error) error {
 	return fmt.Errorf("embedded store, bucket %s: %s: %w", b.name, doing, err)
 }
 
-// parallel calls f with 0 to n-1, in several goroutines. After an error it calls f
-// no more, and returns the first error.
+// parallel calls f with 0 to n-1, in several goroutines. It collects the errors of
+// store.Refuse. After any other error it calls f no more, and returns the first one.
 func parallel(ctx context.Context, n int, f func(ctx context.Context, i int) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	next := make(chan int)
 	var (
-		wg    sync.WaitGroup
-		once  sync.Once
-		first error
+		wg      sync.WaitGroup
+		mu      sync.Mutex
+		first   error
+		refused store.RefusedError
 	)
 	for range min(workers, n) {
 		wg.Go(func() {
 			for i := range next {
-				if err := f(ctx, i); err != nil {
-					once.Do(func() { first = err })
+				err := guard.Do(func() error { return f(ctx, i) })
+				mu.Lock()
+				if err = refused.Collect(err); err != nil && first == nil {
+					first = err
 					cancel()
 				}
+				mu.Unlock()
 			}
 		})
 	}
@@ -136,5 +142,8 @@ func parallel(ctx context.Context, n int, f func(ctx context.Context, i int) err
 	if first != nil {
 		return first
 	}
-	return ctx.Err()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return refused.OrNil()
 }

@@ -102,13 +102,13 @@ func TestIndexEntriesAlone(t *testing.T) {
 	s := open(t, testnats.Start(t).JetStream(t), events.Names{})
 	ctx := t.Context()
 	n := records.Notification{Key: "k", Customer: "acme", State: records.MailPending}
-	if err := s.notifications.put(ctx, ofKey("acme", "k"), nil); err != nil {
+	if err := s.notifications.put(ctx, ofKey("acme", "k"), "", nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.indexDue(ctx, &n); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.conversions.put(ctx, ofKey("acme", "k"), nil); err != nil {
+	if err := s.conversions.put(ctx, ofKey("acme", "k"), "", nil); err != nil {
 		t.Fatal(err)
 	}
 	if found, err := s.NotificationsOf(ctx, "acme"); len(found) != 0 || err != nil {
@@ -160,8 +160,32 @@ func TestErrorNamesTheKeyOfABrokenDocument(t *testing.T) {
 	if _, err := s.Usage(ctx, "acme"); err == nil || !strings.Contains(err.Error(), "store_usage: key acme.api.rolling") {
 		t.Errorf("Usage: %v", err)
 	}
-	if err := s.WriteUsage(ctx, []records.Window{{Customer: "acme", Feature: "api"}}); err == nil {
-		t.Error("overwritten")
+	// No other write would ever succeed, so it is older than every document.
+	if err := s.WriteUsage(ctx, []records.Window{{Customer: "acme", Feature: "api"}}); err != nil {
+		t.Error(err)
+	}
+	if all, err := s.Usage(ctx, "acme"); err != nil || len(all) != 1 {
+		t.Errorf("after a write: %v, %v", all, err)
+	}
+}
+
+// TestWhatABucketCannotHold: JSON has no year of five digits, a message has a bound, and
+// a subject too.
+func TestWhatABucketCannotHold(t *testing.T) {
+	t.Parallel()
+	s := open(t, testnats.Start(t).JetStream(t), events.Names{})
+	late := time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)
+	long := strings.Repeat("ü", 2000)
+	err := s.WriteCustomers(t.Context(), []records.Customer{{ID: "good"}, {ID: "late", Anchor: &late}, {ID: "large", Locale: strings.Repeat("x", 1<<20)}, {ID: long}})
+	var refused *store.RefusedError
+	if !errors.As(err, &refused) || len(refused.Documents) != 3 {
+		t.Fatalf("got %v", err)
+	}
+	if _, ok, err := s.Customer(t.Context(), "good"); !ok || err != nil {
+		t.Errorf("the good one is not there: %v", err)
+	}
+	if _, ok, err := s.Customer(t.Context(), long); ok || err != nil {
+		t.Errorf("a customer that cannot be: %v, %v", ok, err)
 	}
 }
 

@@ -28,7 +28,7 @@ func (s *Store) WriteUsage(ctx context.Context, windows []records.Window) error 
 	return parallel(ctx, len(newest), func(ctx context.Context, i int) error {
 		w := newest[i]
 		key := windowKey(w)
-		return s.usage.write(ctx, key, w, func(old []byte) (bool, error) {
+		return s.usage.write(ctx, key, w.ID(), w, func(old []byte) (bool, error) {
 			var o records.Window
 			err := s.usage.decode(key, old, &o)
 			return order(&o, w) <= 0, err

@@ -9,11 +9,12 @@ import (
 	driver "go.mongodb.org/mongo-driver/mongo"
 
 	"github.com/tidegate-io/tidegate/internal/records"
+	"github.com/tidegate-io/tidegate/internal/store"
 )
 
 // InsertNotification implements store.Store.
 func (s *Store) InsertNotification(ctx context.Context, n records.Notification) (inserted bool, err error) {
-	return s.insertOne(ctx, s.notifications, newNotificationDoc(&n))
+	return s.insertOne(ctx, s.notifications, n.Key, newNotificationDoc(&n))
 }
 
 // UpdateNotification implements store.Store.
@@ -58,7 +59,7 @@ func (s *Store) WriteConversion(ctx context.Context, c records.Conversion) error
 	if err != nil || there {
 		return err
 	}
-	inserted, err := s.insertOne(ctx, s.conversions, d)
+	inserted, err := s.insertOne(ctx, s.conversions, d.ID, d)
 	if err != nil || inserted {
 		return err
 	}
@@ -102,20 +103,31 @@ func between(field string, from, to time.Time) bson.D {
 	return bson.D{{Key: field, Value: bounds}}
 }
 
-func (s *Store) insertOne(ctx context.Context, c *driver.Collection, doc any) (inserted bool, err error) {
+func (s *Store) insertOne(ctx context.Context, c *driver.Collection, id string, doc any) (inserted bool, err error) {
+	raw, err := encode(id, doc)
+	if err != nil {
+		return false, err
+	}
 	ctx, cancel, err := s.begin(ctx)
 	defer cancel()
 	if err != nil {
 		return false, err
 	}
-	_, err = c.InsertOne(ctx, doc)
-	if driver.IsDuplicateKeyError(err) {
+	_, err = c.InsertOne(ctx, raw)
+	switch {
+	case isForGood(err):
+		return false, store.Refuse(id, err)
+	case driver.IsDuplicateKeyError(err):
 		return false, nil
 	}
 	return err == nil, s.fail("write to "+c.Name(), err)
 }
 
 func (s *Store) replaceOne(ctx context.Context, c *driver.Collection, id string, doc any) (there bool, err error) {
+	raw, err := encode(id, doc)
+	if err != nil {
+		return false, err
+	}
 	ctx, cancel, err := s.begin(ctx)
 	defer cancel()
 	if err != nil {
@@ -126,7 +138,10 @@ func (s *Store) replaceOne(ctx context.Context, c *driver.Collection, id string,
 		return false, s.fail("write to "+c.Name(), err)
 	}
 	defer done()
-	result, err := c.ReplaceOne(ctx, byID(id), doc)
+	result, err := c.ReplaceOne(ctx, byID(id), raw)
+	if isForGood(err) {
+		return false, store.Refuse(id, err)
+	}
 	if err != nil {
 		return false, s.fail("write to "+c.Name(), err)
 	}

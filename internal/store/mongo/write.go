@@ -10,6 +10,8 @@ import (
 	"go.mongodb.org/mongo-driver/bson"
 	driver "go.mongodb.org/mongo-driver/mongo"
 	"go.mongodb.org/mongo-driver/mongo/options"
+
+	"github.com/tidegate-io/tidegate/internal/store"
 )
 
 const codeDuplicateKey = 11000
@@ -21,7 +23,7 @@ const maxRounds = 10
 // item is a document that is written unless the stored one is newer.
 type item struct {
 	id  string
-	doc any
+	doc any // bson.Raw from writeNewest on
 	at  version
 }
 
@@ -67,12 +69,44 @@ func (s *Store) writeNewest(ctx context.Context, c *driver.Collection, o orderin
 	if err := s.Prepare(ctx); err != nil {
 		return err
 	}
-	for batch := range slices.Chunk(newest(items), s.bulk) {
-		if err := s.writeBatch(ctx, c, o, batch); err != nil {
+	var refused store.RefusedError
+	kept := newest(items)
+	good := kept[:0]
+	for _, it := range kept {
+		raw, err := encode(it.id, it.doc)
+		if err := refused.Collect(err); err != nil {
+			return err
+		}
+		if err == nil {
+			it.doc = raw
+			good = append(good, it)
+		}
+	}
+	for batch := range slices.Chunk(good, s.bulk) {
+		if err := refused.Collect(s.writeApart(ctx, c, o, batch)); err != nil {
 			return err
 		}
 	}
-	return nil
+	return refused.OrNil()
+}
+
+// writeApart is writeBatch for a batch of which the server may refuse some documents: it
+// halves the batch until it has found them.
+func (s *Store) writeApart(ctx context.Context, c *driver.Collection, o ordering, batch []item) error {
+	err := s.writeBatch(ctx, c, o, batch)
+	if !isForGood(err) {
+		return err
+	}
+	if len(batch) == 1 {
+		return store.Refuse(batch[0].id, err)
+	}
+	var refused store.RefusedError
+	for _, half := range [][]item{batch[:len(batch)/2], batch[len(batch)/2:]} {
+		if err := refused.Collect(s.writeApart(ctx, c, o, half)); err != nil {
+			return err
+		}
+	}
+	return refused.OrNil()
 }
 
 func newest(items []item) []item {
@@ -187,7 +221,7 @@ func (s *Store) insert(ctx context.Context, c *driver.Collection, items []item) 
 		return nil, s.fail("write to "+c.Name(), err)
 	}
 	for _, e := range bulk.WriteErrors {
-		if !e.HasErrorCode(codeDuplicateKey) {
+		if !e.HasErrorCode(codeDuplicateKey) || breaksUniqueIndex(e) {
 			return nil, s.fail("write to "+c.Name(), err)
 		}
 		raced = append(raced, items[e.Index])

@@ -35,6 +35,8 @@ func Run(t *testing.T, open func(t testing.TB) store.Store) {
 		"due notifications":                  dueNotifications,
 		"notifications are found":            notificationsAreFound,
 		"conversions":                        conversions,
+		"what can never be stored":           neverStored,
+		"an empty id":                        emptyID,
 		"an ended context ends every method": endedContext,
 	} {
 		t.Run(name, func(t *testing.T) {
