@@ -102,6 +102,12 @@ func TestAppsCannotSendControlEvents(t *testing.T) {
 			t.Errorf("in.%s %s is no dead letter", c.token, c.data)
 		}
 	}
+	if !strings.Contains(f.dead[0].Reason, "the customer \"acme\"") {
+		t.Errorf("reason %q", f.dead[0].Reason)
+	}
+	if f.send(epoch, "in.~control", []byte(`{"type":"api"}`)); !strings.Contains(f.dead[len(f.dead)-1].Reason, "not a customer's token") {
+		t.Errorf("reason %q", f.dead[len(f.dead)-1].Reason)
+	}
 	if c := f.customers.find("acme"); c != nil {
 		t.Errorf("something has changed: %s", f.total("acme", "api"))
 	}

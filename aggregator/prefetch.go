@@ -117,7 +117,9 @@ func (p *pendingEvent) decode(m *stream.Message, token string) {
 	}
 	e := &p.event
 	if e.Subject == "" {
-		if e.Subject, p.err = events.ParseToken(token); p.err != nil {
+		var err error
+		if e.Subject, err = events.ParseToken(token); err != nil {
+			p.err = fmt.Errorf("%w: published under %.80q, which is not a customer's token: %w", events.ErrInvalid, token, err)
 			return
 		}
 	}

@@ -158,6 +158,7 @@ func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 	go p.docs.writer.Run(ctx)
 	p.resumeDocuments()
 	stream.Answer(o, questions.UsageOf, p.usageOf)
+	stream.Answer(o, questions.UsersOf, p.usersOf)
 	stream.Answer(o, questions.Resend, p.resend)
 	return nil
 }
@@ -276,6 +277,17 @@ func (p *Processor) usageOf(customer string) (questions.Usage, error) {
 			w := p.document(c, u, p.opt.Now())
 			w.Buckets = nil
 			answer.Windows = append(answer.Windows, w)
+		}
+	}
+	return answer, nil
+}
+
+// usersOf answers questions.UsersOf.
+func (p *Processor) usersOf(ids []string) (questions.Customers, error) {
+	answer := questions.Customers{Total: int(p.f.customers.n)}
+	for i, id := range ids {
+		if p.f.customers.find(id) == nil {
+			answer.Unknown = append(answer.Unknown, i)
 		}
 	}
 	return answer, nil

@@ -5,10 +5,12 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -129,5 +131,40 @@ func TestComposeIsLocked(t *testing.T) {
 		if len(s.Networks) == 0 {
 			t.Errorf("%s is in the network of all", name)
 		}
+	}
+}
+
+// TestComposeUsers: the NATS server of compose knows its users by the passwords in .env,
+// also by such as its configuration would take for numbers or variables.
+func TestComposeUsers(t *testing.T) {
+	c := readCompose(t)
+	given := regexp.MustCompile(`^"?\$\{(NATS_[A-Z]+_PASSWORD):\?[^}]*\}"?$`)
+	passwords := map[string]string{}
+	for name, value := range c.Services["nats"].Environment {
+		m := given.FindStringSubmatch(value)
+		if m == nil || m[1] != name || !strings.Contains(read(t, ".env.example"), "\n"+name+"=\n") {
+			t.Fatalf("%s is not from .env: %s", name, value)
+		}
+		passwords[name] = []string{"0123456789", "12e4", "$2a$11$hash", "0123abcdef"}[len(passwords)%4]
+		t.Setenv(name, regexp.MustCompile(`\$\{[^}]*\}`).ReplaceAllLiteralString(value, passwords[name]))
+	}
+	opts, err := server.ProcessConfigFile("nats/server.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(opts.Users) != len(passwords) || len(passwords) == 0 {
+		t.Errorf("%d users have %d passwords", len(opts.Users), len(passwords))
+	}
+	users := map[string]bool{}
+	for _, u := range opts.Users {
+		users[u.Username] = true
+		if want := passwords["NATS_"+strings.ToUpper(u.Username)+"_PASSWORD"]; u.Password != want {
+			t.Errorf("%s has the password %q, want %q", u.Username, u.Password, want)
+		}
+	}
+	own := c.Services["tidegate"].Environment
+	m := given.FindStringSubmatch(own["NATS_PASSWORD"])
+	if !users[own["NATS_USER"]] || m == nil || m[1] != "NATS_"+strings.ToUpper(own["NATS_USER"])+"_PASSWORD" || own["NATS_INBOX_PREFIX"] != "_INBOX_"+own["NATS_USER"] {
+		t.Errorf("tidegate connects as %v", own)
 	}
 }

@@ -140,6 +140,7 @@ func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 	stream.Answer(o, questions.StandingOf, p.standingOf)
 	stream.Answer(o, questions.SettingsOf, p.settingsOf)
 	stream.Answer(o, questions.SwitchedOff, func(stream.None) (map[string]bool, error) { return maps.Clone(p.gatesOff), nil })
+	stream.Answer(o, questions.ProfilesOf, p.profilesOf)
 	return p.publishGates()
 }
 

@@ -6,6 +6,17 @@ import (
 	"github.com/tidegate-io/tidegate/internal/records"
 )
 
+// profilesOf answers questions.ProfilesOf.
+func (p *Processor) profilesOf(ids []string) (questions.Customers, error) {
+	answer := questions.Customers{Total: len(p.customers)}
+	for i, id := range ids {
+		if p.customers[id] == nil {
+			answer.Unknown = append(answer.Unknown, i)
+		}
+	}
+	return answer, nil
+}
+
 // standingOf answers questions.StandingOf.
 func (p *Processor) standingOf(id string) (questions.Standing, error) {
 	c := p.customers[id]

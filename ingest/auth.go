@@ -56,7 +56,7 @@ func (s *Server) auth(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	if record {
-		s.recordUses(r.Context(), w, o.customer, gates)
+		s.recordUses(w, r, o.customer, gates)
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
@@ -151,7 +151,7 @@ func asciiJSON(b []byte) string {
 // recordUses records a use of each gate that counts. Only the app knows the values
 // of other meters. If a use cannot be stored, the request passes all the same; the
 // header, the log and a counter say so.
-func (s *Server) recordUses(ctx context.Context, w http.ResponseWriter, customer string, gates []*gate.Gate) {
+func (s *Server) recordUses(w http.ResponseWriter, r *http.Request, customer string, gates []*gate.Gate) {
 	uses, all := make([]events.Event, 0, 1), true
 	for _, g := range gates {
 		if g.Meter.Aggregate != gate.Count {
@@ -161,9 +161,13 @@ func (s *Server) recordUses(ctx context.Context, w http.ResponseWriter, customer
 		}
 	}
 	if len(uses) > 0 {
-		ctx, cancel := context.WithTimeout(ctx, recordTimeout)
+		ctx, cancel := context.WithTimeout(r.Context(), recordTimeout)
 		defer cancel()
-		err := s.publisher.Publish(ctx, uses, events.BatchToken)
+		u := s.bounds.key(callerOf(r).Name)
+		err := s.admitCustomers(ctx, s.bounds.users, u, &u.users, customer)
+		if err == nil {
+			err = s.publisher.Publish(ctx, uses, events.BatchToken)
+		}
 		all = all && err == nil
 		if err != nil && !errors.Is(err, context.Canceled) {
 			s.counters.recordedLost.Add(len(uses))

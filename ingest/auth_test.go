@@ -19,7 +19,7 @@ func (b *bench) raw(method, target string, headers ...string) answer {
 	conn, err := net.Dial("tcp", strings.TrimPrefix(b.url, "http://"))
 	ok(b.t, err)
 	defer conn.Close()
-	_, err = io.WriteString(conn, method+" "+target+" HTTP/1.1\r\nHost: h\r\nConnection: close\r\n"+strings.Join(append(headers, "", ""), "\r\n"))
+	_, err = io.WriteString(conn, method+" "+target+" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"+strings.Join(append(headers, "", ""), "\r\n"))
 	ok(b.t, err)
 	res, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
 	ok(b.t, err)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 )
 
 // Bounds of a request.
@@ -17,6 +18,10 @@ const (
 	maxBodyBytes    = 8 << 20
 	maxBatchEvents  = 10_000
 	maxWebhookBytes = 1 << 20
+
+	// bodyTime bounds how long the body of a caller with a key may take to come: the
+	// largest one at 1.2 Mbit/s.
+	bodyTime = time.Minute
 )
 
 // buffers hold bodies while they are read. Large ones go to the garbage collector.

@@ -31,6 +31,10 @@ func (s *Server) putCustomer(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	u := s.bounds.key(callerOf(r).Name)
+	if err := s.admitCustomers(r.Context(), s.bounds.profiles, u, &u.profiles, id); err != nil {
+		return err
+	}
 	c := &change{account: a, move: in.Move}
 	if err := s.apply(r, []*change{c}); err != nil {
 		return err
@@ -62,6 +66,11 @@ func (s *Server) deleteCustomer(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) postCustomers(w http.ResponseWriter, r *http.Request) error {
+	u := s.bounds.key(callerOf(r).Name)
+	sent, err := s.boundEvents(u)
+	if err != nil {
+		return err
+	}
 	form, err := formOf(r.Header.Get("Content-Type"))
 	if err != nil {
 		return err
@@ -75,8 +84,14 @@ func (s *Server) postCustomers(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	sent(len(changes) + len(rejected))
 	if len(changes) == 0 {
 		return noneGood(rejected, "customer")
+	}
+	if !callerOf(r).can(ScopeAdmin) { // an operator may import any number
+		if err := s.admitCustomers(r.Context(), s.bounds.profiles, u, &u.profiles, idsOf(changes)...); err != nil {
+			return err
+		}
 	}
 	before := len(rejected)
 	if err := s.apply(r, changes); err != nil {
@@ -92,6 +107,14 @@ func (s *Server) postCustomers(w http.ResponseWriter, r *http.Request) error {
 		return noneGood(rejected, "customer")
 	}
 	return writeJSON(w, http.StatusAccepted, receipt{Accepted: len(changes) + before - len(rejected), Rejected: rejected})
+}
+
+func idsOf(changes []*change) []string {
+	ids := make([]string, len(changes))
+	for i, c := range changes {
+		ids[i] = c.account.Customer
+	}
+	return ids
 }
 
 func (s *Server) readCustomers(r *http.Request, body []byte, f form) ([]*change, []rejection, error) {

@@ -15,52 +15,62 @@ type route struct {
 	method, path string
 	scope        Scope // "" needs no key
 	do           handler
+	kind         kind
 }
+
+// kind says who is meant to ask.
+type kind int
+
+const (
+	private kind = iota
+	public       // strangers: what they ask is signed
+	health       // machines that watch; nothing bounds them
+)
 
 func (s *Server) publicRoutes() []route {
 	return []route{
-		{"POST", "/webhooks/stripe", "", s.bounded(s.stripeWebhook)},
-		{"POST", "/webhooks/resend", "", s.bounded(s.resendWebhook)},
-		{"GET", "/u/{token}", "", s.click},
-		{"GET", "/unsubscribe/{token}", "", s.unsubscribePage},
-		{"POST", "/unsubscribe/{token}", "", s.unsubscribe},
+		{"POST", "/webhooks/stripe", "", s.bounded(s.stripeWebhook), public},
+		{"POST", "/webhooks/resend", "", s.bounded(s.resendWebhook), public},
+		{"GET", "/u/{token}", "", s.click, public},
+		{"GET", "/unsubscribe/{token}", "", s.unsubscribePage, public},
+		{"POST", "/unsubscribe/{token}", "", s.unsubscribe, public},
 	}
 }
 
 func (s *Server) privateRoutes() []route {
 	return []route{
-		{"POST", "/v1/events", ScopeEvents, s.postEvents},
-		{"GET", "/v1/check", ScopeRead, s.check},
-		{"GET", "/v1/decisions", ScopeRead, s.decisions},
-		{"GET", "/v1/gates", ScopeRead, s.gates},
-		{"PUT", "/v1/gates/{feature}", ScopeAdmin, s.putGate},
-		{"GET", "/v1/customers", ScopeRead, s.listCustomers},
-		{"POST", "/v1/customers", ScopeEvents, s.postCustomers},
-		{"GET", "/v1/customers/{id}", ScopeRead, s.getCustomer},
-		{"PUT", "/v1/customers/{id}", ScopeEvents, s.putCustomer},
-		{"GET", "/v1/customers/{id}/data", ScopeAdmin, s.getPersonal},
-		{"DELETE", "/v1/customers/{id}", ScopeAdmin, s.deleteCustomer},
-		{"GET", "/v1/audit", ScopeAdmin, s.getAudit},
-		{"", authPath, ScopeRead, s.auth},
-		{"", behindAuth, ScopeRead, s.auth},
-		{"GET", "/v1/stripe/unmapped", ScopeRead, s.unmapped},
-		{"GET", "/v1/funnel", ScopeRead, s.funnel},
-		{"GET", "/v1/explain", ScopeRead, s.explain},
-		{"POST", "/v1/adjust", ScopeAdmin, notYet},
-		{"POST", "/v1/void", ScopeAdmin, notYet},
-		{"GET", "/livez", "", s.livez},
-		{"GET", "/readyz", "", s.readyz},
-		{"GET", "/metrics", "", s.metrics},
-		{"GET", "/{$}", "", page("page/index.html", "text/html; charset=utf-8")},
-		{"GET", "/page/app.js", "", page("page/app.js", "text/javascript; charset=utf-8")},
-		{"GET", "/page/style.css", "", page("page/style.css", "text/css; charset=utf-8")},
+		{"POST", "/v1/events", ScopeEvents, s.postEvents, private},
+		{"GET", "/v1/check", ScopeRead, s.check, private},
+		{"GET", "/v1/decisions", ScopeRead, s.decisions, private},
+		{"GET", "/v1/gates", ScopeRead, s.gates, private},
+		{"PUT", "/v1/gates/{feature}", ScopeAdmin, s.putGate, private},
+		{"GET", "/v1/customers", ScopeRead, s.listCustomers, private},
+		{"POST", "/v1/customers", ScopeEvents, s.postCustomers, private},
+		{"GET", "/v1/customers/{id}", ScopeRead, s.getCustomer, private},
+		{"PUT", "/v1/customers/{id}", ScopeEvents, s.putCustomer, private},
+		{"GET", "/v1/customers/{id}/data", ScopeAdmin, s.getPersonal, private},
+		{"DELETE", "/v1/customers/{id}", ScopeAdmin, s.deleteCustomer, private},
+		{"GET", "/v1/audit", ScopeAdmin, s.getAudit, private},
+		{"", authPath, ScopeRead, s.auth, private},
+		{"", behindAuth, ScopeRead, s.auth, private},
+		{"GET", "/v1/stripe/unmapped", ScopeRead, s.unmapped, private},
+		{"GET", "/v1/funnel", ScopeRead, s.funnel, private},
+		{"GET", "/v1/explain", ScopeRead, s.explain, private},
+		{"POST", "/v1/adjust", ScopeAdmin, notYet, private},
+		{"POST", "/v1/void", ScopeAdmin, notYet, private},
+		{"GET", "/livez", "", s.livez, health},
+		{"GET", "/readyz", "", s.readyz, health},
+		{"GET", "/metrics", "", s.metrics, health},
+		{"GET", "/{$}", "", page("page/index.html", "text/html; charset=utf-8"), private},
+		{"GET", "/page/app.js", "", page("page/app.js", "text/javascript; charset=utf-8"), private},
+		{"GET", "/page/style.css", "", page("page/style.css", "text/css; charset=utf-8"), private},
 	}
 }
 
 // Handler returns the handler of all routes.
 func (s *Server) Handler() http.Handler {
-	mux := s.mux(append(s.privateRoutes(), s.publicRoutes()...))
-	auth := s.wrap(route{path: behindAuth, scope: ScopeRead, do: s.auth})
+	mux := s.mux(append(s.privateRoutes(), s.publicRoutes()...), private)
+	auth := s.wrap(route{path: behindAuth, scope: ScopeRead, do: s.auth, kind: private})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if isBehindAuth(r) { // the mux would redirect what a visitor did not write cleanly
 			auth.ServeHTTP(w, r)
@@ -73,21 +83,24 @@ func (s *Server) Handler() http.Handler {
 // PublicHandler returns the handler of the routes that must be reachable from the
 // internet:
 // /webhooks, /u and /unsubscribe.
-func (s *Server) PublicHandler() http.Handler { return s.mux(s.publicRoutes()) }
+func (s *Server) PublicHandler() http.Handler { return s.mux(s.publicRoutes(), public) }
 
-func (s *Server) mux(routes []route) http.Handler {
+// mux routes requests. unknown is the kind of addresses that no route has.
+func (s *Server) mux(routes []route, unknown kind) http.Handler {
 	mux := http.NewServeMux()
-	methods := map[string][]string{}
+	methods := map[string]route{}
 	for _, r := range routes {
 		if r.method != "" {
-			methods[r.path] = append(methods[r.path], r.method)
+			m := methods[r.path]
+			m.method, m.kind = m.method+" "+r.method, r.kind
+			methods[r.path] = m
 		}
 		mux.Handle(strings.TrimSpace(r.method+" "+r.path), s.wrap(r))
 	}
-	for path, allowed := range methods {
-		mux.Handle(path, s.wrap(route{path: path, do: wrongMethod(allowed)}))
+	for path, m := range methods {
+		mux.Handle(path, s.wrap(route{path: path, do: wrongMethod(strings.Fields(m.method)), kind: m.kind}))
 	}
-	mux.Handle("/", s.wrap(route{path: "unknown", do: func(http.ResponseWriter, *http.Request) error {
+	mux.Handle("/", s.wrap(route{path: "unknown", kind: unknown, do: func(http.ResponseWriter, *http.Request) error {
 		return &problem{Status: http.StatusNotFound, Detail: "there is nothing at this address"}
 	}}))
 	return mux

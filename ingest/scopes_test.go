@@ -177,7 +177,7 @@ func (b *bench) try(a attempt, set []Scope, key int) {
 	}
 	shows := c.can(ScopeRead) || a.shows
 	for _, s := range append(secrets, "db.internal") {
-		if there := bytes.Contains(got.body, []byte(s)) || strings.Contains(fmt.Sprint(got.header), s); there && !shows && !public(a.route) {
+		if there := bytes.Contains(got.body, []byte(s)) || strings.Contains(fmt.Sprint(got.header), s); there && !shows && !openRoute(a.route) {
 			b.t.Errorf("%s sees %s: %s", who, s, got.body)
 		}
 	}
@@ -186,5 +186,7 @@ func (b *bench) try(a attempt, set []Scope, key int) {
 	}
 }
 
-// public reports whether a route's answer is the same file for everybody.
-func public(route string) bool { return route == "GET /{$}" || strings.HasPrefix(route, "GET /page/") }
+// openRoute reports whether a route's answer is the same file for everybody.
+func openRoute(route string) bool {
+	return route == "GET /{$}" || strings.HasPrefix(route, "GET /page/")
+}

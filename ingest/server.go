@@ -80,7 +80,8 @@ type Options struct {
 	Catalog    func() *gate.Catalog // must not be changed
 	Decisions  Decisions
 	Store      Store
-	Keys       func() Keys // nil or none: everyone may do everything
+	Keys       func() Keys    // nil or none: everyone may do everything
+	Bounds     func() *Bounds // of what callers may do; nil: there are none
 	Now        func() time.Time
 	Log        *slog.Logger // nil: slog.Default
 
@@ -113,11 +114,12 @@ type Server struct {
 	publisher *Publisher
 	audit     *audit.Log
 	counters  counters
+	bounds    *bounds
 	refusals  throttledLog // of webhooks
 	busy      throttledLog // 503
 	ended     throttledLog // keys after their end
 	unready   throttledLog
-	patience  time.Duration // for a webhook's body
+	stuck     time.Duration // for one who does not read a stream
 	routes    atomic.Pointer[routes]
 	closed    chan struct{}
 	close     func()
@@ -137,8 +139,9 @@ func New(o Options) *Server {
 	if o.Keys == nil {
 		o.Keys = func() Keys { return Keys{} }
 	}
-	s := &Server{Options: o, closed: make(chan struct{}), counters: newCounters(o.Metrics), patience: webhookPatience}
+	s := &Server{Options: o, closed: make(chan struct{}), counters: newCounters(o.Metrics), stuck: writeTimeout}
 	s.close = sync.OnceFunc(func() { close(s.closed) })
+	s.bounds = s.newBounds(o.Bounds)
 	s.publisher = NewPublisher(o.JS, o.Names, o.Partitions)
 	s.audit = audit.New(o.JS, o.Names, o.Log)
 	return s

@@ -23,8 +23,9 @@ const (
 
 // sse writes server-sent events.
 type sse struct {
-	w   http.ResponseWriter
-	ctl *http.ResponseController
+	w     http.ResponseWriter
+	ctl   *http.ResponseController
+	stuck time.Duration // in which a client must take what is written
 }
 
 func (e *sse) send(id, name string, data []byte) error {
@@ -39,7 +40,7 @@ func (e *sse) send(id, name string, data []byte) error {
 }
 
 func (e *sse) raw(text string) error {
-	_ = e.ctl.SetWriteDeadline(time.Now().Add(writeTimeout)) // not every writer has one
+	_ = e.ctl.SetWriteDeadline(time.Now().Add(e.stuck)) // not every writer has one
 	_, err := e.w.Write([]byte(text))
 	return err
 }
@@ -90,6 +91,11 @@ func (s *Server) openBucket(ctx context.Context, lastID string) (*bucket, error)
 }
 
 func (s *Server) decisions(w http.ResponseWriter, r *http.Request) error {
+	giveBack, err := s.boundStream(s.bounds.key(callerOf(r).Name))
+	if err != nil {
+		return err
+	}
+	defer giveBack()
 	// A watcher from before a reconnect may be silent for many seconds. So the
 	// stream ends, and the client resumes.
 	lost := s.NC.StatusChanged(nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED)
@@ -117,8 +123,8 @@ func (s *Server) decisions(w http.ResponseWriter, r *http.Request) error {
 	if r.Method == http.MethodHead {
 		return nil
 	}
-	out := &sse{w: w, ctl: http.NewResponseController(w)}
-	_ = out.ctl.SetReadDeadline(time.Time{})         // a server's own would end the stream
+	out := &sse{w: w, ctl: http.NewResponseController(w), stuck: s.stuck}
+	_ = out.ctl.SetReadDeadline(time.Time{})         // one of a body would end the stream
 	_ = s.follow(r.Context(), out, b, watcher, lost) // the client is gone, or will come again
 	return nil
 }

@@ -4,6 +4,9 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
+	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -13,6 +16,7 @@ import (
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/records"
+	"github.com/tidegate-io/tidegate/internal/test/wait"
 )
 
 // sseEvent is one server-sent event.
@@ -30,6 +34,9 @@ func (b *bench) stream(t *testing.T, lastID string) *sseReader {
 	t.Cleanup(cancel)
 	req, err := http.NewRequestWithContext(ctx, "GET", b.url+"/v1/decisions", nil)
 	ok(t, err)
+	if b.key != "" {
+		req.Header.Set("Authorization", "Bearer "+b.key)
+	}
 	if lastID != "" {
 		req.Header.Set("Last-Event-ID", lastID)
 	}
@@ -141,4 +148,35 @@ func TestDecisionStreamEndsWithTheConnection(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 	b.nats.Restart(t)
+}
+
+// TestStuckReaderIsDropped: who takes nothing loses the stream, and its place.
+func TestStuckReaderIsDropped(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.srv.stuck = 50 * time.Millisecond
+	kv, err := b.js.KeyValue(t.Context(), events.BucketDecisions)
+	ok(t, err)
+	c, err := net.Dial("tcp", strings.TrimPrefix(b.url, "http://"))
+	ok(t, err)
+	defer c.Close()
+	ok(t, c.(*net.TCPConn).SetReadBuffer(4096))
+	_, err = io.WriteString(c, "GET /v1/decisions HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	ok(t, err)
+	open := func() int64 { return b.srv.bounds.streams.Load() }
+	wait.Until(t, "the stream", func() error {
+		if open() != 1 {
+			return errors.New("not there")
+		}
+		return nil
+	})
+	d := blocked("one", "api")
+	d.Message = strings.Repeat("x", 100_000)
+	wait.Until(t, "the end of the stream", func() error {
+		b.put(kv, d)
+		if open() != 0 {
+			return errors.New("it goes on")
+		}
+		return nil
+	})
 }

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
-	"github.com/tidegate-io/tidegate/internal/gate"
 )
 
 // waitForStream bounds how long a request waits until its events are stored.
@@ -45,6 +44,11 @@ var intakes = sync.Pool{New: func() any { return &intake{receipt: receipt{Reject
 
 func (s *Server) postEvents(w http.ResponseWriter, r *http.Request) error {
 	start := time.Now() // a duration, not a moment: not the server's Now
+	u := s.bounds.key(callerOf(r).Name)
+	sent, err := s.boundEvents(u)
+	if err != nil {
+		return err
+	}
 	form, err := formOf(r.Header.Get("Content-Type"))
 	if err != nil {
 		return err
@@ -60,18 +64,26 @@ func (s *Server) postEvents(w http.ResponseWriter, r *http.Request) error {
 	if err := in.read(body, form); err != nil {
 		return err
 	}
+	sent(len(in.good) + len(in.receipt.Rejected))
 	s.counters.rejected.Add(len(in.receipt.Rejected))
 	if len(in.good) == 0 {
 		return noneGood(in.receipt.Rejected, "event")
 	}
-	if err := s.store(r.Context(), in.good); err != nil {
-		return err
+	catalog := s.Catalog()
+	over := s.admit(r.Context(), u, catalog, in)
+	if len(in.good) > 0 {
+		if err := s.store(r.Context(), in.good); err != nil {
+			return err
+		}
 	}
 	s.counters.accepted.Add(len(in.good))
 	s.counters.seconds.UpdateDuration(start)
+	if over != nil {
+		return over
+	}
 	in.receipt.Accepted = len(in.good)
-	catalog := s.Catalog()
-	in.receipt.Unmetered = unmetered(catalog, in.good)
+	metered := meteredTypes{of: catalog}
+	in.receipt.Unmetered = metered.unmetered(in.good)
 	return writeJSON(w, http.StatusAccepted, &in.receipt)
 }
 
@@ -166,26 +178,4 @@ func noneGood(rejected []rejection, what string) error {
 		detail = rejected[0].Error
 	}
 	return &problem{Status: http.StatusBadRequest, Detail: detail, More: map[string]any{"accepted": 0, "rejected": slices.Clone(rejected)}}
-}
-
-// unmetered returns the types that no gate meters, once each. Most of them are
-// typing errors.
-func unmetered(c *gate.Catalog, list []events.Event) []string {
-	var unknown []string
-	known := ""
-	for i := range list {
-		name := list[i].Type
-		if name == known || slices.Contains(unknown, name) {
-			continue
-		}
-		if slices.ContainsFunc(c.Gates, func(g gate.Gate) bool { return g.Meter.Event == name }) {
-			known = name
-			continue
-		}
-		if len(unknown) == 100 {
-			break
-		}
-		unknown = append(unknown, name)
-	}
-	return unknown
 }

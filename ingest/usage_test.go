@@ -289,7 +289,9 @@ func BenchmarkRead100(b *testing.B) {
 }
 
 func BenchmarkHTTP100(b *testing.B) {
-	bench := newBench(b)
+	of := Bounds{RequestsPerSecond: 1e9, EventsPerSecond: 1e9, AddressPerSecond: 1e9, NewCustomersPerHour: 1e9, NewTypesPerHour: 1e9}
+	bench := newBench(b, func(o *Options) { o.Bounds = func() *Bounds { return &of } })
+	url := "http://" + bench.behind(time.Minute)
 	var list []string
 	for i := range 100 {
 		list = append(list, fmt.Sprintf(`{"specversion":"1.0","id":"0190b3c2-%08d","source":"billing-api","type":"api","subject":"customer-%d","time":"2026-03-10T11:00:00Z","data":{"tokens":%d,"model":"large"}}`, i, i*37%1000, i))
@@ -300,7 +302,7 @@ func BenchmarkHTTP100(b *testing.B) {
 	b.SetParallelism(16)
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			res, err := client.Post(bench.url+"/v1/events", "application/json", strings.NewReader(body))
+			res, err := client.Post(url+"/v1/events", "application/json", strings.NewReader(body))
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -15,10 +15,9 @@ import (
 
 // Bounds of webhooks: anyone can post here, and only the signed body shows who may.
 const (
-	maxWebhooks     = 128              // of one kind at a time
-	webhookPatience = 10 * time.Second // for a body to come in
-	webhookQueue    = time.Second      // for one's turn
-	refusalEvery    = 10 * time.Second // between lines in the log
+	maxWebhooks  = 128              // of one kind at a time
+	webhookQueue = time.Second      // for one's turn
+	refusalEvery = 10 * time.Second // between lines in the log
 )
 
 // bounded lets at most maxWebhooks requests in at a time. Others wait up to
@@ -34,8 +33,6 @@ func (s *Server) bounded(next handler) handler {
 		case <-turn.Done():
 			return &problem{Status: http.StatusServiceUnavailable, Detail: "too many webhooks at once: send it again", Retry: 5}
 		}
-		// A slow sender must not keep its turn. (Not every writer has a deadline.)
-		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.patience))
 		return next(w, r)
 	}
 }

@@ -21,6 +21,9 @@ type counters struct {
 	streams               *metrics.Counter
 }
 
+// limitedMetric counts what bounds refused, by bound.
+const limitedMetric = `tidegate_http_limited_total`
+
 func newCounters(set *metrics.Set) counters {
 	return counters{
 		set:          set,
@@ -86,6 +89,9 @@ func (s *Server) wrap(rt route) http.Handler {
 }
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt route) error {
+	if err := s.checkHost(r, rt); err != nil {
+		return err
+	}
 	if strings.HasPrefix(rt.path, "/v1/") && !strings.HasPrefix(rt.path, "/v1/auth") {
 		if err := crossOrigin.Check(r); err != nil {
 			return &problem{Status: http.StatusForbidden, Detail: "requests from other sites' pages are refused"}
@@ -93,9 +99,31 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt route) error {
 	}
 	r, err := s.authenticate(r, &rt)
 	if err != nil {
+		if slow := s.boundAddress(r); slow != nil {
+			return slow
+		}
 		return err
 	}
+	if err := s.bound(r, rt); err != nil {
+		return err
+	}
+	if rt.scope != "" && r.ContentLength != 0 {
+		// Strangers have less time: that of the HTTP server, which also takes the
+		// deadline away when the body has come.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime))
+	}
 	return rt.do(w, r)
+}
+
+// bound counts the request for the key, or for the address of one without a key.
+func (s *Server) bound(r *http.Request, rt route) error {
+	switch {
+	case rt.kind == health:
+		return nil
+	case rt.scope == "":
+		return s.boundAddress(r)
+	}
+	return s.boundRequest(callerOf(r).Name)
 }
 
 func (s *Server) fail(w *recorder, r *http.Request, path string, err error) {

@@ -244,7 +244,23 @@ func (a *App) URL() string {
 	if a.set.HTTP == "" {
 		return ""
 	}
-	return "http://" + a.set.HTTP
+	return a.scheme() + a.set.HTTP
+}
+
+// PublicURL returns the address of the listener for webhooks and links; "" without
+// one.
+func (a *App) PublicURL() string {
+	if a.set.Public == "" {
+		return ""
+	}
+	return a.scheme() + a.set.Public
+}
+
+func (a *App) scheme() string {
+	if a.set.TLSCert != "" {
+		return "https://"
+	}
+	return "http://"
 }
 
 // NATS returns the URL that apps connect to.

@@ -25,7 +25,7 @@ func (a *App) startIngest() error {
 	srv := ingest.New(ingest.Options{
 		JS: a.js, NC: a.nc, Names: a.names, Partitions: a.partitions, Horizon: a.config.Load().Retention.Horizon,
 		Catalog: a.catalog.Load, Decisions: cache, Store: a.store,
-		Keys: func() ingest.Keys { return *a.keys.Load() }, Now: a.now, Log: a.log, Metrics: a.metrics,
+		Keys: func() ingest.Keys { return *a.keys.Load() }, Bounds: a.bounds, Now: a.now, Log: a.log, Metrics: a.metrics,
 		Verify: a.verifyStripe(), LinkSecrets: append([][]byte{a.set.Secret}, a.set.OldSecrets...), Upgrade: upgradePage, UpgradeURL: func() string { return a.config.Load().Upgrade.URL },
 		Funnel: funnel.Answer,
 		Resend: a.resendWebhook(),
@@ -51,6 +51,9 @@ func (a *App) verifyStripe() func([]byte, string) (string, string, error) {
 		return e.ID, e.Type, err
 	}
 }
+
+// bounds are those of the configuration in force.
+func (a *App) bounds() *ingest.Bounds { return (*ingest.Bounds)(&a.config.Load().HTTP) }
 
 // stored is what /readyz says of the store. Events are counted and decided
 // without it.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/tidegate-io/tidegate/ingest"
 	"github.com/tidegate-io/tidegate/internal/buildinfo"
+	"github.com/tidegate-io/tidegate/internal/httpserver"
 	"github.com/tidegate-io/tidegate/internal/stream"
 	"github.com/tidegate-io/tidegate/internal/stripe/fold"
 )
@@ -18,6 +19,10 @@ type Settings struct {
 	HTTP   string // HOST:PORT of the API, with the role ingest; "": a free port of 127.0.0.1
 	Public string // HOST:PORT of a listener for webhooks and links only; "": none
 	Probes string // HOST:PORT of a listener for probes and metrics only; "": none
+
+	TLSCert  string              // file of the certificate of HTTP and Public; "": they speak plain HTTP
+	TLSKey   string              // file of its key
+	Timeouts httpserver.Timeouts // of all listeners; zero: the defaults
 
 	NATS         string        // URL of the servers; "": Start brings one, for development
 	NATSOptions  []nats.Option // who connects

@@ -34,8 +34,6 @@ const (
 // configuration that a log sees is kept to compare with, and is not shown. The error is
 // ErrNotWritten: the configuration must not be taken over.
 func (l *Log) TakeOver(ctx context.Context, actor string, s Settings) error {
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
-	defer cancel()
 	var err error
 	for range takeAttempts {
 		var again bool
@@ -68,6 +66,8 @@ func (l *Log) takeOver(ctx context.Context, actor string, s Settings) (again boo
 	if err != nil {
 		return false, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
 	_, err = l.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(seq))
 	if wrongSequence(err) {
 		return true, err
@@ -89,6 +89,8 @@ func wrongSequence(err error) bool {
 // lastSettings returns the configuration that was taken over last, and the sequence of
 // its entry; 0: there is none.
 func (l *Log) lastSettings(ctx context.Context) (Settings, uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
 	s, err := l.js.Stream(ctx, l.stream())
 	if err != nil {
 		return nil, 0, err

@@ -3,6 +3,8 @@ package cli
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,16 +23,43 @@ import (
 type api struct {
 	base string
 	key  string
+	http *http.Client
 }
 
-// connect finds the running Tidegate: TIDEGATE_URL and TIDEGATE_API_KEY.
+// connect finds the running Tidegate: TIDEGATE_URL, TIDEGATE_API_KEY and TIDEGATE_CA.
 func connectAPI() (api, error) {
 	key, err := environ.Lookup("TIDEGATE_API_KEY")
 	base := os.Getenv("TIDEGATE_URL")
 	if base == "" {
 		base = "http://127.0.0.1:8080"
 	}
-	return api{base: strings.TrimSuffix(base, "/"), key: key}, err
+	client, cerr := httpClient(time.Minute)
+	return api{base: strings.TrimSuffix(base, "/"), key: key, http: client}, errors.Join(err, cerr)
+}
+
+// httpClient returns a client that trusts the certificates in TIDEGATE_CA besides
+// those of the system.
+func httpClient(timeout time.Duration) (*http.Client, error) {
+	c := &http.Client{Timeout: timeout}
+	file := os.Getenv("TIDEGATE_CA")
+	if file == "" {
+		return c, nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("TIDEGATE_CA: %w", err)
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("TIDEGATE_CA: %s has no certificate in PEM", file)
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	c.Transport = transport
+	return c, nil
 }
 
 // do sends a request and decodes the answer into out, unless that is nil. An
@@ -49,11 +78,15 @@ func (a api) do(ctx context.Context, method, path string, contentType string, bo
 	if a.key != "" {
 		req.Header.Set("Authorization", "Bearer "+a.key)
 	}
-	resp, err := (&http.Client{Timeout: time.Minute}).Do(req)
+	resp, err := a.http.Do(req)
 	if err != nil {
 		var u *url.Error
 		if errors.As(err, &u) {
 			err = u.Err
+		}
+		var untrusted *tls.CertificateVerificationError
+		if errors.As(err, &untrusted) {
+			return fmt.Errorf("%s: %w: name the CA that signed its certificate in TIDEGATE_CA", a.base, err)
 		}
 		return fmt.Errorf("no answer from %s: %w: start Tidegate (`tidegate dev`), or set TIDEGATE_URL", a.base, err)
 	}

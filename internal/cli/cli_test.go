@@ -254,7 +254,7 @@ func TestCommands(t *testing.T) {
 	}
 	t.Setenv("TIDEGATE_URL", state.HTTP)
 	t.Setenv("NATS_URL", state.NATS)
-	a := api{base: state.HTTP}
+	a := api{base: state.HTTP, http: http.DefaultClient}
 	wait.Until(t, "readiness", func() error { return a.get(t.Context(), "/v1/gates", nil, new(any)) })
 
 	write(t, "usage.csv", "customer,type,id,tokens\nacme,api,1,5\nacme,api,2,7\n")

@@ -32,7 +32,7 @@ type devState struct {
 const devStateFile = "dev.json"
 
 func (c *devCmd) Run(e *env) error {
-	set := app.Settings{HTTP: c.HTTP, Public: c.Public, Roles: app.AllRoles(), Config: e.Config, EmbeddedNATS: c.NATS, NATSToken: c.NATSToken, Data: c.Data, Build: e.build}
+	set := app.Settings{HTTP: c.HTTP, Public: c.Public, TLSCert: c.Cert, TLSKey: c.Key, Roles: app.AllRoles(), Config: e.Config, EmbeddedNATS: c.NATS, NATSToken: c.NATSToken, Data: c.Data, Build: e.build}
 	if c.NATSToken == "" {
 		var err error
 		if set.NATSToken, err = environ.Lookup("NATS_TOKEN"); err != nil {
@@ -110,7 +110,7 @@ func (c *devCmd) welcome(e *env, a *app.App, cfg *config.Config) {
 		fmt.Fprintf(&b, "  %-18s %s\n", line[0], line[1])
 	}
 	if set.Public != "" {
-		fmt.Fprintf(&b, "  %-18s http://%s\n", "Public", set.Public)
+		fmt.Fprintf(&b, "  %-18s %s\n", "Public", a.PublicURL())
 	}
 	key := ""
 	if !set.Keys.Empty() {

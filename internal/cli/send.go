@@ -144,7 +144,7 @@ func (s *sender) flush() error {
 	for {
 		err := s.api.do(s.env.ctx, http.MethodPost, s.path, "application/x-ndjson", s.body.Bytes(), &answer)
 		var status *statusError
-		if errors.As(err, &status) && status.status == http.StatusServiceUnavailable {
+		if errors.As(err, &status) && (status.status == http.StatusServiceUnavailable || status.status == http.StatusTooManyRequests) {
 			if !s.told {
 				s.told = true
 				_, _ = fmt.Fprintf(s.env.stderr, "waiting, and trying again: %v\n", err)

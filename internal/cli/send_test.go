@@ -29,7 +29,7 @@ func TestSendSaysThatItWaits(t *testing.T) {
 		stop()
 		_, _ = io.Copy(io.Discard, said)
 	}()
-	s := sender{env: &env{ctx: ctx, stderr: told}, api: api{base: full.URL}, path: "/v1/events"}
+	s := sender{env: &env{ctx: ctx, stderr: told}, api: api{base: full.URL, http: http.DefaultClient}, path: "/v1/events"}
 	err := s.add(7, []byte(sample.Event("acme", "late")))
 	if err == nil {
 		err = s.flush()

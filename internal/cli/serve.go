@@ -14,6 +14,8 @@ import (
 type listenFlags struct {
 	HTTP   string `help:"Address of the HTTP API and web page." default:"127.0.0.1:8080" env:"TIDEGATE_HTTP" placeholder:"HOST:PORT"`
 	Public string `help:"Second address with only /webhooks, /u and /unsubscribe." env:"TIDEGATE_PUBLIC" placeholder:"HOST:PORT"`
+	Cert   string `name:"tls-cert" help:"File with the certificate of both addresses, and its chain, in PEM: they speak HTTPS. A file that changes is read again." env:"TIDEGATE_TLS_CERT" placeholder:"FILE"`
+	Key    string `name:"tls-key" help:"File with the key of the certificate, in PEM." env:"TIDEGATE_TLS_KEY" placeholder:"FILE"`
 	Log    string `help:"What is logged: debug, info, warn or error." enum:"debug,info,warn,error" default:"info" env:"TIDEGATE_LOG"`
 }
 
@@ -31,7 +33,7 @@ type serveCmd struct {
 }
 
 func (c *serveCmd) Run(e *env) error {
-	set := app.Settings{Probes: c.Probes, Data: c.Data, HTTP: c.HTTP, Public: c.Public, Roles: c.Roles, Config: e.Config, Replicas: c.Replicas, UsageBytes: c.UsageBytes, MongoBulk: c.MongoBulk, SnapshotBytes: c.Snapshot, Build: e.build}
+	set := app.Settings{Probes: c.Probes, Data: c.Data, HTTP: c.HTTP, Public: c.Public, TLSCert: c.Cert, TLSKey: c.Key, Roles: c.Roles, Config: e.Config, Replicas: c.Replicas, UsageBytes: c.UsageBytes, MongoBulk: c.MongoBulk, SnapshotBytes: c.Snapshot, Build: e.build}
 	how, err := natsConnection(c.NATS)
 	if err != nil {
 		return err

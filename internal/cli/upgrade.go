@@ -87,9 +87,13 @@ func (f *stripeFlags) post(e *env, hooks []fold.Webhook, done string) error {
 		Type string `json:"type"`
 		ID   string `json:"id"`
 	}
+	client, err := httpClient(10 * time.Second)
+	if err != nil {
+		return err
+	}
 	var all []sent
 	for _, h := range hooks {
-		if err := postWebhook(e, base, h, strings.TrimSpace(string(secret))); err != nil {
+		if err := postWebhook(e, client, base, h, strings.TrimSpace(string(secret))); err != nil {
 			return err
 		}
 		all = append(all, sent{h.Type, h.ID})
@@ -103,16 +107,16 @@ func (f *stripeFlags) post(e *env, hooks []fold.Webhook, done string) error {
 	})
 }
 
-func postWebhook(e *env, base string, h fold.Webhook, secret string) error {
+func postWebhook(e *env, client *http.Client, base string, h fold.Webhook, secret string) error {
 	req, err := http.NewRequestWithContext(e.ctx, http.MethodPost, strings.TrimSuffix(base, "/")+"/webhooks/stripe", bytes.NewReader(h.Payload))
 	if err != nil {
 		return err
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Stripe-Signature", fold.Sign(h.Payload, secret, time.Now()))
-	resp, err := (&http.Client{Timeout: 10 * time.Second}).Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
-		return fmt.Errorf("no answer from %s: is `tidegate dev` running?", base)
+		return fmt.Errorf("no answer from %s: %w: is `tidegate dev` running?", base, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))

@@ -46,6 +46,7 @@ type Config struct {
 	Mail       Mail
 	Conversion time.Duration // how long before a payment the limit may have been reached that led to it
 	Retention  Retention
+	HTTP       HTTP
 	Partitions int // 0 when not given
 	Plans      []Plan
 	Gates      []Gate

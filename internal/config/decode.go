@@ -33,6 +33,7 @@ func (d *decoder) config(top field) *Config {
 		Stripe:     stripe(o.get("stripe").object("stripe")),
 		Mail:       mails(o.get("mail").object("mail")),
 		Conversion: conversion(o.get("conversions").object("conversions")),
+		HTTP:       httpBounds(o.get("http").object("http")),
 		Partitions: o.get("partitions").integer(1, maxPartitions),
 		Plans:      plans(o.get("plans")),
 	}

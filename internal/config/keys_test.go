@@ -24,6 +24,7 @@ var around = map[string]struct{ before, path string }{
 	"gates[].condition":             {"gates: [{condition: {", "gates[0].condition"},
 	"gates[].action":                {"gates: [{action: {", "gates[0].action"},
 	"gates[].action.upgrade_prompt": {"gates: [{action: {upgrade_prompt: {", "gates[0].action.upgrade_prompt"},
+	"http":                          {"http: {", "http"},
 	"gates[].recovery":              {"gates: [{recovery: {", "gates[0].recovery"},
 	"gates[].email_from":            {"gates: [{email_from: {", "gates[0].email_from"},
 }

@@ -54,6 +54,11 @@ var topProblems = []spoiled{
 	{"partitions in quotes", "", "partitions: '32'\n", []string{"11 partitions: must be a whole number"}, true},
 	{"partitions fraction", "", "partitions: 1.5\n", []string{"11 partitions: must be a whole number"}, true},
 	{"partitions octal", "", "partitions: 010\n", []string{"11 partitions: must be a whole number"}, false},
+	{"a bound of 0", "", "http: {streams: 0}\n", []string{`11 http.streams: must be a whole number from 1 to 1000000000, or unlimited, not "0"`}, true},
+	{"a bound in words", "", "http: {events_per_second: many}\n", []string{`11 http.events_per_second: must be a whole number`}, true},
+	{"a bound in quotes", "", "http: {connections: '5'}\n", []string{`11 http.connections: must be a whole number`}, true},
+	{"a proxy by name", "", "http: {proxies: [nginx]}\n", []string{`11 http.proxies[0]: "nginx" is neither an address such as 10.0.0.7 nor a range such as 10.0.0.0/8`}, false},
+	{"proxies that are none", "", "http: {proxies: 10.0.0.1}\n", []string{`11 http.proxies: must be a list`}, true},
 	{"everything at once", "https://gate", "gate", []string{"1 public_url: is not a web address"}, true},
 }
 

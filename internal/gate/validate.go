@@ -17,8 +17,7 @@ const (
 	MaxDays      = 3660      // of a window
 	MaxReason    = 500       // bytes of an override's reason
 	MaxUniqueCap = 1_000_000 // different values that a unique meter tells apart: they are in memory
-
-	MaxOverrides = 1000 // in one change of a customer
+	MaxOverrides = 1000      // in one change of a customer
 )
 
 // Validate returns why the fold cannot count by the catalog, or nil. Package config

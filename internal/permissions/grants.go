@@ -61,7 +61,7 @@ func (o Options) role(g *grants) {
 		g.ensure(g.bucket(b))
 	}
 	g.read(g.bucket(events.BucketOwners))
-	g.send("audit.entry.~configuration") // that it has taken a configuration over
+	g.send("audit.entry.~config") // that it has taken a configuration over
 	g.api(g.stream(events.StreamAudit), "STREAM.MSG.GET")
 	g.publish = append(g.publish, "$JS.API.INFO") // before a bucket with TTLs is made
 	if o.Store {

@@ -69,7 +69,7 @@ func (u *user) wasDenied() bool {
 		u.t.Fatal(err)
 	}
 	err := u.LastError() // the server says it before it answers the flush
-	if err == u.last {
+	if err == u.last {   //nolint:errorlint // whether it is the same one
 		return false
 	}
 	if u.last = err; !errors.Is(err, nats.ErrPermissionViolation) {
@@ -133,7 +133,7 @@ var publishing = []struct{ subject, stream, who string }{
 	{"limits.0", "LIMITS", "tidegate enforcer"},
 	{"dead.0", "DEAD", "tidegate aggregator enforcer notifier"},
 	{"audit.entry.a", "AUDIT", "tidegate ingest"},
-	{"audit.entry.~configuration", "AUDIT", "tidegate ingest aggregator enforcer notifier"},
+	{"audit.entry.~config", "AUDIT", "tidegate ingest aggregator enforcer notifier"},
 	{"audit.detail.a", "AUDIT", "tidegate ingest"},
 	{"decisions.a.api", "", ""},
 	{"query.aggregator.0.resend", "", "tidegate ingest enforcer operator"},

@@ -34,6 +34,20 @@ type Standing struct {
 	Decisions []events.Decision `json:"decisions"` // one for each gate
 }
 
+// UsersOf and ProfilesOf ask the aggregator and the enforcer which of some customers
+// they do not know, by their ids. Ask the partition of all of them. The answer does not
+// wait for what is stored and not handled yet.
+var (
+	UsersOf    = stream.Question[[]string, Customers]{Role: stream.RoleAggregator, Kind: "customers"}
+	ProfilesOf = stream.Question[[]string, Customers]{Role: stream.RoleEnforcer, Kind: "customers"}
+)
+
+// Customers is the answer to UsersOf and ProfilesOf.
+type Customers struct {
+	Total   int   `json:"total"`             // that the partition's owner holds
+	Unknown []int `json:"unknown,omitempty"` // of those in the question, by index
+}
+
 // Resend has the aggregator emit the totals of all open windows again: the
 // enforcer has missed some.
 var Resend = stream.Question[stream.None, stream.None]{Role: stream.RoleAggregator, Kind: "resend"}

@@ -3,7 +3,6 @@ package records
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/mail"
 	"regexp"
@@ -93,7 +92,7 @@ func (a *Account) validate() error {
 			return fmt.Errorf("override of %.80q: %w", feature, err)
 		}
 	}
-	return errors.Join(a.validateFacts()...)
+	return cmp.Or(a.validateFacts()...)
 }
 
 // validateFacts checks what the notifier keeps in documents.

@@ -50,7 +50,7 @@ func TestDocsNameEveryReason(t *testing.T) {
 
 func TestDocsNameEveryMetric(t *testing.T) {
 	named(t, "docs/operations.md", "ingest/wrap.go", "`(tidegate_[a-z_]+)", 7)
-	for _, source := range []string{"build", "billing", "mail", "progress"} {
+	for _, source := range []string{"build", "listen", "billing", "mail", "progress"} {
 		named(t, "docs/operations.md", "internal/app/"+source+".go", `"(tidegate_[a-z_]+)`, 1)
 	}
 }

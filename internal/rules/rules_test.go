@@ -131,20 +131,22 @@ var allowed = map[string][]string{
 	"internal/permissions": {"events"},
 	"internal/buildinfo":   {},
 	"internal/licenses":    {},
+	"internal/httpserver":  {},
+	"internal/limit":       {},
 	"internal/history":     {"events", "internal/strict", "internal/environ", "internal/misuse", "internal/store/mongo"},
 
 	// The stream processor and its parts.
 	"internal/stream":    {"events", "internal/guard", "internal/records", nats, "github.com/nats-io/nuid"},
 	"internal/audit":     {"events", "internal/config", nats, "github.com/nats-io/nuid"},
 	"internal/questions": {"events", "internal/gate", "internal/records", "internal/stream"},
-	"internal/stripe/fold": {"events", "internal/guard", "internal/records", "internal/stream", "internal/writeback", nats,
+	"internal/stripe/fold": {"events", "internal/records", "internal/stream", "internal/writeback", nats,
 		"github.com/fxamacker/cbor/v2", "github.com/stripe/stripe-go/v76/webhook"},
 	"internal/stripe/api": {"github.com/stripe/stripe-go/v76", "golang.org/x/time/rate"},
-	"internal/stripe/refetch": {"events", "internal/guard", "internal/stripe/fold", "internal/stream", "internal/stripe/api", "internal/wire", nats,
+	"internal/stripe/refetch": {"events", "internal/stripe/fold", "internal/stream", "internal/stripe/api", "internal/wire", nats,
 		"github.com/VictoriaMetrics/metrics"},
 
 	// The roles: never each other, never a store.
-	"ingest": {"events", "internal/audit", "internal/gate", "internal/questions", "internal/strict", "internal/records", "internal/link", "internal/stream", "internal/stripe/fold", nats,
+	"ingest": {"events", "internal/audit", "internal/gate", "internal/limit", "internal/questions", "internal/strict", "internal/records", "internal/link", "internal/stream", "internal/stripe/fold", nats,
 		"github.com/VictoriaMetrics/metrics"},
 	"aggregator": {"events", "internal/gate", "internal/guard", "internal/questions", "internal/records", "internal/stream", "internal/fingerprint", "internal/wire", "internal/writeback", nats,
 		"github.com/cespare/xxhash/v2"},
@@ -165,6 +167,7 @@ var allowed = map[string][]string{
 	// Helpers of tests.
 	"internal/test/wait":            {},
 	"internal/test/freeport":        {},
+	"internal/test/testcert":        {},
 	"internal/test/sample":          {},
 	"internal/test/testnats":        {"internal/test/freeport", nats, "github.com/nats-io/nats-server/v2", "go.uber.org/goleak"},
 	"internal/test/testbuild":       {"github.com/gofrs/flock"},

@@ -69,8 +69,7 @@ func (b *brittle) Handle(m *Message) error {
 		b.Counts[word]++
 		switch word {
 		case "panic":
-			var none map[string]int
-			none[word]++
+			noMap()[0]++
 		case "error":
 			return errors.New("nobody can handle it")
 		case "reject":

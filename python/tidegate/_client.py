@@ -11,7 +11,7 @@ import time
 import uuid
 import weakref
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Mapping, Optional
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Sequence
 from urllib.parse import quote
 
 import httpx
@@ -156,7 +156,7 @@ class Tidegate:
         """
         return self._meets(method, [targets])
 
-    def _meets(self, method: str, targets: Iterable[Names]) -> List[Gate]:
+    def _meets(self, method: str, targets: Sequence[Names]) -> List[Gate]:
         if self.disabled:
             return []
         gates = self._runtime().cache.gates

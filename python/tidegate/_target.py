@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Dict, Iterable, List, Tuple
+from typing import Dict, List, Sequence, Tuple
 from urllib.parse import unquote_to_bytes
 
 #: A target under all its names, such as with and without the prefix under which the app is mounted.
@@ -25,13 +25,15 @@ class Unreadable(ValueError):
         super().__init__("the path of the request cannot be read in one way: send it plainly, in UTF-8")
 
 
-def readings(targets: Iterable[Names]) -> List[Names]:
+def readings(targets: Sequence[Names]) -> List[Names]:
     """Return the paths of targets as they were sent, and rewritten in every order until nothing new comes out.
 
     A target is a path or a whole URL, with or without a query. Almost always there is one reading.
     """
+    if len(targets) == 1 and all(map(_is_plain, targets[0])):
+        return list(targets)
     found: Dict[Names, None] = {tuple(map(_path_of, names)): None for names in targets}
-    if not any(_ODD.search(path) or len(path) > MAX_PATH for names in found for path in names):
+    if all(_is_plain(path) for names in found for path in names):
         return list(found)
     once = [tuple(map(_decoded_once, names)) for names in found]
     if all(_is_simple(*paths) for sent, decoded in zip(found, once) for paths in zip(sent, decoded)):
@@ -52,14 +54,19 @@ def readings(targets: Iterable[Names]) -> List[Names]:
     return every
 
 
-_LETTERS = "\x00-\x20\x7f-\U0010ffff"
-_ODD = re.compile(rf"[%#\\;{_LETTERS}]|//|/\.|\A(?!/)")
-_ODDER = re.compile(r"[#\\;]|//|/\.")  # than letters and their escapes
+# Of a path that can be read in one way only: a segment's first letter, and those that follow.
+_FIRST = r"!\"$&'()*+,0-9:<=>@A-Z\[\]^_`a-z{|}~\-"
+_PLAIN = re.compile(rf"(?=/)(?:/[{_FIRST}][{_FIRST}.]*)*/?")
+_ODD = re.compile(r"[#\\;]|//|/\.")  # what more than decoding concerns
 _NEEDLESS = re.compile("%(2[1-9A-F]|[3-7][0-9A-F])", re.IGNORECASE)
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/]*")
 _WRONG_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
 _SLASH = re.compile("%2F", re.IGNORECASE)
+
+
+def _is_plain(path: str) -> bool:
+    return _PLAIN.fullmatch(path) is not None and len(path) <= MAX_PATH
 
 
 def _path_of(target: str) -> str:
@@ -82,8 +89,8 @@ def _length(path: str) -> int:
 def _is_simple(sent: str, decoded: str) -> bool:
     """Report whether nothing but decoding concerns a path, once."""
     return (
-        not _ODDER.search(sent)
-        and not _ODDER.search(decoded)
+        not _ODD.search(sent)
+        and not _ODD.search(decoded)
         and "%" not in decoded
         and sent.count("/") == decoded.count("/")
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 from ._target import Names, Unreadable, folded, readings, unescaped
 
@@ -43,7 +43,7 @@ class Routes:
             for method in {route.method for route, _ in found if route.method}
         }
 
-    def match(self, method: str, targets: Iterable[Names]) -> List[Gate]:
+    def match(self, method: str, targets: Sequence[Names]) -> List[Gate]:
         """Return the gates that a request meets, the most specific first.
 
         The request's path is judged in every way in which an app may read it (`readings`), and
@@ -58,6 +58,9 @@ class Routes:
         if not routes:
             return []
         left = [[_segments(path) for path in names] for names in readings(targets)]
+        if len(left) == 1 and len(left[0]) == 1:
+            path = left[0][0]
+            return next(([gate] for route, gate in routes if route.fits(path)), [])
         met: List[Gate] = []
         for route, gate in routes:
             unmet = [paths for paths in left if not any(map(route.fits, paths))]

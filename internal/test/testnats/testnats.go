@@ -52,7 +52,9 @@ func (s *Server) run(t testing.TB) {
 		if err != nil {
 			t.Fatalf("nats server: %v", err)
 		}
-		opt.Accounts, opt.Users, opt.Nkeys, opt.TLSConfig, opt.TLSTimeout = file.Accounts, file.Users, file.Nkeys, file.TLSConfig, file.TLSTimeout
+		file.Host, file.Port, file.JetStream, file.StoreDir, file.NoLog, file.NoSigs = opt.Host, opt.Port, true, opt.StoreDir, true, true
+		file.JetStreamMaxMemory, file.JetStreamMaxStore = opt.JetStreamMaxMemory, opt.JetStreamMaxStore
+		opt = *file
 	}
 	srv, err := server.NewServer(&opt)
 	if err != nil {
