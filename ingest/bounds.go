@@ -40,6 +40,7 @@ type bounds struct {
 	since     func() time.Duration // a clock that never goes back
 	keys      sync.Map             // *keyUse by the caller's name
 	addresses *limit.Addresses
+	wrong     *limit.Addresses // of those who send wrong keys
 	streams   atomic.Int64
 	users     *newcomers // customers by usage
 	profiles  *newcomers // customers by what is said of them
@@ -61,7 +62,7 @@ func (s *Server) newBounds(of func() *Bounds) *bounds {
 		of = func() *Bounds { return none }
 	}
 	start := time.Now()
-	b := &bounds{of: of, since: func() time.Duration { return time.Since(start) }, addresses: limit.NewAddresses()}
+	b := &bounds{of: of, since: func() time.Duration { return time.Since(start) }, addresses: limit.NewAddresses(), wrong: limit.NewAddresses()}
 	b.users = s.newNewcomers(b, questions.UsersOf, userPlaces)
 	b.profiles = s.newNewcomers(b, questions.ProfilesOf, profilePlaces)
 	return b

@@ -4,10 +4,13 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/tidegate-io/tidegate/internal/limit"
 
 	"github.com/tidegate-io/tidegate/internal/audit"
 )
@@ -77,7 +80,7 @@ func (s *Server) identify(r *http.Request, rt *route) (*caller, error) {
 	}
 	k := keys.find(secret)
 	if k == nil {
-		return nil, &problem{Status: http.StatusUnauthorized, Detail: "the API key is not known"}
+		return nil, s.wrongKey(r, rt)
 	}
 	if k.Ended(s.Now()) {
 		if n := s.ended.count(time.Now()); n > 0 {
@@ -86,6 +89,25 @@ func (s *Server) identify(r *http.Request, rt *route) (*caller, error) {
 		return nil, &problem{Status: http.StatusUnauthorized, Detail: "the API key has ended: ask for a new one"}
 	}
 	return &caller{k.Name, k.Scopes}, nil
+}
+
+// wrongMost is how many wrong keys of one address a minute are only refused. More are told
+// to wait. A right key is taken at any time: others may share the address.
+const wrongMost = 10
+
+// wrongKey logs a wrong key, without the key, and returns the answer to it.
+func (s *Server) wrongKey(r *http.Request, rt *route) error {
+	s.counters.wrongKeys.Inc()
+	ip := clientAddress(r, s.bounds.of().Proxies)
+	if n := s.wrong.count(time.Now()); n > 0 {
+		s.Log.Warn("wrong API keys were refused", slog.Uint64("count", n), slog.String("address", ip.String()), slog.String("path", rt.path))
+	}
+	wait := s.bounds.wrong.Take(s.bounds.since(), ip, limit.Per(wrongMost, time.Minute, time.Minute))
+	if wait == 0 {
+		return &problem{Status: http.StatusUnauthorized, Detail: "the API key is not known"}
+	}
+	return &problem{Status: http.StatusTooManyRequests, Retry: int(math.Ceil(max(wait, time.Second).Seconds())),
+		Detail: fmt.Sprintf("the API key is not known, and your address has sent more than %d wrong ones in a minute: correct it before you go on", wrongMost)}
 }
 
 // secretOf returns the key that the request carries.

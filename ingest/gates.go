@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/audit"
@@ -85,13 +86,17 @@ func (s *Server) switchGate(r *http.Request, feature string, off bool, reason st
 	})
 }
 
-// publishAccount stores a change of what is known of a customer.
-func (s *Server) publishAccount(ctx context.Context, partition int, a *records.Account) error {
-	body, err := json.Marshal(a)
+// publishAccount stores a change of what is known of a customer. A second one with the
+// same id within the hour is not stored; "" is no id.
+func (s *Server) publishAccount(ctx context.Context, a *records.Account, id string) error {
+	m, err := s.accountMessage(&change{account: a})
 	if err != nil {
-		return fmt.Errorf("encoding a change: %w", err)
+		return err
 	}
-	return s.publish(ctx, &nats.Msg{Subject: s.Names.Account(partition), Data: body})
+	if id != "" {
+		m.Header = nats.Header{jetstream.MsgIDHeader: {id}}
+	}
+	return s.publish(ctx, m)
 }
 
 // publish stores a message and waits for the acknowledgement.

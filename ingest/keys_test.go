@@ -1,18 +1,22 @@
 package ingest
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/VictoriaMetrics/metrics"
 	"pgregory.net/rapid"
 )
 
@@ -132,6 +136,7 @@ func TestCaller(t *testing.T) {
 		}
 		return keys
 	}}}
+	s.bounds, s.counters = s.newBounds(nil), newCounters(metrics.NewSet())
 	var logged strings.Builder
 	s.Log = slog.New(slog.NewTextHandler(&logged, nil))
 	ask := func(scope Scope, key string) (caller, int) {
@@ -191,6 +196,63 @@ func TestKeysOfAGateway(t *testing.T) {
 	b.want(http.StatusUnauthorized, "GET", "/v1/auth", "", "X-Tidegate-Key: wrong", "Authorization: Bearer key of the gateway")
 	b.want(http.StatusUnauthorized, "GET", "/v1/gates", "", own)
 }
+
+// TestWrongKeys are logged without the key, and slowed by address; the right key of the
+// same address goes on.
+func TestWrongKeys(t *testing.T) {
+	t.Parallel()
+	keys, err := ParseKeys("app:the right key:read")
+	ok(t, err)
+	var logged bytes.Buffer
+	var mu sync.Mutex
+	b := newBench(t, func(o *Options) {
+		o.Keys = func() Keys { return keys }
+		o.Log = slog.New(slog.NewTextHandler(writerFunc(func(p []byte) (int, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			return logged.Write(p)
+		}), nil))
+		o.Bounds = func() *Bounds { return &Bounds{Proxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}} }
+	})
+	try := func(key, address string) int {
+		b.key = key
+		a := b.call("GET", "/v1/gates", "", "X-Forwarded-For: "+address)
+		if a.status == 429 && a.header.Get("Retry-After") == "" {
+			t.Error("it is not said when to come again")
+		}
+		return a.status
+	}
+	for i := range wrongMost + 5 {
+		want := 401
+		if i >= wrongMost {
+			want = 429
+		}
+		if got := try(fmt.Sprint("guess ", i), "192.0.2.7"); got != want {
+			t.Errorf("guess %d: %d, want %d", i, got, want)
+		}
+		if got := try("the right key", "192.0.2.7"); got != 200 {
+			t.Errorf("the right key after guess %d: %d", i, got)
+		}
+	}
+	for _, another := range []string{"192.0.2.8", "2001:db8::1"} {
+		if got := try("guess", another); got != 401 {
+			t.Errorf("%s: %d", another, got)
+		}
+	}
+	mu.Lock()
+	text := logged.String()
+	mu.Unlock()
+	if strings.Count(text, "wrong API keys") != 1 || !strings.Contains(text, "address=192.0.2.7 path=/v1/gates") || strings.Contains(text, "guess") {
+		t.Errorf("logged %s", text)
+	}
+	if page := string(b.call("GET", "/metrics", "").body); !strings.Contains(page, fmt.Sprintf("tidegate_http_wrong_keys_total %d", wrongMost+7)) {
+		t.Error("wrong keys are not counted")
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 func BenchmarkAuthenticate(b *testing.B) {
 	keys, err := ParseKeys("dash:0123456789abcdef:read,app:fedcba9876543210:events")

@@ -10,9 +10,11 @@ import (
 	"html/template"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/tidegate-io/tidegate/internal/link"
+	"github.com/tidegate-io/tidegate/internal/questions"
 	"github.com/tidegate-io/tidegate/internal/records"
 )
 
@@ -76,15 +78,13 @@ func (s *Server) parseLink(r *http.Request, kind link.Kind) (link.Link, error) {
 func (s *Server) click(w http.ResponseWriter, r *http.Request) error {
 	l, err := s.parseLink(r, link.Upgrade)
 	if err != nil {
-		s.Log.Debug("link was refused", slog.Any("error", err))
-		return writeNote(w, http.StatusNotFound, note{
-			Title: "This link is no longer valid", Text: "It may have expired or been cut off on its way to you.",
-			URL: s.UpgradeURL(), Label: "See the plans",
-		})
+		n := s.badLink(err)
+		n.URL, n.Label = s.UpgradeURL(), "See the plans"
+		return writeNote(w, http.StatusNotFound, n)
 	}
 	to := s.linkTarget(&l)
 	if human(r) {
-		s.recordClick(r.Context(), &l)
+		s.recordClick(r.Context(), &l, r.PathValue("token"))
 		if url := s.upgradePage(r.Context(), l); url != "" {
 			to = url
 		}
@@ -109,13 +109,14 @@ func (s *Server) linkTarget(l *link.Link) string {
 	return ""
 }
 
-// recordClick stores a click. One that cannot be stored is only logged: it must not
-// keep a customer from paying.
-func (s *Server) recordClick(ctx context.Context, l *link.Link) {
+// recordClick stores a click: of one link once an hour, whichever process it comes to.
+// One that cannot be stored is only logged: it must not keep a customer from paying.
+func (s *Server) recordClick(ctx context.Context, l *link.Link, token string) {
 	ctx, cancel := context.WithTimeout(ctx, clickTimeout)
 	defer cancel()
 	a := &records.Account{Customer: l.Customer, Click: &records.Click{Feature: l.Feature, WindowStart: l.WindowStart}}
-	if err := s.publishAccount(ctx, s.partitionOf(l.Customer), a); err != nil {
+	hour := strconv.FormatInt(s.Now().Unix()/3600, 10)
+	if err := s.publishAccount(ctx, a, s.once("click", token, hour)); err != nil {
 		s.Log.Warn("click was not recorded", slog.Any("error", err))
 	}
 }
@@ -134,9 +135,19 @@ func (s *Server) upgradePage(ctx context.Context, l link.Link) string {
 	return url
 }
 
-func (s *Server) badUnsubscribe(w http.ResponseWriter, err error) error {
+// badLink tells a person what is wrong with a link.
+func (s *Server) badLink(err error) note {
 	s.Log.Debug("link was refused", slog.Any("error", err))
-	return writeNote(w, http.StatusNotFound, note{Title: "This link is no longer valid", Text: "Please reply to the mail to be taken off the list."})
+	if errors.Is(err, link.ErrExpired) {
+		return note{Title: "This link has expired", Text: "It was sent to you too long ago."}
+	}
+	return note{Title: "This link is not valid", Text: "It may have been cut off on its way to you. Please open it as it stands in the mail."}
+}
+
+func (s *Server) badUnsubscribe(w http.ResponseWriter, err error) error {
+	n := s.badLink(err)
+	n.Text += " You can also reply to the mail to be taken off the list."
+	return writeNote(w, http.StatusNotFound, n)
 }
 
 // unsubscribePage only asks, as programs that fetch links must not unsubscribe
@@ -153,9 +164,28 @@ func (s *Server) unsubscribe(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return s.badUnsubscribe(w, err)
 	}
-	why := "unsubscribed"
-	if err := s.publishAccount(r.Context(), s.partitionOf(l.Customer), &records.Account{Customer: l.Customer, Suppress: &why}); err != nil {
+	if err := s.suppress(r.Context(), l.Customer, "unsubscribed"); err != nil {
 		return err
 	}
 	return writeNote(w, http.StatusOK, note{Title: "You are unsubscribed", Text: "You will get no further mail about your usage limits."})
 }
+
+// suppress stores that a customer wants no mail, unless that holds already. If it is not
+// known whether it holds, it is stored once more: what a person asks for must not be lost.
+func (s *Server) suppress(ctx context.Context, customer, why string) error {
+	id := ""
+	if st, err := ask(ctx, s, questions.StandingOf, customer); err == nil {
+		if st.Customer.Suppressed == why {
+			return nil
+		}
+		// Two at the same time find the same position, and are one record.
+		id = s.once(why, customer, strconv.FormatUint(st.Customer.Position, 10))
+	} else {
+		s.notAsked(err)
+	}
+	return s.publishAccount(ctx, &records.Account{Customer: customer, Suppress: &why}, id)
+}
+
+// once returns a message id that all processes with the same secret give to the same
+// parts.
+func (s *Server) once(parts ...string) string { return link.Once(s.LinkSecrets[0], parts...) }

@@ -118,6 +118,7 @@ type Server struct {
 	refusals  throttledLog // of webhooks
 	busy      throttledLog // 503
 	ended     throttledLog // keys after their end
+	wrong     throttledLog // API keys
 	unready   throttledLog
 	stuck     time.Duration // for one who does not read a stream
 	routes    atomic.Pointer[routes]

@@ -18,7 +18,7 @@ type counters struct {
 	accepted, rejected    *metrics.Counter
 	refused, recordedLost *metrics.Counter
 	seconds               *metrics.Histogram
-	streams               *metrics.Counter
+	streams, wrongKeys    *metrics.Counter
 }
 
 // limitedMetric counts what bounds refused, by bound.
@@ -32,6 +32,7 @@ func newCounters(set *metrics.Set) counters {
 		refused:      set.GetOrCreateCounter(`tidegate_ingest_unavailable_total`),
 		recordedLost: set.GetOrCreateCounter(`tidegate_ingest_auth_unrecorded_total`),
 		seconds:      set.GetOrCreateHistogram(`tidegate_ingest_events_seconds`),
+		wrongKeys:    set.GetOrCreateCounter(`tidegate_http_wrong_keys_total`),
 		streams:      set.GetOrCreateCounter(`tidegate_ingest_decision_streams_total`),
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
@@ -60,10 +61,19 @@ func (a *App) upgradePage() (func(context.Context, link.Link) (string, error), e
 			Subscribed: slices.ContainsFunc(sub.Subscriptions, alive), Portal: cfg.Upgrade.Portal,
 			Checkout: stripeapi.Checkout{
 				Customer: l.Customer, CustomerKey: cfg.Stripe.CustomerKey, StripeCustomer: sub.StripeCustomer, Email: a.address(ctx, l.Customer),
-				Price: cfg.Upgrade.Price, SuccessURL: cmp.Or(cfg.Upgrade.SuccessURL, cfg.Upgrade.URL), CancelURL: cmp.Or(cfg.Upgrade.CancelURL, cfg.Upgrade.URL),
+				Price: cfg.Upgrade.Price, Since: bought(sub.Subscriptions), SuccessURL: cmp.Or(cfg.Upgrade.SuccessURL, cfg.Upgrade.URL), CancelURL: cmp.Or(cfg.Upgrade.CancelURL, cfg.Upgrade.URL),
 			},
 		}, a.now())
 	}, nil
+}
+
+// bought names the subscriptions of a customer and how they stand.
+func bought(list []records.StripeSubscription) string {
+	var b strings.Builder
+	for _, s := range list {
+		b.WriteString(s.ID + "=" + s.Status + ",")
+	}
+	return b.String()
 }
 
 // alive says whether a subscription goes on, paid or not: beside it, another one

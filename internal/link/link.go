@@ -103,6 +103,18 @@ func Parse(secrets [][]byte, token string, now time.Time) (Link, error) {
 	return l, nil
 }
 
+// Once returns a message id for what must be recorded once. Without the secret nobody can
+// foresee it, and publish a message with it before.
+func Once(secret []byte, parts ...string) string {
+	h := hmac.New(sha256.New, secret)
+	h.Write([]byte("tidegate/once"))
+	for _, p := range parts {
+		h.Write(binary.AppendUvarint(nil, uint64(len(p))))
+		h.Write([]byte(p))
+	}
+	return encoding.EncodeToString(h.Sum(nil)[:macBytes])
+}
+
 func decode(b []byte) (Link, error) {
 	if b[0] != version {
 		return Link{}, fmt.Errorf("%w: version %d is not known", ErrInvalid, b[0])

@@ -148,6 +148,7 @@ func moveSubjects(ctx context.Context, js jetstream.JetStream, now, cfg jetstrea
 		return nil // the owners are of this version, and one of them has just moved the subjects
 	}
 	now.Subjects, now.SubjectTransform = cfg.Subjects, cfg.SubjectTransform
+	now.Duplicates = max(now.Duplicates, cfg.Duplicates)
 	now.Metadata = maps.Clone(now.Metadata)
 	delete(now.Metadata, formerKey)
 	now.Metadata[partitionsKey] = cfg.Metadata[partitionsKey]
@@ -227,7 +228,8 @@ func (l Layout) streams() []jetstream.StreamConfig {
 		// every event that Stripe lists, to find lost ones.
 		{Name: events.StreamBilling, Subjects: []string{"billing.>"}, MaxAge: 400 * day, Duplicates: 4 * day},
 		{
-			Name: events.StreamAccount, MaxAge: 400 * day, Subjects: []string{"account.*", "account.in.*"},
+			// An hour, in which the clicks of one link are one record.
+			Name: events.StreamAccount, MaxAge: 400 * day, Duplicates: time.Hour, Subjects: []string{"account.*", "account.in.*"},
 			SubjectTransform: &jetstream.SubjectTransformConfig{
 				Source:      n.Subject("account.in.*"),
 				Destination: n.Subject(fmt.Sprintf("account.{{partition(%d,1)}}.in.{{wildcard(1)}}", l.Partitions)),

@@ -51,6 +51,8 @@ type Client struct {
 
 	mu     sync.Mutex
 	prices map[string]knownPrice // by id or lookup key
+
+	pages pages
 }
 
 // New returns a client. It sends no request.

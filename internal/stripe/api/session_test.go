@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -27,7 +28,7 @@ func TestCheckoutNamesTheCustomer(t *testing.T) {
 	}{
 		{"a new customer", func(*Checkout) {}, true, false, false},
 		{"with an address", func(o *Checkout) { o.Email = "ada@acme.example" }, true, true, false},
-		{"with what is none", func(o *Checkout) { o.Email = "Ada <ada@acme.example>" }, true, false, false},
+		{"with what is none", func(o *Checkout) { o.Customer, o.Email = "globex", "Ada <ada@acme.example>" }, true, false, false},
 		{"of Stripe's", func(o *Checkout) { o.StripeCustomer, o.Email = stranger, "ada@acme.example" }, true, false, true},
 		{"200 characters", func(o *Checkout) { o.Customer = strings.Repeat("é", 100) + strings.Repeat("x", 56) }, true, false, false},
 		{"256 bytes", func(o *Checkout) { o.Customer = strings.Repeat("x", 256) }, false, false, false},
@@ -57,8 +58,8 @@ func TestCheckoutNamesTheCustomer(t *testing.T) {
 	}
 }
 
-// TestClicksShareOneSession: two clicks at once, one a little later, one much
-// later.
+// TestClicksShareOneSession: clicks at once, a little later, by another process and
+// much later.
 func TestClicksShareOneSession(t *testing.T) {
 	t.Parallel()
 	s, c := account(t)
@@ -88,8 +89,48 @@ func TestClicksShareOneSession(t *testing.T) {
 			t.Errorf("%s: %s, %v", name, page, err)
 		}
 	}
-	if page, err := c.Checkout(t.Context(), order("acme"), noon.Add(time.Hour)); err != nil || page == pages[0] {
-		t.Errorf("an hour later: %s, %v", page, err)
+	made := len(s.Requests("POST /v1/checkout/sessions"))
+	if page, err := c.Checkout(t.Context(), order("acme"), noon.Add(11*time.Hour)); err != nil || page != pages[0] {
+		t.Errorf("hours later: %s, %v", page, err)
+	}
+	if n := len(s.Requests("POST /v1/checkout/sessions")); n != made {
+		t.Error("Stripe was asked for a session that is known")
+	}
+	other, err := New(Options{Key: s.Key, Base: s.URL, Timeout: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if page, err := other.Checkout(t.Context(), order("acme"), noon.Add(time.Hour)); err != nil || page != pages[0] {
+		t.Errorf("another process: %s, %v", page, err)
+	}
+	paid := order("acme")
+	paid.Since = "sub_1=canceled,"
+	if page, err := c.Checkout(t.Context(), paid, noon.Add(time.Hour)); err != nil || page == pages[0] {
+		t.Errorf("after the session was paid: %s, %v", page, err)
+	}
+	if page, err := c.Checkout(t.Context(), order("acme"), noon.Add(12*time.Hour)); err != nil || page == pages[0] {
+		t.Errorf("half a day later: %s, %v", page, err)
+	}
+}
+
+// TestPagesAreBounded: a page is forgotten when its session ends, and there are never
+// more than so many.
+func TestPagesAreBounded(t *testing.T) {
+	t.Parallel()
+	var p pages
+	p.put("short", page{"https://a", noon.Add(time.Minute)}, noon)
+	if p.get("short", noon) != "https://a" || p.get("short", noon.Add(time.Minute)) != "" || p.get("none", noon) != "" {
+		t.Error("a page is not kept, or too long")
+	}
+	later := noon.Add(time.Hour)
+	for i := range maxPages + 10 {
+		p.put(strconv.Itoa(i), page{"https://b", later.Add(time.Hour)}, later)
+	}
+	if _, there := p.all["short"]; there || len(p.all) != maxPages {
+		t.Errorf("%d pages", len(p.all))
+	}
+	if p.get(strconv.Itoa(maxPages+9), later) == "" {
+		t.Error("the newest is gone")
 	}
 }
 

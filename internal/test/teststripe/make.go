@@ -3,6 +3,7 @@ package teststripe
 import (
 	"net/url"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -36,6 +37,7 @@ func (s *Server) newSession(p url.Values) (any, *refusal) {
 		"url": "https://checkout.stripe.com/c/pay/" + id, "metadata": metadata, "subscription": nil,
 		"client_reference_id": orNil(p.Get("client_reference_id")), "customer": orNil(p.Get("customer")),
 		"customer_email": orNil(p.Get("customer_email")), "success_url": p.Get("success_url"), "cancel_url": orNil(p.Get("cancel_url")),
+		"expires_at": s.now().Add(24 * time.Hour).Unix(),
 	})
 	s.objects["hidden_"+id] = Object{"price": price["id"], "metadata": map[string]any(ofSub)} // not in any list
 	return public(s.objects[id]), nil
