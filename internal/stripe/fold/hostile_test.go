@@ -142,9 +142,14 @@ func TestOddWebhooksArePassedOver(t *testing.T) {
 			}
 			h := startHostile(t, nil)
 			defer func() { h.stop() }()
-			h.take(t, "map", []byte(`{"customer":"acme","stripe_customer":"cus_1"}`))
 			for i, odd := range oddities(event, new(int)) {
 				m := odd.(map[string]any)
+				if i%25 == 0 { // a customer with many subscriptions takes long
+					h.settle(t, body)
+					h.stop()
+					h = startHostile(t, nil)
+					h.take(t, "map", []byte(`{"customer":"acme","stripe_customer":"cus_1"}`))
+				}
 				if _, sane := m["id"].(string); sane {
 					m["id"] = fmt.Sprint("evt_odd_", i) // else it is a duplicate
 				}
@@ -162,11 +167,8 @@ func TestOddWebhooksArePassedOver(t *testing.T) {
 						h.take(t, "fetched", fetched)
 					}
 				}
-				if i%500 == 0 {
-					h.settle(t, b)
-				}
 			}
-			h.settle(t, nil)
+			h.settle(t, body)
 		})
 	}
 }
