@@ -74,6 +74,17 @@ func (c *cache) load(to *draft, e entry) error {
 	return nil
 }
 
+// guarded calls f and turns a panic into an error: a value that nobody expected in the
+// bucket must not end an app. f must not call the app's own functions.
+func guarded(f func() error) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("panic: %v", cause)
+		}
+	}()
+	return f()
+}
+
 // publish replaces the whole view by a draft.
 func (c *cache) publish(from *draft, now time.Time) {
 	v := &view{index: from.decisions.index, gates: from.gates}
@@ -82,7 +93,7 @@ func (c *cache) publish(from *draft, now time.Time) {
 	c.tallies.update(func(t *counter) {
 		g := v.gates.byFeature[*t.feature]
 		if d := v.get(t.hash, t.customer(), *t.feature).pointer(); d != nil && g != nil {
-			t.set(t.tally().observed(g, d, now))
+			_ = guarded(func() error { t.set(t.tally().observed(g, d, now)); return nil }) // it keeps its count
 		}
 	})
 	c.table = from.decisions
@@ -124,7 +135,9 @@ func (c *cache) apply(e entry, now time.Time) error {
 	if old := v.get(h, r.more.customer, r.look.feature); old.known() && old.position > r.position {
 		return nil // never back in time
 	}
-	c.store(v, h, r, now)
+	if err := guarded(func() error { c.store(v, h, r, now); return nil }); err != nil {
+		return fmt.Errorf("decision %s: %w", e.key, err)
+	}
 	if c.listen.any() {
 		c.listen.emit(r.pointer())
 	}
@@ -166,7 +179,15 @@ func (c *cache) remove(v *view, key string) error {
 
 func (c *cache) hashOf(r record) uint64 { return c.hasher.hash(r.more.customer, r.look.feature) }
 
-func (c *cache) decode(e entry) (record, error) {
+func (c *cache) decode(e entry) (r record, err error) {
+	err = guarded(func() error {
+		r, err = c.decodeRaw(e)
+		return err
+	})
+	return r, err
+}
+
+func (c *cache) decodeRaw(e entry) (record, error) {
 	var d events.Decision
 	if err := json.Unmarshal(e.value, &d); err != nil {
 		return record{}, fmt.Errorf("decision %s: %w", e.key, err)
@@ -213,15 +234,22 @@ func (c *cache) setGates(g *gateSet) {
 	}
 }
 
-func decodeGates(b []byte) (*gateSet, error) {
-	var g events.Gates
-	if err := json.Unmarshal(b, &g); err != nil {
+func decodeGates(b []byte) (set *gateSet, err error) {
+	err = guarded(func() error {
+		var g events.Gates
+		if err := json.Unmarshal(b, &g); err != nil {
+			return err
+		}
+		if g.Partitions < 1 {
+			return fmt.Errorf("%d partitions", g.Partitions)
+		}
+		set = newGateSet(&g)
+		return nil
+	})
+	if err != nil {
 		return nil, fmt.Errorf("gates: %w", err)
 	}
-	if g.Partitions < 1 {
-		return nil, fmt.Errorf("gates: %d partitions", g.Partitions)
-	}
-	return newGateSet(&g), nil
+	return set, nil
 }
 
 func parseKey(key string) (customer, feature string, err error) {

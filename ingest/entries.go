@@ -10,6 +10,7 @@ import (
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/audit"
 	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/guard"
 	"github.com/tidegate-io/tidegate/internal/questions"
 	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/stream"
@@ -67,7 +68,9 @@ func (s *Server) settings(ctx context.Context, changes []*change) map[string]*qu
 		for part := range slices.Chunk(ids[p], settingsAtOnce) {
 			asked++
 			go func() {
-				held, err := questions.SettingsOf.Ask(ctx, stream.Asker{NC: s.NC, Names: s.Names}, p, part)
+				held, err := guard.Value(func() ([]questions.Settings, error) {
+					return questions.SettingsOf.Ask(ctx, stream.Asker{NC: s.NC, Names: s.Names}, p, part)
+				})
 				if err != nil {
 					s.notAsked(err)
 				}

@@ -15,6 +15,8 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 	"github.com/nats-io/nats.go"
+
+	"github.com/tidegate-io/tidegate/internal/guard"
 )
 
 // funnelSpan is the period of a funnel without `from`.
@@ -106,7 +108,7 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) error {
 	)
 	for name, check := range checks {
 		wg.Go(func() {
-			if err := check(ctx); err != nil {
+			if err := guard.Do(func() error { return check(ctx) }); err != nil {
 				mu.Lock()
 				defer mu.Unlock()
 				list, why := failed, withKey

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/gate"
+	"github.com/tidegate-io/tidegate/internal/guard"
 	"github.com/tidegate-io/tidegate/internal/records"
 )
 
@@ -69,7 +70,7 @@ func (s *Server) askBoth(ctx context.Context, id string) (usageOf, standing, err
 	}
 	usage := make(chan answer, 1)
 	go func() {
-		u, err := s.usage(ctx, id)
+		u, err := guard.Value(func() (usageOf, error) { return s.usage(ctx, id) })
 		usage <- answer{u, err}
 	}()
 	st, err := s.standing(ctx, id)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/internal/config"
+	"github.com/tidegate-io/tidegate/internal/guard"
 )
 
 // followConfig applies the edits of the configuration file. It reports a wrong
@@ -18,7 +19,7 @@ func (a *App) followConfig(ctx context.Context) {
 		waiting := false
 		config.Watch(ctx, a.set.Config, os.LookupEnv, a.config.Load(), time.Second, func(c *config.Config, err error) (done bool) {
 			if err == nil {
-				err = a.check(c)
+				err = guard.Do(func() error { return a.check(c) })
 			}
 			switch {
 			case err != nil:
@@ -36,7 +37,10 @@ func (a *App) followConfig(ctx context.Context) {
 				return false
 			}
 			waiting = false
-			a.setConfig(c)
+			if err := guard.Do(func() error { a.setConfig(c); return nil }); err != nil {
+				a.log.Error("configuration_taken_over_in_part", "error", err)
+				return true
+			}
 			a.log.Info("configuration_taken_over")
 			return true
 		})

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tidegate-io/tidegate/ingest"
 	"github.com/tidegate-io/tidegate/internal/environ"
+	"github.com/tidegate-io/tidegate/internal/guard"
 	"github.com/tidegate-io/tidegate/internal/watch"
 )
 
@@ -61,7 +62,7 @@ func (a *App) followKeys(ctx context.Context) {
 		defer close(done)
 		watch.File(ctx, a.set.KeysFile, [sha256.Size]byte{}, time.Second, func(data []byte, err error) (done bool) {
 			if err == nil {
-				err = a.setKeys(string(data))
+				err = guard.Do(func() error { return a.setKeys(string(data)) })
 			}
 			if err != nil {
 				a.log.Warn("api_keys_ignored", "file", a.set.KeysFile, "error", err)

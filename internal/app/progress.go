@@ -26,6 +26,14 @@ func (a *App) writeProgress(w io.Writer) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	metrics.WriteGaugeUint64(w, fmt.Sprintf("tidegate_process{holder=%q}", a.holder), 1)
+	for _, t := range a.supervisor.Troubles() {
+		labels := fmt.Sprintf("{role=%q}", t.Role)
+		metrics.WriteCounterUint64(w, "tidegate_dead_letters_total"+labels, t.DeadLetters)
+		metrics.WriteCounterUint64(w, "tidegate_dead_letters_lost_total"+labels, t.LostLetters)
+		metrics.WriteCounterUint64(w, "tidegate_messages_panicked_total"+labels, t.Panicked)
+		metrics.WriteCounterUint64(w, "tidegate_failures_total"+labels, t.Failures)
+		metrics.WriteCounterUint64(w, "tidegate_documents_refused_total"+labels, t.Refused)
+	}
 	for _, p := range a.supervisor.Progress(ctx) {
 		labels := fmt.Sprintf("{role=%q,partition=\"%d\"}", p.Role, p.Partition)
 		metrics.WriteGaugeUint64(w, "tidegate_partition_epoch"+labels, p.Epoch)

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidegate-io/tidegate/internal/guard"
 )
 
 // ErrNotRead is returned when NATS does not deliver the entries now.
@@ -209,7 +211,7 @@ func (r *reading) page(ctx context.Context) (Page, error) {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			if err := r.detail(ctx, &r.found[i]); err != nil {
+			if err := guard.Do(func() error { return r.detail(ctx, &r.found[i]) }); err != nil {
 				cancel(err)
 			}
 		})

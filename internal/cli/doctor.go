@@ -40,7 +40,7 @@ func (c *doctorCmd) Run(e *env) error {
 		f    func(*env, context.Context) (string, string)
 	}{
 		{"configuration", c.configuration}, {"keys", c.keys}, {"tidegate", c.running}, {"certificate", c.certificate}, {"nats", c.nats}, {"partitions", c.owners}, {"lag", c.lag},
-		{"documents", c.documents},
+		{"documents", c.documents}, {"dead", c.dead},
 		{"mongodb", c.mongodb}, {"stripe", c.stripe}, {"resend", c.resend}, {"mail", c.mail}, {"billing", c.billing},
 	}
 	findings := []finding{}

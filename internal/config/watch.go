@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"time"
 
+	"github.com/tidegate-io/tidegate/internal/guard"
 	"github.com/tidegate-io/tidegate/internal/watch"
 )
 
@@ -23,6 +24,6 @@ func Watch(ctx context.Context, path string, env func(string) (string, bool), cu
 		if err != nil {
 			return report(nil, err)
 		}
-		return report(loaded(path, data, env))
+		return report(guard.Value(func() (*Config, error) { return loaded(path, data, env) }))
 	})
 }

@@ -124,7 +124,7 @@ var allowed = map[string][]string{
 	"internal/guard":       {},
 	"internal/writeback":   {"internal/guard", "internal/store"},
 	"internal/propose":     {"internal/config", "internal/gate", "go.yaml.in/yaml/v3"},
-	"internal/config":      {"events", "internal/gate", "internal/watch", "go.yaml.in/yaml/v3"},
+	"internal/config":      {"internal/guard", "events", "internal/gate", "internal/watch", "go.yaml.in/yaml/v3"},
 	"internal/watch":       {},
 	"internal/environ":     {},
 	"internal/misuse":      {},
@@ -137,16 +137,16 @@ var allowed = map[string][]string{
 
 	// The stream processor and its parts.
 	"internal/stream":    {"events", "internal/guard", "internal/records", nats, "github.com/nats-io/nuid"},
-	"internal/audit":     {"events", "internal/config", nats, "github.com/nats-io/nuid"},
+	"internal/audit":     {"internal/guard", "events", "internal/config", nats, "github.com/nats-io/nuid"},
 	"internal/questions": {"events", "internal/gate", "internal/records", "internal/stream"},
-	"internal/stripe/fold": {"events", "internal/records", "internal/stream", "internal/writeback", nats,
+	"internal/stripe/fold": {"events", "internal/guard", "internal/records", "internal/stream", "internal/writeback", nats,
 		"github.com/fxamacker/cbor/v2", "github.com/stripe/stripe-go/v76/webhook"},
 	"internal/stripe/api": {"github.com/stripe/stripe-go/v76", "golang.org/x/time/rate"},
-	"internal/stripe/refetch": {"events", "internal/stripe/fold", "internal/stream", "internal/stripe/api", "internal/wire", nats,
+	"internal/stripe/refetch": {"events", "internal/guard", "internal/stripe/fold", "internal/stream", "internal/stripe/api", "internal/wire", nats,
 		"github.com/VictoriaMetrics/metrics"},
 
 	// The roles: never each other, never a store.
-	"ingest": {"events", "internal/audit", "internal/gate", "internal/limit", "internal/questions", "internal/strict", "internal/records", "internal/link", "internal/stream", "internal/stripe/fold", nats,
+	"ingest": {"internal/guard", "events", "internal/audit", "internal/gate", "internal/limit", "internal/questions", "internal/strict", "internal/records", "internal/link", "internal/stream", "internal/stripe/fold", nats,
 		"github.com/VictoriaMetrics/metrics"},
 	"aggregator": {"events", "internal/gate", "internal/guard", "internal/questions", "internal/records", "internal/stream", "internal/fingerprint", "internal/wire", "internal/writeback", nats,
 		"github.com/cespare/xxhash/v2"},

@@ -20,6 +20,7 @@ type Progress struct {
 	// Lag is the age of the oldest of them.
 	Lag       time.Duration `json:"lag"`
 	Documents *Documents    `json:"documents,omitempty"` // nil: the role is no Documenter
+	Trouble   Trouble       `json:"trouble,omitzero"`    // of the role in the holder's process
 }
 
 // Documents counts the documents of a partition that are not written to the store
@@ -48,7 +49,7 @@ func ProgressOf(role string) Question[None, Progress] {
 func (r *run) progress(ctx context.Context) Progress {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	p := Progress{Role: r.Role, Partition: r.Partition, Holder: r.Holder, Epoch: r.log.Epoch()}
+	p := Progress{Role: r.Role, Partition: r.Partition, Holder: r.Holder, Epoch: r.log.Epoch(), Trouble: r.ledger.role(r.Role).read()}
 	for i, rd := range r.readers {
 		pending, at := rd.pendingAfter(ctx, r.handled[i].Load())
 		p.Pending += pending

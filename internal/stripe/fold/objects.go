@@ -61,6 +61,10 @@ func decode(raw json.RawMessage) (any, error) {
 	return o, nil
 }
 
+// maxSeconds is in the year 8775: JSON has no moment after the year 9999, and a grace
+// period may follow.
+const maxSeconds = math.MaxInt32 * 100
+
 // stripeTime is a moment in Unix seconds or, in v2 objects, RFC 3339.
 type stripeTime struct{ time.Time }
 
@@ -68,9 +72,9 @@ func (t *stripeTime) UnmarshalJSON(b []byte) error {
 	var sec float64
 	var at time.Time
 	switch {
-	case json.Unmarshal(b, &sec) == nil && sec > 0 && sec < math.MaxInt32*100:
+	case json.Unmarshal(b, &sec) == nil && sec > 0 && sec < maxSeconds:
 		t.Time = time.Unix(int64(sec), 0).UTC()
-	case json.Unmarshal(b, &at) == nil && at.Year() >= 1970:
+	case json.Unmarshal(b, &at) == nil && at.Unix() >= 0 && at.Unix() < maxSeconds:
 		t.Time = at.UTC().Truncate(time.Second)
 	}
 	return nil

@@ -30,6 +30,7 @@ type Processor struct {
 	writer  *writeback.Writer[string, records.Subscription]
 	done    chan struct{} // closed when the writer has ended
 	out     publisher
+	report  reporter
 	names   events.Names
 	log     *slog.Logger
 	queue   []*nats.Msg
@@ -41,6 +42,12 @@ type Processor struct {
 // publisher is what the processor needs of its *stream.Owner.
 type publisher interface {
 	Publish(m *nats.Msg, opts ...jetstream.PublishOpt) error
+}
+
+// reporter is likewise; nil in tests without an owner.
+type reporter interface {
+	RejectDocument(collection, id string, doc any, why error)
+	Failed(doing string, err error)
 }
 
 var _ stream.Processor = (*Processor)(nil)
@@ -94,6 +101,7 @@ func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 		p.state.facts.Seq = max(p.state.facts.Seq, o.Inputs[0].Position)
 	}
 	p.answer(o)
+	p.report = o
 	p.start(ctx, o.Names, o.Log, o)
 	return nil
 }
@@ -103,6 +111,7 @@ func (p *Processor) start(ctx context.Context, names events.Names, log *slog.Log
 	p.state.rebuild()
 	p.setFigures()
 	p.writer = writeback.New(func(s *records.Subscription) string { return s.Customer }, p.store.WriteSubscriptions, log)
+	p.writer.Refused = func(s records.Subscription, why error) { p.report.RejectDocument("subscriptions", s.Customer, s, why) }
 	p.done = make(chan struct{})
 	var docs []records.Subscription
 	for _, c := range p.state.documentsAfter(p.written) {
@@ -187,6 +196,9 @@ func (p *Processor) Tick(now time.Time) (time.Time, error) {
 	if cfg := p.cfg.Load(); cfg != p.applied {
 		p.applied = cfg
 		changes = append(changes, p.state.Configure(*cfg)...)
+	}
+	for _, err := range p.state.Failed() {
+		p.report.Failed("derive a subscription", err)
 	}
 	p.setFigures()
 	return p.state.NextTimer(), p.emit(changes)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tidegate-io/tidegate/internal/guard"
 	"github.com/tidegate-io/tidegate/internal/records"
 )
 
@@ -24,7 +25,8 @@ type State struct {
 	unmapped      map[string]bool            // Stripe customers to be mapped
 	unknownPrices map[string]map[string]bool // price without a plan → customers
 
-	dirty dirty
+	dirty  dirty
+	failed []error // what changesApart and rebuild left out
 }
 
 // facts is the committed part of the state.
@@ -160,7 +162,7 @@ func (s *State) merge(o observation) []Change {
 // Configure sets the configuration and returns the changes that follow.
 func (s *State) Configure(cfg Config) []Change {
 	s.cfg = cfg.withDefaults()
-	return s.changes(s.all())
+	return s.changesApart(s.all())
 }
 
 // Advance moves the clock and returns the changes of grace periods and
@@ -171,7 +173,7 @@ func (s *State) Advance(now time.Time) []Change {
 	for len(s.timers.heap) > 0 && !s.timers.heap[0].at.After(s.facts.Clock) {
 		due[heap.Pop(&s.timers).(timer).customer] = true
 	}
-	return s.changes(due)
+	return s.changesApart(due)
 }
 
 // NextTimer returns when Advance has something to do; zero means never without a
@@ -271,7 +273,7 @@ func (s *State) rebuild() {
 		s.reindex(id)
 	}
 	for c := range s.index {
-		s.timers.set(c, s.view(c).next)
+		s.apart(func() { s.timers.set(c, s.view(c).next) })
 	}
 }
 
@@ -281,6 +283,30 @@ func (s *State) changes(customers map[string]bool) []Change {
 		out = append(out, s.change(c)...)
 	}
 	return out
+}
+
+// changesApart is changes where no record is to blame: a customer of whom nothing can be
+// derived does not hold up the others.
+func (s *State) changesApart(customers map[string]bool) []Change {
+	var out []Change
+	for _, c := range slices.Sorted(maps.Keys(customers)) {
+		s.apart(func() { out = append(out, s.change(c)...) })
+	}
+	return out
+}
+
+// apart calls f, and notes a panic of it.
+func (s *State) apart(f func()) {
+	if err := guard.Do(func() error { f(); return nil }); err != nil {
+		s.failed = append(s.failed, err)
+	}
+}
+
+// Failed returns the panics that were noted since its last call.
+func (s *State) Failed() []error {
+	all := s.failed
+	s.failed = nil
+	return all
 }
 
 // digest returns a hash of the document without its position.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/tidegate-io/tidegate/internal/guard"
 	"github.com/tidegate-io/tidegate/internal/stripe/api"
 	"github.com/tidegate-io/tidegate/internal/stripe/fold"
 )
@@ -86,7 +87,7 @@ func (p *Processor) startDueIn(some map[fold.Ref]*job, now time.Time) (next time
 			j.attempts++
 			j.asked = p.state.Pending[ref].Seq
 			go func() {
-				o, err := p.opt.Stripe.Fetch(p.ctx, ref.Type, ref.ID)
+				o, err := guard.Value(func() (api.Object, error) { return p.opt.Stripe.Fetch(p.ctx, ref.Type, ref.ID) })
 				p.answers <- result{ref, o, err}
 			}()
 		}

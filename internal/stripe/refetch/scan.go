@@ -7,6 +7,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/tidegate-io/tidegate/internal/guard"
 	"github.com/tidegate-io/tidegate/internal/stream"
 	"github.com/tidegate-io/tidegate/internal/stripe/api"
 	"github.com/tidegate-io/tidegate/internal/stripe/fold"
@@ -63,7 +64,7 @@ func (p *Processor) reconcile(now time.Time) {
 	}
 	l.asking = true
 	go func(since time.Time, after string) {
-		page, err := p.opt.Stripe.Events(p.ctx, since, after)
+		page, err := guard.Value(func() (api.Page, error) { return p.opt.Stripe.Events(p.ctx, since, after) })
 		l.pages <- pageOrError{page, err}
 	}(l.since, l.after)
 }
