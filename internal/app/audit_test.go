@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,6 +18,7 @@ import (
 
 	"github.com/tidegate-io/tidegate/internal/app"
 	"github.com/tidegate-io/tidegate/internal/config"
+	"github.com/tidegate-io/tidegate/internal/test/testprocess"
 	"github.com/tidegate-io/tidegate/internal/test/wait"
 )
 
@@ -33,24 +33,7 @@ gates:
 type audited struct {
 	t   *testing.T
 	app *app.App
-	log *lockedBuffer
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (l *lockedBuffer) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(b)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
+	log *testprocess.Output
 }
 
 func startAudited(t *testing.T, set app.Settings, yaml string) *audited {
@@ -63,7 +46,7 @@ func startAudited(t *testing.T, set app.Settings, yaml string) *audited {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &audited{t: t, log: &lockedBuffer{}}
+	b := &audited{t: t, log: &testprocess.Output{}}
 	if b.app, err = app.Start(t.Context(), set, cfg, slog.New(slog.NewTextHandler(b.log, nil))); err != nil {
 		t.Fatal(err)
 	}

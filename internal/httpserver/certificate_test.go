@@ -1,7 +1,6 @@
 package httpserver
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -12,11 +11,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/tidegate-io/tidegate/internal/test/testcert"
+	"github.com/tidegate-io/tidegate/internal/test/testprocess"
 	"github.com/tidegate-io/tidegate/internal/test/wait"
 )
 
@@ -159,24 +158,6 @@ func TestCertificateIsFollowed(t *testing.T) {
 	served(t, ca, addr, version("two"))
 }
 
-// syncBuffer is a buffer that goroutines share.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
 // TestBrokenCertificateIsIgnored: it is told once, and the former one stays until a
 // good one comes.
 func TestBrokenCertificateIsIgnored(t *testing.T) {
@@ -184,7 +165,7 @@ func TestBrokenCertificateIsIgnored(t *testing.T) {
 	ca, dir := testcert.New(t), t.TempDir()
 	certFile, keyFile := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
 	first := ca.Write(t, certFile, keyFile, time.Hour)
-	var log syncBuffer
+	var log testprocess.Output
 	c, err := LoadCertificate(certFile, keyFile, slog.New(slog.NewTextHandler(&log, nil)))
 	if err != nil {
 		t.Fatal(err)

@@ -131,7 +131,7 @@ var allowed = map[string][]string{
 	"internal/permissions": {"events"},
 	"internal/buildinfo":   {},
 	"internal/licenses":    {},
-	"internal/httpserver":  {},
+	"internal/httpserver":  {"internal/watch"},
 	"internal/limit":       {},
 	"internal/history":     {"events", "internal/strict", "internal/environ", "internal/misuse", "internal/store/mongo"},
 

@@ -1,4 +1,4 @@
-// Package watch notices changes of a file.
+// Package watch notices changes of files.
 package watch
 
 import (
@@ -8,18 +8,22 @@ import (
 	"time"
 )
 
-// File reads the file at path every interval until ctx ends. For each change it calls
-// report once, with the new content or with the error of reading it. A report that
+// File is Content of the file at path.
+func File(ctx context.Context, path string, seen [sha256.Size]byte, interval time.Duration, report func(data []byte, err error) bool) {
+	Content(ctx, func() ([]byte, error) { return os.ReadFile(path) }, seen, interval, report)
+}
+
+// Content reads files every interval until ctx ends. For each change it calls report once, with the new content or with the error of reading it. A report that
 // returns false is repeated an interval later, unless the file has changed again. seen
-// is the SHA-256 of the content in force, so that File does not miss a change since it was
-// read; with zero, File reports the present file.
+// is the SHA-256 of the content in force, so that Content does not miss a change since it
+// was read; with zero, Content reports the present one.
 //
 // A change counts when two consecutive reads are equal, because editors write in
-// steps. File does not report a file that is missing from the beginning before it
-// appears. report runs on the goroutine of File, one call at a time.
-func File(ctx context.Context, path string, seen [sha256.Size]byte, interval time.Duration, report func(data []byte, err error) bool) {
+// steps. Content does not report a file that is missing from the beginning before it
+// appears. report runs on the goroutine of Content, one call at a time.
+func Content(ctx context.Context, read func() ([]byte, error), seen [sha256.Size]byte, interval time.Duration, report func(data []byte, err error) bool) {
 	last, pending := reading{sum: seen}, reading{}
-	if first := read(path); first.err != nil {
+	if first := take(read); first.err != nil {
 		last = first
 	}
 	tick := time.NewTicker(interval)
@@ -30,7 +34,7 @@ func File(ctx context.Context, path string, seen [sha256.Size]byte, interval tim
 			return
 		case <-tick.C:
 		}
-		now := read(path)
+		now := take(read)
 		switch {
 		case now.same(last):
 			pending = last
@@ -42,16 +46,15 @@ func File(ctx context.Context, path string, seen [sha256.Size]byte, interval tim
 	}
 }
 
-// reading is the result of reading the file. File compares the content, because the
-// file's time does not show two changes within one tick of the clock.
+// reading is the result of reading. Content compares what was read, because a file's time does not show two changes within one tick of the clock.
 type reading struct {
 	data []byte
 	sum  [sha256.Size]byte // zero when it could not be read
 	err  error
 }
 
-func read(path string) reading {
-	data, err := os.ReadFile(path)
+func take(read func() ([]byte, error)) reading {
+	data, err := read()
 	if err != nil {
 		return reading{err: err}
 	}

@@ -1,7 +1,6 @@
 package writeback
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -15,7 +14,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/tidegate-io/tidegate/internal/store"
+	"github.com/tidegate-io/tidegate/internal/test/testprocess"
 )
 
 type doc struct {
@@ -73,20 +72,9 @@ func (s *memory) state() (map[string]int, int) {
 	return maps.Clone(s.docs), s.writes
 }
 
-type lines struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func start(t *testing.T, s *memory) (*Writer[string, doc], *lines) {
+func start(t *testing.T, s *memory) (*Writer[string, doc], *testprocess.Output) {
 	s.docs, s.times = map[string]int{}, map[string][]time.Time{}
-	log := &lines{}
+	log := &testprocess.Output{}
 	w := New(func(d *doc) string { return d.id }, s.write, slog.New(slog.NewTextHandler(log, nil)))
 	go w.Run(t.Context())
 	return w, log
@@ -134,8 +122,8 @@ func TestFailedWritesAreRepeated(t *testing.T) {
 		if docs, _ := s.state(); docs["a"] != 2 || docs["b"] != 1 || w.Watermark() != 9 || !w.Flushed() {
 			t.Errorf("%v, flushed %t, up to %d", docs, w.Flushed(), w.Watermark())
 		}
-		if n := strings.Count(log.b.String(), "documents_wait_for_the_store"); n != 1 {
-			t.Errorf("%d warnings of one outage:\n%s", n, log.b.String())
+		if n := strings.Count(log.String(), "documents_wait_for_the_store"); n != 1 {
+			t.Errorf("%d warnings of one outage:\n%s", n, log.String())
 		}
 	})
 }
@@ -158,39 +146,6 @@ func TestAHangingWriteTimesOut(t *testing.T) {
 		synctest.Wait()
 		if docs, _ := s.state(); docs["a"] != 2 || w.Watermark() != 2 {
 			t.Errorf("%v up to %d", docs, w.Watermark())
-		}
-	})
-}
-
-func TestALargeBacklogIsWrittenInBatches(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		s := &memory{}
-		w, _ := start(t, s)
-		docs := make([]doc, 2*maxBatch+1)
-		for i := range docs {
-			docs[i] = doc{strconv.Itoa(i), i}
-		}
-		w.Add(docs, 1)
-		synctest.Wait()
-		if got, writes := s.state(); len(got) != len(docs) || writes != 3 || !w.Flushed() {
-			t.Errorf("%d documents in %d writes", len(got), writes)
-		}
-	})
-}
-
-func TestAnEagerWriterDoesNotPause(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		s := &memory{}
-		w, _ := start(t, s)
-		w.Eager = true // before its first use
-		for n := range 3 {
-			w.Add([]doc{{"a", n}}, uint64(n))
-			synctest.Wait()
-			if docs, _ := s.state(); docs["a"] != n || !w.Flushed() {
-				t.Errorf("%v after %d", docs, n)
-			}
 		}
 	})
 }
@@ -250,41 +205,6 @@ func (s *memory) noneTwiceASecond(t *testing.T) {
 	}
 }
 
-// TestPendingIsBoundedByTheDocuments: while the store is away, many changes of few
-// documents need few entries, and Lag says how many and how long they wait.
-func TestPendingIsBoundedByTheDocuments(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		const documents, changes = 2*maxBatch + 1, 200_000
-		s := &memory{away: errors.New("away")}
-		w, _ := start(t, s)
-		if l := w.Lag(); l != (Lag{}) {
-			t.Errorf("%+v before the first", l)
-		}
-		begin := time.Now()
-		for n := range changes {
-			w.Add([]doc{{strconv.Itoa(n % documents), n}}, uint64(n))
-			if n%1000 == 0 {
-				time.Sleep(interval / 10)
-				synctest.Wait()
-			}
-			if held := len(w.pending.docs) + len(w.round.docs); held > documents {
-				t.Fatalf("%d entries of %d documents", held, documents)
-			}
-		}
-		if l, age := w.Lag(), time.Since(begin); l.Waiting != documents || l.Oldest != age {
-			t.Errorf("%+v, want %d for %v", l, documents, age)
-		}
-		s.set(nil)
-		time.Sleep(2 * interval)
-		synctest.Wait()
-		if docs, _ := s.state(); len(docs) != documents || docs["0"] != changes-1-(changes-1)%documents || w.Lag() != (Lag{}) {
-			t.Errorf("%d documents, the first at %d, left %+v", len(docs), docs["0"], w.Lag())
-		}
-		s.noneTwiceASecond(t)
-	})
-}
-
 // TestLagCountsTheBatch: a document that changes while it is written counts once, with
 // the age of its first change.
 func TestLagCountsTheBatch(t *testing.T) {
@@ -308,79 +228,6 @@ func TestLagCountsTheBatch(t *testing.T) {
 		synctest.Wait()
 		if l := w.Lag(); l != (Lag{}) || !w.Flushed() {
 			t.Errorf("at last: %+v", l)
-		}
-	})
-}
-
-// TestARefusedDocumentDelaysNoOther: the others are written.
-func TestARefusedDocumentDelaysNoOther(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		s := &memory{docs: map[string]int{}, times: map[string][]time.Time{}}
-		refuse := func(ctx context.Context, docs []doc) error {
-			for _, d := range docs {
-				if d.id == "bad" {
-					return errors.New("refused")
-				}
-			}
-			return s.write(ctx, docs)
-		}
-		w := New(func(d *doc) string { return d.id }, refuse, slog.New(slog.DiscardHandler))
-		go w.Run(t.Context())
-		w.Add([]doc{{"bad", 1}}, 1)
-		synctest.Wait()
-		docs := make([]doc, 3*maxBatch)
-		for i := range docs {
-			docs[i] = doc{strconv.Itoa(i), i}
-		}
-		w.Add(docs, 2)
-		for range 60 {
-			time.Sleep(interval)
-		}
-		synctest.Wait()
-		if got, _ := s.state(); len(got) < 2*maxBatch || w.Watermark() != 0 {
-			t.Errorf("%d documents, up to %d", len(got), w.Watermark())
-		}
-	})
-}
-
-// TestWhatTheStoreNeverTakesIsReported: one document is refused, another one makes the
-// store panic. Both count as written, and each is reported once.
-func TestWhatTheStoreNeverTakesIsReported(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		s := &memory{docs: map[string]int{}, times: map[string][]time.Time{}}
-		write := func(ctx context.Context, docs []doc) error {
-			var refused store.RefusedError
-			var good []doc
-			for _, d := range docs {
-				switch d.id {
-				case "hostile":
-					panic("at " + d.id)
-				case "large":
-					_ = refused.Collect(store.Refuse(d.id, errors.New("it is too large")))
-				default:
-					good = append(good, d)
-				}
-			}
-			return cmp.Or(s.write(ctx, good), refused.OrNil())
-		}
-		reported := map[string]int{}
-		w := New(func(d *doc) string { return d.id }, write, slog.New(slog.DiscardHandler))
-		w.Refused = func(d doc, _ error) { reported[d.id]++ }
-		docs := []doc{{"large", 1}, {"hostile", 1}}
-		for i := range 100 {
-			docs = append(docs, doc{strconv.Itoa(i), i})
-		}
-		w.Add(docs, 5)
-		go w.Run(t.Context())
-		time.Sleep(5 * time.Minute)
-		synctest.Wait()
-		if got, _ := s.state(); len(got) != 100 || w.Watermark() != 5 || !w.Flushed() {
-			t.Errorf("%d documents, up to %d", len(got), w.Watermark())
-		}
-		if reported["large"] != 1 || reported["hostile"] != 1 || len(reported) != 2 {
-			t.Errorf("reported %v", reported)
 		}
 	})
 }
@@ -440,53 +287,5 @@ func TestTheWatermarkCountsOnlyWrites(t *testing.T) {
 			}
 			s.noneTwiceASecond(t)
 		})
-	})
-}
-
-// TestASlowStoreGetsSmallerBatches: otherwise a batch that always times out would be
-// repeated forever.
-func TestASlowStoreGetsSmallerBatches(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		var mu sync.Mutex
-		written, most, slow := map[string]bool{}, 0, 250*time.Millisecond
-		w := New(func(d *doc) string { return d.id }, func(ctx context.Context, docs []doc) error {
-			mu.Lock()
-			defer mu.Unlock()
-			most = max(most, len(docs))
-			for _, d := range docs {
-				select {
-				case <-ctx.Done():
-					return ctx.Err()
-				case <-time.After(slow):
-					written[d.id] = true
-				}
-			}
-			return nil
-		}, slog.New(slog.DiscardHandler))
-		var docs []doc
-		for i := range 2500 {
-			docs = append(docs, doc{strconv.Itoa(i), i})
-		}
-		w.Add(docs, 1)
-		go w.Run(ctx)
-		time.Sleep(20 * time.Minute)
-		synctest.Wait()
-		if len(written) != 2500 || w.Watermark() != 1 {
-			t.Errorf("%d of 2500 are written after 20 minutes, the watermark is %d", len(written), w.Watermark())
-		}
-		mu.Lock()
-		slow, most = 0, 0 // when it is fast again, batches grow
-		mu.Unlock()
-		for i := range 100 {
-			w.Add(docs, uint64(2+i))
-			time.Sleep(5 * time.Second)
-		}
-		synctest.Wait()
-		if most != maxBatch || w.Watermark() != 101 {
-			t.Errorf("a fast store gets %d at a time, the watermark is %d", most, w.Watermark())
-		}
 	})
 }
