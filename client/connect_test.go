@@ -1,15 +1,7 @@
 package client
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
-	"math/big"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 
+	"github.com/tidegate-io/tidegate/internal/test/testcert"
 	"github.com/tidegate-io/tidegate/internal/test/testnats"
 )
 
@@ -54,34 +47,14 @@ func newNkey(t *testing.T) (public, seed string) {
 	return public, string(s)
 }
 
-// certificate writes a certificate for 127.0.0.1 that is its own authority.
-func certificate(t *testing.T) (cert, key string) {
-	t.Helper()
-	pair, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	about := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}
-	der, err := x509.CreateCertificate(rand.Reader, about, about, &pair.PublicKey, pair)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(pair)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return written(t, "cert.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))),
-		written(t, "key.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})))
-}
-
 // TestConnectsAsTheEnvironmentSays logs in to real servers in each way, and is refused
 // without.
 func TestConnectsAsTheEnvironmentSays(t *testing.T) {
 	t.Parallel()
 	public, seed := newNkey(t)
-	cert, key := certificate(t)
+	ca, dir := testcert.New(t), t.TempDir()
+	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	ca.Write(t, cert, key, time.Hour)
 	for name, c := range map[string]struct {
 		server string
 		env    environ
@@ -90,8 +63,8 @@ func TestConnectsAsTheEnvironmentSays(t *testing.T) {
 		"password in a file": {`authorization {user: ada, password: secret}`, environ{"NATS_USER": "ada", "NATS_PASSWORD_FILE": written(t, "p", "secret\n")}},
 		"token":              {`authorization {token: secret}`, environ{"NATS_TOKEN": "secret"}},
 		"nkey":               {`authorization {users: [{nkey: ` + public + `}]}`, environ{"NATS_NKEY": written(t, "seed", seed)}},
-		"certificates": {fmt.Sprintf(`tls {cert_file: %q, key_file: %q, ca_file: %q, verify: true}`, cert, key, cert),
-			environ{"NATS_CA": cert, "NATS_CERT": cert, "NATS_KEY_FILE": key}},
+		"certificates": {fmt.Sprintf(`tls {cert_file: %q, key_file: %q, ca_file: %q, verify: true}`, cert, key, ca.File),
+			environ{"NATS_CA": ca.File, "NATS_CERT": cert, "NATS_KEY_FILE": key}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

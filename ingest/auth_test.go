@@ -1,11 +1,7 @@
 package ingest
 
 import (
-	"bufio"
 	"encoding/json"
-	"io"
-	"net"
-	"net/http"
 	"strings"
 	"testing"
 
@@ -16,17 +12,7 @@ import (
 // raw sends a request whose target and headers no client would write.
 func (b *bench) raw(method, target string, headers ...string) answer {
 	b.t.Helper()
-	conn, err := net.Dial("tcp", strings.TrimPrefix(b.url, "http://"))
-	ok(b.t, err)
-	defer conn.Close()
-	_, err = io.WriteString(conn, method+" "+target+" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"+strings.Join(append(headers, "", ""), "\r\n"))
-	ok(b.t, err)
-	res, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
-	ok(b.t, err)
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	ok(b.t, err)
-	return answer{res.StatusCode, res.Header, body}
+	return b.rawRequest(method + " " + target + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + strings.Join(append(headers, "", ""), "\r\n"))
 }
 
 // TestAuthRefusesContradictions: what a visitor sends besides the gateway's own

@@ -1,32 +1,11 @@
 package ingest
 
 import (
-	"bufio"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"strings"
 	"testing"
 )
-
-// raw sends a request as it is written, and returns the answer and the connection's
-// end.
-func (b *bench) rawRequest(request string) answer {
-	b.t.Helper()
-	conn, err := net.Dial("tcp", strings.TrimPrefix(b.url, "http://"))
-	ok(b.t, err)
-	defer conn.Close()
-	_, err = io.WriteString(conn, request)
-	ok(b.t, err)
-	method, _, _ := strings.Cut(request, " ")
-	res, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
-	ok(b.t, err)
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	ok(b.t, err)
-	return answer{res.StatusCode, res.Header, body}
-}
 
 var (
 	ownHosts = []string{

@@ -1,12 +1,14 @@
 package ingest
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -166,6 +168,23 @@ func (b *bench) call(method, path, body string, headers ...string) answer {
 	data, err := io.ReadAll(res.Body)
 	ok(b.t, err)
 	return answer{res.StatusCode, res.Header, data}
+}
+
+// rawRequest sends a request as it is written.
+func (b *bench) rawRequest(request string) answer {
+	b.t.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(b.url, "http://"))
+	ok(b.t, err)
+	defer conn.Close()
+	_, err = io.WriteString(conn, request)
+	ok(b.t, err)
+	method, _, _ := strings.Cut(request, " ")
+	res, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
+	ok(b.t, err)
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	ok(b.t, err)
+	return answer{res.StatusCode, res.Header, body}
 }
 
 // want calls and demands the status; refusals must be problems.

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -232,26 +231,7 @@ func TestInitFromWhatAnAppHas(t *testing.T) {
 func TestCommands(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
-	ctx, stop := context.WithCancel(t.Context())
-	var stdout, stderr testprocess.Output
-	ended := make(chan int, 1)
-	go func() {
-		ended <- Main(ctx, []string{"dev", "--http", "127.0.0.1:0", "--nats", "127.0.0.1:-1"}, Streams{nil, &stdout, &stderr}, build)
-	}()
-	t.Cleanup(func() {
-		stop()
-		if code := <-ended; code != exitOK || t.Failed() {
-			t.Errorf("dev: exit %d: %s%s", code, stdout.String(), stderr.String())
-		}
-	})
-	wait.Until(t, "dev", func() error {
-		_, err := os.Stat(filepath.Join(".tidegate", devStateFile))
-		return err
-	})
-	state, err := readState(".tidegate")
-	if err != nil {
-		t.Fatal(err)
-	}
+	state, _ := runDev(t, "--nats", "127.0.0.1:-1")
 	t.Setenv("TIDEGATE_URL", state.HTTP)
 	t.Setenv("NATS_URL", state.NATS)
 	a := api{base: state.HTTP, http: http.DefaultClient}

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -9,9 +8,6 @@ import (
 	"testing"
 
 	"github.com/nats-io/nats.go"
-
-	"github.com/tidegate-io/tidegate/internal/test/testprocess"
-	"github.com/tidegate-io/tidegate/internal/test/wait"
 )
 
 // TestDevWithToken: beyond this machine dev's NATS asks for a token. Commands in the same
@@ -26,34 +22,14 @@ func TestDevWithToken(t *testing.T) {
 		}
 	}
 
-	ctx, stop := context.WithCancel(t.Context())
-	var stdout, stderr testprocess.Output
-	ended := make(chan int, 1)
-	go func() {
-		ended <- Main(ctx, []string{"dev", "--http", "127.0.0.1:0", "--nats", "0.0.0.0:-1", "--nats-token", "secret"}, Streams{nil, &stdout, &stderr}, build)
-	}()
-	t.Cleanup(func() {
-		stop()
-		if code := <-ended; code != exitOK || t.Failed() {
-			t.Errorf("dev: exit %d: %s%s", code, stdout.String(), stderr.String())
-		}
-	})
-	wait.Until(t, "dev", func() error {
-		if !strings.Contains(stdout.String(), "Tidegate is running.") {
-			return errors.New("it has not said that it runs")
-		}
-		return nil
-	})
-	if said := stdout.String() + stderr.String(); strings.Contains(said, "secret") && strings.Contains(said, "NATS_TOKEN=secret") || !strings.Contains(said, "NATS_TOKEN") {
+	const token = "tok-4711"
+	state, said := runDev(t, "--nats", "0.0.0.0:-1", "--nats-token", token)
+	if said := said(); strings.Contains(said, token) || !strings.Contains(said, "NATS_TOKEN") {
 		t.Errorf("dev says %s", said)
 	}
 	path := filepath.Join(".tidegate", devStateFile)
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%s: %v %v", path, info, err)
-	}
-	state, err := readState(".tidegate")
-	if err != nil {
-		t.Fatal(err)
 	}
 	if nc, err := nats.Connect(state.NATS); !errors.Is(err, nats.ErrAuthorization) {
 		nc.Close()
@@ -64,6 +40,6 @@ func TestDevWithToken(t *testing.T) {
 	if code, _, stderr := command(t, "", "verify"); code != exitFailed || !strings.Contains(stderr, "log in by NATS_USER") {
 		t.Errorf("verify without the token: exit %d: %s", code, stderr)
 	}
-	t.Setenv("NATS_TOKEN", "secret")
+	t.Setenv("NATS_TOKEN", token)
 	answers(t, "verify")
 }

@@ -1,15 +1,12 @@
 package cli
 
 import (
-	"context"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/tidegate-io/tidegate/internal/test/testcert"
-	"github.com/tidegate-io/tidegate/internal/test/testprocess"
 	"github.com/tidegate-io/tidegate/internal/test/wait"
 )
 
@@ -22,26 +19,7 @@ func TestTLSOfDev(t *testing.T) {
 	ca.Write(t, "tls.crt", "tls.key", 3*24*time.Hour)
 	t.Setenv("TIDEGATE_TLS_CERT", "tls.crt")
 	t.Setenv("TIDEGATE_TLS_KEY", "tls.key")
-	ctx, stop := context.WithCancel(t.Context())
-	var stdout, stderr testprocess.Output
-	ended := make(chan int, 1)
-	go func() {
-		ended <- Main(ctx, []string{"dev", "--http", "127.0.0.1:0", "--public", "127.0.0.1:0", "--nats", "127.0.0.1:-1"}, Streams{nil, &stdout, &stderr}, build)
-	}()
-	t.Cleanup(func() {
-		stop()
-		if code := <-ended; code != exitOK || t.Failed() {
-			t.Errorf("dev: exit %d: %s%s", code, stdout.String(), stderr.String())
-		}
-	})
-	wait.Until(t, "dev", func() error {
-		_, err := os.Stat(filepath.Join(".tidegate", devStateFile))
-		return err
-	})
-	state, err := readState(".tidegate")
-	if err != nil {
-		t.Fatal(err)
-	}
+	state, said := runDev(t, "--public", "127.0.0.1:0", "--nats", "127.0.0.1:-1")
 	if !strings.HasPrefix(state.HTTP, "https://") {
 		t.Fatalf("dev is at %s", state.HTTP)
 	}
@@ -70,12 +48,9 @@ func TestTLSOfDev(t *testing.T) {
 	if state, detail := certificate(); state != stateWarning || !strings.Contains(detail, "https://") {
 		t.Errorf("what is served: %s %s", state, detail)
 	}
-	wait.Until(t, "the welcome", func() error {
-		if !strings.Contains(stdout.String(), "Public             https://") {
-			return os.ErrNotExist
-		}
-		return nil
-	})
+	if !strings.Contains(said(), "Public             https://") {
+		t.Errorf("dev says %s", said())
+	}
 }
 
 func TestDoctorJudgesTheCertificate(t *testing.T) {
