@@ -54,22 +54,18 @@ func requests(base string) map[string]string {
 
 func TestWhoMayAskJetStream(t *testing.T) {
 	t.Parallel()
-	for _, ns := range []string{"", "acme"} {
-		t.Run(ns, func(t *testing.T) {
-			t.Parallel()
-			s := newSite(t, ns)
-			for _, kind := range Kinds() {
-				u := s.user(kind)
-				for base, who := range readers {
-					s.asks(u, nameOf(s.o.Names, base), base, who)
-				}
-				for _, api := range []string{"STREAM.NAMES", "STREAM.LIST", "STREAM.CREATE.OTHER", "STREAM.INFO.OTHER", "ACCOUNT.PURGE.X", "META.LEADER.STEPDOWN"} {
-					s.requests(u, api, "", false)
-				}
-				s.requests(u, "INFO", "", kind != App && kind != Reporter)
+	forBothNamespaces(t, func(s *site) {
+		for _, kind := range Kinds() {
+			u := s.user(kind)
+			for base, who := range readers {
+				s.asks(u, nameOf(s.o.Names, base), base, who)
 			}
-		})
-	}
+			for _, api := range []string{"STREAM.NAMES", "STREAM.LIST", "STREAM.CREATE.OTHER", "STREAM.INFO.OTHER", "ACCOUNT.PURGE.X", "META.LEADER.STEPDOWN"} {
+				s.requests(u, api, "", false)
+			}
+			s.requests(u, "INFO", "", kind != App && kind != Reporter)
+		}
+	})
 }
 
 // nameOf returns the name of a stream, or that of a bucket's, which is in small letters.

@@ -56,6 +56,17 @@ type user struct {
 	last error // that the server has told
 }
 
+// forBothNamespaces calls f with the streams and users of none and of a namespace.
+func forBothNamespaces(t *testing.T, f func(*site)) {
+	t.Helper()
+	for _, ns := range []string{"", "acme"} {
+		t.Run(ns, func(t *testing.T) {
+			t.Parallel()
+			f(newSite(t, ns))
+		})
+	}
+}
+
 func (s *site) user(kind string) *user {
 	s.t.Helper()
 	return &user{t: s.t, kind: kind, Conn: s.Connect(s.t, nats.UserInfo(UserName(s.o.Names, kind), "secret"),
@@ -150,22 +161,18 @@ var putting = []struct{ bucket, key, who string }{
 
 func TestWhoMayPublish(t *testing.T) {
 	t.Parallel()
-	for _, ns := range []string{"", "acme"} {
-		t.Run(ns, func(t *testing.T) {
-			t.Parallel()
-			s := newSite(t, ns)
-			for _, kind := range Kinds() {
-				u := s.user(kind)
-				for _, p := range publishing {
-					s.publishes(u, s.o.Names.Subject(p.subject), s.streamOf(p.stream), may(p.who, kind))
-				}
-				for _, p := range putting {
-					bucket := s.o.Names.Bucket(p.bucket)
-					s.publishes(u, "$KV."+bucket+"."+p.key, "KV_"+bucket, may(p.who, kind))
-				}
+	forBothNamespaces(t, func(s *site) {
+		for _, kind := range Kinds() {
+			u := s.user(kind)
+			for _, p := range publishing {
+				s.publishes(u, s.o.Names.Subject(p.subject), s.streamOf(p.stream), may(p.who, kind))
 			}
-		})
-	}
+			for _, p := range putting {
+				bucket := s.o.Names.Bucket(p.bucket)
+				s.publishes(u, "$KV."+bucket+"."+p.key, "KV_"+bucket, may(p.who, kind))
+			}
+		}
+	})
 }
 
 func (s *site) streamOf(base string) string {
@@ -220,24 +227,20 @@ var subscribing = []struct{ subject, who string }{
 
 func TestWhoMaySubscribe(t *testing.T) {
 	t.Parallel()
-	for _, ns := range []string{"", "acme"} {
-		t.Run(ns, func(t *testing.T) {
-			t.Parallel()
-			s := newSite(t, ns)
-			for _, kind := range Kinds() {
-				u := s.user(kind)
-				for _, r := range subscribing {
-					s.subscribes(u, s.o.Names.Subject(r.subject), may(r.who, kind))
-				}
-				for _, subject := range []string{">", "*", "*.>", "_INBOX.>", "$KV.>", "$JS.>", "$JS.API.>", "$JS.EVENT.>", "$SYS.>"} {
-					s.subscribes(u, subject, false)
-				}
-				for _, other := range Kinds() {
-					s.subscribes(u, Inbox(s.o.Names, other)+".>", other == kind)
-				}
+	forBothNamespaces(t, func(s *site) {
+		for _, kind := range Kinds() {
+			u := s.user(kind)
+			for _, r := range subscribing {
+				s.subscribes(u, s.o.Names.Subject(r.subject), may(r.who, kind))
 			}
-		})
-	}
+			for _, subject := range []string{">", "*", "*.>", "_INBOX.>", "$KV.>", "$JS.>", "$JS.API.>", "$JS.EVENT.>", "$SYS.>"} {
+				s.subscribes(u, subject, false)
+			}
+			for _, other := range Kinds() {
+				s.subscribes(u, Inbox(s.o.Names, other)+".>", other == kind)
+			}
+		}
+	})
 }
 
 func (s *site) subscribes(u *user, subject string, allowed bool) {
