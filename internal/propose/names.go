@@ -41,7 +41,7 @@ func (r *reader) candidates(d *draft) []string {
 	}
 	if len(d.Triggers) > 0 {
 		t := d.Triggers[0]
-		group := groupOf(route{path: t.Endpoint}).name
+		group := groupOf(route{endpoint: t.Endpoint}).name
 		names = append(names, group, slug(endOf(t.Endpoint, group)), slug(group+"_"+strings.ToLower(t.Method)))
 	}
 	return append(names, slug(strings.ToLower(d.loop)))

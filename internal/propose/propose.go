@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"unicode"
 
 	"github.com/tidegate-io/tidegate/internal/config"
 )
@@ -61,7 +62,7 @@ func (p *Proposal) YAML() (string, error) {
 		p.Gates[i].write(&b)
 	}
 	if len(p.LeftOut) > 0 {
-		b.WriteString("\n# Left out, for a limit there would lock people out:\n")
+		b.WriteString("\n# Left out, each for the reason behind it:\n")
 		for _, s := range p.LeftOut {
 			b.WriteString("#   " + comment(s) + "\n")
 		}
@@ -158,7 +159,12 @@ func scalar(s string) string {
 	return string(b)
 }
 
-// comment keeps a text within its line.
+// comment keeps a text within its line, and without what YAML refuses.
 func comment(s string) string {
-	return strings.Join(strings.Fields(s), " ")
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, strings.Join(strings.Fields(s), " "))
 }

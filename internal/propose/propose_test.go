@@ -49,7 +49,7 @@ func TestOpenAPIGroupsRoutesByPrefix(t *testing.T) {
 	c := parsed(t, p, err)
 	want := []string{
 		"features POST /api/features/*", "projects PATCH /api/v1/projects/*", "generate POST /generate",
-		"reports POST /reports*", "reports_put PUT /reports/*",
+		"reports POST /reports/*", "reports_put PUT /reports/*",
 	}
 	if got := triggers(c); !slices.Equal(got, want) {
 		t.Errorf("gates %q, want %q", got, want)
