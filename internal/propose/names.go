@@ -19,7 +19,7 @@ func (r *reader) chooseNames() {
 				d.Event = name
 			}
 			if d.Feature != name {
-				r.note(d.line, "%s has a gate already: this one is called %s and counts the same event, %s", name, d.Feature, d.Event)
+				r.note(d.line(), "%s has a gate already: this one is called %s and counts the same event, %s", name, d.Feature, d.Event)
 			}
 		}
 	}
