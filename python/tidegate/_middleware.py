@@ -66,7 +66,8 @@ class TidegateMiddleware:
     """Pure ASGI; `Tidegate.install` adds it to an app, others wrap theirs with it.
 
     A request that fits the trigger of a gate is blocked if the gate blocks its customer;
-    otherwise one use is recorded as its answer begins, if that is 2xx or 3xx.
+    otherwise one use is recorded as its answer begins, if that is 2xx or 3xx. Requests of
+    the first `wait` seconds wait for the first decisions, unless the app's start has.
     """
 
     def __init__(
@@ -75,9 +76,10 @@ class TidegateMiddleware:
         gate: Tidegate,
         customer: Optional[Callable[[Any], Any]] = None,
         allow_anonymous: bool = False,
+        wait: float = 2.0,
     ) -> None:
         self.app, self.gate, self.customer = app, gate, customer
-        self.allow_anonymous = allow_anonymous
+        self.allow_anonymous, self.wait = allow_anonymous, wait
         self._warned = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -85,6 +87,8 @@ class TidegateMiddleware:
         if scope["type"] != "http" or self.gate.disabled:
             await self.app(scope, receive, send)
             return
+        if scope["method"] != "OPTIONS":
+            await self.gate._synced(self.wait)
         passage = Passage(self.gate, self.customer)
         scope[SCOPE_KEY] = passage
         refusal = await self._refusal(scope, passage)
