@@ -6,6 +6,7 @@ import inspect
 import logging
 import re
 from typing import TYPE_CHECKING, Any, Awaitable, Callable, List, MutableMapping, Optional, Set, Tuple
+from urllib.parse import unquote
 
 from ._answer import Answer, blocked, no_customer, not_an_id, unreadable
 from ._decision import Decision
@@ -142,16 +143,23 @@ class TidegateMiddleware:
 
 
 def targets(scope: Scope) -> List[Names]:
-    """A request's target as it was sent and as the app sees it, each with and without its mount."""
+    """A request's target as it was sent and as the app sees it, each with and without its mount.
+
+    One that the server has decoded, and nobody has changed, is a reading of the one that was sent.
+    """
     path, sent = scope["path"], (scope.get("raw_path") or b"").decode("utf-8", "surrogateescape")
-    found = [sent] if sent else []
-    if path != sent:
-        found.append(_MARKS.sub(_escaped, path))
     root = (scope.get("root_path") or "").rstrip("/")
-    if not root:
-        return [(target,) for target in found]
+    found = [sent] if sent else []
+    if not sent or path not in _names(unquote(sent.split("?", 1)[0]), root):
+        found.append(_MARKS.sub(_escaped, path))
+    return [_names(target, root) for target in found]
+
+
+def _names(target: str, root: str) -> Names:
     # Servers and versions of Starlette differ in whether the path still has the mount.
-    return [(t, t[len(root) :] if t == root or t.startswith(root + "/") else root + t) for t in found]
+    if not root:
+        return (target,)
+    return (target, target[len(root) :] if target == root or target.startswith(root + "/") else root + target)
 
 
 _MARKS = re.compile("[%?# ]")  # which mean nothing more in a decoded path
