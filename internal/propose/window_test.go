@@ -38,7 +38,7 @@ func TestPeriodsKeepTheirKind(t *testing.T) {
 		"period: '999999999999999999999999 days'": "error: line 2: condition.period",
 	} {
 		p, err := Loop([]byte("defineLoop({feature: 'f', condition: {limit: 1,\n " + condition + "}})"))
-		got := ""
+		var got string
 		if err == nil {
 			_, err = p.YAML()
 		}

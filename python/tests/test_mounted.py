@@ -30,7 +30,9 @@ async def search():
 def test_a_blocked_customer_is_blocked_at_once_after_every_start(tidegate, tmp_path):
     (tmp_path / "mounted.py").write_text(APP)
     with uvicorn(tidegate, tmp_path, "mounted:app") as client:
-        assert [post(client, "/m/api/features/search", "mounted").status_code for _ in range(101)] == [200] * 100 + [402]
+        assert [post(client, "/m/api/features/search", "mounted").status_code for _ in range(101)] == [200] * 100 + [
+            402
+        ]
     eventually(lambda: used(tidegate, "mounted") == 100, 20)
     for _ in range(3):
         with uvicorn(tidegate, tmp_path, "mounted:app") as client:
@@ -47,7 +49,9 @@ def mounted(gate, **options):
 
 async def at_once(app, n=8):
     """Statuses of concurrent requests, and how long they took."""
-    client = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://app", headers={"x-customer": "acme"})
+    client = httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=app), base_url="http://app", headers={"x-customer": "acme"}
+    )
     began = time.monotonic()
     async with client:
         answers = await asyncio.gather(*[client.post("/m/api/features/x") for _ in range(n)])
