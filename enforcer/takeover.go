@@ -110,9 +110,9 @@ type backlog struct {
 // begin notes the ends of the inputs.
 func (b *backlog) begin(ctx context.Context, o *stream.Owner, now time.Time) (err error) {
 	b.deadline = now.Add(backlogTimeout)
-	for i, in := range Spec(o.Names, o.Partition).Inputs {
+	for i := range b.until {
 		b.handled[i] = o.Inputs[i].Position
-		if b.until[i], err = stream.Newest(ctx, o.JS, o.Names, in); err != nil {
+		if b.until[i], err = o.Newest(ctx, i); err != nil {
 			return fmt.Errorf("backlog: %w", err)
 		}
 	}

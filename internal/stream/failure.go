@@ -26,7 +26,7 @@ import (
 // DeadPart is a part of a message that no owner can handle.
 type DeadPart struct {
 	Input  int    `json:"input"` // index in Spec.Inputs
-	Seq    uint64 `json:"seq"`
+	Seq    uint64 `json:"seq"`   // Message.Seq
 	Index  int    `json:"index"` // of the part; -1: the whole message
 	Reason string `json:"reason,omitempty"`
 }
@@ -117,7 +117,7 @@ func (r *run) settle(work context.Context, err error) error {
 		dead = []DeadPart{*f.part}
 	case f.part == nil && r.unsettled:
 		for i := range r.pos {
-			careful = append(careful, r.pos[i].Seq)
+			careful = append(careful, r.pos[i].number())
 		}
 	}
 	switch {
@@ -143,7 +143,7 @@ func (r *run) settle(work context.Context, err error) error {
 // mustBeCareful reports whether messages are handled one by one.
 func (r *run) mustBeCareful() bool {
 	for i, until := range r.log.careful {
-		if i < len(r.pos) && r.pos[i].Seq < until {
+		if i < len(r.pos) && r.pos[i].number() < until {
 			return true
 		}
 	}
@@ -163,19 +163,45 @@ type place struct {
 func deadAfter(list []DeadPart, after []Position) DeadParts {
 	var parts DeadParts
 	for _, d := range list {
-		if d.Input < len(after) && d.Seq <= after[d.Input].Seq {
+		if d.Input < len(after) && d.Seq <= after[d.Input].number() {
 			continue
 		}
-		if parts == nil {
-			parts = DeadParts{}
-		}
-		at := place{d.Input, d.Seq}
-		if parts[at] == nil {
-			parts[at] = map[int]string{}
-		}
-		parts[at][d.Index] = d.Reason
+		parts = parts.with(d.Input, d.Seq, d)
 	}
 	return parts
+}
+
+// stillDead returns the dead parts by the sequences in the streams, without those of
+// messages that the streams have lost.
+func stillDead(list []DeadPart, losses []Loss) DeadParts {
+	var parts DeadParts
+	for _, d := range list {
+		seq, gone := d.Seq, false
+		for _, l := range losses {
+			if l.Input == d.Input && l.Number < d.Seq {
+				seq -= l.Lost
+			}
+		}
+		for _, l := range losses {
+			gone = gone || l.Input == d.Input && l.Number >= d.Seq && l.Cut < seq
+		}
+		if !gone {
+			parts = parts.with(d.Input, seq, d)
+		}
+	}
+	return parts
+}
+
+func (d DeadParts) with(input int, seq uint64, part DeadPart) DeadParts {
+	if d == nil {
+		d = DeadParts{}
+	}
+	at := place{input, seq}
+	if d[at] == nil {
+		d[at] = map[int]string{}
+	}
+	d[at][part.Index] = part.Reason
+	return d
 }
 
 // LeaveOut returns a function that calls f with messages as an owner calls Handle:

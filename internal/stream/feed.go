@@ -2,6 +2,8 @@ package stream
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -38,8 +40,12 @@ type feed struct {
 	filters []string
 	take    func(jetstream.Msg, delivery) // may block
 
+	setBack func(error) // called when the stream has lost messages that were taken
+
 	mu     sync.Mutex // held while take runs
 	last   uint64     // sequence of the last message taken
+	at     time.Time  // when it was stored
+	gone   int        // how often in a row the stream did not have it
 	serial int        // of the consumer whose messages are taken
 }
 
@@ -80,7 +86,7 @@ func (f *feed) open(ctx context.Context, timeout time.Duration) (*consumption, e
 		}
 		next++
 		f.take(msg, at)
-		f.last = at.seq
+		f.last, f.at = at.seq, at.time
 	}, jetstream.PullMaxMessagesWithBytesLimit(10_000, 16<<20), jetstream.PullHeartbeat(heartbeat),
 		jetstream.ConsumeErrHandler(func(jetstream.ConsumeContext, error) { c.markBroken() }))
 	if err != nil {
@@ -122,14 +128,47 @@ func (f *feed) follow(ctx context.Context, c *consumption) {
 	}
 }
 
+// check returns ErrSetBack if, for some attempts in a cluster, the stream no longer has the last message taken, and
+// jetstream.ErrStreamNotFound if there is no stream.
+func (f *feed) check(ctx context.Context, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	s, err := f.js.Stream(ctx, f.stream)
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	pos := Position{Seq: f.last, At: f.at}
+	f.mu.Unlock()
+	cut, err := locate(ctx, f.js, s, pos)
+	switch {
+	case err != nil:
+		return err
+	case cut == pos.Seq:
+		f.gone = 0
+		return nil
+	}
+	if f.gone++; f.gone < settleAttempts(s) {
+		return fmt.Errorf("%s does not have what was read", f.stream)
+	}
+	return fmt.Errorf("%s: %w: it goes on after %d, and was read up to %d", f.stream, ErrSetBack, cut, pos.Seq)
+}
+
 // reopen opens a new consumer, with as many attempts as it takes; it returns nil
-// when ctx is done.
+// when ctx is done, and when what was read is gone.
 func (f *feed) reopen(ctx context.Context, connected <-chan nats.Status, wait time.Duration) (*consumption, time.Duration) {
 	logged := false
 	for timeout := openTimeout; ; timeout = min(timeout+openTimeout, maxOpenTimeout) {
-		c, err := f.open(ctx, timeout)
+		err := f.check(ctx, timeout)
+		if errors.Is(err, ErrSetBack) || errors.Is(err, jetstream.ErrStreamNotFound) {
+			f.setBack(err)
+			return nil, wait
+		}
 		if err == nil {
-			return c, wait
+			var c *consumption
+			if c, err = f.open(ctx, timeout); err == nil {
+				return c, wait
+			}
 		}
 		if ctx.Err() != nil {
 			return nil, wait

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -15,6 +16,7 @@ type Trouble struct {
 	Panicked    uint64    `json:"panicked"`       // messages that became dead letters because handling them panicked
 	Failures    uint64    `json:"failures"`       // panics and errors for which no message is to blame
 	Refused     uint64    `json:"refused"`        // documents that the store will never take, by refusal
+	Lost        uint64    `json:"lost"`           // sequences that the role had processed and its inputs have lost
 	Last        string    `json:"last,omitempty"` // the last of these, without data; "": none but dead letters
 	LastAt      time.Time `json:"last_at,omitzero"`
 }
@@ -79,6 +81,9 @@ func (r *roleLedger) lost(why error) {
 }
 func (r *roleLedger) panicked(err error) { r.count(func(t *Trouble) { t.Panicked++ }, err.Error()) }
 func (r *roleLedger) fail(err error)     { r.count(func(t *Trouble) { t.Failures++ }, err.Error()) }
+func (r *roleLedger) lostSequences(l Loss) {
+	r.count(func(t *Trouble) { t.Lost += l.Lost }, fmt.Sprintf("%s has lost %d messages that were processed, after %d", l.Stream, l.Lost, l.Cut))
+}
 func (r *roleLedger) refused(what string) {
 	r.count(func(t *Trouble) { t.Refused++ }, "the store refuses "+what)
 }

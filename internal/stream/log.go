@@ -14,14 +14,6 @@ import (
 	"github.com/nats-io/nuid"
 )
 
-// Position is how far an input has been processed: a sequence, and the time at
-// which its stream was made, because a stream that is made anew under the same
-// name counts from 1 again.
-type Position struct {
-	Seq     uint64    `json:"seq"`
-	Created time.Time `json:"created,omitzero"`
-}
-
 // maxPart bounds the payload of one message of a log or snapshot.
 const maxPart = 512 << 10
 
@@ -45,7 +37,8 @@ type meta struct {
 	Manifest  uint64     `json:"manifest,omitempty"` // sequence of the newest manifest before this record
 	// Of commits, what is new; of manifests, all of it:
 	Dead    []DeadPart `json:"dead,omitempty"`
-	Careful []uint64   `json:"careful,omitempty"` // sequences up to which messages are handled one by one, by input
+	Careful []uint64   `json:"careful,omitempty"` // numbers up to which messages are handled one by one, by input
+	Losses  []Loss     `json:"losses,omitempty"`
 	// Of manifests:
 	Generation string `json:"generation,omitempty"`
 	Parts      int    `json:"parts,omitempty"`
@@ -86,6 +79,7 @@ type Log struct {
 	lastPart  uint64 // sequence of the last whole commit
 	dead      []DeadPart
 	careful   []uint64
+	losses    []Loss
 }
 
 type manifestAt struct {
@@ -172,26 +166,41 @@ func (l *Log) Commit(ctx context.Context, positions []Position, payload []byte) 
 // to be handled one by one (nil: no change). The state stays that of the last
 // commit. Errors are those of Commit.
 func (l *Log) Note(ctx context.Context, dead []DeadPart, careful []uint64) error {
+	return l.note(ctx, func(m *meta) { m.Dead, m.Careful = dead, careful })
+}
+
+// note appends a commit that leaves the state as it is.
+func (l *Log) note(ctx context.Context, set func(*meta)) error {
 	m := l.record(kindCommit, func(m *meta) {
 		m.Number++
-		m.Last, m.Dead, m.Careful = true, dead, careful
+		m.Last = true
+		set(m)
 	})
 	seq, err := l.publish(ctx, m, nil)
 	if err != nil {
 		return err
 	}
-	l.last, l.number, l.lastPart = seq, m.Number, seq
+	l.last, l.number, l.positions, l.lastPart = seq, m.Number, m.Positions, seq
 	l.noted(m)
 	return nil
+}
+
+// newest returns at most n elements of a list: the last.
+func newest[T any](list []T, n int) []T {
+	return slices.Delete(list, 0, max(0, len(list)-n))
+}
+
+// Lose adds to the log what the inputs have lost, and from where they are read now.
+// The state stays that of the last commit. Errors are those of Commit.
+func (l *Log) Lose(ctx context.Context, losses []Loss, positions []Position) error {
+	return l.note(ctx, func(m *meta) { m.Losses, m.Positions = losses, positions })
 }
 
 // noted takes over what a record says beside the state.
 func (l *Log) noted(m meta) {
 	l.size += 512
-	l.dead = append(l.dead, m.Dead...)
-	if len(l.dead) > maxDead {
-		l.dead = slices.Delete(l.dead, 0, len(l.dead)-maxDead)
-	}
+	l.dead = newest(append(l.dead, m.Dead...), maxDead)
+	l.losses = newest(append(l.losses, m.Losses...), maxLosses)
 	if m.Careful != nil {
 		l.careful = m.Careful
 	}

@@ -23,6 +23,11 @@ func (r *run) loop(ctx, work context.Context) error {
 			return r.commit(work)
 		case <-r.inbox.ready:
 			err = r.handle(work)
+		case gone := <-r.gone:
+			if err = r.handle(work); err == nil { // what was read before it was lost
+				err = r.commit(work)
+			}
+			return cmp.Or(err, gone)
 		case <-r.tickAt.C:
 			err = r.afterWork(work)
 		case <-r.commitAt:
@@ -99,7 +104,8 @@ func (r *run) handleAll(some []Message) (skipped bool, err error) {
 			r.prefetch(prefetcher, some[at:min(at+PrefetchMax, len(some))])
 		}
 		m := &some[at]
-		if m.Seq <= r.pos[m.Input].Seq {
+		pos := &r.pos[m.Input]
+		if m.Seq <= pos.number() {
 			continue // a consumer that was replaced had delivered it
 		}
 		if len(r.dead) > 0 {
@@ -109,8 +115,8 @@ func (r *run) handleAll(some []Message) (skipped bool, err error) {
 		if err := r.handleOne(m); err != nil {
 			return skipped, err
 		}
-		r.pos[m.Input].Seq = m.Seq
-		r.handled[m.Input].Store(m.Seq)
+		pos.Seq, pos.At = m.Seq-pos.Shift, m.Time
+		r.handled[m.Input].Store(pos.Seq)
 	}
 	return skipped, nil
 }

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"context"
 	"log/slog"
 
 	"github.com/nats-io/nats.go"
@@ -19,6 +20,7 @@ type Owner struct {
 	Inputs    []InputState // at the takeover, in the order of Spec.Inputs
 
 	inputs    []Input
+	shifts    []uint64 // by input: Message.Seq less the sequence in the stream
 	letters   letters
 	role      *roleLedger
 	documents known // that were rejected
@@ -26,16 +28,24 @@ type Owner struct {
 	answers   map[string]answerer // by kind of question; complete once Start has returned
 }
 
-// InputState describes an input at the moment when its partition was taken over.
+// InputState describes an input at the moment when its partition was taken over, in
+// numbers like Message.Seq.
 type InputState struct {
 	Position uint64 // committed: reading begins after it
-	First    uint64 // first sequence in the stream
-	Last     uint64 // last sequence in the stream
+	First    uint64 // of the first message in the stream
+	Last     uint64 // of the last message in the stream
+	Lost     bool   // the stream has lost messages, of which an owner had handled some
 }
 
-// Gap reports whether the stream has dropped messages before an owner handled
-// them.
-func (s InputState) Gap() bool { return s.First > s.Position+1 }
+// Gap reports whether the stream may have lost messages before an owner handled them.
+func (s InputState) Gap() bool { return s.Lost || s.First > s.Position+1 }
+
+// Newest returns the number, as Message.Seq, of the last message that is stored for an
+// input, or a smaller one when there is none.
+func (o *Owner) Newest(ctx context.Context, input int) (uint64, error) {
+	seq, err := Newest(ctx, o.JS, o.Names, o.inputs[input])
+	return seq + o.shifts[input], err
+}
 
 // Publish sends m to a stream without waiting for the acknowledgement. The
 // outbox repeats m until a server acknowledges it; the next commit waits for

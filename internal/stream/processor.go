@@ -14,8 +14,10 @@ type Message struct {
 	Subject string
 	Header  nats.Header
 	Data    []byte
-	Seq     uint64    // in its stream
-	Time    time.Time // when it was stored, UTC
+	// Seq is the sequence in its stream, and grows also when the stream goes on below
+	// sequences that were read: see Position.
+	Seq  uint64
+	Time time.Time // when it was stored, UTC
 	// Dead are the parts that no owner can handle, by index, with the reasons. Only
 	// a Parter gets messages that have some: it rejects these parts and handles the
 	// others.
@@ -89,7 +91,4 @@ var (
 	ErrFenced = errors.New("partition was taken by a newer owner")
 	// ErrLost is returned when another process holds the lease.
 	ErrLost = errors.New("lease was lost")
-	// ErrInput is returned when an input is not the stream to which the committed
-	// position belongs.
-	ErrInput = errors.New("input does not fit the committed position")
 )

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -79,45 +79,97 @@ type reader struct {
 	stream  jetstream.Stream
 	filters []string
 	stop    func() // ends the reading and waits for its end
-
-	replicated bool // the stream has more than one replica
 }
 
-// startReader reads an input into an inbox, beginning after position, which must
-// belong to the stream.
-func startReader(ctx context.Context, env Env, in Input, index int, pos *Position, to *inbox) (*reader, InputState, error) {
-	name := env.Names.Stream(in.Stream)
-	s, err := env.JS.Stream(ctx, name)
+// openInputs opens the streams of the inputs and finds where to go on in each. Of a
+// stream that has lost messages which were read, the log notes it, and what the stream
+// has in their place is read.
+func (r *run) openInputs(ctx context.Context) error {
+	r.pos = make([]Position, len(r.Inputs))
+	copy(r.pos, r.log.Positions())
+	var losses []Loss
+	for i, in := range r.Inputs {
+		s, err := r.openStream(ctx, r.Names.Stream(in.Stream))
+		if err != nil {
+			return err
+		}
+		r.readers = append(r.readers, &reader{stream: s, filters: in.Filters})
+		pos := &r.pos[i]
+		cut, err := settled(ctx, r.JS, s, *pos)
+		if err != nil {
+			return fmt.Errorf("position in %s: %w", s.CachedInfo().Config.Name, err)
+		}
+		if cut < pos.Seq {
+			loss := Loss{Stream: in.Stream, Input: i, Number: pos.number(), Cut: cut, Lost: pos.Seq - cut, Found: r.Now().UTC()}
+			losses = append(losses, loss)
+			pos.Seq, pos.Shift = cut, pos.Shift+loss.Lost
+			if at, err := storedAt(ctx, r.JS, s.CachedInfo().Config.Name, cut); err == nil {
+				pos.At = at
+			}
+		}
+	}
+	if len(losses) == 0 {
+		return nil
+	}
+	if err := r.log.Lose(ctx, losses, r.pos); err != nil {
+		return err
+	}
+	for _, l := range losses {
+		r.Env.Log.Warn("stream_lost_its_end", "role", r.Role, "partition", r.Partition, "stream", l.Stream, "lost", l.Lost, "after", l.Cut,
+			"effect", "what was counted stays counted, and what the stream has now is read")
+		r.ledger.role(r.Role).lostSequences(l)
+	}
+	r.losses = losses
+	return nil
+}
+
+// openStream opens a stream, and makes it again if it is gone.
+func (r *run) openStream(ctx context.Context, name string) (jetstream.Stream, error) {
+	s, err := r.JS.Stream(ctx, name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) && r.Ensure != nil {
+		r.Env.Log.Warn("stream_is_gone_making_it_again", "stream", name)
+		if err = r.Ensure(ctx); err == nil {
+			s, err = r.JS.Stream(ctx, name)
+		}
+	}
 	if err != nil {
-		return nil, InputState{}, fmt.Errorf("stream %s: %w", name, err)
+		return nil, fmt.Errorf("stream %s: %w", name, err)
 	}
-	info := s.CachedInfo()
-	state := InputState{Position: pos.Seq, First: info.State.FirstSeq, Last: info.State.LastSeq}
-	if pos.Created.IsZero() {
-		pos.Created = info.Created
-	}
-	if !pos.Created.Equal(info.Created) {
-		return nil, state, fmt.Errorf("%w: stream %s was made anew at %s, the committed position belongs to the one of %s",
-			ErrInput, name, info.Created.Format(time.RFC3339), pos.Created.Format(time.RFC3339))
-	}
-	if pos.Seq > info.State.LastSeq {
-		return nil, state, fmt.Errorf("%w: stream %s ends at %d, the committed position is %d: messages were lost or an old copy was restored",
-			ErrInput, name, info.State.LastSeq, pos.Seq)
-	}
-	f := &feed{js: env.JS, log: env.Log, stream: name, filters: in.Filters, last: pos.Seq, take: func(msg jetstream.Msg, at delivery) {
-		to.put(Message{Input: index, Subject: msg.Subject(), Header: msg.Headers(), Data: msg.Data(), Seq: at.seq, Time: at.time})
-	}}
+	return s, nil
+}
+
+// startReader reads an input into the inbox, beginning after its position.
+func (r *run) startReader(ctx context.Context, index int) error {
+	rd, pos := r.readers[index], r.pos[index]
+	name := rd.stream.CachedInfo().Config.Name
+	f := &feed{js: r.JS, log: r.Env.Log, stream: name, filters: rd.filters, last: pos.Seq, at: pos.At,
+		setBack: func(err error) {
+			select {
+			case r.gone <- err:
+			default: // another input was first
+			}
+		},
+		take: func(msg jetstream.Msg, at delivery) {
+			r.inbox.put(Message{Input: index, Subject: msg.Subject(), Header: msg.Headers(), Data: msg.Data(), Seq: at.seq + pos.Shift, Time: at.time})
+		}}
 	c, err := f.open(ctx, maxOpenTimeout)
 	if err != nil {
-		return nil, state, fmt.Errorf("reading %s: %w", name, err)
+		return fmt.Errorf("reading %s: %w", name, err)
 	}
-	reading, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	reading, stop := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		f.follow(reading, c)
 	}()
-	return &reader{stream: s, filters: in.Filters, replicated: info.Config.Replicas > 1, stop: func() { cancel(); <-done }}, state, nil
+	rd.stop = func() { stop(); <-done }
+	state := rd.stream.CachedInfo().State
+	r.owner.shifts = append(r.owner.shifts, pos.Shift)
+	r.owner.Inputs = append(r.owner.Inputs, InputState{
+		Position: pos.number(), First: state.FirstSeq + pos.Shift, Last: state.LastSeq + pos.Shift,
+		Lost: slices.ContainsFunc(r.losses, func(l Loss) bool { return l.Input == index }),
+	})
+	return nil
 }
 
 // newest returns the sequence of the last message that is stored for the input,

@@ -44,7 +44,7 @@ func (r *restorer) restore(ctx context.Context) error {
 
 func (r *restorer) restoreOnce(ctx context.Context) error {
 	r.epoch, r.number, r.positions, r.manifest, r.size, r.parts, r.read, r.lastPart = 0, 0, nil, manifestAt{}, 0, nil, 0, 0
-	r.dead, r.careful = nil, nil
+	r.dead, r.careful, r.losses = nil, nil, nil
 	last, err := lastOf(ctx, r.stream, r.subject)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return r.load(nil)
@@ -82,7 +82,8 @@ func (r *restorer) restoreOnce(ctx context.Context) error {
 	}
 	r.manifest = manifestAt{meta: m, seq: at}
 	r.epoch, r.number, r.positions, r.read, r.lastPart = m.Epoch, m.Number, m.Positions, m.After, m.After
-	r.dead, r.careful = m.Dead, m.Careful
+	r.dead, r.careful, r.losses = m.Dead, m.Careful, m.Losses
+	timed(r.positions, raw.Time)
 	if err := r.load(snapshot); err != nil {
 		return fmt.Errorf("snapshot %s of %s: %w", m.Generation, r.subject, err)
 	}
@@ -171,18 +172,19 @@ func (r *restorer) readRest(ctx context.Context) error {
 		if err := r.genuine(msg.Headers(), 0, md.Sequence.Stream); err != nil {
 			return err
 		}
-		if err := r.apply(msg.Data(), md.Sequence.Stream); err != nil {
+		if err := r.apply(msg.Data(), md.Sequence.Stream, md.Timestamp); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (r *restorer) apply(data []byte, seq uint64) error {
+func (r *restorer) apply(data []byte, seq uint64, stored time.Time) error {
 	m, payload, err := decodeRecord(data)
 	if err != nil {
 		return fmt.Errorf("%s at %d: %w", r.subject, seq, err)
 	}
+	timed(m.Positions, stored)
 	r.read = seq
 	switch m.Kind {
 	case kindEpoch:
@@ -232,7 +234,7 @@ func ReadLog(ctx context.Context, js jetstream.JetStream, n events.Names, role s
 	}
 	r := restorer{p: p, Log: &Log{js: js, stream: s, name: name, subject: n.Log(role, partition), snap: n.Snap(role, partition)}}
 	err = r.restore(ctx)
-	return r.positions, deadAfter(r.dead, nil), err
+	return r.positions, stillDead(r.dead, r.losses), err
 }
 
 // Newest returns the sequence of the last message that is stored for an input, or

@@ -42,6 +42,9 @@ type Env struct {
 	// DefaultLeaseTTL.
 	LeaseTTL time.Duration
 
+	// Ensure, when set, makes the streams that are missing.
+	Ensure func(context.Context) error
+
 	ledger *ledger // of the process; nil: Run makes one
 
 	// stopTimeout bounds a clean stop; 0: four seconds. Half of it is for a
@@ -59,12 +62,14 @@ type run struct {
 	out     *outbox
 	inbox   *inbox
 	readers []*reader
+	gone    chan error      // has an element when an input is not what was read
 	handled []atomic.Uint64 // sequence of the last handled message, by input
 	onReady func()
 	ending  atomic.Bool // the last commit is being made
 
 	// Only the loop uses these:
 	pos        []Position
+	losses     []Loss    // found at the takeover
 	spare      []Message // an empty batch, whose array is used again
 	unsaved    bool      // positions or state have changed since the last commit
 	unsettled  bool      // messages were handled since the last commit
@@ -89,7 +94,7 @@ func Run(ctx context.Context, env Env, spec Spec, proc Processor, lost <-chan st
 	defer cancel(nil)
 	r := &run{
 		Env: env, Spec: spec, proc: proc, inbox: newInbox(), onReady: onReady,
-		questions: make(chan asked, 64), snapshot: make(chan snapshotDone, 1), tickAt: time.NewTimer(time.Hour),
+		gone: make(chan error, 1), questions: make(chan asked, 64), snapshot: make(chan snapshotDone, 1), tickAt: time.NewTimer(time.Hour),
 	}
 	r.tickAt.Stop()
 	if r.ledger == nil {
@@ -153,23 +158,21 @@ func (r *run) open(ctx, work context.Context, cancel context.CancelCauseFunc) er
 		return fmt.Errorf("log: %w", err)
 	}
 	r.log = log
-	r.pos = make([]Position, len(r.Inputs))
-	copy(r.pos, log.Positions())
+	if err := r.openInputs(ctx); err != nil {
+		return err
+	}
 	r.dead = deadAfter(log.dead, r.pos)
 	r.handled = make([]atomic.Uint64, len(r.Inputs))
 	r.out = newOutbox(work, r.JS, func(err error) { cancel(err) })
 	r.out.lost = r.letterLost
 	r.owner = &Owner{Names: r.Names, Partition: r.Partition, Epoch: log.Epoch(), JS: r.JS, inputs: r.Inputs, out: r.out, role: r.ledger.role(r.Role),
 		Log: r.Env.Log.With("role", r.Role, "partition", r.Partition, "epoch", log.Epoch())}
-	for i, in := range r.Inputs {
-		rd, state, err := startReader(ctx, r.Env, in, i, &r.pos[i], r.inbox)
-		if err != nil {
+	for i, rd := range r.readers {
+		r.handled[i].Store(r.pos[i].Seq)
+		if err := r.startReader(ctx, i); err != nil {
 			return err
 		}
-		r.handled[i].Store(r.pos[i].Seq)
-		r.readers = append(r.readers, rd)
-		r.out.serial = r.out.serial || rd.replicated
-		r.owner.Inputs = append(r.owner.Inputs, state)
+		r.out.serial = r.out.serial || rd.stream.CachedInfo().Config.Replicas > 1
 	}
 	answer(r.owner, ProgressOf(r.Role), true, func(ctx context.Context, _ None) (Progress, error) { return r.progress(ctx), nil })
 	if err := r.proc.Start(work, r.owner); err != nil {
@@ -198,7 +201,9 @@ func (r *run) letterLost(place string, err error) {
 func (r *run) stopReading() {
 	r.inbox.close()
 	for _, rd := range r.readers {
-		rd.stop()
+		if rd.stop != nil {
+			rd.stop()
+		}
 	}
 }
 

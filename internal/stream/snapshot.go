@@ -34,9 +34,9 @@ func (l *Log) BeginSnapshot(data []byte) *pendingSnapshot {
 		m.Generation = fmt.Sprintf("%d-%d", l.epoch, l.number)
 		m.Parts, m.Size = (len(data)+maxPart-1)/maxPart, len(data)
 		m.After, m.Previous = l.lastPart, l.manifest.seq
-		m.Dead, m.Careful = slices.Clone(l.dead), l.careful
+		m.Dead, m.Careful, m.Losses = slices.Clone(l.dead), l.careful, slices.Clone(l.losses)
 		for i, d := range m.Dead { // the letters of these are written
-			if d.Input < len(l.positions) && d.Seq <= l.positions[d.Input].Seq {
+			if d.Input < len(l.positions) && d.Seq <= l.positions[d.Input].number() {
 				m.Dead[i].Reason = ""
 			}
 		}

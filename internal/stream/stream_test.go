@@ -232,29 +232,6 @@ func TestRunGoesOnWhereItStopped(t *testing.T) {
 	}
 }
 
-func TestRunRefusesAnInputThatWasMadeAnew(t *testing.T) {
-	t.Parallel()
-	b := newBench(t)
-	b.publish(t, 3)
-	c := newTally()
-	stop := b.start(t, c)
-	for <-c.handled != 3 {
-	}
-	if err := stop(); err != nil {
-		t.Fatal(err)
-	}
-	if err := b.env.JS.DeleteStream(t.Context(), "ACCOUNT"); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Ensure(t.Context(), b.env.JS, Layout{}); err != nil {
-		t.Fatal(err)
-	}
-	err := Run(t.Context(), b.env, accountInput, newTally(), nil, func() {})
-	if !errors.Is(err, ErrInput) {
-		t.Fatalf("got %v, want ErrInput", err)
-	}
-}
-
 func TestFreshQueryWaitsForWhatWasStored(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

@@ -126,7 +126,7 @@ func (s *Supervisor) pauseAfter(err error, failures *int, lasted time.Duration) 
 	switch {
 	case IsStop(err):
 		return 200 * time.Millisecond
-	case errors.As(err, &f) && f.noted: // the next owner gets further
+	case errors.Is(err, ErrSetBack), errors.As(err, &f) && f.noted: // the next owner gets further
 		*failures = 0
 		return 0
 	case lasted > maxFailurePause:

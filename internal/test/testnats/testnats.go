@@ -82,6 +82,12 @@ func (s *Server) Restart(t testing.TB) {
 	s.run(t)
 }
 
+// StreamDir returns the folder of a stream. While the server is stopped, a test may
+// change it.
+func (s *Server) StreamDir(name string) string {
+	return filepath.Join(s.opt.StoreDir, "jetstream", "$G", "streams", name)
+}
+
 // Connect returns a connection that always reconnects. It is closed when the test ends.
 func (s *Server) Connect(t testing.TB, opts ...nats.Option) *nats.Conn {
 	t.Helper()
