@@ -48,7 +48,7 @@ var errNoValue = errors.New("a message that is none of the bucket")
 func (b *bucket) parse(m *nats.Msg) (v value, err error) {
 	v.seq, err = strconv.ParseUint(m.Header.Get(jetstream.SequenceHeader), 10, 64)
 	key, ok := strings.CutPrefix(m.Header.Get(jetstream.SubjectHeader), b.keys)
-	if err != nil || !ok {
+	if err != nil || !ok || len(m.Header[jetstream.SubjectHeader]) != 1 { // another one: an answer was put into the bucket
 		return value{}, errNoValue
 	}
 	v.key = key

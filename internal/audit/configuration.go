@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidegate-io/tidegate/internal/config"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // Settings are the values of a configuration by their paths (config.Config.Written).
@@ -102,6 +103,9 @@ func (l *Log) lastSettings(ctx context.Context) (Settings, uint64, error) {
 	}
 	if err != nil {
 		return nil, 0, err
+	}
+	if records.RefuseAnswer(m.Header, 0) != nil { // AUDIT allows no direct gets
+		return nil, m.Sequence, nil
 	}
 	var r record
 	if err := decode(m.Data, &r, &r.Format); err != nil {

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // message is a stored message.
@@ -66,6 +68,9 @@ func fetch(cons jetstream.Consumer, n int, f func(message) bool) (got int, more 
 		md, err := msg.Metadata()
 		if err != nil {
 			return got, false, err
+		}
+		if records.RefuseAnswer(msg.Headers(), 0) != nil {
+			continue // no entry: nobody who may write one has sent it
 		}
 		more = f(message{seq: md.Sequence.Stream, at: md.Timestamp.UTC(), data: msg.Data()})
 	}

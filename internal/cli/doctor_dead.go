@@ -69,7 +69,7 @@ func lettersSince(ctx context.Context, s jetstream.Stream, n events.Names, since
 	if err != nil {
 		return 0, newest, err
 	}
-	if json.Unmarshal(last.Data, &newest) != nil {
+	if json.Unmarshal(last.Data, &newest) != nil || records.RefuseAnswer(last.Header, 1) != nil {
 		newest.Reason = "unreadable"
 	}
 	cons, err := s.CreateConsumer(ctx, jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &since,

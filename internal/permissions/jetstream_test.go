@@ -8,8 +8,10 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // readers says who may read each stream, by consumers and direct gets.
@@ -162,6 +164,75 @@ func TestAnswersReachNoStream(t *testing.T) {
 	if got := s.answersTo(s.user(Operator), []string{"usage.p.0.~import"}, "windows.0"); !slices.Contains(got, "WINDOWS") {
 		t.Errorf("this test would not notice an answer in a stream: %v", got)
 	}
+}
+
+// answers are the ways in which JetStream sends a stored message where the asker says.
+// marked are those that leave a mark in what is stored there: see records.RefuseAnswer.
+var answers = []struct {
+	api, body string
+	marked    bool
+}{
+	{"DIRECT.GET.%s", `{"seq":1}`, true},
+	{"DIRECT.GET.%s", `{"seq":1,"batch":2}`, true},
+	{"DIRECT.GET.%s", `{"last_by_subj":">"}`, true},
+	{"DIRECT.GET.%s", `{"next_by_subj":">"}`, true},
+	{"DIRECT.GET.%s", `{"multi_last":[">"]}`, true},
+	{"DIRECT.GET.%s.>", ``, true},
+	{"DIRECT.GET.%s", `{"seq":1,"no_hdr":true}`, false},
+	{"CONSUMER.MSG.NEXT.%s.pulled", `1`, false}, // as is a push consumer
+}
+
+// TestAnswersToRolesAreMarked holds what SECURITY.md says about users in the account of
+// the streams: what readers notice, and what they cannot.
+func TestAnswersToRolesAreMarked(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "")
+	for range 200 { // a pull takes one
+		if _, err := s.js.Publish(t.Context(), "dead.0", []byte("forged")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.js.CreateConsumer(t.Context(), "DEAD", jetstream.ConsumerConfig{Name: "pulled", AckPolicy: jetstream.AckNonePolicy}); err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range []string{Aggregator, Enforcer, Notifier, Operator} {
+		u := s.user(kind)
+		for _, p := range publishing {
+			if p.stream == "" || p.stream == "DEAD" || may(p.who, kind) || strings.Contains(p.subject, ".in.") {
+				continue
+			}
+			for _, a := range answers {
+				m := s.answer(u, fmt.Sprintf("$JS.API."+a.api, "DEAD"), a.body, p.subject)
+				if marked := records.RefuseAnswer(m.Header, 0) != nil; marked != a.marked || string(m.Data) != "forged" {
+					t.Errorf("%s, %s %s to %s: %q, marked: %v", kind, a.api, a.body, p.subject, m.Data, marked)
+				}
+			}
+		}
+	}
+}
+
+// answer lets an answer go to a subject, and returns the first message there.
+func (s *site) answer(u *user, request, body, target string) *nats.Msg {
+	s.t.Helper()
+	sub, err := s.admin.SubscribeSync(target)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	if err := s.admin.Flush(); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := u.PublishRequest(request, target, []byte(body)); err != nil {
+		s.t.Fatal(err)
+	}
+	if u.wasDenied() {
+		s.t.Errorf("%s may not ask %s: %v", u.kind, request, u.last)
+	}
+	m, err := sub.NextMsg(10 * time.Second)
+	if err != nil {
+		s.t.Fatal(request, err)
+	}
+	return m
 }
 
 // answersTo sends a request to each subject, lets the answers go to the target, and

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/internal/guard"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // loop calls the Processor until ctx is done or the work ends.
@@ -128,6 +129,9 @@ func (r *run) prefetch(p Prefetcher, ms []Message) {
 }
 
 func (r *run) handleOne(m *Message) error {
+	if err := records.RefuseAnswer(m.Header, 0); err != nil {
+		return r.owner.Reject(m, whole, m.Data, err)
+	}
 	if why, dead := m.Dead[whole]; dead {
 		return r.owner.Reject(m, whole, m.Data, errors.New(why))
 	}

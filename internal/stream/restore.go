@@ -11,6 +11,7 @@ import (
 
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/guard"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // restorer brings a Log and its Processor to the last whole commit.
@@ -51,7 +52,7 @@ func (r *restorer) restoreOnce(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("last record of %s: %w", r.subject, err)
 	}
-	m, _, err := decodeRecord(last.Data)
+	m, _, err := r.decode(last)
 	if err != nil {
 		return err
 	}
@@ -72,7 +73,7 @@ func (r *restorer) restoreOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if m, _, err = decodeRecord(raw.Data); err != nil {
+	if m, _, err = r.decode(raw); err != nil {
 		return err
 	}
 	snapshot, err := r.snapshot(ctx, m)
@@ -89,6 +90,23 @@ func (r *restorer) restoreOnce(ctx context.Context) error {
 	return r.readRest(ctx)
 }
 
+// decode reads a record that a direct get has returned.
+func (r *restorer) decode(raw *jetstream.RawStreamMsg) (meta, []byte, error) {
+	if err := r.genuine(raw.Header, 1, raw.Sequence); err != nil {
+		return meta{}, nil, err
+	}
+	return decodeRecord(raw.Data)
+}
+
+// genuine returns an error for what no owner wrote. It ends the takeover: to go on
+// without it would need a judgement of what came after.
+func (r *restorer) genuine(header map[string][]string, times int, seq uint64) error {
+	if err := records.RefuseAnswer(header, times); err != nil {
+		return fmt.Errorf("%s at %d: %w; then delete it (nats stream rmm %s %d)", r.subject, seq, err, r.name, seq)
+	}
+	return nil
+}
+
 // load gives the Processor a snapshot. A panic of it is an error: the partition
 // cannot be owned, and the process goes on with the others.
 func (r *restorer) load(snapshot []byte) error {
@@ -103,6 +121,9 @@ func (r *restorer) snapshot(ctx context.Context, m meta) ([]byte, error) {
 			return nil, errLogChanged
 		}
 		if err != nil {
+			return nil, err
+		}
+		if err := r.genuine(raw.Header, 1, raw.Sequence); err != nil {
 			return nil, err
 		}
 		data = append(data, raw.Data...)
@@ -146,6 +167,9 @@ func (r *restorer) readRest(ctx context.Context) error {
 		}
 		md, err := msg.Metadata()
 		if err != nil {
+			return err
+		}
+		if err := r.genuine(msg.Headers(), 0, md.Sequence.Stream); err != nil {
 			return err
 		}
 		if err := r.apply(msg.Data(), md.Sequence.Stream, md.Timestamp); err != nil {
@@ -223,7 +247,8 @@ func Newest(ctx context.Context, js jetstream.JetStream, n events.Names, in Inpu
 	return (&reader{stream: s, filters: in.Filters}).newest(ctx)
 }
 
-// Read calls f with the messages of an input in order, up to the sequence last.
+// Read calls f with the messages of an input in order, up to the sequence last. It passes
+// over those that Run refuses as answers of the server.
 func Read(ctx context.Context, js jetstream.JetStream, n events.Names, in Input, last uint64, f func(*Message) error) error {
 	s, err := js.Stream(ctx, n.Stream(in.Stream))
 	if err != nil {
@@ -265,8 +290,10 @@ func readUpTo(ctx context.Context, s jetstream.Stream, cfg jetstream.OrderedCons
 			return nil
 		}
 		m := Message{Subject: msg.Subject(), Header: msg.Headers(), Data: msg.Data(), Seq: md.Sequence.Stream, Time: md.Timestamp.UTC()}
-		if err := f(&m); err != nil {
-			return err
+		if records.RefuseAnswer(m.Header, 0) == nil {
+			if err := f(&m); err != nil {
+				return err
+			}
 		}
 		if md.Sequence.Stream == last {
 			return nil
