@@ -137,7 +137,7 @@ var allowed = map[string][]string{
 
 	// The stream processor and its parts.
 	"internal/stream":    {"events", "internal/guard", "internal/records", nats, "github.com/nats-io/nuid"},
-	"internal/audit":     {"internal/guard", "events", "internal/config", nats, "github.com/nats-io/nuid"},
+	"internal/audit":     {"internal/guard", "events", "internal/config", "internal/records", nats, "github.com/nats-io/nuid"},
 	"internal/questions": {"events", "internal/gate", "internal/records", "internal/stream"},
 	"internal/stripe/fold": {"events", "internal/guard", "internal/records", "internal/stream", "internal/writeback", nats,
 		"github.com/fxamacker/cbor/v2", "github.com/stripe/stripe-go/v76/webhook"},
