@@ -37,7 +37,11 @@ var errNoID = fmt.Errorf("%w: `id` is missing, an event in a batch needs one", e
 func (f *folder) foldBatch(m *stream.Message) error {
 	f.cursor, f.end = 0, 0
 	defer func() { clear(f.prefetched[:]) }() // they would keep the message in memory
+	if err := events.CheckBatch(m.Data); err != nil {
+		return err
+	}
 	b := events.NewBatch(m.Data)
+	rest := restOfBad{}
 	for index := 0; ; {
 		n := f.readBatch(&b)
 		f.loadPlaces(f.prefetched[:n])
@@ -52,14 +56,51 @@ func (f *folder) foldBatch(m *stream.Message) error {
 				f.part = index
 				p.err = f.countEvent(p)
 			}
-			f.rejectOnError(m, index, p.raw, p.err)
+			if p.err != nil && rest.letter(p.err) {
+				f.rejectOnError(m, index, p.raw, p.err)
+			}
 			index++
 		}
 		f.part = -1
 		if n < len(f.prefetched) {
-			return b.Err()
+			return rest.err(b.Err())
 		}
 	}
+}
+
+// maxLetters is how many events of one message have a dead letter of their own. The
+// others have one together, which holds the message: a small message must not make many
+// large ones.
+const maxLetters = 100
+
+// restOfBad counts the events of a message that cannot be counted.
+type restOfBad struct {
+	bad   int
+	first error // of those without a letter of their own
+}
+
+// letter reports whether an event that cannot be counted for that reason gets a letter.
+func (r *restOfBad) letter(why error) bool {
+	if errors.Is(why, errDuplicate) {
+		return false
+	}
+	if r.bad++; r.bad == maxLetters+1 {
+		r.first = why
+	}
+	return r.bad <= maxLetters
+}
+
+// err returns why the message needs a letter of its own, or nil. broken is why it cannot
+// be read to its end.
+func (r *restOfBad) err(broken error) error {
+	if r.first == nil {
+		return broken
+	}
+	why := fmt.Errorf("%w: %d more events of this message cannot be counted, the first because of: %w", events.ErrInvalid, r.bad-maxLetters, r.first)
+	if broken != nil {
+		why = fmt.Errorf("%w; %w", why, broken)
+	}
+	return why
 }
 
 // readBatch reads the next events of a batch into prefetched, and returns how many.

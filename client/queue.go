@@ -52,7 +52,7 @@ func (l *partitionQueue) add(h *accepted, now int64, most func() int) (start boo
 	p := l.open
 	before := len(p.body)
 	p.body = events.AppendBatch(p.body, &h.e)
-	if len(p.body) > p.most && before > 0 {
+	if len(p.body) > p.most && before > 0 || p.events == events.MaxBatchEvents {
 		l.full = append(l.full, p)
 		l.begin(now, p.most)
 		l.open.body = append(l.open.body, p.body[before:]...)

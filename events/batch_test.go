@@ -243,3 +243,24 @@ func TestUsualEqualsDecodeProto(t *testing.T) {
 		t.Error("nothing was in the usual form")
 	}
 }
+
+func TestCheckBatch(t *testing.T) {
+	t.Parallel()
+	event := []byte{fieldEvents, 0}
+	for _, c := range []struct {
+		b    []byte
+		good bool
+	}{
+		{nil, true},
+		{bytes.Repeat(event, MaxBatchEvents), true},
+		{append(bytes.Repeat(event, MaxBatchEvents-1), fieldEvents, 1, 0), true},
+		{bytes.Repeat(event, MaxBatchEvents+1), false},
+		{append(bytes.Repeat(event, MaxBatchEvents), 0xff), false},
+		{append(bytes.Repeat(event, 10), bytes.Repeat([]byte{0xff}, 30_000)...), true}, // broken, which Batch says
+		{make([]byte, MaxBatchBytes+1), false},
+	} {
+		if err := CheckBatch(c.b); (err == nil) != c.good || err != nil && !errors.Is(err, ErrInvalid) {
+			t.Errorf("%d bytes: %v", len(c.b), err)
+		}
+	}
+}

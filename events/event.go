@@ -16,6 +16,7 @@ const (
 	MaxIDBytes       = 512             // of id, source and type each
 	MaxAhead         = 5 * time.Minute // how far an event's time may be after the moment it is stored
 	MaxBatchBytes    = 512 << 10       // of a packed message
+	MaxBatchEvents   = 10_000          // in a packed message
 )
 
 // ControlPrefix is the prefix of the types of control events. Only Tidegate publishes

@@ -22,6 +22,29 @@ type Batch struct {
 // NewBatch returns a Batch before the first event of a packed message.
 func NewBatch(b []byte) Batch { return Batch{b: b, text: textOf(b)} }
 
+// CheckBatch returns an ErrInvalid for a packed message of more than MaxBatchBytes or
+// MaxBatchEvents. It reads none of the events.
+func CheckBatch(b []byte) error {
+	if len(b) > MaxBatchBytes {
+		return invalid("the packed message has %d bytes, at most %d are allowed", len(b), MaxBatchBytes)
+	}
+	if len(b) <= 2*MaxBatchEvents { // an event has two bytes at least
+		return nil
+	}
+	text := textOf(b)
+	for n, at := 0, 0; at < len(text); n++ {
+		_, _, next, ok := takeField(text, at)
+		if n == MaxBatchEvents {
+			return invalid("the packed message has more than %d events", MaxBatchEvents)
+		}
+		if !ok {
+			return nil // Batch says where it is broken
+		}
+		at = next
+	}
+	return nil
+}
+
 // textOf returns b as a string without a copy, which would take as long as reading.
 func textOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 

@@ -47,9 +47,10 @@ type partitionQueue struct {
 
 // batch is a message in the making, and the outcome of publishing it.
 type batch struct {
-	body []byte
-	done chan struct{} // closed when err is set
-	err  error
+	body   []byte
+	events int
+	done   chan struct{} // closed when err is set
+	err    error
 }
 
 // NewPublisher returns a Publisher for streams of that many partitions.
@@ -120,13 +121,14 @@ func (l *partitionQueue) add(e *events.Event) (*batch, int) {
 	before := len(m.body)
 	m.body = events.AppendBatch(m.body, e)
 	size := len(m.body) - before
-	if len(m.body) > events.MaxBatchBytes && before > 0 {
+	if len(m.body) > events.MaxBatchBytes && before > 0 || m.events == events.MaxBatchEvents {
 		l.open = newBatch()
 		l.open.body = append(l.open.body, m.body[before:]...)
 		m.body = m.body[:before]
 		l.full = append(l.full, m)
 		m = l.open
 	}
+	m.events++
 	return m, size
 }
 

@@ -17,6 +17,10 @@ import (
 	"github.com/tidegate-io/tidegate/events"
 )
 
+// deadBytes is how much DEAD keeps unless the space for usage is set, or half of it, and
+// so on, where the server has less.
+const deadBytes = 1 << 30
+
 const day = 24 * time.Hour
 
 // The keys in the metadata of a stream that hold the number of partitions. A process of
@@ -41,7 +45,7 @@ type Layout struct {
 	Replicas   int           // of every stream; 0: 1
 	UsageAge   time.Duration // how long USAGE keeps messages; 0: 70 days
 	Horizon    time.Duration // how long fingerprints are kept, at least; 0: 32 days
-	UsageBytes int64         // size at which USAGE refuses messages, and four times that of DEAD; 0: unlimited
+	UsageBytes int64         // size at which USAGE refuses messages, and four times that of DEAD; 0: unlimited, and DEAD 1 GiB
 	AuditAge   time.Duration // how long AUDIT keeps messages; 0: 400 days
 }
 
@@ -106,10 +110,17 @@ func Ensure(ctx context.Context, js jetstream.JetStream, l Layout) (partitions i
 	return l.Partitions, nil
 }
 
+// errNoSpace is the code of a server that has not the space that a stream may take.
+const errNoSpace jetstream.ErrorCode = 10047
+
 func ensureStream(ctx context.Context, js jetstream.JetStream, cfg jetstream.StreamConfig, owned func() (bool, error)) error {
 	s, err := js.Stream(ctx, cfg.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		s, err = js.CreateStream(ctx, cfg)
+		for refused := new(jetstream.APIError); cfg.Discard == jetstream.DiscardOld && cfg.MaxBytes > 1 && errors.As(err, &refused) && refused.ErrorCode == errNoSpace; {
+			cfg.MaxBytes /= 2
+			s, err = js.CreateStream(ctx, cfg)
+		}
 		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another process was faster
 			s, err = js.Stream(ctx, cfg.Name)
 		}
@@ -236,7 +247,7 @@ func (l Layout) streams() []jetstream.StreamConfig {
 			},
 		},
 		{Name: events.StreamLimits, Subjects: []string{"limits.*"}, MaxAge: 70 * day},
-		{Name: events.StreamDead, Subjects: []string{"dead.*"}, MaxAge: 70 * day, MaxBytes: l.UsageBytes / 4},
+		{Name: events.StreamDead, Subjects: []string{"dead.*"}, MaxAge: 70 * day, MaxBytes: cmp.Or(l.UsageBytes/4, deadBytes)},
 		{Name: events.StreamAudit, Subjects: []string{"audit.>"}, MaxAge: audit},
 	}
 	if n.Namespace != "" { // wildcard(1) counts wildcards, so the prefix does not move it

@@ -148,3 +148,24 @@ func publish(t *testing.T, js jetstream.JetStream, subject string) {
 		t.Fatal(err)
 	}
 }
+
+// TestDeadIsBounded: also when nothing is configured, and where the server has less space.
+func TestDeadIsBounded(t *testing.T) {
+	t.Parallel()
+	for config, want := range map[string]int64{
+		"": 1 << 30,
+		"accounts: {A: {jetstream: {max_disk: 300MB}, users: [{user: a, password: a}]}}, no_auth_user: a": 1 << 28,
+	} {
+		js := testnats.StartWith(t, config).JetStream(t)
+		if _, err := Ensure(t.Context(), js, Layout{Partitions: 1}); err != nil {
+			t.Fatal(err)
+		}
+		s, err := js.Stream(t.Context(), "DEAD")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c := s.CachedInfo().Config; c.MaxBytes != want || c.Discard != jetstream.DiscardOld {
+			t.Errorf("%s: DEAD keeps %d bytes, want %d, and then %s", config, c.MaxBytes, want, c.Discard)
+		}
+	}
+}
