@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -61,15 +62,23 @@ func FromEnvironment(getenv func(string) string) (Connection, error) {
 // that one is silent, and is returned at once, whether they can be reached or not. Later
 // options win.
 func (c Connection) Connect(more ...nats.Option) (*nats.Conn, error) {
-	url := c.URL
-	if url == "" {
-		url = nats.DefaultURL
+	address := c.URL
+	if address == "" {
+		address = nats.DefaultURL
 	}
 	opts := append([]nats.Option{nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true),
 		// A machine that loses its power closes no connection.
 		nats.PingInterval(2 * time.Second), nats.MaxPingsOutstanding(2)}, c.Options...)
-	return nats.Connect(url, append(opts, more...)...)
+	nc, err := nats.Connect(address, append(opts, more...)...)
+	if errors.As(err, new(*url.Error)) {
+		return nil, errAddress
+	}
+	return nc, err
 }
+
+// errAddress stands for errors that quote an address, with the password in it.
+var errAddress = errors.New("an address of the NATS servers cannot be read: write nats://host:4222 or nats://user:password@host:4222, " +
+	"with commas between several, and percent-encode user and password")
 
 // environment reads variables and keeps the first error.
 type environment struct {

@@ -38,7 +38,8 @@ const (
 func NewHTTP(address, key string, opts ...Option) (*Client, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, fmt.Errorf("tidegate client: %q is not the address of a Tidegate, such as http://tidegate:8080", address)
+		// It is not quoted: a password may stand in it.
+		return nil, errors.New("tidegate client: the address is not one of a Tidegate, such as http://tidegate:8080")
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost, transport.ResponseHeaderTimeout = 16, callTimeout

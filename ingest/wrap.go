@@ -108,6 +108,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt route) error {
 	if err := s.bound(r, rt); err != nil {
 		return err
 	}
+	if err := rt.query.check(r.URL.RawQuery); err != nil {
+		return err
+	}
 	if rt.scope != "" && r.ContentLength != 0 {
 		// Strangers have less time: that of the HTTP server, which also takes the
 		// deadline away when the body has come.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptrace"
@@ -34,7 +33,7 @@ func NewResendSender(key, baseURL string) (*ResendSender, error) {
 	}
 	u, err := url.Parse(strings.TrimRight(baseURL, "/") + "/") // the client resolves paths against it
 	if err != nil || u.Host == "" {
-		return nil, fmt.Errorf("RESEND_BASE_URL %q is not a URL such as https://api.resend.com", baseURL)
+		return nil, errors.New("RESEND_BASE_URL is not a URL such as https://api.resend.com")
 	}
 	c.BaseURL = u
 	return &ResendSender{client: c, http: h, throttle: t}, nil

@@ -33,6 +33,7 @@ func (a *App) writeProgress(w io.Writer) {
 		metrics.WriteCounterUint64(w, "tidegate_messages_panicked_total"+labels, t.Panicked)
 		metrics.WriteCounterUint64(w, "tidegate_failures_total"+labels, t.Failures)
 		metrics.WriteCounterUint64(w, "tidegate_documents_refused_total"+labels, t.Refused)
+		metrics.WriteCounterUint64(w, "tidegate_messages_lost_total"+labels, t.Lost)
 	}
 	for _, p := range a.supervisor.Progress(ctx) {
 		labels := fmt.Sprintf("{role=%q,partition=\"%d\"}", p.Role, p.Partition)

@@ -33,6 +33,9 @@ func connectAPI() (api, error) {
 	if base == "" {
 		base = "http://127.0.0.1:8080"
 	}
+	if u, err := url.Parse(base); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return api{}, errors.New("TIDEGATE_URL is not the address of a Tidegate, such as http://127.0.0.1:8080; percent-encode a user and password in it")
+	}
 	client, cerr := httpClient(time.Minute)
 	return api{base: strings.TrimSuffix(base, "/"), key: key, http: client}, errors.Join(err, cerr)
 }

@@ -220,6 +220,11 @@ func TestInitFromWhatAnAppHas(t *testing.T) {
 			t.Errorf("%v: gates %+v: %v", args, c, err)
 		}
 	}
+	write(t, "12h.ts", "export default defineLoop({\n  condition: {limit: 100, period: '12h'},\n})\n")
+	if code, _, stderr := command(t, "", "init", "--force", "--from", "12h.ts"); code != exitFailed ||
+		!strings.HasPrefix(stderr, "tidegate: 12h.ts: line 2: condition.period: ") || strings.Contains(stderr, "tidegate.yaml") {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
 	for _, args := range [][]string{{"--openapi", app.URL + "/docs"}, {"--openapi", "none.json"}, {"--from", "none.ts"}, {"--from", "app.json"}} {
 		if code, _, stderr := command(t, "", append([]string{"init", "--force"}, args...)...); code != exitFailed || !strings.Contains(stderr, args[1]) {
 			t.Errorf("%v: exit %d: %s", args, code, stderr)

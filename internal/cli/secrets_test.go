@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -35,6 +36,21 @@ func TestNoSecretIsPrinted(t *testing.T) {
 		cancel()
 		if printed := out.String() + err.String(); strings.Contains(printed, secret) || printed == "" {
 			t.Errorf("%s: exit %d: %s", line, code, printed)
+		}
+	}
+	for _, user := range []string{"ada:%s@", "%s@", "nats:ada:%s@", "nats://ada:%s x@", "nats://ada:%s/x@", "nats://ada:%s%%zz@", "nats://ada:x,%s@", "http:ada:%s@", "http://ada:%s  x@"} {
+		address := fmt.Sprintf(user, secret) + "127.0.0.1:1"
+		t.Setenv("TIDEGATE_URL", address)
+		t.Setenv("NATS_URL", address+",nats://127.0.0.1:1")
+		t.Setenv("MONGODB_URI", strings.Replace(address, "nats:", "mongodb:", 1)+"/?connectTimeoutMS=1&serverSelectionTimeoutMS=50")
+		for _, line := range []string{"doctor", "verify", "check acme api", "ready", "serve --http 127.0.0.1:0 --log debug"} {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			var out, err strings.Builder
+			code := Main(ctx, strings.Fields(line), Streams{strings.NewReader(""), &out, &err}, build)
+			cancel()
+			if printed := out.String() + err.String(); strings.Contains(printed, secret) || printed == "" {
+				t.Errorf("%s: %s: exit %d: %s", address, line, code, printed)
+			}
 		}
 	}
 	for _, keys := range []string{secret + ":nothing", ":" + secret, secret + ":read:" + secret + "x", secret + ",," + secret + ":read+"} {

@@ -12,6 +12,7 @@ import (
 	"github.com/tidegate-io/tidegate/client"
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/config"
+	"github.com/tidegate-io/tidegate/internal/environ"
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
@@ -81,7 +82,7 @@ func (f *natsFlags) connect(e *env) (*streams, error) {
 	}
 	nc, err := how.Connect(nats.Name("tidegate"), nats.Timeout(3*time.Second), nats.RetryOnFailedConnect(false))
 	if err != nil {
-		return nil, fmt.Errorf("NATS at %s: %w: %s", how.URL, err, adviceOn(err))
+		return nil, fmt.Errorf("NATS at %s: %w: %s", environ.Address(how.URL), err, adviceOn(err))
 	}
 	js, err := stream.JetStream(nc)
 	if err != nil {

@@ -33,7 +33,7 @@ const (
 	DefaultHorizon     = 32 * day
 	DefaultAudit       = 400 * day
 	DefaultTemplate    = "upgrade_prompt"
-	DefaultMessage     = "You've reached the limit of your plan. Upgrade to continue."
+	DefaultMessage     = gate.DefaultMessage
 )
 
 // Config is a valid configuration, with defaults filled in.

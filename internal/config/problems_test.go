@@ -100,6 +100,7 @@ var gateProblems = []spoiled{
 	{"endpoint two stars", "", "    trigger: {endpoint: /a/**}\n", []string{"11 gates[0].trigger.endpoint: must be plain text"}, true},
 	{"endpoint converter", "", "    trigger: {endpoint: '/a/{rest:path}'}\n", []string{"11 gates[0].trigger.endpoint: stand for a whole segment"}, true},
 	{"endpoint empty segment", "", "    trigger: {endpoint: /a//b}\n", []string{"11 gates[0].trigger.endpoint: which no request arrives with"}, true},
+	{"trigger empty list", "", "    trigger: []\n", []string{"11 gates[0].trigger: is an empty list"}, true},
 	{"endpoint in a list", "", "    trigger: [{endpoint: /a}, {endpoint: b}]\n", []string{`11 gates[0].trigger[1].endpoint: "b" must start with /`}, true},
 	{"method HEAD", "", "    trigger: {endpoint: /a, method: HEAD}\n", []string{"11 gates[0].trigger.method: HEAD counts as GET"}, true},
 	{"method OPTIONS", "", "    trigger: {endpoint: /a, method: OPTIONS}\n", []string{"11 gates[0].trigger.method: OPTIONS is never gated"}, true},

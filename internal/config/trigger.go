@@ -25,7 +25,9 @@ func triggers(g *Gate, f field) {
 		return
 	}
 	if f.node.Kind == yaml.SequenceNode {
-		items = f.list()
+		if items = f.list(); len(f.node.Content) == 0 {
+			f.fail("is an empty list: give the gated requests, such as [{endpoint: /api/features/*}], or leave the key out")
+		}
 	}
 	for _, item := range items {
 		if t := trigger(item); t.Endpoint != "" {

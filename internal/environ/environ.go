@@ -17,6 +17,23 @@ var userInfo = regexp.MustCompile(`://\S*@`)
 // libraries quote addresses with the passwords in them.
 func Redact(text string) string { return userInfo.ReplaceAllLiteralString(text, "://…@") }
 
+// Address returns addresses, with commas between them, as people may see them: nothing
+// of what stands before the last @ but a scheme. A password may hold whatever ends an
+// address elsewhere, and an address need not have a scheme.
+func Address(list string) string {
+	at := strings.LastIndexByte(list, '@')
+	if at < 0 {
+		return list
+	}
+	scheme, _, there := strings.Cut(list[:at], "://")
+	if there && schemeForm.MatchString(scheme) {
+		return scheme + "://…" + list[at:]
+	}
+	return "…" + list[at:]
+}
+
+var schemeForm = regexp.MustCompile(`^(nats|tls|wss?|https?|mongodb(\+srv)?)$`)
+
 // Lookup returns the value of a variable, else the content of the file that its
 // name with _FILE points to, else "". An error says which file cannot be read.
 func Lookup(name string) (string, error) {

@@ -36,6 +36,27 @@ func TestList(t *testing.T) {
 	}
 }
 
+func TestAddress(t *testing.T) {
+	for in, want := range map[string]string{
+		"":                          "",
+		"nats://a:4222,b:4222":      "nats://a:4222,b:4222",
+		"u:PW@127.0.0.1:1":          "…@127.0.0.1:1",
+		"TOKEN@host:1":              "…@host:1",
+		"u:PW@a:1,nats://b:1":       "…@a:1,nats://b:1",
+		"u:PW@a:1,nats://v:PW@b:1":  "…@b:1",
+		"nats:u:PW@h":               "…@h",
+		"nats://u:PW x@h":           "nats://…@h",
+		"nats://u:PW/x@h":           "nats://…@h",
+		"tls://u:P@W,x@h:1":         "tls://…@h:1",
+		"PW://x@h":                  "…@h",
+		"mongodb+srv://u:PW@h/?a=b": "mongodb+srv://…@h/?a=b",
+	} {
+		if got := Address(in); got != want {
+			t.Errorf("%s: %s, want %s", in, got, want)
+		}
+	}
+}
+
 func TestRedact(t *testing.T) {
 	for in, want := range map[string]string{
 		"dial nats://ada:pw@a:4222: refused":         "dial nats://…@a:4222: refused",

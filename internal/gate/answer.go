@@ -34,6 +34,20 @@ type Answer struct {
 	RetryAfter int `json:"-"` // seconds, for the header Retry-After; 0: none
 }
 
+// DefaultMessage is what a gate without a message of its own says at its limit.
+const DefaultMessage = "You've reached the limit of your plan. Upgrade to continue."
+
+const notInPlan = "Your plan does not include this feature."
+
+// messageOf returns what a gate with this message says of a block. The built-in one
+// speaks of a limit, and a feature outside of the plan has none.
+func messageOf(why events.Reason, message string) string {
+	if why == events.NotInPlan && message == DefaultMessage {
+		return notInPlan
+	}
+	return message
+}
+
 // Blocked returns the answer to a request whose customer d blocks.
 func Blocked(d *events.Decision) Answer {
 	a := Answer{Feature: d.Feature, Limit: d.Limit, Used: d.Used, UnblocksAt: d.UnblocksAt, UpgradeURL: d.UpgradeURL}
@@ -43,7 +57,7 @@ func Blocked(d *events.Decision) Answer {
 		a.Detail = "The limit of your plan is reached."
 	case events.NotInPlan:
 		a.Type, a.Status, a.Title = TypeNotInPlan, http.StatusForbidden, "Not in your plan"
-		a.Detail = "Your plan does not include this feature."
+		a.Detail = notInPlan
 	case events.NoDecision: // nothing that paying would help
 		a.Type, a.Status, a.Title = TypeNoDecision, http.StatusServiceUnavailable, "Usage cannot be checked now"
 		a.Detail, a.RetryAfter = "Try again in a moment.", 1
@@ -51,7 +65,7 @@ func Blocked(d *events.Decision) Answer {
 		a.Type, a.Status, a.Title = TypeBlocked, http.StatusForbidden, "Blocked"
 		a.Detail = "This feature is blocked."
 	}
-	a.Detail = cmp.Or(d.Message, a.Detail)
+	a.Detail = cmp.Or(messageOf(d.Reason, d.Message), a.Detail)
 	return a
 }
 

@@ -70,7 +70,7 @@ func Decide(c *Catalog, g *Gate, customer, planName string, o *Override, u Usage
 }
 
 func (g *Gate) block(d events.Decision, why events.Reason, now time.Time) events.Decision {
-	d.Message = g.Message
+	d.Message = messageOf(why, g.Message)
 	if g.Shadow || g.EnforceFrom != nil && now.Before(*g.EnforceFrom) {
 		d.Reason, d.WouldBlock = events.Shadow, true
 		return d

@@ -212,3 +212,23 @@ func TestCatalog(t *testing.T) {
 		}
 	}
 }
+
+// The built-in message speaks of a limit, which a feature outside of the plan lacks.
+func TestAFeatureOutsideOfThePlanSaysSo(t *testing.T) {
+	for said, want := range map[string]string{DefaultMessage: "Your plan does not include this feature.", "Upgrade.": "Upgrade."} {
+		c := catalog()
+		g := &c.Gates[0]
+		g.Message = said
+		d := Decide(c, g, "acme", "lite", nil, Usage{}, start)
+		if d.Reason != events.NotInPlan || d.Message != want {
+			t.Errorf("%s: %q, want %q", d.Reason, d.Message, want)
+		}
+		d.Message = said // of an earlier version
+		if a := Blocked(&d); a.Status != 403 || a.Detail != want {
+			t.Errorf("%d %q, want %q", a.Status, a.Detail, want)
+		}
+		if d := Decide(c, g, "acme", "free", nil, Usage{Used: events.Count(100)}, start); d.Message != said {
+			t.Errorf("%s: %q, want %q", d.Reason, d.Message, said)
+		}
+	}
+}

@@ -150,6 +150,7 @@ func understood(r events.Reason) bool {
 // applySwitches puts the gate's switches over a decision, and the message under a
 // block.
 func applySwitches(g *events.Gate, j *events.Decision, now time.Time) {
+	why := j.Reason
 	switch {
 	case g.Off:
 		j.Allowed, j.WouldBlock, j.Reason, j.UnblocksAt, j.Message = true, false, events.GateOff, nil, ""
@@ -160,7 +161,7 @@ func applySwitches(g *events.Gate, j *events.Decision, now time.Time) {
 		j.Allowed, j.WouldBlock, j.Reason = true, true, events.Shadow
 	}
 	if j.Message == "" {
-		j.Message = g.Message
+		j.Message = messageOf(why, g.Message)
 	}
 	if j.UpgradeURL == "" {
 		j.UpgradeURL = g.UpgradeURL

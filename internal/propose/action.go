@@ -47,7 +47,7 @@ func (r *reader) actions(d *draft, list []*node) {
 	}
 	if !blocking && !d.Shadow {
 		d.Shadow = true
-		r.note(d.line, "an action of type %s blocks nobody: the gate is written as a shadow, which counts, blocks nobody and sends no mail; "+
+		r.note(d.line(), "an action of type %s blocks nobody: the gate is written as a shadow, which counts, blocks nobody and sends no mail; "+
 			"choose `type: block` to enforce it", other)
 	}
 }

@@ -3,7 +3,9 @@ package propose
 import (
 	"cmp"
 	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -47,7 +49,7 @@ func (r *reader) condition(d *draft, o *node) error {
 	}
 	limit := o.take("limit", "limits", "quota", "max", "threshold")
 	if limit == nil {
-		return fmt.Errorf("line %d: the condition has no `limit`", o.line)
+		return fmt.Errorf("line %d: the condition has no `limit`%s", o.line, o.unseen())
 	}
 	if err := r.limits(d, limit); err != nil {
 		return err
@@ -79,6 +81,7 @@ func (r *reader) limits(d *draft, limit *node) error {
 		r.plan("free")
 		r.plan("paid")
 		d.Limits = []Limit{{"free", limit.limit()}, {"paid", "unlimited"}}
+		d.at("condition.limit", limit.line)
 		return limit.mustBeLimit()
 	case len(limit.order) == 0:
 		return fmt.Errorf("line %d: the condition has no `limit`", limit.line)
@@ -98,6 +101,7 @@ func (r *reader) planLimit(d *draft, name string, l *node) error {
 	r.plan(name)
 	d.Limits = slices.DeleteFunc(d.Limits, func(other Limit) bool { return other.Plan == name })
 	d.Limits = append(d.Limits, Limit{name, l.limit()})
+	d.at("condition.limit."+name, l.line)
 	return nil
 }
 
@@ -112,24 +116,34 @@ func (r *reader) plan(name string) {
 func (r *reader) choosePlans() {
 	if !slices.ContainsFunc(r.plans, func(plan Plan) bool { return plan.Default }) {
 		r.plans[0].Default = true
-		r.note(r.drafts[0].line, "no plan is called free: %s is taken for the default one", r.plans[0].Name)
+		r.note(r.drafts[0].line(), "no plan is called free: %s is taken for the default one", r.plans[0].Name)
 	}
 	for _, d := range r.drafts {
 		for _, plan := range r.plans {
 			if !slices.ContainsFunc(d.Limits, func(l Limit) bool { return l.Plan == plan.Name }) {
 				d.Limits = append(d.Limits, Limit{plan.Name, "unlimited"})
-				r.note(d.line, "no limit is given for the plan %s: it becomes unlimited", plan.Name)
+				r.note(d.line(), "no limit is given for the plan %s: it becomes unlimited", plan.Name)
 			}
 		}
 	}
 }
 
-var periods = map[string]string{
-	"monthly": "month", "permonth": "month", "1month": "month", "calendar_month": "month",
-	"daily": "day", "perday": "day", "1d": "day", "1day": "day", "24h": "day",
-	"30": "30d", "30days": "30d", "p30d": "30d",
-	"week": "7d", "weekly": "7d", "1week": "7d", "year": "365d", "yearly": "365d", "annual": "365d", "1year": "365d",
+// calendar are the words for parts of the calendar, with a note where Tidegate has
+// no such windows.
+var calendar = map[string]struct{ period, note string }{
+	"month": {"month", ""}, "monthly": {"month", ""}, "permonth": {"month", ""}, "calendar_month": {"month", ""},
+	"day": {"day", ""}, "daily": {"day", ""}, "perday": {"day", ""},
+	"week": {"7d", weeks}, "weekly": {"7d", weeks}, "perweek": {"7d", weeks},
+	"year": {"365d", years}, "yearly": {"365d", years}, "annual": {"365d", years}, "peryear": {"365d", years},
 }
+
+const (
+	weeks = "there are no weeks of the calendar, so it becomes 7d"
+	years = "there are no years of the calendar, so it becomes 365d"
+)
+
+// duration is a number of days and the like, in words or as ISO 8601 has it.
+var duration = regexp.MustCompile(`^(?:pt?)?([1-9]\d{0,5})(?:(d|days?)|(h|hours?|hrs?)|(w|weeks?)|(mo|months?)|(y|years?))$`)
 
 // window reads how long usage counts.
 func (r *reader) window(d *draft, o *node) error {
@@ -139,9 +153,14 @@ func (r *reader) window(d *draft, o *node) error {
 		r.leftOver("period.", period)
 		period = &node{line: days.line, text: days.text + "d", computed: days.computed}
 	}
+	if w := o.fields["window"]; w != nil {
+		d.at("condition.window", w.line)
+	}
 	d.Window = r.text(o, "window")
-	if period == nil && d.Window != "" && !slices.Contains([]string{"anniversary", "rolling", "calendar"}, d.Window) {
-		period, d.Window = &node{line: o.line, text: d.Window}, ""
+	if kind := strings.ToLower(d.Window); slices.Contains([]string{"anniversary", "rolling", "calendar"}, kind) {
+		d.Window = kind
+	} else if period == nil && d.Window != "" {
+		period, d.Window = &node{line: d.lines["condition.window"], text: d.Window}, ""
 	}
 	switch {
 	case period == nil:
@@ -152,7 +171,42 @@ func (r *reader) window(d *draft, o *node) error {
 	case !period.scalar():
 		return fmt.Errorf("line %d: a period is a text such as '30d', not %s", period.line, period.shown())
 	}
-	text := strings.ToLower(strings.ReplaceAll(period.text, " ", ""))
-	d.Period = cmp.Or(periods[text], strings.Replace(text, "days", "d", 1))
+	d.at("condition.period", period.line)
+	if number.MatchString(period.text) {
+		return fmt.Errorf("line %d: the period %s has no unit: write '%sd' if it is in days", period.line, period.text, period.text)
+	}
+	d.Period = r.period(period)
 	return nil
+}
+
+// period returns a period as Tidegate has it, or as it stands there. A number of days
+// is not the calendar's: its windows are anniversary or rolling.
+func (r *reader) period(at *node) string {
+	text := strings.ToLower(strings.ReplaceAll(at.text, " ", ""))
+	if known, ok := calendar[text]; ok {
+		if known.note != "" {
+			r.note(at.line, "the period %s: %s", at.text, known.note)
+		}
+		return known.period
+	}
+	m := duration.FindStringSubmatch(text)
+	if m == nil {
+		return at.text
+	}
+	n, _ := strconv.Atoi(m[1]) // the expression lets only a few digits through
+	switch {
+	case m[2] != "":
+		return m[1] + "d"
+	case m[3] != "" && n%24 == 0:
+		return strconv.Itoa(n/24) + "d"
+	case m[4] != "":
+		return strconv.Itoa(7*n) + "d"
+	case m[5] != "" && n == 1:
+		r.note(at.line, "the period %s becomes month, which is a month of the calendar", at.text)
+		return "month"
+	case m[6] != "":
+		r.note(at.line, "the period %s becomes %dd", at.text, 365*n)
+		return strconv.Itoa(365*n) + "d"
+	}
+	return at.text
 }

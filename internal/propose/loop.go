@@ -54,12 +54,14 @@ type reader struct {
 // draft is a gate that has no name yet.
 type draft struct {
 	Gate
-	line    int
 	feature string // the name that the source gives the feature
 	own     string // the step's name
 	kind    string // the trigger's type
 	loop    string // the loop's name
 }
+
+// line is where the gate begins.
+func (d *draft) line() int { return d.lines[""] }
 
 func (r *reader) note(line int, format string, args ...any) {
 	r.notes = append(r.notes, remark{line, fmt.Sprintf(format, args...)})
@@ -142,7 +144,8 @@ func (r *reader) step(s *node, a about, number int) error {
 
 // gate reads a step, or a loop that is one, and notes if it is no gate.
 func (r *reader) gate(o *node, a about, what string) error {
-	d := &draft{line: o.line, loop: a.name}
+	d := &draft{loop: a.name}
+	d.at("", o.line)
 	if what != "the loop" {
 		id, name := r.text(o, "id", "key"), r.text(o, "name", "title", "label")
 		d.own = cmp.Or(id, name)

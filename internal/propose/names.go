@@ -19,7 +19,7 @@ func (r *reader) chooseNames() {
 				d.Event = name
 			}
 			if d.Feature != name {
-				r.note(d.line, "%s has a gate already: this one is called %s and counts the same event, %s", name, d.Feature, d.Event)
+				r.note(d.line(), "%s has a gate already: this one is called %s and counts the same event, %s", name, d.Feature, d.Event)
 			}
 		}
 	}
@@ -41,7 +41,7 @@ func (r *reader) candidates(d *draft) []string {
 	}
 	if len(d.Triggers) > 0 {
 		t := d.Triggers[0]
-		group := groupOf(route{path: t.Endpoint}).name
+		group := groupOf(route{endpoint: t.Endpoint}).name
 		names = append(names, group, slug(endOf(t.Endpoint, group)), slug(group+"_"+strings.ToLower(t.Method)))
 	}
 	return append(names, slug(strings.ToLower(d.loop)))

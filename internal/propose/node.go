@@ -129,7 +129,17 @@ func (n *node) mustBeLimit() error {
 
 // notRun is the error of a value that would have to be computed.
 func (n *node) notRun() error {
-	return fmt.Errorf("line %d: %s is not a value: nothing is run, so write the value itself", n.line, n.text)
+	return fmt.Errorf("line %d: %s is not a value: nothing is run, so write the value itself, or a `const` of it in this file", n.line, n.text)
+}
+
+// unseen says of an object which of its fields the file does not show.
+func (n *node) unseen() string {
+	for _, key := range n.keys() {
+		if strings.HasPrefix(key, "...") {
+			return ": `" + key + "` is not written out in this file, so write its fields here"
+		}
+	}
+	return ""
 }
 
 // shown returns the node as a message names it.

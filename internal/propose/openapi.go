@@ -5,9 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/gate"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -15,27 +19,26 @@ import (
 // route is an operation that changes something.
 type route struct {
 	path, method, summary string
+	endpoint              string // the path as a trigger has it
 }
 
 // OpenAPI proposes a gate for each group of POST, PUT and PATCH routes in an
-// OpenAPI document (JSON or YAML, as FastAPI serves it at /openapi.json).
+// OpenAPI document (JSON or YAML, as FastAPI serves it at /openapi.json). No trigger
+// fits a route that is left out.
 func OpenAPI(document []byte) (*Proposal, error) {
 	routes, err := routesOf(document)
 	if err != nil {
 		return nil, err
 	}
 	p := &Proposal{Plans: freemium}
+	kept := p.leaveOut(routes)
+	if len(kept) == 0 {
+		return nil, errors.New("the document has no POST, PUT or PATCH route that a gate could be proposed for: write the gates by hand, `tidegate init` shows how")
+	}
 	groups := map[group][]route{}
-	for _, r := range routes {
-		if why := lockout(r); why != "" {
-			p.LeftOut = append(p.LeftOut, r.method+" "+r.path+" ("+why+")")
-			continue
-		}
+	for _, r := range kept {
 		g := groupOf(r)
 		groups[g] = append(groups[g], r)
-	}
-	if len(groups) == 0 {
-		return nil, errors.New("the document has no POST, PUT or PATCH route that a gate could be proposed for: write the gates by hand, `tidegate init` shows how")
 	}
 	names := map[string]int{}
 	for g := range groups {
@@ -50,7 +53,7 @@ func OpenAPI(document []byte) (*Proposal, error) {
 	})
 	taken := map[string]bool{}
 	for _, g := range keys {
-		p.Gates = append(p.Gates, g.gate(groups[g], names[g.name] > 1, taken))
+		p.Gates = append(p.Gates, g.gate(groups[g], routes, names[g.name] > 1, taken))
 	}
 	return p, nil
 }
@@ -90,7 +93,7 @@ func routesOf(document []byte) ([]route, error) {
 				Summary string `json:"summary"`
 			}
 			_ = json.Unmarshal(raw, &operation) // only a comment is made of it
-			routes = append(routes, route{path: path, method: method, summary: operation.Summary})
+			routes = append(routes, route{path: path, method: method, summary: operation.Summary, endpoint: endpointOf(path)})
 		}
 	}
 	slices.SortFunc(routes, func(a, b route) int {
@@ -117,7 +120,7 @@ var lockouts = map[string]string{
 }
 
 func lockout(r route) string {
-	for _, word := range words.FindAllString(static(r.path), -1) {
+	for _, word := range words.FindAllString(parameter.ReplaceAllString(r.path, ""), -1) {
 		if why := lockouts[strings.ToLower(word)]; why != "" {
 			return why
 		}
@@ -125,52 +128,144 @@ func lockout(r route) string {
 	return ""
 }
 
-// static is a path before its first parameter.
-func static(path string) string {
-	if i := strings.IndexByte(path, '{'); i >= 0 {
+// leaveOut returns the routes that can be gated, and names the others with the
+// reasons.
+func (p *Proposal) leaveOut(routes []route) (kept []route) {
+	var left []route
+	leave := func(r route, why string) {
+		left = append(left, r)
+		p.LeftOut = append(p.LeftOut, r.method+" "+r.path+" ("+why+")")
+	}
+	for _, r := range routes {
+		why := lockout(r)
+		if err := gate.ParseEndpoint(r.endpoint); why == "" && err != nil {
+			why = err.Error()
+		}
+		if why != "" {
+			leave(r, why)
+		} else {
+			kept = append(kept, r)
+		}
+	}
+	for i := 0; i < len(left); i++ { // which grows
+		kept = slices.DeleteFunc(kept, func(r route) bool {
+			if r.method != left[i].method || apart(r.endpoint, left[i].endpoint) || !fits(r.endpoint, left[i]) {
+				return false
+			}
+			leave(r, "its gate would also hold "+left[i].path+", which is left out")
+			return true
+		})
+	}
+	return kept
+}
+
+// apart reports whether two paths begin differently, in plain letters. It spares
+// most pairs of routes the comparison by the rule of triggers.
+func apart(a, b string) bool {
+	a, b = plainly(a), plainly(b)
+	return !strings.HasPrefix(a, b) && !strings.HasPrefix(b, a)
+}
+
+// plainly returns a path up to what can be read in more than one way.
+func plainly(path string) string {
+	if i := strings.IndexAny(path, `{%.;\`); i >= 0 {
 		path = path[:i]
 	}
+	path, _, _ = strings.Cut(path, "//")
 	return path
+}
+
+// fits reports whether a trigger's endpoint fits requests of a route.
+func fits(endpoint string, r route) bool {
+	routes := gate.NewRoutes([]events.Gate{{Triggers: []events.Trigger{{Endpoint: endpoint}}}})
+	met, err := routes.Match(nil, r.method, parameter.ReplaceAllString(r.endpoint, "~"), "")
+	return err == nil && len(met) > 0
+}
+
+var (
+	parameter = regexp.MustCompile(`\{[^{}]*\}`)
+	escape    = regexp.MustCompile(`%[0-9A-Fa-f]{2}|[\x00-\x20\x7f%?#*]`)
+)
+
+// endpointOf returns the path of a route as a trigger has it: with escapes of what
+// can't stand there, and with a parameter for each segment that has one.
+func endpointOf(path string) string {
+	segments := strings.Split(path, "/")
+	for i, s := range segments {
+		if names := parameter.FindAllString(s, -1); names != nil {
+			segments[i] = "{" + cmp.Or(slug(strings.Join(names, "-")), "any") + "}"
+			continue
+		}
+		segments[i] = escape.ReplaceAllStringFunc(s, func(c string) string {
+			if len(c) > 1 {
+				return c
+			}
+			return fmt.Sprintf("%%%02X", c[0])
+		})
+	}
+	return strings.Join(segments, "/")
 }
 
 // group is what routes share that one gate counts together.
 type group struct{ prefix, name, method string }
 
-// groupOf goes by the first part of the path that says something.
+// groupOf goes by the first part of the path that says something. The prefix is ""
+// if no part does.
 func groupOf(r route) group {
-	prefix, name := "", ""
-	for _, part := range strings.Split(strings.Trim(static(r.path), "/"), "/") {
-		if part == "" {
-			break
+	prefix := ""
+	for _, part := range strings.Split(strings.Trim(r.endpoint, "/"), "/") {
+		prefix += "/" + part
+		if lower := strings.ToLower(part); lower == "api" || lower == "rest" || version.MatchString(lower) || part == "*" || parameter.MatchString(part) {
+			continue
 		}
-		prefix, name = prefix+"/"+part, part
-		if lower := strings.ToLower(part); lower != "api" && lower != "rest" && !version.MatchString(lower) {
-			break
+		if name := slug(strings.TrimSuffix(unescaped(part), "*")); name != "" {
+			return group{prefix: prefix, name: name, method: r.method}
 		}
 	}
-	name = strings.Trim(noLetter.ReplaceAllString(strings.TrimSuffix(name, "*"), "_"), "_")
-	return group{prefix: prefix, name: cmp.Or(name, "root"), method: r.method}
+	return group{name: "root", method: r.method}
 }
 
-func (g group) gate(routes []route, shared bool, taken map[string]bool) Gate {
+// unescaped is a part of a path as people read it.
+func unescaped(part string) string {
+	if plain, err := url.PathUnescape(part); err == nil {
+		return plain
+	}
+	return part
+}
+
+func (g group) gate(own, all []route, shared bool, taken map[string]bool) Gate {
 	out := Gate{Feature: g.name, Template: "upgrade_prompt"}
-	t := Trigger{Endpoint: g.prefix + "/*", Method: g.method}
 	if shared && g.method != "POST" {
 		out.Feature += "_" + strings.ToLower(g.method)
 	}
-	for base, n := out.Feature, 2; taken[out.Feature]; n++ {
-		out.Feature = fmt.Sprintf("%s_%d", base, n)
-	}
-	taken[out.Feature] = true
-	for _, r := range routes {
-		if strings.TrimSuffix(r.path, "/") == g.prefix {
-			t.Endpoint = g.prefix + "*" // the part itself and what is below
-		}
+	out.Feature = free(taken, out.Feature)
+	for _, r := range own {
 		out.Comments = append(out.Comments, strings.TrimSpace(r.method+" "+r.path+"  "+r.summary))
+		if t := (Trigger{Endpoint: r.endpoint, Method: g.method}); !slices.Contains(out.Triggers, t) {
+			out.Triggers = append(out.Triggers, t)
+		}
 	}
-	if only := routes[0].path; len(routes) == 1 && !strings.Contains(only, "{") {
-		t.Endpoint = only
+	if g.mayTakeRest(own, all) {
+		out.Triggers = []Trigger{{Endpoint: g.prefix + "/*", Method: g.method}}
 	}
-	out.Triggers = []Trigger{t}
 	return out
+}
+
+// mayTakeRest reports whether one trigger can stand for the group's routes, and for
+// those that it will have: none of any other route may fit it.
+func (g group) mayTakeRest(own, all []route) bool {
+	if g.prefix == "" || len(own) == 1 && !strings.Contains(own[0].endpoint[len(g.prefix):], "{") {
+		return false
+	}
+	rest := events.Gate{Triggers: []events.Trigger{{Endpoint: g.prefix + "/*"}}}
+	for _, r := range all {
+		if r.method != g.method || apart(g.prefix, r.endpoint) || slices.Contains(own, r) {
+			continue
+		}
+		other := events.Gate{Triggers: []events.Trigger{{Endpoint: r.endpoint}}}
+		if fits(g.prefix+"/*", r) || len(gate.Overlaps([]events.Gate{rest, other})) > 0 {
+			return false
+		}
+	}
+	return true
 }

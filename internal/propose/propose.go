@@ -5,11 +5,16 @@ package propose
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
+	"time"
+	"unicode"
 
 	"github.com/tidegate-io/tidegate/internal/config"
+	"github.com/tidegate-io/tidegate/internal/gate"
 )
 
 // Proposal is what a configuration is written from.
@@ -36,6 +41,16 @@ type Gate struct {
 	Shadow            bool
 	Message, Template string
 	Comments          []string // above the gate
+
+	lines map[string]int // of the source, by the field that is made of it; "": the gate
+}
+
+// at notes the line that a field of the gate is made of.
+func (g *Gate) at(field string, line int) {
+	if g.lines == nil {
+		g.lines = map[string]int{}
+	}
+	g.lines[field] = line
 }
 
 // Trigger is what requests use the feature. No method is any.
@@ -52,6 +67,7 @@ func (p *Proposal) YAML() (string, error) {
 	head, _, _ := strings.Cut(config.ExampleYAML, "# Plans.")
 	var b strings.Builder
 	b.WriteString(head)
+	b.WriteString(p.retention())
 	b.WriteString("# Plans. One is the default: that of customers who don't pay.\nplans:\n")
 	for _, plan := range p.Plans {
 		b.WriteString("  " + plan.line() + "\n")
@@ -61,15 +77,63 @@ func (p *Proposal) YAML() (string, error) {
 		p.Gates[i].write(&b)
 	}
 	if len(p.LeftOut) > 0 {
-		b.WriteString("\n# Left out, for a limit there would lock people out:\n")
+		b.WriteString("\n# Left out, each for the reason behind it:\n")
 		for _, s := range p.LeftOut {
 			b.WriteString("#   " + comment(s) + "\n")
 		}
 	}
 	if _, err := config.Parse([]byte(b.String()), nil); err != nil {
-		return "", fmt.Errorf("what was read makes no valid configuration: %w", err)
+		return "", p.inSource(err)
 	}
 	return b.String(), nil
+}
+
+// retention keeps usage for as long as the longest window needs it.
+func (p *Proposal) retention() string {
+	var longest time.Duration
+	for i := range p.Gates {
+		if w, err := gate.ParseWindow(p.Gates[i].Period, ""); err == nil {
+			longest = max(longest, w.Length())
+		}
+	}
+	need := longest + config.DefaultHorizon
+	if need <= config.DefaultUsage {
+		return ""
+	}
+	return fmt.Sprintf("retention: {usage: %dd}       # the longest period, and how late an event may come\n\n", need/(24*time.Hour))
+}
+
+var gatePath = regexp.MustCompile(`^gates\[(\d+)\]\.?(.*)$`)
+
+// inSource says of mistakes in the configuration, which nobody has seen, where in the
+// source they come from.
+func (p *Proposal) inSource(err error) error {
+	var mistakes *config.Errors
+	if !errors.As(err, &mistakes) {
+		return err
+	}
+	var all []string
+	for _, m := range mistakes.Problems {
+		text := m.String()
+		if at := gatePath.FindStringSubmatch(m.Field); at != nil {
+			i, _ := strconv.Atoi(at[1]) // the expression lets only digits through
+			text = p.Gates[i].place(at[2]) + strings.TrimPrefix(at[2]+": ", ": ") + m.Message
+		}
+		all = append(all, text)
+	}
+	return errors.New(strings.Join(all, "; "))
+}
+
+// place names the line that a field comes from, or else the gate.
+func (g *Gate) place(field string) string {
+	for at := field; ; at = at[:max(0, strings.LastIndexAny(at, ".["))] {
+		if line, ok := g.lines[at]; ok {
+			return fmt.Sprintf("line %d: ", line)
+		}
+		if at == "" {
+			return "the gate " + g.Feature + ": "
+		}
+	}
 }
 
 func (p Plan) line() string {
@@ -158,7 +222,12 @@ func scalar(s string) string {
 	return string(b)
 }
 
-// comment keeps a text within its line.
+// comment keeps a text within its line, and without what YAML refuses.
 func comment(s string) string {
-	return strings.Join(strings.Fields(s), " ")
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, strings.Join(strings.Fields(s), " "))
 }

@@ -49,7 +49,7 @@ func TestOpenAPIGroupsRoutesByPrefix(t *testing.T) {
 	c := parsed(t, p, err)
 	want := []string{
 		"features POST /api/features/*", "projects PATCH /api/v1/projects/*", "generate POST /generate",
-		"reports POST /reports*", "reports_put PUT /reports/*",
+		"reports POST /reports/*", "reports_put PUT /reports/*",
 	}
 	if got := triggers(c); !slices.Equal(got, want) {
 		t.Errorf("gates %q, want %q", got, want)
@@ -140,7 +140,7 @@ func TestLoopRefusals(t *testing.T) {
 		"defineLoop({condition: {limit: -5}})":                       `not "-5"`,
 		"const a = {x: b, y: b}\nconst b = {x: a, y: a}\ndefineLoop({condition: {limit: a}})": "a is not a value",
 		"// defineLoop({})": "no defineLoop",
-		"defineLoop({feature: 'a', condition: {limit: 1, period: '5 fortnights'}})": "no valid configuration",
+		"defineLoop({feature: 'a', condition: {limit: 1, period: '5 fortnights'}})": `line 1: condition.period: period "5 fortnights" is none of`,
 	} {
 		p, err := Loop([]byte(source))
 		if err == nil {

@@ -191,18 +191,3 @@ func (p *literal) mayBeExpression() bool {
 	before := strings.TrimRight(p.src[:p.pos], " \t\r\n")
 	return before == "" || strings.HasSuffix(before, "return") || strings.IndexByte("(,=:[!&|?{};>", before[len(before)-1]) >= 0
 }
-
-var declared = regexp.MustCompile(`^\s+([A-Za-z_$][\w$]*)\s*(:([^=;\n]|=>)*)?=\s*`)
-
-// findConstants notes where the value of each constant begins.
-func (p *literal) findConstants() {
-	p.words(func(_, name string, _ int) {
-		if name != "const" && name != "let" && name != "var" {
-			return
-		}
-		if m := declared.FindStringSubmatch(p.src[p.pos:]); m != nil {
-			p.consts[m[1]] = p.pos + len(m[0])
-		}
-	})
-	p.pos = 0
-}

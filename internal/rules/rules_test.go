@@ -123,7 +123,7 @@ var allowed = map[string][]string{
 	"internal/wire":        {"internal/records", "github.com/fxamacker/cbor/v2"},
 	"internal/guard":       {},
 	"internal/writeback":   {"internal/guard", "internal/store"},
-	"internal/propose":     {"internal/config", "internal/gate", "go.yaml.in/yaml/v3"},
+	"internal/propose":     {"events", "internal/config", "internal/gate", "go.yaml.in/yaml/v3"},
 	"internal/config":      {"internal/guard", "events", "internal/gate", "internal/watch", "go.yaml.in/yaml/v3"},
 	"internal/watch":       {},
 	"internal/environ":     {},

@@ -1,5 +1,8 @@
 """Which gate a request meets, beyond docs/vectors: targets of ASGI, letters, hostile paths."""
 
+import random
+from urllib.parse import unquote
+
 import pytest
 
 from tidegate import Gate, Trigger
@@ -120,6 +123,32 @@ def test_the_longest_path():
 def test_letters_are_one_each():
     for letter in map(chr, range(0x20000)):
         assert len(folded(letter)) == 1
+
+
+def read(names):
+    """The readings of a target, None if there are too many."""
+    try:
+        return set(readings(names))
+    except Unreadable:
+        return None
+
+
+def test_a_path_that_the_server_decoded_has_no_more_readings_than_the_one_that_was_sent():
+    # As in Go, which has the one that was sent alone: so the bound falls on the same paths.
+    assert read([("/%2F/%252f/5////..",)]) is not None
+    parts = ["/", "a", "5", "..", ".", "%2F", "%252f", "%2e", "%25", "%3F", "%41", ";x", "#"]
+    drawn, readable = random.Random(8), 0
+    for _ in range(3000):
+        sent = "/" + "".join(drawn.choices(parts, k=drawn.randint(1, 9)))
+        for root in ("", "/m"):
+            names = (sent, root + sent) if root else (sent,)
+            if root and sent.startswith(root + "/"):
+                continue
+            want = read([names])
+            for path in {unquote(sent), unquote(root + sent)}:
+                assert read(targets(scope(path, sent.encode(), root))) == want, (sent, path, root)
+            readable += want is not None
+    assert 1000 < readable < 6000
 
 
 def scope(path, raw_path=None, root_path=""):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Dict, List, NamedTuple, Tuple
 
-from ._decision import Decision, Reason, plain
+from ._decision import NOT_IN_PLAN_MESSAGE, Decision, Reason, message_of, plain
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -13,7 +13,7 @@ _BASE = "urn:tidegate:"
 #: By reason: type, title, status, and the detail where the gate has no message.
 _BLOCKED = {
     Reason.LIMIT_REACHED: ("limit-reached", "Limit reached", 402, "The limit of your plan is reached."),
-    Reason.NOT_IN_PLAN: ("not-in-plan", "Not in your plan", 403, "Your plan does not include this feature."),
+    Reason.NOT_IN_PLAN: ("not-in-plan", "Not in your plan", 403, NOT_IN_PLAN_MESSAGE),
     # Nothing that paying would help.
     Reason.NO_DECISION: ("no-decision", "Usage cannot be checked now", 503, "Try again in a moment."),
 }
@@ -40,7 +40,7 @@ def blocked(d: Decision) -> Answer:
         "type": _BASE + kind,
         "title": title,
         "status": status,
-        "detail": d.message or detail,
+        "detail": message_of(d.reason, d.message) or detail,
         "feature": d.feature,
         "limit": plain(d.limit),
         "used": plain(d.used),

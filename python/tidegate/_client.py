@@ -92,6 +92,12 @@ class Tidegate:
         runtime.follower.tried.wait(timeout)
         return runtime.cache.synced.is_set()
 
+    async def _synced(self, wait: float) -> None:
+        """Let a request wait for the first decisions, where no start of the app has done so."""
+        patience = 0.0 if self.disabled else self._runtime().patience(wait)
+        if patience:
+            await asyncio.to_thread(self.wait_synced, patience)
+
     def flush_sync(self, timeout: float = 5.0) -> bool:
         """Wait until all recorded uses are stored; False if they aren't after `timeout` seconds."""
         running = self._running
@@ -311,7 +317,8 @@ class Tidegate:
         middlewares that the app adds, in whatever order, so it sees `request.state` as
         they leave it, but nothing that dependencies find out (for these see `require`).
         At its start the app waits up to `wait` seconds for the first decisions, and
-        starts without them when Tidegate can't be reached.
+        starts without them when Tidegate can't be reached. A mounted app has no start of
+        its own: there the first requests wait so long.
         """
         from .fastapi import install
 

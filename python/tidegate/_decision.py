@@ -26,6 +26,18 @@ class Reason:
     NO_DECISION = "no_decision"
 
 
+NOT_IN_PLAN_MESSAGE = "Your plan does not include this feature."
+_BUILT_IN = "You've reached the limit of your plan. Upgrade to continue."
+
+
+def message_of(reason: str, message: str) -> str:
+    """What a gate with this message says of a block.
+
+    The built-in message speaks of a limit, and a feature outside of the plan has none.
+    """
+    return NOT_IN_PLAN_MESSAGE if reason == Reason.NOT_IN_PLAN and message == _BUILT_IN else message
+
+
 @dataclass(frozen=True)
 class Decision:
     """Whether a customer may use a feature now, and why.

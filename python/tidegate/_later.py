@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Optional
 
-from ._decision import Decision, Number, Reason, as_number, changed
+from ._decision import Decision, Number, Reason, as_number, changed, message_of
 from ._gate import Gate
 
 #: The reasons that this version knows. A decision with another one is passed on as it is.
@@ -132,6 +132,7 @@ def _switched(gate: Gate, d: Decision, now: datetime) -> Decision:
         return changed(d, allowed=True, would_block=False, reason=Reason.GATE_OFF, unblocks_at=None, message="")
     if d.allowed and not d.would_block:
         return d
+    message = d.message or message_of(d.reason, gate.message)
     if gate.shadow or gate.enforce_from is not None and now < gate.enforce_from:
         d = changed(d, allowed=True, would_block=True, reason=Reason.SHADOW)
-    return changed(d, message=d.message or gate.message, upgrade_url=d.upgrade_url or gate.upgrade_url)
+    return changed(d, message=message, upgrade_url=d.upgrade_url or gate.upgrade_url)

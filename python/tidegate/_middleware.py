@@ -6,6 +6,7 @@ import inspect
 import logging
 import re
 from typing import TYPE_CHECKING, Any, Awaitable, Callable, List, MutableMapping, Optional, Set, Tuple
+from urllib.parse import unquote
 
 from ._answer import Answer, blocked, no_customer, not_an_id, unreadable
 from ._decision import Decision
@@ -66,7 +67,8 @@ class TidegateMiddleware:
     """Pure ASGI; `Tidegate.install` adds it to an app, others wrap theirs with it.
 
     A request that fits the trigger of a gate is blocked if the gate blocks its customer;
-    otherwise one use is recorded as its answer begins, if that is 2xx or 3xx.
+    otherwise one use is recorded as its answer begins, if that is 2xx or 3xx. Requests of
+    the first `wait` seconds wait for the first decisions, unless the app's start has.
     """
 
     def __init__(
@@ -75,9 +77,10 @@ class TidegateMiddleware:
         gate: Tidegate,
         customer: Optional[Callable[[Any], Any]] = None,
         allow_anonymous: bool = False,
+        wait: float = 2.0,
     ) -> None:
         self.app, self.gate, self.customer = app, gate, customer
-        self.allow_anonymous = allow_anonymous
+        self.allow_anonymous, self.wait = allow_anonymous, wait
         self._warned = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -85,6 +88,8 @@ class TidegateMiddleware:
         if scope["type"] != "http" or self.gate.disabled:
             await self.app(scope, receive, send)
             return
+        if scope["method"] != "OPTIONS":
+            await self.gate._synced(self.wait)
         passage = Passage(self.gate, self.customer)
         scope[SCOPE_KEY] = passage
         refusal = await self._refusal(scope, passage)
@@ -138,16 +143,23 @@ class TidegateMiddleware:
 
 
 def targets(scope: Scope) -> List[Names]:
-    """A request's target as it was sent and as the app sees it, each with and without its mount."""
+    """A request's target as it was sent and as the app sees it, each with and without its mount.
+
+    One that the server has decoded, and nobody has changed, is a reading of the one that was sent.
+    """
     path, sent = scope["path"], (scope.get("raw_path") or b"").decode("utf-8", "surrogateescape")
-    found = [sent] if sent else []
-    if path != sent:
-        found.append(_MARKS.sub(_escaped, path))
     root = (scope.get("root_path") or "").rstrip("/")
-    if not root:
-        return [(target,) for target in found]
+    found = [sent] if sent else []
+    if not sent or path not in _names(unquote(sent.split("?", 1)[0]), root):
+        found.append(_MARKS.sub(_escaped, path))
+    return [_names(target, root) for target in found]
+
+
+def _names(target: str, root: str) -> Names:
     # Servers and versions of Starlette differ in whether the path still has the mount.
-    return [(t, t[len(root) :] if t == root or t.startswith(root + "/") else root + t) for t in found]
+    if not root:
+        return (target,)
+    return (target, target[len(root) :] if target == root or target.startswith(root + "/") else root + target)
 
 
 _MARKS = re.compile("[%?# ]")  # which mean nothing more in a decoded path

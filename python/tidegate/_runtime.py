@@ -46,6 +46,11 @@ class Runtime:
         self.follower = Follower(url, headers, self.cache)
         self.outbox = Outbox(url, headers, self.ledger, self._fetch_gates, self._expire, queue)
         self._url, self._headers, self._fail_closed = url, headers, fail_closed
+        self._began = time.monotonic()
+
+    def patience(self, wait: float) -> float:
+        """How long a request still waits for the first decisions: none later than `wait` seconds from the start."""
+        return 0.0 if self.follower.tried.is_set() else max(self._began + wait - time.monotonic(), 0.0)
 
     def start(self) -> None:
         """Begin to follow and to deliver."""

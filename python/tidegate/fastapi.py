@@ -54,7 +54,7 @@ def install(
         raise RuntimeError("install must come before the app's first request")
     # At the end, which is the innermost: add_middleware puts later ones outside.
     app.user_middleware.append(
-        Middleware(TidegateMiddleware, gate=gate, customer=customer, allow_anonymous=allow_anonymous)
+        Middleware(TidegateMiddleware, gate=gate, customer=customer, allow_anonymous=allow_anonymous, wait=wait)
     )
     app.exception_handlers.setdefault(Blocked, answer)
     inner = app.router.lifespan_context

@@ -82,6 +82,7 @@ func laterByHand() []any {
 		{Name: "a limit of 0", Gate: apiGate(0)},
 		{Name: "a fraction", Gate: with(func(g *events.Gate) { g.Aggregate, g.Limit = "sum", half }), Used: half},
 		{Name: "not in the default plan", Gate: with(func(g *events.Gate) { g.InPlan = false })},
+		{Name: "not in the default plan, with the built-in message", Gate: with(func(g *events.Gate) { g.InPlan, g.Message = false, gate.DefaultMessage })},
 		{Name: "unlimited", Gate: with(func(g *events.Gate) { g.Limit = events.NullValue{} }), Used: count(1000)},
 		{Name: "off", Gate: with(func(g *events.Gate) { g.Off, g.InPlan = true, false })},
 		{Name: "shadow", Gate: with(func(g *events.Gate) { g.Shadow, g.InPlan = true, false })},
