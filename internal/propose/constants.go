@@ -11,6 +11,10 @@ var (
 	changed = regexp.MustCompile(`^(\.[\w$]+|\[[^\]\n]*\])+\s*([-+*/%&|^?]{0,2}=([^=>]|$)|\+\+|--)`)
 )
 
+// maxPath bounds how far the parts of a constant are followed, for names can stand
+// in chains as long as the file.
+const maxPath = 64
+
 // findConstants notes where the value of each constant begins. A name that is
 // declared twice, in different blocks, or whose parts are changed has no one value
 // and is none.
@@ -41,8 +45,9 @@ func (p *literal) findConstants() {
 		case name == "const":
 			within = true
 			declare()
+		case name != "" && at > 0 && p.src[at-1] == '.': // a part, whose whole has been seen
 		case name != "":
-			unsure[name] = unsure[name] || changed.MatchString(p.src[p.pos:])
+			unsure[name] = unsure[name] || changed.MatchString(p.src[p.pos:min(p.pos+maxPath, len(p.src))])
 		case strings.IndexByte("([{", c) >= 0:
 			around, within = append(around, within), false
 		case strings.IndexByte(")]}", c) >= 0:

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // A number of days is no day of the calendar.
@@ -108,6 +109,16 @@ func TestConstants(t *testing.T) {
 	p, err := Loop([]byte("const A = 7, B = {free: A, paid: Infinity};\ndefineLoop({feature: 'f', condition: {limit: B, period: '30d'}})"))
 	if g := parsed(t, p, err).Gates[0]; g.LimitOf("free").String() != "7" || g.LimitOf("paid").String() != "unlimited" {
 		t.Errorf("limits %v", g.Limits)
+	}
+}
+
+func TestLargeFiles(t *testing.T) {
+	for _, part := range []string{"a.", "a[", "const a=[", "const a = 1, ", "'"} {
+		began := time.Now()
+		_, err := Loop([]byte(strings.Repeat(part, maxSource/len(part))))
+		if took := time.Since(began); err == nil || took > 20*time.Second {
+			t.Errorf("%q took %s: %v", part, took, err)
+		}
 	}
 }
 

@@ -74,6 +74,7 @@ type Log struct {
 	number    uint64
 	positions []Position
 	last      uint64 // sequence of the subject's last message: the fence
+	behind    int    // how often in a row the stream ended before it
 	manifest  manifestAt
 	size      int    // bytes of the commits since the last snapshot
 	lastPart  uint64 // sequence of the last whole commit
@@ -239,27 +240,66 @@ func (l *Log) publish(ctx context.Context, m meta, payload []byte) (uint64, erro
 func (l *Log) arrived(ctx context.Context, m meta) (seq uint64, arrived bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	raw, err := lastOf(ctx, l.stream, l.subject)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		if l.last == 0 {
-			return 0, false, nil
-		}
-		return 0, false, fmt.Errorf("%w: its log is gone", ErrFenced)
-	}
-	if err != nil {
+	last, err := lastAtLeader(ctx, l.js, l.name, l.subject)
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && last.Seq < l.last:
+		return 0, false, l.setBack(last.Seq)
+	case err != nil:
 		return 0, false, temporary{err}
-	}
-	if raw.Sequence <= l.last { // less: from a replica that lags behind
+	case last.Seq == l.last:
+		l.behind = 0
 		return 0, false, nil
 	}
-	got, _, err := decodeRecord(raw.Data)
+	got, _, err := decodeRecord(last.Data)
 	if err != nil {
 		return 0, false, err
 	}
 	if got.Writer == m.Writer && got.Kind == m.Kind && got.Epoch == m.Epoch && got.Number == m.Number && got.Part == m.Part {
-		return raw.Sequence, true, nil
+		return last.Seq, true, nil
 	}
 	return 0, false, ErrFenced
+}
+
+// setBack returns what it means that the log ends before the last record that it has
+// had: it lost its end, unless a leader that was just elected lags behind.
+func (l *Log) setBack(last uint64) error {
+	if l.last == 0 {
+		return nil
+	}
+	if l.behind++; l.behind < settleAttempts(l.stream) {
+		return temporary{fmt.Errorf("%s lacks its last records", l.subject)}
+	}
+	return fmt.Errorf("the log %s: %w: it ends at %d, and was written up to %d", l.subject, ErrSetBack, last, l.last)
+}
+
+// check returns ErrSetBack if the log has lost its end, and ErrFenced if another owner
+// has written to it.
+func (l *Log) check(ctx context.Context) error {
+	last, err := lastAtLeader(ctx, l.js, l.name, l.subject)
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && last.Seq < l.last:
+		return l.setBack(last.Seq)
+	case err != nil:
+		return temporary{err}
+	}
+	m, _, err := decodeRecord(last.Data)
+	if err == nil && m.Writer != l.writer {
+		return fmt.Errorf("%w: the log has records of another owner", ErrFenced)
+	}
+	return err
+}
+
+// Raise makes the epoch of this ownership at least what it is given. A log that has lost
+// its end does not know the epochs that others have seen.
+func (l *Log) Raise(ctx context.Context, epoch uint64) error {
+	if l.epoch >= epoch {
+		return nil
+	}
+	seq, err := l.publish(ctx, l.record(kindEpoch, func(m *meta) { m.Epoch = epoch }), nil)
+	if err == nil {
+		l.epoch, l.last = epoch, seq
+	}
+	return err
 }
 
 // temporary marks an error after which another attempt may succeed.

@@ -132,30 +132,49 @@ func lastUpTo(ctx context.Context, js jetstream.JetStream, s jetstream.Stream, p
 	return cut, nil
 }
 
-// storedAt asks the leader of a stream when it stored a message. A replica that the
-// library may ask can lag behind. It returns jetstream.ErrMsgNotFound.
+// storedAt asks the leader of a stream when it stored a message. It returns
+// jetstream.ErrMsgNotFound.
 func storedAt(ctx context.Context, js jetstream.JetStream, name string, seq uint64) (time.Time, error) {
-	request, _ := json.Marshal(map[string]uint64{"seq": seq})
-	return Retry(ctx, func(ctx context.Context) (time.Time, error) {
+	m, err := atLeader(ctx, js, name, map[string]any{"seq": seq})
+	return m.Time, err
+}
+
+// lastAtLeader asks the leader of a stream for the last message of a subject. It
+// returns jetstream.ErrMsgNotFound.
+func lastAtLeader(ctx context.Context, js jetstream.JetStream, name, subject string) (stored, error) {
+	return atLeader(ctx, js, name, map[string]any{"last_by_subj": subject})
+}
+
+// stored is a message that a stream has.
+type stored struct {
+	Subject string    `json:"subject"`
+	Seq     uint64    `json:"seq"`
+	Data    []byte    `json:"data"`
+	Time    time.Time `json:"time"`
+}
+
+// atLeader asks the leader of a stream for a message. A replica that the library may
+// ask can lag behind.
+func atLeader(ctx context.Context, js jetstream.JetStream, name string, which map[string]any) (stored, error) {
+	request, _ := json.Marshal(which)
+	return Retry(ctx, func(ctx context.Context) (stored, error) {
 		reply, err := js.Conn().RequestWithContext(ctx, jetstream.DefaultAPIPrefix+"STREAM.MSG.GET."+name, request)
 		if err != nil {
-			return time.Time{}, err
+			return stored{}, err
 		}
 		var got struct {
 			Error   *jetstream.APIError `json:"error"`
-			Message struct {
-				Time time.Time `json:"time"`
-			} `json:"message"`
+			Message stored              `json:"message"`
 		}
 		if err := json.Unmarshal(reply.Data, &got); err != nil {
-			return time.Time{}, fmt.Errorf("message %d of %s: %w", seq, name, err)
+			return stored{}, fmt.Errorf("a message of %s: %w", name, err)
 		}
 		if got.Error != nil && got.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound {
-			return time.Time{}, jetstream.ErrMsgNotFound
+			return stored{}, jetstream.ErrMsgNotFound
 		}
 		if got.Error != nil {
-			return time.Time{}, got.Error
+			return stored{}, got.Error
 		}
-		return got.Message.Time, nil
+		return got.Message, nil
 	})
 }
