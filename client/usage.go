@@ -30,8 +30,8 @@ type Usage struct {
 	// Value is how much was used: an integer or float of any size, json.Number
 	// or events.Value; for a meter of unique values also a string. It becomes
 	// the member "value" of the event's data, and the member that the gate's
-	// meter reads if its path is a single name (`value: $.tokens`). A float is
-	// rounded to nine decimal places.
+	// meter reads if its path is a single name (`value: $.tokens`). It is
+	// rounded to nine decimal places, half to even.
 	Value any
 	// Properties become members of the event's data; values are marshalled as
 	// JSON.

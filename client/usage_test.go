@@ -62,7 +62,6 @@ func TestWhatRecordRefuses(t *testing.T) {
 		"NaN":       {Customer: "bob", Event: "api", Value: math.NaN()},
 		"infinity":  {Customer: "bob", Event: "api", Value: math.Inf(1)},
 		"too large": {Customer: "bob", Event: "api", Value: uint64(math.MaxUint64)},
-		"fine":      {Customer: "bob", Event: "api", Value: json.Number("0.0000000001")},
 		"type":      {Customer: "bob", Event: "api", Value: []int{1}},
 		"property":  {Customer: "bob", Event: "api", Properties: map[string]any{"f": func() {}}},
 		"size":      {Customer: "bob", Event: "api", Properties: map[string]any{"f": strings.Repeat("x", events.MaxEventBytes)}},
