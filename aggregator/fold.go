@@ -239,7 +239,7 @@ func valueOf(e *events.Event, g *preparedGate) (events.Value, error) {
 	if !ok {
 		return events.Value{}, fmt.Errorf("%w: %s needs a number at $.%s of `data`, there is none", events.ErrInvalid, g.Feature, g.Meter.Value)
 	}
-	v, err := events.ParseValue(strings.Trim(string(raw), `"`))
+	v, err := events.RoundValue(strings.Trim(string(raw), `"`))
 	if err != nil {
 		return v, fmt.Errorf("%w: %s: $.%s of `data` is %w", events.ErrInvalid, g.Feature, g.Meter.Value, err)
 	}

@@ -145,7 +145,11 @@ func (e *environment) secret(name string) {
 func (e *environment) user(c *Connection) (who []string) {
 	if path := e.file("NATS_CREDS"); path != "" {
 		e.secret("NATS_CREDS")
-		who, c.Options = append(who, "NATS_CREDS"), append(c.Options, nats.UserCredentials(path))
+		credentials := nats.UserCredentials(path)
+		if e.err == nil && !isUser(credentials) {
+			e.fail("NATS_CREDS: the file %s holds no credentials of a user, a JWT and the seed of its nkey: make it by nsc generate creds", path)
+		}
+		who, c.Options = append(who, "NATS_CREDS"), append(c.Options, credentials)
 	}
 	if path := e.file("NATS_NKEY"); path != "" && e.err == nil {
 		e.secret("NATS_NKEY")
@@ -168,6 +172,21 @@ func (e *environment) user(c *Connection) (who []string) {
 		who, c.Options = append(who, "NATS_TOKEN"), append(c.Options, nats.Token(token))
 	}
 	return who
+}
+
+// isUser reports whether credentials can answer a server: the library reads them only
+// when one asks, and then tries again for ever.
+func isUser(credentials nats.Option) bool {
+	var o nats.Options
+	if credentials(&o) != nil {
+		return false
+	}
+	token, err := o.UserJWT()
+	if err != nil || strings.Count(token, ".") != 2 {
+		return false
+	}
+	_, err = o.SignatureCB([]byte("nonce"))
+	return err == nil
 }
 
 // tls adds the certificates.

@@ -93,7 +93,8 @@ func TestConnectsAsTheEnvironmentSays(t *testing.T) {
 // Credentials need servers in operator mode; the library has tests of these.
 func TestCredentialsAreGiven(t *testing.T) {
 	t.Parallel()
-	how, err := FromEnvironment(environ{"NATS_CREDS": written(t, "app.creds", "secret")}.get)
+	_, seed := newNkey(t)
+	how, err := FromEnvironment(environ{"NATS_CREDS": written(t, "app.creds", credentials("a.b.c", seed))}.get)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,6 +109,11 @@ func TestCredentialsAreGiven(t *testing.T) {
 	}
 }
 
+func credentials(token, seed string) string {
+	return "-----BEGIN NATS USER JWT-----\n" + token + "\n------END NATS USER JWT------\n\n" +
+		"-----BEGIN USER NKEY SEED-----\n" + seed + "\n------END USER NKEY SEED------\n"
+}
+
 func TestWrongConnectionSettings(t *testing.T) {
 	t.Parallel()
 	_, seed := newNkey(t)
@@ -118,6 +124,10 @@ func TestWrongConnectionSettings(t *testing.T) {
 		want string
 	}{
 		"no file of credentials":  {environ{"NATS_CREDS": "/nowhere/app.creds"}, "NATS_CREDS: the file /nowhere/app.creds cannot be read"},
+		"garbage for credentials": {environ{"NATS_CREDS": file}, "NATS_CREDS: the file " + file + " holds no credentials"},
+		"no credentials":          {environ{"NATS_CREDS": written(t, "empty", "")}, "holds no credentials"},
+		"credentials, no JWT":     {environ{"NATS_CREDS": nkey}, "holds no credentials"},
+		"credentials, no seed":    {environ{"NATS_CREDS": written(t, "jwt", credentials("a.b.c", "secret"))}, "holds no credentials"},
 		"no file of a password":   {environ{"NATS_USER": "ada", "NATS_PASSWORD_FILE": "/nowhere/p"}, "NATS_PASSWORD_FILE: the file /nowhere/p cannot be read"},
 		"no seed":                 {environ{"NATS_NKEY": file}, "holds no seed of a user's nkey"},
 		"a password for nobody":   {environ{"NATS_PASSWORD": "secret"}, "NATS_USER is not: set both"},

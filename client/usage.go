@@ -30,8 +30,8 @@ type Usage struct {
 	// Value is how much was used: an integer or float of any size, json.Number
 	// or events.Value; for a meter of unique values also a string. It becomes
 	// the member "value" of the event's data, and the member that the gate's
-	// meter reads if its path is a single name (`value: $.tokens`). A float is
-	// rounded to nine decimal places.
+	// meter reads if its path is a single name (`value: $.tokens`). It is
+	// rounded to nine decimal places, half to even.
 	Value any
 	// Properties become members of the event's data; values are marshalled as
 	// JSON.
@@ -56,11 +56,11 @@ func (u *Usage) literal() (string, error) {
 	case float64:
 		return decimal(v)
 	case float32:
-		return exact(strconv.FormatFloat(float64(v), 'f', -1, 32))
+		return rounded(strconv.FormatFloat(float64(v), 'f', -1, 32))
 	case events.Value:
 		return v.String(), nil
 	case json.Number:
-		return exact(string(v))
+		return rounded(string(v))
 	case string:
 		if !utf8.ValidString(v) {
 			return "", fmt.Errorf("%w: the value is not valid UTF-8", events.ErrInvalid)
@@ -79,11 +79,11 @@ func unsigned(v uint64) (string, error) {
 }
 
 func decimal(v float64) (string, error) {
-	return exact(strconv.FormatFloat(v, 'f', 9, 64)) // NaN and infinities are refused there
+	return rounded(strconv.FormatFloat(v, 'e', -1, 64)) // NaN and infinities are refused there
 }
 
-func exact(s string) (string, error) {
-	v, err := events.ParseValue(s)
+func rounded(s string) (string, error) {
+	v, err := events.RoundValue(s)
 	if err != nil {
 		return "", fmt.Errorf("%w: the value %s is %w", events.ErrInvalid, s, err)
 	}
@@ -177,7 +177,7 @@ func (g *gateInfo) amount(e *events.Event) (w events.Value, ok bool) {
 	if !ok {
 		return w, false
 	}
-	w, err := events.ParseValue(string(raw))
+	w, err := events.RoundValue(string(raw))
 	return w, err == nil
 }
 

@@ -62,7 +62,6 @@ func TestWhatRecordRefuses(t *testing.T) {
 		"NaN":       {Customer: "bob", Event: "api", Value: math.NaN()},
 		"infinity":  {Customer: "bob", Event: "api", Value: math.Inf(1)},
 		"too large": {Customer: "bob", Event: "api", Value: uint64(math.MaxUint64)},
-		"fine":      {Customer: "bob", Event: "api", Value: json.Number("0.0000000001")},
 		"type":      {Customer: "bob", Event: "api", Value: []int{1}},
 		"property":  {Customer: "bob", Event: "api", Properties: map[string]any{"f": func() {}}},
 		"size":      {Customer: "bob", Event: "api", Properties: map[string]any{"f": strings.Repeat("x", events.MaxEventBytes)}},
@@ -141,5 +140,23 @@ func TestFailedPublishesAreRetried(t *testing.T) {
 	}
 	if n := len(m.Usage()); n != 1 {
 		t.Errorf("%d uses arrived", n)
+	}
+}
+
+// TestValuesAreRounded: to the nearest billionth as it is written, and to the even one
+// between two.
+func TestValuesAreRounded(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		value any
+		want  string
+	}{
+		{0.1 + 0.2, "0.3"}, {5e-10, "0"}, {15e-10, "0.000000002"}, {1e-300, "0"}, {float32(0.1), "0.1"},
+		{json.Number("0.0000000004999"), "0"}, {json.Number("1e-400"), "0"}, {json.Number("2.00000000000000000000000000000000000000001"), "2"},
+	} {
+		u := Usage{Value: c.value}
+		if got, err := u.literal(); err != nil || got != c.want {
+			t.Errorf("%v: %s, %v; want %s", c.value, got, err, c.want)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"bytes"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -41,7 +42,6 @@ type service struct {
 	Volumes     []string
 	Networks    []string
 	Environment map[string]string
-	EnvFile     string `yaml:"env_file"`
 	Restart     string
 	Healthcheck struct {
 		Test              []string
@@ -134,6 +134,17 @@ func TestComposeIsLocked(t *testing.T) {
 	}
 }
 
+// TestComposeHandsOverTheEnvironment: Tidegate gets what it reads of .env, and nothing else.
+func TestComposeHandsOverTheEnvironment(t *testing.T) {
+	own := readCompose(t).Services["tidegate"].Environment
+	elsewhere := regexp.MustCompile(`^(NATS_(TOKEN|CREDS|NKEY|CA|CERT|KEY)|TIDEGATE_(DATA|NATS|URL|API_KEY|CA))$`) // other ways to log in, dev and commands
+	for name := range variables(t) {
+		if _, there := own[name]; there == elsewhere.MatchString(name) {
+			t.Errorf("%s is handed over: %v", name, there)
+		}
+	}
+}
+
 // TestComposeUsers: the NATS server of compose knows its users by the passwords in .env,
 // also by such as its configuration would take for numbers or variables.
 func TestComposeUsers(t *testing.T) {
@@ -166,6 +177,11 @@ func TestComposeUsers(t *testing.T) {
 		}
 	}
 	own := c.Services["tidegate"].Environment
+	for name := range passwords {
+		if value, there := own[name]; there || name != "NATS_TIDEGATE_PASSWORD" && strings.Contains(fmt.Sprint(own), name) {
+			t.Errorf("tidegate gets %s: %s", name, value)
+		}
+	}
 	m := given.FindStringSubmatch(own["NATS_PASSWORD"])
 	if !users[own["NATS_USER"]] || m == nil || m[1] != "NATS_"+strings.ToUpper(own["NATS_USER"])+"_PASSWORD" || own["NATS_INBOX_PREFIX"] != "_INBOX_"+own["NATS_USER"] {
 		t.Errorf("tidegate connects as %v", own)

@@ -128,7 +128,7 @@ func (d *decoder) time(m *member) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, invalid("`time` %q is not RFC 3339, such as 2026-01-31T12:00:00Z", clip(s))
 	}
-	return t.UTC(), nil
+	return t.UTC(), present(t)
 }
 
 func (d *decoder) object(m *member) ([]byte, error) {

@@ -157,6 +157,14 @@ func CheckTime(t, stored time.Time, horizon time.Duration) error {
 	return nil
 }
 
+// present returns an ErrInvalid for a time that is there but reads like none.
+func present(t time.Time) error {
+	if t.IsZero() {
+		return CheckTime(t, t, 0)
+	}
+	return nil
+}
+
 func shortDuration(d time.Duration) string {
 	if d%(24*time.Hour) == 0 {
 		return fmt.Sprintf("%dd", d/(24*time.Hour))

@@ -295,5 +295,5 @@ func (e *Event) setTimestamp(s string) error {
 		return invalid("`time` lies outside the years 1 to 9999")
 	}
 	e.Time = time.Unix(int64(sec), int64(nano)).UTC()
-	return nil
+	return present(e.Time)
 }

@@ -3,6 +3,7 @@ package events
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"math"
 	"math/bits"
 	"strconv"
@@ -20,12 +21,14 @@ type Value struct {
 
 // Errors of arithmetic on values.
 var (
-	// ErrValue is returned for a text that is not a decimal number with at most nine
-	// decimal places within ±9.2e18.
-	ErrValue = errors.New("not a number of at most 9 decimal places within ±9.2e18")
+	// ErrValue is returned for a text that is not a decimal number within ±9.2e18 or, where
+	// nothing is rounded, has more than nine decimal places.
+	ErrValue = errors.New("not a number within ±9.2e18")
 	// ErrOverflow is returned when a sum is out of that range.
 	ErrOverflow = errors.New("the sum exceeds 9.2e18")
 )
+
+var errPlaces = fmt.Errorf("%w of at most 9 decimal places", ErrValue)
 
 const nanosPerUnit = 1_000_000_000
 
@@ -117,70 +120,137 @@ func (v Value) String() string {
 }
 
 // ParseValue reads a JSON number ("3", "0.25", "1e3") exactly. It returns ErrValue for
-// any other text, also for NaN and infinities.
+// any other text, also for NaN and infinities, and for more than nine decimal places.
 func ParseValue(s string) (Value, error) {
-	if len(s) > 64 {
+	v, exact, ok := readDecimal(s)
+	switch {
+	case !ok:
 		return Value{}, ErrValue
+	case !exact:
+		return Value{}, errPlaces
 	}
-	mantissa, exp := s, 0
-	if i := strings.IndexAny(s, "eE"); i >= 0 {
-		n, err := strconv.Atoi(s[i+1:])
-		if err != nil || n > 30 || n < -30 {
-			return Value{}, ErrValue
-		}
-		mantissa, exp = s[:i], n
-	}
-	neg := strings.HasPrefix(mantissa, "-")
-	whole, frac, dot := strings.Cut(strings.TrimPrefix(mantissa, "-"), ".")
-	if whole == "" || dot && frac == "" {
-		return Value{}, ErrValue
-	}
-	digits := whole + frac
-	point := len(whole) + exp // index of the decimal point in digits
-	for ; point < 0; point++ {
-		digits = "0" + digits
-	}
-	for len(digits) < point {
-		digits += "0"
-	}
-	u, err := parseDigits(digits[:point], neg)
-	if err != nil {
-		return Value{}, err
-	}
-	rest := strings.TrimRight(digits[point:], "0")
-	if len(rest) > 9 {
-		return Value{}, ErrValue
-	}
-	n, err := parseDigits(rest+"000000000"[len(rest):], false)
-	if err != nil {
-		return Value{}, err
-	}
-	if neg && n > 0 {
-		if u == math.MinInt64 {
-			return Value{}, ErrValue
-		}
-		u, n = u-1, nanosPerUnit-n
-	}
-	return Value{Units: u, Nanos: int32(n)}, nil
+	return v, nil
 }
 
-func parseDigits(s string, neg bool) (int64, error) {
-	if s == "" {
-		return 0, nil
+// RoundValue reads a JSON number of any length to the nearest billionth, and to the even
+// one between two. It returns ErrValue for any other text, and out of the range.
+func RoundValue(s string) (Value, error) {
+	v, _, ok := readDecimal(s)
+	if !ok {
+		return Value{}, ErrValue
 	}
-	for i := 0; i < len(s); i++ {
-		if s[i] < '0' || s[i] > '9' {
-			return 0, ErrValue
+	return v, nil
+}
+
+// decimal is the digits of a number; the value is 0.<digits> times ten to the power of
+// point.
+type decimal struct {
+	whole, frac string
+	point       int
+}
+
+// digit returns the i-th digit; there are zeros before the first and after the last.
+func (d *decimal) digit(i int) byte {
+	switch {
+	case i < 0 || i >= len(d.whole)+len(d.frac):
+		return 0
+	case i < len(d.whole):
+		return d.whole[i] - '0'
+	}
+	return d.frac[i-len(d.whole)] - '0'
+}
+
+// anyFrom reports whether a digit from i on is not 0.
+func (d *decimal) anyFrom(i int) bool {
+	for i = max(i, 0); i < len(d.whole)+len(d.frac); i++ {
+		if d.digit(i) != 0 {
+			return true
 		}
 	}
+	return false
+}
+
+// readDecimal rounds a number to billionths. exact is false if it has more decimal
+// places, and ok if s is no number within the range.
+func readDecimal(s string) (v Value, exact, ok bool) {
+	mantissa, exp := s, 0
+	if i := strings.IndexAny(s, "eE"); i >= 0 {
+		if exp, ok = readExponent(s[i+1:]); !ok {
+			return v, false, false
+		}
+		mantissa = s[:i]
+	}
+	mantissa, neg := strings.CutPrefix(mantissa, "-")
+	whole, frac, dot := strings.Cut(mantissa, ".")
+	if !allDigits(whole) || dot && !allDigits(frac) {
+		return v, false, false
+	}
+	d := decimal{whole, frac, len(whole) + exp}
+	first := 0
+	for first < len(whole)+len(frac) && d.digit(first) == 0 {
+		first++
+	}
+	if first == len(whole)+len(frac) {
+		return v, true, true
+	}
+	if d.point-first > 19 {
+		return v, false, false
+	}
+	var u, n uint64
+	for i := first; i < d.point; i++ {
+		u = u*10 + uint64(d.digit(i))
+	}
+	for i := d.point; i < d.point+9; i++ {
+		n = n*10 + uint64(d.digit(i))
+	}
+	half, more := d.digit(d.point+9), d.anyFrom(d.point+10)
+	if half > 5 || half == 5 && (more || n&1 == 1) {
+		if n++; n == nanosPerUnit {
+			u, n = u+1, 0
+		}
+	}
+	v, ok = signed(u, n, neg)
+	return v, half == 0 && !more, ok
+}
+
+// signed returns the value of u units and n billionths; false if it is out of the range,
+// which has one more value below zero than above.
+func signed(u, n uint64, neg bool) (Value, bool) {
+	switch {
+	case !neg:
+		return Value{Units: int64(u), Nanos: int32(n)}, u <= math.MaxInt64
+	case n == 0:
+		return Value{Units: -int64(u)}, u <= 1<<63
+	}
+	return Value{Units: -int64(u) - 1, Nanos: int32(nanosPerUnit - n)}, u <= math.MaxInt64
+}
+
+// readExponent reads an exponent; one beyond a billion is as good as a billion.
+func readExponent(s string) (n int, ok bool) {
+	digits, neg := strings.CutPrefix(s, "-")
+	if !neg {
+		digits = strings.TrimPrefix(s, "+")
+	}
+	if !allDigits(digits) {
+		return 0, false
+	}
+	for i := 0; i < len(digits) && n < 1_000_000_000; i++ {
+		n = n*10 + int(digits[i]-'0')
+	}
 	if neg {
-		s = "-" + s // the range has one more value below zero than above
+		n = -n
 	}
-	n, err := strconv.ParseInt(s, 10, 64)
-	if err != nil {
-		return 0, ErrValue
+	return n, true
+}
+
+// allDigits reports whether s consists of digits, of one at least.
+func allDigits(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
 	}
-	return n, nil
+	return s != ""
 }
 
 // MarshalJSON writes a whole value as a number, and any other value as a decimal

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"math/big"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -109,12 +110,69 @@ func TestParseValue(t *testing.T) {
 			t.Errorf("ParseValue(%q) = %+v, %v; want %+v", s, got, err, want)
 		}
 	}
-	for _, s := range []string{"", "-", ".", "1.", ".5", "+1", "--1", "1e", "e1", "1e+", "1e1.5", "1_000", "1,5", " 1", "1 ", "0x10", "NaN",
-		"Infinity", "-Inf", "1e31", "1e-31", "1e-10", "0.0000000001", "9223372036854775808", "-9223372036854775808.5", "1e19", "٣", "1e١",
-		strings.Repeat("0", 65)} {
+	for _, s := range badNumbers {
 		if got, err := ParseValue(s); !errors.Is(err, ErrValue) {
 			t.Errorf("ParseValue(%q) = %+v, %v", s, got, err)
 		}
+		if got, err := RoundValue(s); !errors.Is(err, ErrValue) {
+			t.Errorf("RoundValue(%q) = %+v, %v", s, got, err)
+		}
+	}
+	for _, s := range []string{"1e-31", "1e-10", "0.0000000001", "9223372036854775806.9999999999"} {
+		if got, err := ParseValue(s); !errors.Is(err, ErrValue) {
+			t.Errorf("ParseValue(%q) = %+v, %v", s, got, err)
+		}
+	}
+}
+
+var badNumbers = []string{"", "-", ".", "1.", ".5", "+1", "--1", "1e", "e1", "1e+", "1e1.5", "1_000", "1,5", " 1", "1 ", "0x10", "NaN",
+	"Infinity", "-Inf", "1e31", "9223372036854775808", "-9223372036854775808.5", "1e19", "٣", "1e١", "1e99999999999999999999",
+	"9223372036854775807.9999999995", "1e-", "1e--1", "1e+-1", "1-", "1.-5"}
+
+func TestRoundValue(t *testing.T) {
+	for s, want := range map[string]string{
+		"0.0000000004999": "0", "0.0000000005": "0", "0.00000000050000000000000000000001": "0.000000001", "0.0000000015": "0.000000002",
+		"0.0000000025": "0.000000002", "-0.0000000005": "0", "-0.0000000015": "-0.000000002", "1e-400": "0", "-1e-400": "0",
+		"5e-10": "0", "15e-10": "0.000000002", "0.9999999996": "1", "-0.9999999996": "-1", "1e-99999999999999999999": "0", "0e99999999999999999999": "0",
+		"1.00000000000000000000000000000000000000001": "1", "12345678901234567890e-10": "1234567890.123456789",
+		strings.Repeat("0", 1000) + "7": "7", "0." + strings.Repeat("0", 60_000) + "1": "0", "1" + strings.Repeat("0", 400) + "e-400": "1",
+		"9223372036854775807.9999999994": "9223372036854775807.999999999", "-9223372036854775808.0000000005": "-9223372036854775808",
+	} {
+		if got, err := RoundValue(s); err != nil || got.String() != want {
+			t.Errorf("RoundValue(%.80q) = %s, %v; want %s", s, got, err, want)
+		}
+	}
+}
+
+// TestRoundingIsThatOfExactNumbers compares with math/big.
+func TestRoundingIsThatOfExactNumbers(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		s := rapid.StringMatching(`-?[0-9]{1,25}(\.[0-9]{0,12}(5|0{5,30}|9{5,30}|[0-9]{1,30}))?([eE][+-]?[0-9]{1,2})?`).Draw(t, "number")
+		compareRounding(t, s)
+	})
+}
+
+func compareRounding(t fataler, s string) {
+	t.Helper()
+	exact, ok := new(big.Rat).SetString(s)
+	if !ok {
+		t.Fatalf("%q is no number", s)
+	}
+	scaled := exact.Mul(exact, new(big.Rat).SetInt(billion))
+	rest := new(big.Int)
+	n, _ := new(big.Int).DivMod(scaled.Num(), scaled.Denom(), rest) // towards minus infinity
+	isExact := rest.Sign() == 0
+	if half := rest.Lsh(rest, 1).Cmp(scaled.Denom()); half > 0 || half == 0 && n.Bit(0) == 1 {
+		n.Add(n, big.NewInt(1))
+	}
+	want, fits := fromNanos(n)
+	got, err := RoundValue(s)
+	if fits != (err == nil) || fits && got != want {
+		t.Fatalf("RoundValue(%q) = %+v, %v; want %+v (fits: %t)", s, got, err, want, fits)
+	}
+	if got, err := ParseValue(s); (err == nil) != (fits && isExact) || err == nil && got != want {
+		t.Fatalf("ParseValue(%q) = %+v, %v; exact: %t", s, got, err, isExact)
 	}
 }
 
@@ -123,13 +181,10 @@ func FuzzParseValue(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		v, err := ParseValue(s)
-		if err != nil {
-			return
-		}
-		want, ok := new(big.Rat).SetString(s)
-		if got := new(big.Rat).SetFrac(nanos(v), billion); !ok || got.Cmp(want) != 0 {
-			t.Fatalf("ParseValue(%q) = %v", s, v)
+		if _, err := RoundValue(s); err == nil && !hugeExponent.MatchString(s) {
+			compareRounding(t, s)
 		}
 	})
 }
+
+var hugeExponent = regexp.MustCompile(`[eE][+-]?[0-9]{4,}$`) // which math/big would write out

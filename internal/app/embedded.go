@@ -113,6 +113,9 @@ func keptSecret(dir, name, prefix string) (string, error) {
 	return secret, os.WriteFile(path, []byte(secret+"\n"), 0o600)
 }
 
+// shortestToken is how long a token must be that others can try, as an API key.
+const shortestToken = 16
+
 // embeddedNATS starts a JetStream server that apps can connect to. Who reaches it may
 // do everything, so beyond this machine it asks for a token.
 func embeddedNATS(addr, token, data string) (*server.Server, error) {
@@ -121,8 +124,14 @@ func embeddedNATS(addr, token, data string) (*server.Server, error) {
 	if err != nil || perr != nil {
 		return nil, misuse.Errorf("--nats %q is not HOST:PORT", addr)
 	}
-	if token == "" && !isLoopback(addr) {
-		return nil, misuse.Errorf("--nats %s can be reached from outside, but there is no token: set NATS_TOKEN, or listen on 127.0.0.1", addr)
+	if !isLoopback(addr) {
+		switch n := len(strings.TrimSpace(token)); {
+		case n == 0:
+			return nil, misuse.Errorf("--nats %s can be reached from outside, but there is no token: set NATS_TOKEN, or listen on 127.0.0.1", addr)
+		case n < shortestToken:
+			return nil, misuse.Errorf("--nats %s can be reached from outside, but the token has %d characters, and fewer than %d can be guessed: "+
+				"take openssl rand -hex 32 for NATS_TOKEN, or listen on 127.0.0.1", addr, n, shortestToken)
+		}
 	}
 	if port > 0 { // the server itself would only log it
 		l, err := net.Listen("tcp", addr)

@@ -22,7 +22,14 @@ func TestDevWithToken(t *testing.T) {
 		}
 	}
 
-	const token = "tok-4711"
+	for token, want := range map[string]string{" ": "there is no token", "\t": "there is no token", "tok-4711": "the token has 8 characters", "0123456789abcde ": "the token has 15 characters"} {
+		code, _, stderr := command(t, "", "dev", "--http", "127.0.0.1:0", "--nats", "0.0.0.0:-1", "--nats-token", token)
+		if code != exitUsage || !strings.Contains(stderr, want) {
+			t.Errorf("--nats-token %q: exit %d: %s", token, code, stderr)
+		}
+	}
+
+	const token = "tok-4711-of-16-characters"
 	state, said := runDev(t, "--nats", "0.0.0.0:-1", "--nats-token", token)
 	if said := said(); strings.Contains(said, token) || !strings.Contains(said, "NATS_TOKEN") {
 		t.Errorf("dev says %s", said)

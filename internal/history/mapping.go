@@ -236,7 +236,7 @@ func text(v any) any {
 // cell is a number if it reads like one.
 func cell(v any) any {
 	s, _ := v.(string)
-	if _, err := events.ParseValue(s); err == nil && json.Valid([]byte(s)) {
+	if _, err := events.RoundValue(s); err == nil && json.Valid([]byte(s)) {
 		return json.Number(s)
 	}
 	return v

@@ -6,9 +6,24 @@ import (
 )
 
 // Password returns the variable that holds a user's password, or its hash, in the
-// configuration of the server.
+// configuration of the server. Each user has another one: small letters become large, "-"
+// becomes "_", and what would then be the same is spelt out, "_" as u and A as xA.
 func Password(user string) string {
-	return "NATS_" + strings.ToUpper(strings.ReplaceAll(user, "-", "_")) + "_PASSWORD"
+	var b strings.Builder
+	for _, r := range user {
+		switch {
+		case r == '-':
+			b.WriteByte('_')
+		case r == '_':
+			b.WriteByte('u')
+		case r >= 'A' && r <= 'Z':
+			b.WriteByte('x')
+			b.WriteRune(r)
+		default:
+			b.WriteString(strings.ToUpper(string(r)))
+		}
+	}
+	return "NATS_" + b.String() + "_PASSWORD"
 }
 
 // Format writes accounts as a part of the configuration of a NATS server.

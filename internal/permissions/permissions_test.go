@@ -254,3 +254,22 @@ func (s *site) subscribes(u *user, subject string, allowed bool) {
 	}
 	_ = sub.Unsubscribe()
 }
+
+// TestEachUserHasAPassword: two namespaces on one server share none.
+func TestEachUserHasAPassword(t *testing.T) {
+	t.Parallel()
+	whose := map[string]string{}
+	for _, ns := range []string{"", "a", "A", "a-b", "a_b", "a--b", "a-_b", "aub", "aUb", "a-app", "xa", "-", "_", "u", "x", "X", "a1", "prod", "Prod", "PROD"} {
+		for _, kind := range Kinds() {
+			user := UserName(events.Names{Namespace: ns}, kind)
+			name := Password(user)
+			if other, taken := whose[name]; taken || !regexp.MustCompile(`^NATS_\w+_PASSWORD$`).MatchString(name) {
+				t.Errorf("%s and %s have %s", user, other, name)
+			}
+			whose[name] = user
+		}
+	}
+	if got := Password("acme-prod-app"); got != "NATS_ACME_PROD_APP_PASSWORD" {
+		t.Error(got)
+	}
+}

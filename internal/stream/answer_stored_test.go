@@ -49,11 +49,8 @@ func TestStoredAnswersAreDead(t *testing.T) {
 		b.storeAnswer(t, get, forged, "account.0")
 	}
 	b.publish(t, 1)
-	for n := range c.handled {
-		if n != 1 {
-			t.Fatalf("%d messages were handled", n)
-		}
-		break
+	if n := <-c.handled; n != 1 {
+		t.Fatalf("%d messages were handled", n)
 	}
 	if err := stop(); err != nil {
 		t.Fatal(err)
