@@ -272,36 +272,6 @@ func (l *Log) setBack(last uint64) error {
 	return fmt.Errorf("the log %s: %w: it ends at %d, and was written up to %d", l.subject, ErrSetBack, last, l.last)
 }
 
-// check returns ErrSetBack if the log has lost its end, and ErrFenced if another owner
-// has written to it.
-func (l *Log) check(ctx context.Context) error {
-	last, err := lastAtLeader(ctx, l.js, l.name, l.subject)
-	switch {
-	case errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && last.Seq < l.last:
-		return l.setBack(last.Seq)
-	case err != nil:
-		return temporary{err}
-	}
-	m, _, err := decodeRecord(last.Data)
-	if err == nil && m.Writer != l.writer {
-		return fmt.Errorf("%w: the log has records of another owner", ErrFenced)
-	}
-	return err
-}
-
-// Raise makes the epoch of this ownership at least what it is given. A log that has lost
-// its end does not know the epochs that others have seen.
-func (l *Log) Raise(ctx context.Context, epoch uint64) error {
-	if l.epoch >= epoch {
-		return nil
-	}
-	seq, err := l.publish(ctx, l.record(kindEpoch, func(m *meta) { m.Epoch = epoch }), nil)
-	if err == nil {
-		l.epoch, l.last = epoch, seq
-	}
-	return err
-}
-
 // temporary marks an error after which another attempt may succeed.
 type temporary struct{ error }
 
