@@ -1,7 +1,6 @@
 package client
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -188,8 +187,8 @@ func (c *cache) decode(e entry) (r record, err error) {
 }
 
 func (c *cache) decodeRaw(e entry) (record, error) {
-	var d events.Decision
-	if err := json.Unmarshal(e.value, &d); err != nil {
+	d, err := events.ParseDecision(e.value)
+	if err != nil {
 		return record{}, fmt.Errorf("decision %s: %w", e.key, err)
 	}
 	if events.DecisionKey(d.Customer, d.Feature) != e.key {
@@ -236,8 +235,8 @@ func (c *cache) setGates(g *gateSet) {
 
 func decodeGates(b []byte) (set *gateSet, err error) {
 	err = guarded(func() error {
-		var g events.Gates
-		if err := json.Unmarshal(b, &g); err != nil {
+		g, err := events.ParseGates(b)
+		if err != nil {
 			return err
 		}
 		if g.Partitions < 1 {

@@ -5,6 +5,7 @@ package enforcer
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strconv"
@@ -172,6 +173,9 @@ func (p *Processor) Handle(m *stream.Message) error {
 		return p.applyAccount(m)
 	}
 	totals, err := wire.ParseTotals(m.Data)
+	if errors.Is(err, wire.ErrFormat) {
+		return stream.Outage(err) // a process of the newer version takes the partition over
+	}
 	if err != nil {
 		return stream.Reject(err)
 	}

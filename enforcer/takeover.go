@@ -2,7 +2,6 @@ package enforcer
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -85,10 +84,11 @@ func (p *Processor) setPublished(entry jetstream.KeyValueEntry) {
 	}
 	var published *events.Decision
 	if entry.Operation() == jetstream.KeyValuePut {
-		published = new(events.Decision)
-		if json.Unmarshal(entry.Value(), published) != nil {
+		d, err := events.ParseDecision(entry.Value())
+		if err != nil {
 			return
 		}
+		published = &d
 	}
 	c := p.customer(id)
 	c.feature(feature).Published = published

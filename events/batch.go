@@ -14,7 +14,8 @@ const (
 // (io.cloudevents.v1.CloudEventBatch). The code is written by hand, so that an app
 // does not need a protobuf runtime for a message of seven fields.
 const (
-	fieldEvents     = 1<<3 | 2 // CloudEventBatch.events
+	fieldEvents     = 1<<3 | 2  // CloudEventBatch.events
+	fieldFormat     = 15<<3 | 0 // of the message, before its events; without it, 1
 	fieldID         = 1<<3 | 2
 	fieldSource     = 2<<3 | 2
 	fieldSpec       = 3<<3 | 2

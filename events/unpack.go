@@ -56,6 +56,14 @@ func (b *Batch) Next(e *Event) (raw []byte, more bool, err error) {
 		return nil, false, nil
 	}
 	field, text, next, ok := takeField(b.text, b.at)
+	if ok && field == fieldFormat && b.at == 0 {
+		format, _, _ := takeUvarint(text, 0)
+		if b.err = checkFormat("the packed message", format); b.err == nil {
+			b.at = next
+			return b.Next(e)
+		}
+		return nil, false, nil
+	}
 	if !ok || field != fieldEvents {
 		b.err = fmt.Errorf("%w: the packed message is broken after event %d", ErrInvalid, b.read)
 		return nil, false, nil
@@ -70,7 +78,8 @@ func (b *Batch) Next(e *Event) (raw []byte, more bool, err error) {
 	return raw, true, err
 }
 
-// Err returns an ErrInvalid when Next has stopped because the message is broken.
+// Err returns an ErrInvalid when Next has stopped because the message is broken, and an
+// ErrFormat when a newer version packed it.
 func (b *Batch) Err() error { return b.err }
 
 // EachInBatch calls f with every event of a packed message, in order. err says why this

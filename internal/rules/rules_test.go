@@ -136,7 +136,7 @@ var allowed = map[string][]string{
 	"internal/history":     {"events", "internal/strict", "internal/environ", "internal/misuse", "internal/store/mongo"},
 
 	// The stream processor and its parts.
-	"internal/stream":    {"events", "internal/guard", "internal/records", nats, "github.com/nats-io/nuid"},
+	"internal/stream":    {"events", "internal/guard", "internal/records", "internal/wire", nats, "github.com/nats-io/nuid"},
 	"internal/audit":     {"internal/guard", "events", "internal/config", "internal/records", nats, "github.com/nats-io/nuid"},
 	"internal/questions": {"events", "internal/gate", "internal/records", "internal/stream"},
 	"internal/stripe/fold": {"events", "internal/guard", "internal/records", "internal/stream", "internal/writeback", nats,
@@ -157,7 +157,7 @@ var allowed = map[string][]string{
 	// The stores: the vocabulary and their driver.
 	"internal/store":       {"internal/records"},
 	"internal/store/mongo": {"events", "internal/gate", "internal/guard", "internal/records", "internal/store", "go.mongodb.org/mongo-driver"},
-	"internal/store/kv":    {"events", "internal/guard", "internal/records", "internal/store", nats},
+	"internal/store/kv":    {"events", "internal/guard", "internal/records", "internal/store", "internal/wire", nats},
 
 	// What apps import.
 	"client":                 {"events", "internal/gate", "client/internal/memory", nats},
@@ -169,6 +169,7 @@ var allowed = map[string][]string{
 	"internal/test/freeport":        {},
 	"internal/test/testcert":        {},
 	"internal/test/sample":          {},
+	"internal/test/kept":            {},
 	"internal/test/testnats":        {"internal/test/freeport", nats, "github.com/nats-io/nats-server/v2", "go.uber.org/goleak"},
 	"internal/test/testbuild":       {"github.com/gofrs/flock"},
 	"internal/test/testprocess":     {"internal/test/testbuild", "internal/test/wait", nats, "go.uber.org/goleak"},

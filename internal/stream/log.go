@@ -12,6 +12,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
+
+	"github.com/tidegate-io/tidegate/internal/wire"
 )
 
 // maxPart bounds the payload of one message of a log or snapshot.
@@ -25,9 +27,15 @@ const (
 	kindManifest recordKind = "manifest"
 )
 
+// Format is the newest format of the records of logs that this version reads, and the
+// one that it writes. It is that of the header line and of the payload of each role: a
+// record of another one may not be read as this one.
+const Format = 1
+
 // meta is the first line of every record in a log; a commit's payload follows.
 type meta struct {
 	Kind      recordKind `json:"kind"`
+	Format    uint64     `json:"format"` // 0 in the first records, stands for 1
 	Epoch     uint64     `json:"epoch"`
 	Number    uint64     `json:"number"` // of the last commit, this one included
 	Part      int        `json:"part,omitempty"`
@@ -57,7 +65,16 @@ func decodeRecord(data []byte) (m meta, payload []byte, err error) {
 	if !ok {
 		return m, nil, fmt.Errorf("record of a log has no header line")
 	}
-	return m, payload, json.Unmarshal(line, &m)
+	if err := json.Unmarshal(line, &m); err != nil {
+		var only struct {
+			Format uint64 `json:"format"`
+		}
+		if json.Unmarshal(line, &only) != nil || only.Format <= Format {
+			return m, nil, fmt.Errorf("record of a log: %w", err)
+		}
+		m.Format = only.Format
+	}
+	return m, payload, wire.CheckFormat("the record", m.Format, Format)
 }
 
 // Log is the fenced log of a partition, as its owner writes it. Its methods are
@@ -130,7 +147,7 @@ func (l *Log) Epoch() uint64 { return l.epoch }
 func (l *Log) Positions() []Position { return l.positions }
 
 func (l *Log) record(kind recordKind, set func(*meta)) meta {
-	m := meta{Kind: kind, Epoch: l.epoch, Number: l.number, Positions: l.positions, Writer: l.writer, Manifest: l.manifest.seq}
+	m := meta{Kind: kind, Format: Format, Epoch: l.epoch, Number: l.number, Positions: l.positions, Writer: l.writer, Manifest: l.manifest.seq}
 	set(&m)
 	return m
 }

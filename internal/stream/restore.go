@@ -95,7 +95,11 @@ func (r *restorer) decode(raw *jetstream.RawStreamMsg) (meta, []byte, error) {
 	if err := r.genuine(raw.Header, 1, raw.Sequence); err != nil {
 		return meta{}, nil, err
 	}
-	return decodeRecord(raw.Data)
+	m, payload, err := decodeRecord(raw.Data)
+	if err != nil {
+		err = fmt.Errorf("%s at %d: %w", r.subject, raw.Sequence, err)
+	}
+	return m, payload, err
 }
 
 // genuine returns an error for what no owner wrote. It ends the takeover: to go on

@@ -14,6 +14,8 @@ const (
 	majorInt   = 1 << 5
 	majorText  = 3 << 5
 	majorArray = 4 << 5
+	majorMap   = 5 << 5
+	majorTag   = 6 << 5
 )
 
 func appendHead(b []byte, major byte, n uint64) []byte {

@@ -68,7 +68,8 @@ func TestBytesNeverChange(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "818c" + "6461636d65" + "63617069" + "01" + "07" + "02" + // customer, feature, generation, position, index
+	want := "da" + hex.EncodeToString([]byte("tide")) + "8201" + // tag, format
+		"818c" + "6461636d65" + "63617069" + "01" + "07" + "02" + // customer, feature, generation, position, index
 		"74" + hex.EncodeToString([]byte("2026-07-01T12:00:00Z")) + "f6" + // start; no end
 		"820105" + "f6" + "f6" + "f4" + "f6" // used, no buckets, no time, not silent, no cut
 	if got := hex.EncodeToString(b); got != want {

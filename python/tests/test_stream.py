@@ -90,10 +90,12 @@ def test_keeps_the_last_known_while_tidegate_is_away(make):
 def test_garbage_is_left_out(server, gate, caplog):
     server.say("decision", {"customer": "acme"})
     server.say("decision", ["?"])
+    server.say("decision", {**blocked(), "format": 2})
     server.say("surprise", {})
     server.say("decision", blocked())
     eventually(lambda: not gate.check("acme", "api").allowed)
     assert "was not understood" in caplog.text
+    assert "the decision has format 2, and this version reads up to 1" in caplog.text
 
 
 @pytest.mark.parametrize("fail, allowed", [("open", True), ("closed", False)])

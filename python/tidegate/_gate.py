@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 from functools import cached_property
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence
 
-from ._decision import Number, parse_number, parse_time
+from ._decision import Number, check_format, parse_number, parse_time
 from ._trigger import Routes, Trigger
 
 
@@ -97,7 +97,8 @@ class Gates:
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Gates:
-        """Read the announcement of the gates."""
+        """Read the announcement of the gates; ValueError for one of a newer format."""
+        check_format("the list of gates", raw)
         return cls(raw.get("default_plan", ""), [Gate.from_json(g) for g in raw.get("gates") or []])
 
     def metering(self, event: str) -> Sequence[Gate]:

@@ -87,6 +87,9 @@ func (b *bucket) get(ctx context.Context, key string, v any) (ok bool, err error
 }
 
 func (b *bucket) decode(key string, value []byte, v any) error {
+	if err := checkFormat(value); err != nil {
+		return fmt.Errorf("embedded store, bucket %s: key %s: %w", b.name, key, err)
+	}
 	if err := json.Unmarshal(value, v); err != nil {
 		return fmt.Errorf("embedded store, bucket %s: key %s does not hold a document: %w", b.name, key, err)
 	}
