@@ -16,6 +16,8 @@ import (
 // change is a change of a customer, on its way into the streams.
 type change struct {
 	account *records.Account
+	reason  string // of the change, for its entries
+	sees    bool   // whether its sender may read whose a Stripe customer is
 	move    bool   // takes the Stripe customer from whose it is
 	from    string // whose it is
 	index   int    // in the batch

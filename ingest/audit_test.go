@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tidegate-io/tidegate/internal/audit"
+	"github.com/tidegate-io/tidegate/internal/gate"
 )
 
 type auditPage struct {
@@ -49,7 +50,7 @@ func TestAuditPages(t *testing.T) {
 					t.Fatalf("%s, %d a page: page %d has %d", query, limit, pages, len(p.Entries))
 				}
 				for _, e := range p.Entries {
-					var o overrideShown
+					var o gate.Override
 					ok(t, json.Unmarshal(e.After, &o))
 					got += o.Limit.String()
 				}
@@ -99,6 +100,24 @@ func TestAuditNamesTheKey(t *testing.T) {
 	if list := b.audit("actor=ops").Entries; len(list) != 1 {
 		t.Errorf("%+v", list)
 	}
+}
+
+func TestAuditHasTheReasonOfEachChange(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.want(200, "PUT", "/v1/customers/acme", `{"plan":"pro","overrides":{"api":{"limit":1,"reason":"of the override"}},"reason":"contract 7"}`)
+	b.want(202, "POST", "/v1/customers", `[{"id":"acme","anchor":"2026-03-01T00:00:00Z","reason":"moved in"}]`)
+	for i, want := range []string{"moved in", "of the override", "contract 7"} {
+		if e := b.audit("").Entries[i]; e.Reason != want {
+			t.Errorf("%s: %q, want %q", e.Action, e.Reason, want)
+		}
+	}
+	b.want(204, "DELETE", "/v1/customers/acme?reason=asked+on+May+3", "")
+	if e := b.audit("").Entries[0]; e.Reason != "asked on May 3" {
+		t.Errorf("%+v", e)
+	}
+	b.want(400, "DELETE", "/v1/customers/acme?reason=%1b[2J", "")
+	b.want(400, "DELETE", "/v1/customers/acme?why=x", "")
 }
 
 // While an owner is away it is not known what held, and the change goes on.

@@ -25,6 +25,8 @@ var reservedNames = []string{localName, audit.ConfigurationActor}
 type caller struct {
 	Name   string // of the key; "local" without keys, "" where no key is asked for
 	Scopes []Scope
+
+	key *Key // nil: none
 }
 
 type callerKey struct{}
@@ -49,6 +51,17 @@ func (c caller) need(scope Scope) error {
 		return nil
 	}
 	return &problem{Status: http.StatusForbidden, Detail: fmt.Sprintf("the API key lacks the scope %q", string(scope))}
+}
+
+// still reports whether the caller may do what takes the scope at this moment: keys end,
+// and are taken away.
+func (s *Server) still(c caller, scope Scope) bool {
+	keys := s.Keys()
+	if c.key == nil || keys.Empty() {
+		return keys.Empty()
+	}
+	k := keys.same(c.key)
+	return k != nil && !k.Ended(s.Now()) && caller{Scopes: k.Scopes}.can(scope)
 }
 
 var local = &caller{Name: localName, Scopes: allScopes()}
@@ -88,7 +101,7 @@ func (s *Server) identify(r *http.Request, rt *route) (*caller, error) {
 		}
 		return nil, &problem{Status: http.StatusUnauthorized, Detail: "the API key has ended: ask for a new one"}
 	}
-	return &caller{k.Name, k.Scopes}, nil
+	return &caller{Name: k.Name, Scopes: k.Scopes, key: k}, nil
 }
 
 // wrongMost is how many wrong keys of one address a minute are only refused. More are told

@@ -59,7 +59,7 @@ func (s *Server) checkClaims(ctx context.Context, changes []*change) error {
 		case c.move:
 			c.from = other
 		default:
-			c.refused = taken(id, other)
+			c.refused = c.taken(other)
 		}
 		if claim.Mapped == c.account.Customer {
 			c.account.StripeCustomer = nil
@@ -87,16 +87,21 @@ func (s *Server) confirmClaims(ctx context.Context, changes []*change) error {
 		if other == "" || c.move || c.result != "" {
 			continue
 		}
-		c.refused = taken(c.claimed(), other)
+		c.refused = c.taken(other)
 		lost = append(lost, outcomes(c.entries, &partly{error: c.refused, results: map[string]audit.Result{c.id(): audit.Failed}})...)
 	}
 	s.audit.Mark(ctx, lost)
 	return nil
 }
 
-func taken(stripeCustomer, customer string) *problem {
-	return &problem{Status: http.StatusConflict, More: map[string]any{"belongs_to": customer},
-		Detail: fmt.Sprintf("`stripe_customer` %s belongs to the customer %q: send \"move\": true beside it to take it from there", stripeCustomer, customer)}
+// taken returns why the change may not have its Stripe customer, which is another's.
+func (c *change) taken(other string) *problem {
+	const hint = "send \"move\": true beside it to take it from there"
+	if !c.sees {
+		return &problem{Status: http.StatusConflict, Detail: fmt.Sprintf("`stripe_customer` %s belongs to another customer: %s", c.claimed(), hint)}
+	}
+	return &problem{Status: http.StatusConflict, More: map[string]any{"belongs_to": other},
+		Detail: fmt.Sprintf("`stripe_customer` %s belongs to the customer %q: %s", c.claimed(), other, hint)}
 }
 
 // claims asks the fold whose the Stripe customers of changes are.

@@ -37,6 +37,29 @@ func (b *bench) mapped(stripeCustomer string) string {
 	return claims[stripeCustomer].Mapped
 }
 
+// Whose a Stripe customer is may be read by a key with the scope read only.
+func TestARefusedMappingDoesNotSayWhoseItIs(t *testing.T) {
+	t.Parallel()
+	keys, err := ParseKeys("ops:key of ops:admin,desk:key of the desk:admin+read")
+	ok(t, err)
+	b := newBench(t, func(o *Options) { o.Keys = func() Keys { return keys } })
+	b.folds()
+	b.key = "key of ops"
+	b.want(200, "PUT", "/v1/customers/acme", `{"stripe_customer":"cus_1"}`)
+	for _, body := range []string{
+		string(b.want(409, "PUT", "/v1/customers/globex", `{"stripe_customer":"cus_1"}`).body),
+		string(b.want(400, "POST", "/v1/customers", `[{"id":"globex","stripe_customer":"cus_1"}]`).body),
+	} {
+		if strings.Contains(body, "acme") || !strings.Contains(body, "belongs to another customer") {
+			t.Errorf("%s", body)
+		}
+	}
+	b.key = "key of the desk"
+	if p := b.want(409, "PUT", "/v1/customers/globex", `{"stripe_customer":"cus_1"}`).json(t); p["belongs_to"] != "acme" {
+		t.Errorf("%v", p)
+	}
+}
+
 func TestAStripeCustomerIsNotTakenAway(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -35,8 +36,13 @@ func (m *member[T]) UnmarshalJSON(b []byte) error {
 		m.Null = true
 		return nil
 	}
-	if err := json.Unmarshal(b, &m.Value); err != nil {
+	err := json.Unmarshal(b, &m.Value)
+	var known *problem
+	if err != nil && !errors.As(err, &known) {
 		return badRequest("%.80s has the wrong type or form", b)
+	}
+	if err != nil {
+		return err
 	}
 	return nil
 }
@@ -51,6 +57,7 @@ type customerBody struct {
 	StripeCustomer member[string]                   `json:"stripe_customer"`
 	Move           bool                             `json:"move"` // the Stripe customer, from whose it is
 	Overrides      member[map[string]*overrideBody] `json:"overrides"`
+	Reason         string                           `json:"reason"` // of the change, for the audit log
 }
 
 type overrideBody struct {
@@ -58,6 +65,16 @@ type overrideBody struct {
 	Grant  *json.RawMessage `json:"grant"`
 	Until  *string          `json:"until"`
 	Reason string           `json:"reason"`
+}
+
+// UnmarshalJSON refuses what is not understood: the decoder asks only of the object
+// around whether all is.
+func (in *overrideBody) UnmarshalJSON(b []byte) error {
+	type plain overrideBody
+	if err := strict.Unmarshal(b, (*plain)(in)); err != nil {
+		return badRequest("`overrides`: %v", err)
+	}
+	return nil
 }
 
 // permitted returns why the caller may not say what the body says. Everything but
@@ -69,7 +86,7 @@ func (b *customerBody) permitted(c caller) error {
 	for _, f := range [...]struct {
 		name string
 		set  bool
-	}{{"plan", b.Plan.Set}, {"anchor", b.Anchor.Set}, {"overrides", b.Overrides.Set}, {"stripe_customer", b.StripeCustomer.Set}, {"move", b.Move}} {
+	}{{"plan", b.Plan.Set}, {"anchor", b.Anchor.Set}, {"overrides", b.Overrides.Set}, {"stripe_customer", b.StripeCustomer.Set}, {"move", b.Move}, {"reason", b.Reason != ""}} {
 		if f.set {
 			return &problem{Status: http.StatusForbidden, Detail: fmt.Sprintf("the API key lacks the scope %q, which `%s` takes: without it a key may say email and locale", string(ScopeAdmin), f.name)}
 		}
@@ -108,6 +125,9 @@ func (b *customerBody) account(id string, c *gate.Catalog, now time.Time) (*reco
 	}
 	if b.Move && b.StripeCustomer.Value == "" {
 		return nil, badRequest("`move` goes with a `stripe_customer`, which it takes from the customer that has it")
+	}
+	if err := gate.ValidReason(b.Reason); err != nil {
+		return nil, badRequest("`reason`: %v", err)
 	}
 	if err := b.setPlan(a, c); err != nil {
 		return nil, err
@@ -208,11 +228,11 @@ func (b *customerBody) setOverrides(a *records.Account, c *gate.Catalog, now tim
 func (in *overrideBody) override(g *gate.Gate, now time.Time) (*gate.Override, error) {
 	feature := g.Feature
 	o := &gate.Override{Reason: in.Reason, At: pointer(now)}
-	if (in.Limit == nil) == (in.Grant == nil) {
-		return nil, badRequest("`overrides.%s` needs either `limit` or `grant`", feature)
+	if in.Limit == nil && in.Grant == nil {
+		return nil, badRequest("`overrides.%s` needs `limit`, `grant` or both", feature)
 	}
-	if len(in.Reason) > gate.MaxReason {
-		return nil, badRequest("`overrides.%s.reason` has %d bytes, at most %d are allowed", feature, len(in.Reason), gate.MaxReason)
+	if err := gate.ValidReason(in.Reason); err != nil {
+		return nil, badRequest("`overrides.%s.reason`: %v", feature, err)
 	}
 	var err error
 	if in.Until != nil {
@@ -224,8 +244,15 @@ func (in *overrideBody) override(g *gate.Gate, now time.Time) (*gate.Override, e
 		}
 	}
 	if in.Limit != nil {
-		o.Limit, err = amount("overrides."+feature+".limit", *in.Limit, g.Meter.Aggregate)
-		return o, err
+		if o.Unlimited = string(*in.Limit) == `"unlimited"`; o.Unlimited && in.Grant != nil {
+			return nil, badRequest("`overrides.%s` has no limit at all, so `grant` can add nothing: leave it out", feature)
+		}
+		if o.Unlimited {
+			return o, nil
+		}
+		if o.Limit, err = amount("overrides."+feature+".limit", *in.Limit, g.Meter.Aggregate); err != nil || in.Grant == nil {
+			return o, err
+		}
 	}
 	if o.Grant, err = amount("overrides."+feature+".grant", *in.Grant, g.Meter.Aggregate); err == nil && o.Grant.Sign() == 0 {
 		err = badRequest("`overrides.%s.grant` must be more than 0", feature)
@@ -236,7 +263,7 @@ func (in *overrideBody) override(g *gate.Gate, now time.Time) (*gate.Override, e
 func amount(name string, raw json.RawMessage, how gate.Aggregate) (*events.Value, error) {
 	v, err := events.ParseValue(strings.Trim(string(raw), `"`))
 	if err != nil || v.Sign() < 0 {
-		return nil, badRequest("`%s` %.40s is not a number of at least 0 (for no limit at all, set a `plan` without one)", name, raw)
+		return nil, badRequest("`%s` %.40s is neither a number of at least 0 nor \"unlimited\"", name, raw)
 	}
 	if v.Nanos != 0 && how.Whole() {
 		return nil, badRequest("`%s` %.40s has a fraction, but %s counts whole uses: only sum and max have fractions", name, raw, how)

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/tidegate-io/tidegate/internal/gate"
 	"github.com/tidegate-io/tidegate/internal/records"
 )
 
@@ -35,7 +36,7 @@ func (s *Server) putCustomer(w http.ResponseWriter, r *http.Request) error {
 	if err := s.admitCustomers(r.Context(), s.bounds.profiles, u, &u.profiles, id); err != nil {
 		return err
 	}
-	c := &change{account: a, move: in.Move}
+	c := &change{account: a, move: in.Move, reason: in.Reason, sees: callerOf(r).can(ScopeRead)}
 	if err := s.apply(r, []*change{c}); err != nil {
 		return err
 	}
@@ -58,7 +59,12 @@ func (s *Server) deleteCustomer(w http.ResponseWriter, r *http.Request) error {
 	if err := validCustomer(id); err != nil {
 		return err
 	}
-	if err := s.apply(r, []*change{{account: &records.Account{Customer: id, Erase: true, StripeCustomer: new("")}}}); err != nil {
+	reason := r.URL.Query().Get("reason")
+	if err := gate.ValidReason(reason); err != nil {
+		return badRequest("`reason`: %v", err)
+	}
+	erase := &change{account: &records.Account{Customer: id, Erase: true, StripeCustomer: new("")}, reason: reason}
+	if err := s.apply(r, []*change{erase}); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -138,7 +144,7 @@ func (s *Server) readCustomers(r *http.Request, body []byte, f form) ([]*change,
 			rejected = append(rejected, rejection{Index: seen - 1, ID: in.ID, Error: err.Error()})
 			return true
 		}
-		changes = append(changes, &change{account: a, move: in.Move, index: seen - 1})
+		changes = append(changes, &change{account: a, move: in.Move, reason: in.Reason, sees: caller.can(ScopeRead), index: seen - 1})
 		return true
 	})
 	switch {

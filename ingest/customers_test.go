@@ -163,10 +163,19 @@ func TestCustomerMistakesAreNamed(t *testing.T) {
 		{`{"anchor":"1066-10-14T00:00:00Z"}`, "`anchor`"},
 		{`{"overrides":null}`, "`overrides`"},
 		{`{"overrides":{"nothing":{"limit":1}}}`, "no gate"},
-		{`{"overrides":{"api":{}}}`, "either `limit` or `grant`"},
-		{`{"overrides":{"api":{"limit":1,"grant":1}}}`, "either `limit` or `grant`"},
+		{`{"overrides":{"api":{}}}`, "needs `limit`, `grant` or both"},
+		{`{"overrides":{"api":{"limit":"unlimited","grant":1}}}`, "`grant` can add nothing"},
+		{`{"overrides":{"api":{"Limit":1}}}`, "`overrides`: `Limit` is not known"},
+		{`{"overrides":{"api":{"limit":1,"reson":"x"}}}`, "`overrides`: unknown field \"reson\""},
+		{`{"overrides":{"api":{"limit":1,"LIMIT":2}}}`, "`LIMIT` is not known"},
+		{`{"overrides":{"api":7}}`, "`overrides`: a JSON object is needed, not number"},
+		{`{"overrides":{"api":{"limit":1,"reason":"\u001b[2J"}}}`, "`overrides.api.reason`: the reason has the character U+001B"},
+		{`{"overrides":{"api":{"limit":1,"reason":"a\u202eb"}}}`, "U+202E"},
+		{`null`, "a JSON object is needed, not null"},
+		{`[]`, "a JSON object is needed, not array"},
+		{`"acme"`, "a JSON object is needed, not string"},
 		{`{"overrides":{"api":{"limit":-1}}}`, "`overrides.api.limit`"},
-		{`{"overrides":{"api":{"limit":"unlimited"}}}`, "`overrides.api.limit`"},
+		{`{"overrides":{"api":{"limit":"endless"}}}`, "`overrides.api.limit`"},
 		{`{"overrides":{"api":{"grant":0}}}`, "more than 0"},
 		{`{"overrides":{"api":{"limit":1.5}}}`, "`overrides.api.limit` 1.5 has a fraction"},
 		{`{"overrides":{"api":{"grant":"0.5"}}}`, "`overrides.api.grant` \"0.5\" has a fraction"},
@@ -190,6 +199,19 @@ func TestOverridesOfASumMayHaveFractions(t *testing.T) {
 	o := b.accounts()[0].Overrides
 	if o["tokens"].Limit.String() != "1.5" || o["api"].Limit.String() != "2" {
 		t.Errorf("%+v", o)
+	}
+}
+
+func TestAnOverrideMayHaveALimitAndAGrantOrNoLimit(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.want(200, "PUT", "/v1/customers/acme", `{"overrides":{"api":{"limit":500,"grant":50},"tokens":{"limit":"unlimited"}}}`)
+	o := b.accounts()[0].Overrides
+	if o["api"].Limit.String() != "500" || o["api"].Grant.String() != "50" || o["api"].Unlimited {
+		t.Errorf("api: %+v", o["api"])
+	}
+	if !o["tokens"].Unlimited || o["tokens"].Limit != nil {
+		t.Errorf("tokens: %+v", o["tokens"])
 	}
 }
 

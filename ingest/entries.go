@@ -1,13 +1,13 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"net/http"
 	"slices"
 	"time"
 
-	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/audit"
 	"github.com/tidegate-io/tidegate/internal/gate"
 	"github.com/tidegate-io/tidegate/internal/guard"
@@ -22,7 +22,7 @@ func (s *Server) entriesOf(r *http.Request, changes []*change) (all []audit.Entr
 	held, actor := s.settings(r.Context(), changes), s.actor(r)
 	for _, change := range changes {
 		a := change.account
-		c := comparison{account: a, held: held[a.Customer], base: audit.Entry{ID: audit.NewID(), Actor: actor, Customer: a.Customer}}
+		c := comparison{account: a, held: held[a.Customer], base: audit.Entry{ID: audit.NewID(), Actor: actor, Customer: a.Customer, Reason: change.reason}}
 		c.compare()
 		if change.from != "" { // who loses the Stripe customer has an entry, too
 			c.base.Customer = change.from
@@ -116,7 +116,7 @@ func (c *comparison) compare() {
 // did that could be said.
 func (c *comparison) add(action audit.Action, feature string, after []byte, reason string, before func(*questions.Settings) any) {
 	e := c.base
-	e.Action, e.Feature, e.After, e.Reason = action, feature, after, reason
+	e.Action, e.Feature, e.After, e.Reason = action, feature, after, cmp.Or(reason, c.base.Reason)
 	if c.held != nil && before != nil {
 		e.Before = audit.Value(before(c.held))
 	}
@@ -201,20 +201,16 @@ func holds(had, o *gate.Override) bool {
 	if had == nil || o == nil {
 		return had == nil && o == nil
 	}
-	return had.Grant == nil && o.Grant == nil && had.Limit != nil && o.Limit != nil && *had.Limit == *o.Limit && had.Reason == o.Reason &&
+	sameLimit := had.Unlimited && o.Unlimited || had.Limit != nil && o.Limit != nil && *had.Limit == *o.Limit
+	return had.Grant == nil && o.Grant == nil && sameLimit && had.Reason == o.Reason &&
 		(had.Until == nil) == (o.Until == nil) && (o.Until == nil || had.Until.Equal(*o.Until))
 }
 
-// overrideShown is an override in an entry, without its reason, which may be erased.
-type overrideShown struct {
-	Limit *events.Value `json:"limit,omitempty"`
-	Grant *events.Value `json:"grant,omitempty"`
-	Until *time.Time    `json:"until,omitempty"`
-}
-
-func shownOverride(o *gate.Override) *overrideShown {
+// shownOverride returns an override as it stands in an entry: without its reason, which
+// may be erased.
+func shownOverride(o *gate.Override) *gate.Override {
 	if o == nil {
 		return nil
 	}
-	return &overrideShown{o.Limit, o.Grant, o.Until}
+	return &gate.Override{Limit: o.Limit, Unlimited: o.Unlimited, Grant: o.Grant, Until: o.Until}
 }

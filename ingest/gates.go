@@ -53,8 +53,8 @@ func (s *Server) putGate(w http.ResponseWriter, r *http.Request) error {
 	if in.Off == nil {
 		return badRequest("`off` is missing: send {\"off\": true} to allow all, {\"off\": false} to limit again")
 	}
-	if len(in.Reason) > gate.MaxReason {
-		return badRequest("`reason` has %d bytes, at most %d are allowed", len(in.Reason), gate.MaxReason)
+	if err := gate.ValidReason(in.Reason); err != nil {
+		return badRequest("`reason`: %v", err)
 	}
 	if err := s.switchGate(r, feature, *in.Off, in.Reason); err != nil {
 		return err

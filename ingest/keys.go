@@ -71,6 +71,15 @@ func (ks Keys) find(secret string) *Key {
 	return &ks.list[at]
 }
 
+// same returns the key with the secret of another one, or nil.
+func (ks Keys) same(k *Key) *Key {
+	i := slices.IndexFunc(ks.list, func(o Key) bool { return o.hash == k.hash })
+	if i < 0 {
+		return nil
+	}
+	return &ks.list[i]
+}
+
 // errNoKeys is returned for a file of keys that has none: it must not open the API.
 var errNoKeys = errors.New("there is no API key in it: write one a line, as name:key:scope+scope")
 

@@ -51,7 +51,7 @@ func (s *Server) privateRoutes() []route {
 		{"GET", "/v1/customers/{id}", ScopeRead, s.getCustomer, private, nil},
 		{"PUT", "/v1/customers/{id}", ScopeEvents, s.putCustomer, private, nil},
 		{"GET", "/v1/customers/{id}/data", ScopeAdmin, s.getPersonal, private, nil},
-		{"DELETE", "/v1/customers/{id}", ScopeAdmin, s.deleteCustomer, private, nil},
+		{"DELETE", "/v1/customers/{id}", ScopeAdmin, s.deleteCustomer, private, query{"reason"}},
 		{"GET", "/v1/audit", ScopeAdmin, s.getAudit, private, query{"customer", "actor", "from", "to", "limit", "cursor"}},
 		{"", authPath, ScopeRead, s.auth, gateway, query{"record=1", "deny=403"}},
 		{"", behindAuth, ScopeRead, s.auth, gateway, anyQuery},

@@ -19,6 +19,7 @@ import (
 const (
 	heartbeat    = 15 * time.Second
 	writeTimeout = 30 * time.Second // for a client that does not read
+	checkKey     = 2 * time.Second  // whether the key of a stream is still accepted
 )
 
 // sse writes server-sent events.
@@ -124,14 +125,15 @@ func (s *Server) decisions(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	out := &sse{w: w, ctl: http.NewResponseController(w), stuck: s.stuck}
-	_ = out.ctl.SetReadDeadline(time.Time{})         // one of a body would end the stream
-	_ = s.follow(r.Context(), out, b, watcher, lost) // the client is gone, or will come again
+	_ = out.ctl.SetReadDeadline(time.Time{}) // one of a body would end the stream
+	_ = s.follow(r, out, b, watcher, lost)   // the client is gone, or will come again
 	return nil
 }
 
 // follow writes the gates, all values of the bucket, and then every change, until
-// the client, the server or the connection to NATS goes away.
-func (s *Server) follow(ctx context.Context, out *sse, b *bucket, watcher jetstream.KeyWatcher, lost <-chan nats.Status) error {
+// the client, its key, the server or the connection to NATS goes away.
+func (s *Server) follow(r *http.Request, out *sse, b *bucket, watcher jetstream.KeyWatcher, lost <-chan nats.Status) error {
+	ctx, who := r.Context(), callerOf(r)
 	gates, err := s.firstGates(ctx, b)
 	if err != nil {
 		return err
@@ -145,6 +147,8 @@ func (s *Server) follow(ctx context.Context, out *sse, b *bucket, watcher jetstr
 	}
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
+	check := time.NewTicker(checkKey)
+	defer check.Stop()
 	for {
 		select {
 		case entry, ok := <-watcher.Updates():
@@ -161,6 +165,11 @@ func (s *Server) follow(ctx context.Context, out *sse, b *bucket, watcher jetstr
 			if err := out.raw(": still here\n\n"); err != nil {
 				return err
 			}
+		case <-check.C:
+			if !s.still(who, ScopeRead) {
+				return nil
+			}
+			continue
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-s.closed:

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -148,6 +149,46 @@ func TestDecisionStreamEndsWithTheConnection(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 	b.nats.Restart(t)
+}
+
+// A stream ends with the key that it was opened with: when the key is taken away, and
+// when it has ended.
+func TestDecisionStreamEndsWithItsKey(t *testing.T) {
+	t.Parallel()
+	const other = "other:other-key-of-16-letters:read"
+	for name, after := range map[string]string{
+		"taken away": other,
+		"ended":      "app:app-key-of-16-letters:read@2020-01-01," + other,
+		"less":       "app:app-key-of-16-letters:events," + other,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var keys atomic.Pointer[Keys]
+			set := func(list string) {
+				ks, err := ParseKeys(list)
+				ok(t, err)
+				keys.Store(&ks)
+			}
+			set("app:app-key-of-16-letters:read," + other)
+			b := newBench(t, func(o *Options) { o.Keys = func() Keys { return *keys.Load() } })
+			b.key = "app-key-of-16-letters"
+			r := b.stream(t, "")
+			r.expect("gates", "")
+			r.expect("synced", "")
+			b.key = "other-key-of-16-letters"
+			stays := b.stream(t, "")
+			stays.expect("gates", "")
+			stays.expect("synced", "")
+			set(after)
+			if e := r.next(); e.name != "" {
+				t.Errorf("after the key was gone: %+v", e)
+			}
+			kv, err := b.js.KeyValue(t.Context(), events.BucketDecisions)
+			ok(t, err)
+			b.put(kv, events.Decision{Customer: "acme", Feature: "api"})
+			stays.expect("decision", "acme")
+		})
+	}
 }
 
 // TestStuckReaderIsDropped: who takes nothing loses the stream, and its place.

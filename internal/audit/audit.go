@@ -70,6 +70,10 @@ type Entry struct {
 	Erased   bool            `json:"erased,omitempty"` // before, after and reason are gone with the customer's data
 }
 
+// erasable reports whether before, after and reason go with the customer's data. The
+// reason of an erasure says why they went.
+func (e *Entry) erasable() bool { return e.Customer != "" && e.Action != CustomerErase }
+
 // NewID returns the ID of a new change.
 func NewID() string { return nuid.Next() }
 
@@ -140,7 +144,7 @@ const (
 const format = 1
 
 // record is an entry as it is stored: with Before, After and Reason only where it is
-// about no customer.
+// about no customer, or about the erasure of one.
 type record struct {
 	Format int `json:"v"`
 	Entry

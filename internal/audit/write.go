@@ -35,7 +35,7 @@ func (l *Log) Write(ctx context.Context, entries []Entry) error {
 	msgs := make([]*nats.Msg, len(entries))
 	for i := range entries {
 		r := record{Format: format, Entry: entries[i], Detail: details[i]}
-		if r.Customer != "" {
+		if r.erasable() {
 			r.Before, r.After, r.Reason = nil, nil, ""
 		}
 		if msgs[i], err = l.message(kindEntry, r.token(), r); err != nil {
@@ -78,7 +78,7 @@ func (l *Log) writeDetails(ctx context.Context, entries []Entry) ([]uint64, erro
 	var of []int
 	for i := range entries {
 		e := &entries[i]
-		if e.Customer == "" || e.Before == nil && e.After == nil && e.Reason == "" {
+		if !e.erasable() || e.Before == nil && e.After == nil && e.Reason == "" {
 			continue
 		}
 		m, err := l.message(kindDetail, e.token(), detail{Format: format, ID: e.ID, Before: e.Before, After: e.After, Reason: e.Reason})
@@ -175,7 +175,7 @@ func ResultOf(err error) Result {
 }
 
 // Erase removes before, after and reason from the entries about a customer. The entries
-// stay, with who did what and when.
+// stay, with who did what and when, and the reasons of erasures.
 func (l *Log) Erase(ctx context.Context, customer string) error {
 	s, err := l.js.Stream(ctx, l.stream())
 	if err == nil {

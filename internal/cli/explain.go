@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -99,13 +100,17 @@ func verdict(d *events.Decision) string {
 }
 
 func exception(o *gate.Override) string {
-	var s string
+	var parts []string
 	switch {
+	case o.Unlimited:
+		parts = append(parts, "no limit")
 	case o.Limit != nil:
-		s = "limit " + o.Limit.String()
-	case o.Grant != nil:
-		s = o.Grant.String() + " more"
+		parts = append(parts, "limit "+o.Limit.String())
 	}
+	if o.Grant != nil {
+		parts = append(parts, o.Grant.String()+" more")
+	}
+	s := strings.Join(parts, " and ")
 	if o.Until != nil {
 		s += " until " + day(*o.Until)
 	}

@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"encoding/json"
 	"time"
 
 	"github.com/tidegate-io/tidegate/events"
@@ -20,11 +21,55 @@ type Usage struct {
 // Override changes a customer's limit of one feature.
 type Override struct {
 	_      struct{}      `cbor:",toarray"`
-	Limit  *events.Value `json:"limit,omitempty"`  // replaces the plan's limit
+	Limit  *events.Value `json:"-" cbor:"limit"`   // replaces the plan's limit; in JSON, "limit" is Unlimited, too
 	Grant  *events.Value `json:"grant,omitempty"`  // adds to the limit of the window it was given in
 	Until  *time.Time    `json:"until,omitempty"`  // nil: for good
 	Reason string        `json:"reason,omitempty"` // shown by explain
 	At     *time.Time    `json:"at,omitempty"`     // when it was given; set on acceptance
+
+	Unlimited bool `json:"-" cbor:"unlimited"` // in place of a Limit: none at all
+}
+
+// overrideJSON is an Override in JSON.
+type overrideJSON struct {
+	Limit json.RawMessage `json:"limit,omitempty"` // a number, or "unlimited"
+	*plainOverride
+}
+
+type plainOverride Override
+
+const unlimitedJSON = `"unlimited"`
+
+// MarshalJSON implements json.Marshaler.
+func (o Override) MarshalJSON() ([]byte, error) {
+	v := overrideJSON{plainOverride: (*plainOverride)(&o)}
+	switch {
+	case o.Unlimited:
+		v.Limit = json.RawMessage(unlimitedJSON)
+	case o.Limit != nil:
+		limit, err := json.Marshal(o.Limit)
+		if err != nil {
+			return nil, err
+		}
+		v.Limit = limit
+	}
+	return json.Marshal(v)
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (o *Override) UnmarshalJSON(b []byte) error {
+	*o = Override{}
+	v := overrideJSON{plainOverride: (*plainOverride)(o)}
+	if err := json.Unmarshal(b, &v); err != nil {
+		return err
+	}
+	switch {
+	case string(v.Limit) == unlimitedJSON:
+		o.Unlimited = true
+	case len(v.Limit) > 0:
+		return json.Unmarshal(v.Limit, &o.Limit)
+	}
+	return nil
 }
 
 // Decide returns the decision about a customer on the named plan ("": the default
@@ -85,7 +130,10 @@ func effective(l Limit, o *Override, u Usage, now time.Time) (Limit, bool) {
 	if o == nil || o.Until != nil && !now.Before(*o.Until) {
 		return l, false
 	}
-	if o.Limit != nil {
+	switch {
+	case o.Unlimited:
+		return Limit{Unlimited: true}, true
+	case o.Limit != nil:
 		l = Limit{Value: *o.Limit}
 	}
 	if o.Grant != nil && !l.Unlimited && grantCounts(o, u) {

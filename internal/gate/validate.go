@@ -141,8 +141,10 @@ func (o *Override) Validate() error {
 	switch {
 	case o == nil:
 		return nil
-	case o.Limit == nil && o.Grant == nil:
+	case o.Limit == nil && o.Grant == nil && !o.Unlimited:
 		return errors.New("neither a limit nor a grant")
+	case o.Unlimited && (o.Limit != nil || o.Grant != nil):
+		return errors.New("no limit at all, and a limit or a grant")
 	case o.Limit != nil && o.Limit.Sign() < 0:
 		return errors.New("the limit is negative")
 	case o.Grant != nil && o.Grant.Sign() < 0:
@@ -151,6 +153,20 @@ func (o *Override) Validate() error {
 		return fmt.Errorf("the reason has %d bytes, at most %d are allowed", len(o.Reason), MaxReason)
 	case o.Until != nil:
 		return ValidMoment(*o.Until)
+	}
+	return nil
+}
+
+// ValidReason returns nil for a reason that can be kept and shown: of at most MaxReason
+// bytes, without control characters and those that reverse the direction of text.
+func ValidReason(s string) error {
+	if len(s) > MaxReason {
+		return fmt.Errorf("the reason has %d bytes, at most %d are allowed", len(s), MaxReason)
+	}
+	for _, r := range s {
+		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
+			return fmt.Errorf("the reason has the character %U, which is not shown as text: leave it out", r)
+		}
 	}
 	return nil
 }

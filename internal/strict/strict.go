@@ -24,6 +24,9 @@ func Unmarshal(b []byte, into any) error {
 	if !utf8.Valid(b) {
 		return errors.New("not valid UTF-8")
 	}
+	if string(bytes.TrimSpace(b)) == "null" {
+		return errors.New("a JSON object is needed, not null")
+	}
 	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(into); err != nil {
@@ -105,8 +108,14 @@ func inWords(err error) error {
 	switch {
 	case errors.As(err, &wrong) && wrong.Field != "":
 		return fmt.Errorf("`%s` cannot be %s", wrong.Field, wrong.Value)
+	case errors.As(err, &wrong):
+		return fmt.Errorf("a JSON object is needed, not %s", wrong.Value)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return errors.New("not JSON: it breaks off")
 	}
-	return fmt.Errorf("not a valid JSON object: %.200s", strings.TrimPrefix(err.Error(), "json: "))
+	text, ofDecoder := strings.CutPrefix(err.Error(), "json: ")
+	if ofDecoder && strings.HasPrefix(text, "unknown field") || !ofDecoder && !errors.As(err, new(*json.SyntaxError)) {
+		return fmt.Errorf("%.200s", text) // the latter is of the type's own UnmarshalJSON
+	}
+	return fmt.Errorf("not a valid JSON object: %.200s", text)
 }

@@ -78,9 +78,9 @@ func conformItems(out, b []byte, n uint64, typeOf func(i int) reflect.Type) (mor
 
 // conformStruct appends an array of n elements as one of as many as the struct has.
 func conformStruct(out, b []byte, t reflect.Type, n uint64) (more, rest []byte, err error) {
-	fields := elements(t)
+	fields := fieldsOf(t)
 	have := min(int(n), len(fields))
-	out, b, err = conformItems(appendHead(out, majorArray, uint64(len(fields))), b, uint64(have), func(i int) reflect.Type { return fields[i] })
+	out, b, err = conformItems(appendHead(out, majorArray, uint64(len(fields))), b, uint64(have), func(i int) reflect.Type { return fields[i].Type })
 	if err != nil {
 		return nil, nil, err
 	}
@@ -98,13 +98,8 @@ func conformStruct(out, b []byte, t reflect.Type, n uint64) (more, rest []byte, 
 // conformMap appends a map of n entries that is decoded into a struct.
 func conformMap(out, b []byte, t reflect.Type, n uint64) (more, rest []byte, err error) {
 	byKey := map[string]reflect.Type{}
-	for i := range t.NumField() {
-		f := t.Field(i)
-		tag, ok := f.Tag.Lookup("cbor")
-		if !ok {
-			tag = f.Tag.Get("json")
-		}
-		key, _, _ := strings.Cut(tag, ",")
+	for _, f := range fieldsOf(t) {
+		key, _, _ := strings.Cut(tagOf(f), ",")
 		if key == "" {
 			key = f.Name
 		}
@@ -129,11 +124,23 @@ func conformMap(out, b []byte, t reflect.Type, n uint64) (more, rest []byte, err
 	return out, b, nil
 }
 
-// elements returns the types of the elements of a struct that is encoded as an array.
-func elements(t reflect.Type) (fields []reflect.Type) {
+// tagOf returns the tag that the decoder goes by.
+func tagOf(f reflect.StructField) string {
+	if tag, ok := f.Tag.Lookup("cbor"); ok {
+		return tag
+	}
+	return f.Tag.Get("json")
+}
+
+// fieldsOf returns the fields of a struct that the decoder knows, and in place of an
+// embedded struct those of that one.
+func fieldsOf(t reflect.Type) (fields []reflect.StructField) {
 	for i := range t.NumField() {
-		if f := t.Field(i); f.IsExported() && f.Tag.Get("cbor") != "-" {
-			fields = append(fields, f.Type)
+		switch f := t.Field(i); {
+		case f.Anonymous && f.Type.Kind() == reflect.Struct && tagOf(f) == "":
+			fields = append(fields, fieldsOf(f.Type)...)
+		case f.IsExported() && tagOf(f) != "-":
+			fields = append(fields, f)
 		}
 	}
 	return fields

@@ -38,14 +38,14 @@ type older struct {
 	_     struct{} `cbor:",toarray"`
 	Name  string
 	Inner []olderInner
-	Last  events.Value
+	Last  events.NullValue
 }
 
 type newer struct {
 	_     struct{} `cbor:",toarray"`
 	Name  string
 	Inner []newerInner
-	Last  events.Value
+	Last  events.NullValue
 	More  map[string]int
 	Late  *newerInner
 }
@@ -72,8 +72,8 @@ func TestPositionalRecordsGrowAtTheirEnd(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.Int64().Draw(t, "n")
 		text := rapid.String().Draw(t, "text")
-		was := older{Name: text, Inner: []olderInner{{N: n}, {N: 1}}, Last: events.Value{Units: n}}
-		is := newer{Name: text, Inner: []newerInner{{N: n}, {N: 1}}, Last: events.Value{Units: n}}
+		was := older{Name: text, Inner: []olderInner{{N: n}, {N: 1}}, Last: events.Some(events.Value{Units: n})}
+		is := newer{Name: text, Inner: []newerInner{{N: n}, {N: 1}}, Last: events.Some(events.Value{Units: n})}
 		more := is
 		more.Inner = []newerInner{{N: n, S: text}, {N: 1, S: text}}
 		more.More, more.Late = map[string]int{text: 1}, &newerInner{N: 1, S: text}

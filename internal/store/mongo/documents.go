@@ -83,6 +83,8 @@ type overrideDoc struct {
 	Until  *time.Time `bson:"until,omitempty"`
 	Reason string     `bson:"reason,omitempty"`
 	At     *time.Time `bson:"at,omitempty"`
+
+	Unlimited bool `bson:"unlimited,omitempty"`
 }
 
 func newCustomerDoc(c *records.Customer) customerDoc {
@@ -93,7 +95,7 @@ func newCustomerDoc(c *records.Customer) customerDoc {
 	}
 	for feature, o := range c.Overrides {
 		d.Overrides[fieldEscape.Replace(feature)] = overrideDoc{
-			Limit: optionalPtr(o.Limit), Grant: optionalPtr(o.Grant), Until: o.Until, Reason: o.Reason, At: o.At,
+			Limit: optionalPtr(o.Limit), Grant: optionalPtr(o.Grant), Until: o.Until, Reason: o.Reason, At: o.At, Unlimited: o.Unlimited,
 		}
 	}
 	return d
@@ -110,7 +112,7 @@ func (d customerDoc) record() records.Customer {
 			c.Overrides = make(map[string]gate.Override, len(d.Overrides))
 		}
 		c.Overrides[fieldUnescape.Replace(field)] = gate.Override{
-			Limit: o.Limit.ptr(), Grant: o.Grant.ptr(), Until: o.Until, Reason: o.Reason, At: o.At,
+			Limit: o.Limit.ptr(), Grant: o.Grant.ptr(), Until: o.Until, Reason: o.Reason, At: o.At, Unlimited: o.Unlimited,
 		}
 	}
 	return c

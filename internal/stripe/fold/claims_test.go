@@ -75,3 +75,23 @@ func TestClaimsFitIntoMessages(t *testing.T) {
 		}
 	}
 }
+
+// Who has lost one of several Stripe customers is told which one is left: the mapping
+// itself has shown the one that went.
+func TestTheFormerOwnerOfAStripeCustomerShowsAnother(t *testing.T) {
+	t.Parallel()
+	s := New(testConfig())
+	seq := uint64(0)
+	maps := func(customer, stripe string) []Change {
+		seq++
+		return s.Apply(Record{Kind: KindMap, Seq: seq, Time: t0, Map: Mapping{Customer: customer, StripeCustomer: stripe}})
+	}
+	maps("acme", "cus_1")
+	maps("acme", "cus_2")
+	for _, c := range maps("globex", "cus_2") {
+		if c.Customer == "acme" && c.Account != nil && c.Account.StripeCustomer != nil && *c.Account.StripeCustomer == "cus_1" {
+			return
+		}
+	}
+	t.Error("nothing says that acme has cus_1 only")
+}

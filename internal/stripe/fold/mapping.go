@@ -49,6 +49,11 @@ func (s *State) link(m Mapping, seq uint64) []Change {
 	if c := s.linked(m.StripeCustomer); m.UnlessTaken && c != "" && c != m.Customer {
 		return nil
 	}
+	if former := s.facts.Customers[s.linked(m.StripeCustomer)]; former != nil {
+		// Of several mappings, the newest is shown, which only who mapped it has said: let
+		// change say another one.
+		former.Party = m.StripeCustomer
+	}
 	s.facts.Links[m.StripeCustomer] = link{Customer: m.Customer, Seq: seq}
 	s.dirty.links[m.StripeCustomer] = true
 	s.facts.party(m.StripeCustomer)
