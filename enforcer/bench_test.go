@@ -47,6 +47,10 @@ type bench struct {
 	cat   atomic.Pointer[gate.Catalog]
 	now   atomic.Pointer[time.Time] // nil: the clock
 	pos   uint64
+	nats  *testnats.Server
+	every time.Duration // Options.CompareEvery and Options.ProbeEvery
+
+	repaired atomic.Int64
 }
 
 func catalog() *gate.Catalog {
@@ -75,7 +79,7 @@ func newBench(t testing.TB) *bench {
 	if _, err := stream.Ensure(t.Context(), js, stream.Layout{Partitions: 1}); err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{store: &memory{docs: map[string]records.Customer{}}}
+	b := &bench{nats: s, store: &memory{docs: map[string]records.Customer{}}}
 	b.env = stream.Env{NC: nc, JS: js, Holder: "test", Log: slog.New(slog.DiscardHandler), Now: b.clock, CommitEvery: 5 * time.Millisecond}
 	if b.kv, err = js.KeyValue(t.Context(), "decisions"); err != nil {
 		t.Fatal(err)
@@ -112,7 +116,8 @@ func (b *bench) try(t testing.TB, js jetstream.JetStream) (stop func() error, en
 	end, ready, ended := make(chan error, 1), make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
-		p := New(Options{Partitions: 1, Store: b.store, Catalog: b.cat.Load, Now: b.clock, Link: upgradeAt})
+		p := New(Options{Partitions: 1, Store: b.store, Catalog: b.cat.Load, Now: b.clock, Link: upgradeAt,
+			CompareEvery: b.every, ProbeEvery: b.every, Repaired: func(n int) { b.repaired.Add(int64(n)) }})
 		end <- stream.Run(ctx, env, Spec(env.Names, 0), p, lost, func() { close(ready) })
 	}()
 	t.Cleanup(func() { cancel(); <-ended })

@@ -153,8 +153,11 @@ func (p *Processor) putDecision(key string, value []byte, h nats.Header) error {
 // which readers of JSON keep exactly.
 func (p *Processor) nextPosition() int64 {
 	p.counter++
-	return int64(p.o.Epoch)<<32 | p.counter
+	return p.lastPosition()
 }
+
+// lastPosition returns the number of the last decision of this owner.
+func (p *Processor) lastPosition() int64 { return int64(p.o.Epoch)<<32 | p.counter }
 
 // noticePeriod is how long a crossing of a rolling window is not emitted again.
 const noticePeriod = 30 * 24 * time.Hour
@@ -229,17 +232,23 @@ func (p *Processor) emitLimit(l records.Limit) error {
 	return p.o.Publish(&nats.Msg{Subject: p.o.Names.Limits(p.o.Partition), Data: b})
 }
 
+// gates returns the list of gates for apps.
+func (p *Processor) gates() events.Gates {
+	gs := events.Gates{Partitions: p.opt.Partitions, DefaultPlan: p.catalog.Default().Name, Gates: []events.Gate{}, UpdatedAt: p.opt.Now().UTC()}
+	for i := range p.catalog.Gates {
+		g := &p.catalog.Gates[i]
+		gs.Gates = append(gs.Gates, p.catalog.Public(g, p.gatesOff[g.Feature]))
+	}
+	return gs
+}
+
 // publishGates puts the gates into the decisions bucket, for apps. Only the owner
 // of partition 0 does so.
 func (p *Processor) publishGates() error {
 	if p.o.Partition != 0 {
 		return nil
 	}
-	gs := events.Gates{Partitions: p.opt.Partitions, DefaultPlan: p.catalog.Default().Name, Gates: []events.Gate{}, UpdatedAt: p.opt.Now().UTC()}
-	for i := range p.catalog.Gates {
-		g := &p.catalog.Gates[i]
-		gs.Gates = append(gs.Gates, p.catalog.Public(g, p.gatesOff[g.Feature]))
-	}
+	gs := p.gates()
 	b, err := json.Marshal(&gs)
 	if err != nil {
 		return err

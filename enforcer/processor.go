@@ -4,6 +4,7 @@
 package enforcer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -41,6 +42,12 @@ type Options struct {
 	// customer and the window in it, or "" for the gate's own address. For the same
 	// arguments it must return the same address.
 	Link func(customer, feature string, windowStart, expires time.Time) string
+	// Repaired is called with how many keys of the decisions bucket were put right. It
+	// must be safe for concurrent use. It may be nil.
+	Repaired func(keys int)
+	// CompareEvery is the time between two comparisons of the bucket with the state; 5
+	// minutes. ProbeEvery is that between two looks whether the bucket lost something; 10 s.
+	CompareEvery, ProbeEvery time.Duration
 }
 
 const (
@@ -77,6 +84,7 @@ type Processor struct {
 	put          uint64                 // Put of the last commit
 	gatesChanged bool                   // since the last commit
 	backlog      backlog
+	mirror       *mirror
 }
 
 // mark names a decision to evaluate.
@@ -87,6 +95,10 @@ type mark struct {
 
 // New returns a processor for one ownership of a partition.
 func New(opt Options) *Processor {
+	opt.CompareEvery, opt.ProbeEvery = cmp.Or(opt.CompareEvery, compareEvery), cmp.Or(opt.ProbeEvery, probeEvery)
+	if opt.Repaired == nil {
+		opt.Repaired = func(int) {}
+	}
 	return &Processor{state: newState(), opt: opt, marked: map[mark]bool{}, dirty: map[*customer]struct{}{}}
 }
 
@@ -122,6 +134,7 @@ func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 	if err := p.takeFence(ctx); err != nil {
 		return err
 	}
+	p.put = min(p.put, p.fence) // a bucket that was set back ends before what was put
 	if err := p.readDecisions(ctx); err != nil {
 		return err
 	}
@@ -142,7 +155,12 @@ func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 	stream.Answer(o, questions.SettingsOf, p.settingsOf)
 	stream.Answer(o, questions.SwitchedOff, func(stream.None) (map[string]bool, error) { return maps.Clone(p.gatesOff), nil })
 	stream.Answer(o, questions.ProfilesOf, p.profilesOf)
-	return p.publishGates()
+	if err := p.publishGates(); err != nil {
+		return err
+	}
+	p.mirror = newMirror(o.Epoch)
+	go p.mirrorForever(ctx)
+	return nil
 }
 
 // Documents implements stream.Documenter.
@@ -261,6 +279,9 @@ func (p *Processor) Tick(now time.Time) (time.Time, error) {
 			p.mark(c, "", false)
 		}
 	}
+	if err := p.heal(now); err != nil {
+		return time.Time{}, err
+	}
 	next := now.Add(time.Second) // when to look for a new configuration again
 	if at := p.due(now); !at.IsZero() && at.Before(next) {
 		next = at
@@ -279,6 +300,8 @@ func (p *Processor) Commit() ([]byte, error) {
 	r := record{Documents: p.docs.Watermark(), Gates: p.gatesChanged}
 	p.put = max(p.put, p.fence, p.o.Acked("KV_"+p.o.Names.Bucket(events.BucketDecisions)))
 	r.Put = p.put
+	p.mirror.settled.Store(p.lastPosition())
+	p.mirror.newest.Store(p.o.Acked("KV_" + p.o.Names.Bucket(events.BucketDecisions)))
 	if len(p.dirty) == 0 && !p.gatesChanged && r.Documents == p.savedDocs {
 		return nil, nil
 	}

@@ -13,6 +13,9 @@ import (
 type state struct {
 	customers map[string]*customer
 	gatesOff  map[string]bool // emergency switches; only on partition 0
+	// strays are decisions in the bucket, by customer and feature, of customers who are not
+	// in the state yet.
+	strays map[string]map[string]*events.Decision
 }
 
 type customer struct {
@@ -59,12 +62,27 @@ func newState() *state {
 	return &state{customers: map[string]*customer{}, gatesOff: map[string]bool{}}
 }
 
+// found returns the strays of a customer, by feature.
+func (s *state) found(id string) map[string]*events.Decision {
+	if s.strays == nil {
+		s.strays = map[string]map[string]*events.Decision{}
+	}
+	if s.strays[id] == nil {
+		s.strays[id] = map[string]*events.Decision{}
+	}
+	return s.strays[id]
+}
+
 // customer returns the customer with an id, and adds it if it is new.
 func (s *state) customer(id string) *customer {
 	c := s.customers[id]
 	if c == nil {
 		c = &customer{doc: records.Customer{ID: id}, features: map[string]*entitlement{}}
 		s.customers[id] = c
+		for feature, published := range s.strays[id] {
+			c.feature(feature).Published = published
+		}
+		delete(s.strays, id)
 	}
 	return c
 }

@@ -18,6 +18,9 @@ import (
 // takeFence writes this owner's epoch to the partition's fence key in the decisions
 // bucket. From then on the server refuses the former owner's puts.
 func (p *Processor) takeFence(ctx context.Context) error {
+	if err := p.ensureBucket(ctx); err != nil {
+		return fmt.Errorf("decisions: %w", err)
+	}
 	kv, err := p.o.JS.KeyValue(ctx, p.o.Names.Bucket(events.BucketDecisions))
 	if err != nil {
 		return fmt.Errorf("decisions: %w", err)
@@ -45,8 +48,7 @@ func (p *Processor) takeFence(ctx context.Context) error {
 }
 
 // readDecisions reads the decisions that the former owner put into the bucket after
-// its last commit. Without that, a key that the state does not know would stay
-// there for ever. It also notes the ends of the inputs; see backlog. The fence is
+// its last commit, so that it does not decide against them. It also notes the ends of the inputs; see backlog. The fence is
 // taken, so the former owner adds nothing to either.
 func (p *Processor) readDecisions(ctx context.Context) error {
 	kv, err := p.o.JS.KeyValue(ctx, p.o.Names.Bucket(events.BucketDecisions))
@@ -90,7 +92,11 @@ func (p *Processor) setPublished(entry jetstream.KeyValueEntry) {
 		}
 		published = &d
 	}
-	c := p.customer(id)
+	c := p.customers[id]
+	if c == nil { // the backlog speaks of the customer, or the key is foreign and repair deletes it
+		p.found(id)[feature] = published
+		return
+	}
 	c.feature(feature).Published = published
 	p.changed(c)
 }

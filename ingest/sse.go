@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/records"
 )
 
 // Times of a stream of decisions.
@@ -210,7 +211,7 @@ func (e *sse) entry(b *bucket, entry jetstream.KeyValueEntry) error {
 			return nil
 		}
 		return e.send(id, "gates", oneLine(entry.Value()))
-	case !ok || strings.HasPrefix(key, "=own."):
+	case !ok || strings.HasPrefix(key, records.FencePrefix):
 		return nil
 	case entry.Operation() != jetstream.KeyValuePut:
 		return e.removed(id, customer, feature)

@@ -48,7 +48,8 @@ func (a *App) startRoles(ctx context.Context) error {
 		}
 	}
 	if a.set.has(RoleEnforcer) {
-		opt := enforcer.Options{Partitions: a.partitions, Store: a.store, Catalog: a.catalog.Load, Now: a.now, Link: a.upgradeLink}
+		opt := enforcer.Options{Partitions: a.partitions, Store: a.store, Catalog: a.catalog.Load, Now: a.now, Link: a.upgradeLink,
+			Repaired: a.metrics.NewCounter("tidegate_decisions_repaired_total").Add, CompareEvery: a.config.Load().Decisions.Compare}
 		for p := range a.partitions {
 			a.supervisor.Go(ctx, enforcer.Spec(a.names, p), func() stream.Processor { return enforcer.New(opt) })
 		}

@@ -27,6 +27,7 @@ const (
 	DefaultCustomerKey = "tidegate_customer"
 	DefaultGrace       = 7 * day
 	DefaultReconcile   = time.Hour
+	DefaultCompare     = 5 * time.Minute
 	DefaultCoolDown    = 24 * time.Hour
 	DefaultConversion  = 30 * day
 	DefaultUsage       = 70 * day
@@ -46,6 +47,7 @@ type Config struct {
 	Mail       Mail
 	Conversion time.Duration // how long before a payment the limit may have been reached that led to it
 	Retention  Retention
+	Decisions  Decisions
 	HTTP       HTTP
 	Partitions int // 0 when not given
 	Plans      []Plan
@@ -93,6 +95,11 @@ type Retention struct {
 	Usage   time.Duration
 	Horizon time.Duration
 	Audit   time.Duration
+}
+
+// Decisions says how the bucket that apps read is kept right.
+type Decisions struct {
+	Compare time.Duration // how often all of it is compared with what was decided
 }
 
 // Plan is a plan and the Stripe objects that lead to it.

@@ -31,6 +31,7 @@ func (d *decoder) config(top field) *Config {
 		From:       o.get("from").address(DefaultFrom),
 		Upgrade:    upgrade(o.get("upgrade").object("upgrade")),
 		Stripe:     stripe(o.get("stripe").object("stripe")),
+		Decisions:  decisions(o.get("decisions").object("decisions")),
 		Mail:       mails(o.get("mail").object("mail")),
 		Conversion: conversion(o.get("conversions").object("conversions")),
 		HTTP:       httpBounds(o.get("http").object("http")),
@@ -105,6 +106,14 @@ func stripe(o object) Stripe {
 		}
 	}
 	return s
+}
+
+func decisions(o object) Decisions {
+	d := Decisions{Compare: o.get("compare").duration(DefaultCompare)}
+	if d.Compare < 10*time.Second {
+		o.get("compare").fail("%s is too often: at least 10s", written(d.Compare))
+	}
+	return d
 }
 
 func mails(o object) Mail {

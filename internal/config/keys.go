@@ -9,13 +9,14 @@ import (
 // a name that the operator chooses, "[]" the items of a list. The JSON Schema has the
 // same keys (a test compares them).
 var keys = map[string][]string{
-	"":                 {"namespace", "public_url", "from", "upgrade", "stripe", "mail", "conversions", "retention", "http", "partitions", "plans", "gates"},
+	"":                 {"namespace", "public_url", "from", "upgrade", "stripe", "mail", "conversions", "retention", "decisions", "http", "partitions", "plans", "gates"},
 	"upgrade":          {"url", "price", "success_url", "cancel_url", "portal"},
 	"stripe":           {"customer_key", "grace", "reconcile"},
 	"mail":             {"cool_down", "templates", "quiet_hours"},
 	"mail.quiet_hours": {"from", "to", "zone"},
 	"conversions":      {"window"},
 	"retention":        {"usage", "horizon", "audit"},
+	"decisions":        {"compare"},
 	"http": {"requests_per_second", "events_per_second", "address_per_second", "new_customers_per_hour", "new_types_per_hour", "streams_per_key", "streams",
 		"connections", "proxies"},
 	"plans.*":                       {"default", "any_subscription", "stripe"},

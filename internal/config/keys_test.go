@@ -16,6 +16,7 @@ var around = map[string]struct{ before, path string }{
 	"mail.quiet_hours":              {"mail: {quiet_hours: {", "mail.quiet_hours"},
 	"conversions":                   {"conversions: {", "conversions"},
 	"retention":                     {"retention: {", "retention"},
+	"decisions":                     {"decisions: {", "decisions"},
 	"plans.*":                       {"plans: {free: {", "plans.free"},
 	"plans.*.stripe":                {"plans: {free: {stripe: {", "plans.free.stripe"},
 	"gates[]":                       {"gates: [{", "gates[0]"},

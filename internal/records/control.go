@@ -58,4 +58,7 @@ func Control(typ, customer, id string, data any) ([]byte, error) {
 
 // FenceKey returns the key in the decisions bucket that protects a partition's
 // decisions from a stale owner.
-func FenceKey(p int) string { return "=own." + strconv.Itoa(p) }
+func FenceKey(p int) string { return FencePrefix + strconv.Itoa(p) }
+
+// FencePrefix is what all keys of FenceKey begin with. No customer's token does.
+const FencePrefix = "=own."
