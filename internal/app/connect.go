@@ -11,6 +11,7 @@ import (
 	"github.com/tidegate-io/tidegate/client"
 	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/audit"
+	"github.com/tidegate-io/tidegate/internal/config"
 	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
@@ -51,8 +52,7 @@ func (a *App) connect(ctx context.Context) error {
 	}
 	a.audit = audit.New(a.js, a.names, a.log)
 	cfg := a.config.Load()
-	layout := stream.Layout{Names: a.names, Partitions: cfg.Partitions, Replicas: a.set.Replicas,
-		UsageAge: cfg.Retention.Usage, Horizon: cfg.Retention.Horizon, UsageBytes: a.set.UsageBytes, AuditAge: cfg.Retention.Audit}
+	layout := a.layout(cfg)
 	if layout.Partitions == 0 && a.embedded {
 		layout.Partitions = a.devPartitions(ctx)
 	}
@@ -62,6 +62,14 @@ func (a *App) connect(ctx context.Context) error {
 		}
 		return err
 	}, stream.ErrPartitions)
+}
+
+// layout returns what the configuration says of the streams.
+func (a *App) layout(c *config.Config) stream.Layout {
+	return stream.Layout{Names: a.names, Partitions: c.Partitions, Replicas: a.set.Replicas,
+		UsageAge: c.Retention.Usage, Horizon: c.Retention.Horizon, UsageBytes: a.set.UsageBytes, AuditAge: c.Retention.Audit,
+		ReadOnly: !a.set.has(RoleEnforcer),
+		Changed:  func(d stream.Difference) { a.log.Warn("stream_setting_changed", "change", d.String()) }}
 }
 
 // devPartitions is 4 for new data, else what the data was made with.

@@ -2,11 +2,15 @@ package app
 
 import (
 	"context"
+	"errors"
 	"os"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/tidegate-io/tidegate/internal/config"
 	"github.com/tidegate-io/tidegate/internal/guard"
+	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
 // followConfig applies the edits of the configuration file. It reports a wrong
@@ -29,6 +33,14 @@ func (a *App) followConfig(ctx context.Context) {
 				a.log.Warn("configuration_ignored", "error", "namespace and partitions cannot be changed while Tidegate runs")
 				return true
 			}
+			if err := a.applyLayout(ctx, c); err != nil {
+				refused := errors.As(err, new(*jetstream.APIError))
+				if !waiting || refused {
+					a.log.Warn(map[bool]string{true: "configuration_ignored", false: "configuration_waits"}[refused], "error", err)
+				}
+				waiting = !refused
+				return refused
+			}
 			if err := a.audit.TakeOver(ctx, configActor(), c.Written()); err != nil {
 				if !waiting {
 					a.log.Warn("configuration_waits", "error", err)
@@ -46,4 +58,15 @@ func (a *App) followConfig(ctx context.Context) {
 		})
 	}()
 	a.onStop("configuration", func(context.Context) error { cancel(); <-done; return nil })
+}
+
+// applyLayout gives the streams of usage what an edited configuration says of them,
+// before it counts: a window must not be longer than usage is kept. AUDIT follows later,
+// when it has the edit.
+func (a *App) applyLayout(ctx context.Context, c *config.Config) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	l := a.layout(c)
+	l.Partitions, l.AuditAge = a.partitions, 0
+	return stream.Settle(ctx, a.js, l)
 }

@@ -8,6 +8,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidegate-io/tidegate/events"
+	"github.com/tidegate-io/tidegate/internal/config"
+	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
 func (c *doctorCmd) nats(e *env, ctx context.Context) (string, string) {
@@ -31,6 +33,16 @@ func (c *doctorCmd) nats(e *env, ctx context.Context) (string, string) {
 		}
 		if state, detail := judgeSpace(s.CachedInfo(), refused); state != stateOK {
 			return state, detail
+		}
+	}
+	if cfg, err := config.Open(e.Config); err == nil {
+		differ, err := stream.Differences(ctx, l.js, stream.Layout{Names: l.names, Partitions: l.partitions,
+			UsageAge: cfg.Retention.Usage, Horizon: cfg.Retention.Horizon, AuditAge: cfg.Retention.Audit})
+		if err != nil {
+			return stateFailed, err.Error()
+		}
+		if len(differ) > 0 {
+			return stateWarning, fmt.Sprintf("%v: the next process with the role enforcer that starts changes that", differ[0])
 		}
 	}
 	return stateOK, fmt.Sprintf("%s %s, %d partitions, %d streams, %.1f MB stored",
