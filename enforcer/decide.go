@@ -136,7 +136,12 @@ func (p *Processor) withdraw(c *customer, feature string, e *entitlement) error 
 	if published == nil {
 		return nil
 	}
-	return p.putDecision(events.DecisionKey(c.doc.ID, feature), nil, nats.Header{"KV-Operation": {"DEL"}})
+	return p.deleteKey(events.DecisionKey(c.doc.ID, feature))
+}
+
+// deleteKey deletes a key of the decisions bucket.
+func (p *Processor) deleteKey(key string) error {
+	return p.putDecision(key, nil, nats.Header{"KV-Operation": {"DEL"}})
 }
 
 // putDecision writes a key of the decisions bucket with the fence, so that the

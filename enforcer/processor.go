@@ -302,6 +302,7 @@ func (p *Processor) Commit() ([]byte, error) {
 	p.put = max(p.put, p.fence, p.o.Acked("KV_"+p.o.Names.Bucket(events.BucketDecisions)))
 	r.Put = p.put
 	p.mirror.settled.Store(p.lastPosition())
+	p.mirror.gates.Store(p.gatesAt.UnixNano())
 	p.mirror.newest.Store(p.o.Acked("KV_" + p.o.Names.Bucket(events.BucketDecisions)))
 	if len(p.dirty) == 0 && !p.gatesChanged && r.Documents == p.savedDocs {
 		return nil, nil
