@@ -42,6 +42,7 @@ type meta struct {
 	Last      bool       `json:"last,omitempty"` // the last part of a commit, which makes it count
 	Positions []Position `json:"positions,omitempty"`
 	Writer    string     `json:"writer"`             // one for each ownership
+	Restored  string     `json:"restored,omitempty"` // which restore the stream had come from: see RestoredKey
 	Manifest  uint64     `json:"manifest,omitempty"` // sequence of the newest manifest before this record
 	// Of commits, what is new; of manifests, all of it:
 	Dead    []DeadPart `json:"dead,omitempty"`
@@ -98,6 +99,8 @@ type Log struct {
 	dead      []DeadPart
 	careful   []uint64
 	losses    []Loss
+	restored  string
+	returned  bool // the stream was restored from a backup since the last owner
 }
 
 type manifestAt struct {
@@ -119,9 +122,10 @@ func OpenLog(ctx context.Context, js jetstream.JetStream, streamName, subject, s
 		return nil, err
 	}
 	for {
-		seq, err := l.publish(ctx, l.record(kindEpoch, func(m *meta) { m.Epoch++ }), nil)
+		epoch := l.nextEpoch()
+		seq, err := l.publish(ctx, l.record(kindEpoch, func(m *meta) { m.Epoch = epoch }), nil)
 		if err == nil {
-			l.epoch++
+			l.epoch = epoch
 			l.last = seq
 			l.dropOrphans(ctx)
 			return l, nil
@@ -147,7 +151,8 @@ func (l *Log) Epoch() uint64 { return l.epoch }
 func (l *Log) Positions() []Position { return l.positions }
 
 func (l *Log) record(kind recordKind, set func(*meta)) meta {
-	m := meta{Kind: kind, Format: Format, Epoch: l.epoch, Number: l.number, Positions: l.positions, Writer: l.writer, Manifest: l.manifest.seq}
+	m := meta{Kind: kind, Format: Format, Epoch: l.epoch, Number: l.number, Positions: l.positions, Writer: l.writer, Manifest: l.manifest.seq,
+		Restored: l.restored}
 	set(&m)
 	return m
 }
@@ -211,6 +216,9 @@ func newest[T any](list []T, n int) []T {
 // Lose adds to the log what the inputs have lost, and from where they are read now.
 // The state stays that of the last commit. Errors are those of Commit.
 func (l *Log) Lose(ctx context.Context, losses []Loss, positions []Position) error {
+	if l.returned {
+		l.restored = l.restoredBy()
+	}
 	return l.note(ctx, func(m *meta) { m.Losses, m.Positions = losses, positions })
 }
 

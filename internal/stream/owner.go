@@ -15,6 +15,7 @@ type Owner struct {
 	Names     events.Names
 	Partition int
 	Epoch     uint64 // grows with every owner of the partition
+	Restored  bool   // the first since a restore: the store may have documents that are newer, or none
 	JS        jetstream.JetStream
 	Log       *slog.Logger
 	Inputs    []InputState // at the takeover, in the order of Spec.Inputs

@@ -44,7 +44,7 @@ func (r *restorer) restore(ctx context.Context) error {
 
 func (r *restorer) restoreOnce(ctx context.Context) error {
 	r.epoch, r.number, r.positions, r.manifest, r.size, r.parts, r.read, r.lastPart = 0, 0, nil, manifestAt{}, 0, nil, 0, 0
-	r.dead, r.careful, r.losses = nil, nil, nil
+	r.dead, r.careful, r.losses, r.restored = nil, nil, nil, ""
 	last, err := lastOf(ctx, r.stream, r.subject)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return r.load(nil)
@@ -82,7 +82,7 @@ func (r *restorer) restoreOnce(ctx context.Context) error {
 	}
 	r.manifest = manifestAt{meta: m, seq: at}
 	r.epoch, r.number, r.positions, r.read, r.lastPart = m.Epoch, m.Number, m.Positions, m.After, m.After
-	r.dead, r.careful, r.losses = m.Dead, m.Careful, m.Losses
+	r.dead, r.careful, r.losses, r.restored = m.Dead, m.Careful, m.Losses, m.Restored
 	timed(r.positions, raw.Time)
 	if err := r.load(snapshot); err != nil {
 		return fmt.Errorf("snapshot %s of %s: %w", m.Generation, r.subject, err)
@@ -189,7 +189,7 @@ func (r *restorer) apply(data []byte, seq uint64, stored time.Time) error {
 		return fmt.Errorf("%s at %d: %w", r.subject, seq, err)
 	}
 	timed(m.Positions, stored)
-	r.read = seq
+	r.read, r.restored = seq, m.Restored
 	switch m.Kind {
 	case kindEpoch:
 		r.epoch, r.parts = m.Epoch, nil // parts of a commit without its last part do not count

@@ -165,7 +165,7 @@ func (r *run) open(ctx, work context.Context, cancel context.CancelCauseFunc) er
 	r.handled = make([]atomic.Uint64, len(r.Inputs))
 	r.out = newOutbox(work, r.JS, func(err error) { cancel(err) })
 	r.out.lost = r.letterLost
-	r.owner = &Owner{Names: r.Names, Partition: r.Partition, Epoch: log.Epoch(), JS: r.JS, inputs: r.Inputs, out: r.out, role: r.ledger.role(r.Role),
+	r.owner = &Owner{Names: r.Names, Partition: r.Partition, Epoch: log.Epoch(), Restored: log.returned, JS: r.JS, inputs: r.Inputs, out: r.out, role: r.ledger.role(r.Role),
 		Log: r.Env.Log.With("role", r.Role, "partition", r.Partition, "epoch", log.Epoch())}
 	for i, rd := range r.readers {
 		r.handled[i].Store(r.pos[i].Seq)
