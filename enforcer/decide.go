@@ -249,6 +249,7 @@ func (p *Processor) publishGates() error {
 		return nil
 	}
 	gs := p.gates()
+	p.gatesAt = gs.UpdatedAt
 	b, err := json.Marshal(&gs)
 	if err != nil {
 		return err

@@ -85,6 +85,7 @@ type Processor struct {
 	gatesChanged bool                   // since the last commit
 	backlog      backlog
 	mirror       *mirror
+	gatesAt      time.Time // when the gates were published last
 }
 
 // mark names a decision to evaluate.

@@ -35,6 +35,7 @@ const (
 
 // copied is what the bucket had of the partition at a moment.
 type copied struct {
+	begun   time.Time
 	settled int64             // greatest position that was acknowledged before it was read
 	values  map[string][]byte // by key
 	gates   []byte
@@ -133,7 +134,7 @@ func (p *Processor) fenceStandsLater(ctx context.Context) error {
 func (p *Processor) copyBucket(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	c := copied{settled: p.mirror.settled.Load(), values: map[string][]byte{}}
+	c := copied{begun: p.opt.Now(), settled: p.mirror.settled.Load(), values: map[string][]byte{}}
 	kv, err := p.o.JS.KeyValue(ctx, p.o.Names.Bucket(events.BucketDecisions))
 	if err != nil {
 		return err
@@ -234,7 +235,8 @@ func (p *Processor) repair(c copied) error {
 		}
 		deleted++
 	}
-	if p.o.Partition == 0 && !p.areGates(c.gates) {
+	arrived := c.begun.After(p.gatesAt.Add(3 * p.opt.ProbeEvery)) // they have no position
+	if p.o.Partition == 0 && arrived && !p.areGates(c.gates) {
 		if err := p.publishGates(); err != nil {
 			return err
 		}

@@ -3,14 +3,14 @@ package notifier
 import (
 	"testing"
 
-	"github.com/tidegate-io/tidegate/internal/test/kept"
+	testdata "github.com/tidegate-io/tidegate/internal/test/kept"
 	"github.com/tidegate-io/tidegate/internal/wire"
 )
 
 func TestRecordsOfFormerVersionsAreRead(t *testing.T) {
 	t.Parallel()
-	kept.Check(t, "format1/record",
-		func() ([]byte, error) { return wire.Marshal(kept.Sample[facts]()) },
+	testdata.Check(t, "format1/record",
+		func() ([]byte, error) { return wire.Marshal(testdata.Sample[facts]()) },
 		func(b []byte) (any, error) {
 			var r facts
 			return &r, wire.Unmarshal(b, &r)

@@ -22,6 +22,7 @@ upgrade: {url: "https://${HOST}/pricing", price: pro_monthly, success_url: "http
 stripe: {customer_key: account_id, grace: 3d, reconcile: 0s}
 mail: {cool_down: 90m, templates: ./mails, quiet_hours: {from: 22:30, to: "7:00", zone: Europe/Vienna}}
 conversions: {window: 14d}
+decisions: {compare: 20s}
 retention: {usage: 120d, horizon: 1d12h, audit: 2d}
 http: {requests_per_second: 50, events_per_second: 10_000, address_per_second: unlimited, new_customers_per_hour: 7, streams: 9, connections: 100, proxies: [10.1.2.3/8, "2001:db8::1"]}
 partitions: ${PARTITIONS:-64}
@@ -85,6 +86,7 @@ func TestFull(t *testing.T) {
 			Quiet: &Quiet{From: 22*time.Hour + 30*time.Minute, To: 7 * time.Hour, Zone: vienna}},
 		Conversion: 14 * day,
 		Retention:  Retention{Usage: 120 * day, Horizon: 36 * time.Hour, Audit: 2 * day},
+		Decisions:  Decisions{Compare: 20 * time.Second},
 		HTTP: HTTP{RequestsPerSecond: 50, EventsPerSecond: 10_000, NewCustomersPerHour: 7, NewTypesPerHour: DefaultHTTP.NewTypesPerHour,
 			StreamsPerKey: DefaultHTTP.StreamsPerKey, Streams: 9, Connections: 100,
 			Proxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::1/128")}},
@@ -131,7 +133,7 @@ func TestDefaults(t *testing.T) {
 	c.source, c.file, c.lines, c.written = [32]byte{}, "", nil, nil
 	want := &Config{
 		From: DefaultFrom, Stripe: Stripe{CustomerKey: "tidegate_customer", Grace: 7 * day, Reconcile: time.Hour}, Mail: Mail{CoolDown: 24 * time.Hour}, Conversion: 30 * day,
-		Retention: Retention{Usage: 70 * day, Horizon: 32 * day, Audit: 400 * day}, HTTP: DefaultHTTP, Plans: []Plan{{Name: "free", Default: true}}, Gates: []Gate{},
+		Retention: Retention{Usage: 70 * day, Horizon: 32 * day, Audit: 400 * day}, Decisions: Decisions{Compare: 5 * time.Minute}, HTTP: DefaultHTTP, Plans: []Plan{{Name: "free", Default: true}}, Gates: []Gate{},
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("\n got %+v\nwant %+v", c, want)

@@ -34,10 +34,11 @@ func (g *grants) api(stream string, kinds ...string) {
 // ensure allows what makes a stream that is missing.
 func (g *grants) ensure(stream string) { g.api(stream, "STREAM.INFO", "STREAM.CREATE") }
 
-// read allows reading a stream. $JS.FC is for watches of buckets.
+// read allows reading a stream. $JS.FC is for watches of buckets. What a stream has lost
+// is asked of its leader, which does not answer direct gets only.
 func (g *grants) read(streams ...string) {
 	for _, s := range streams {
-		g.api(s, "STREAM.INFO", "DIRECT.GET")
+		g.api(s, "STREAM.INFO", "DIRECT.GET", "STREAM.MSG.GET")
 		g.api(s+".>", "DIRECT.GET", "CONSUMER.CREATE", "CONSUMER.DELETE", "CONSUMER.INFO", "CONSUMER.MSG.NEXT")
 		g.publish = append(g.publish, "$JS.FC."+s+".>")
 	}

@@ -38,7 +38,7 @@ const (
 func requests(base string) map[string]string {
 	all := map[string]string{
 		"STREAM.CREATE": everyRole, "STREAM.INFO": everyRole + " operator", "STREAM.UPDATE": movers,
-		"STREAM.DELETE": "", "STREAM.PURGE": "", "STREAM.MSG.DELETE": "", "STREAM.MSG.GET": "", "STREAM.SNAPSHOT": "", "STREAM.RESTORE": "",
+		"STREAM.DELETE": "", "STREAM.PURGE": "", "STREAM.MSG.DELETE": "", "STREAM.SNAPSHOT": "", "STREAM.RESTORE": "",
 		"STREAM.LEADER.STEPDOWN": "", "STREAM.PEER.REMOVE": "", "CONSUMER.NAMES": "", "CONSUMER.LIST": "",
 	}
 	switch base {
@@ -47,7 +47,7 @@ func requests(base string) map[string]string {
 	case events.StreamSeen:
 		all["STREAM.MSG.DELETE"] = "tidegate aggregator"
 	case events.StreamAudit:
-		all["STREAM.MSG.GET"], all["STREAM.PURGE"] = everyRole, "tidegate ingest"
+		all["STREAM.PURGE"] = "tidegate ingest"
 	case events.BucketOwners:
 		all["STREAM.UPDATE"] = ""
 	}
@@ -91,6 +91,7 @@ func (s *site) asks(u *user, name, base, readers string) {
 		s.requests(u, fmt.Sprintf(api, name), "?", reads)
 	}
 	s.requests(u, "DIRECT.GET."+name, "?", reads || base == events.BucketDecisions && u.kind == App)
+	s.requests(u, "STREAM.MSG.GET."+name, "?", reads || base == events.StreamAudit && may(everyRole, u.kind))
 	s.requests(u, "CONSUMER.CREATE."+name, "?", false)
 	s.requests(u, "CONSUMER.DURABLE.CREATE."+name+".x", "?", false)
 	s.requests(u, "CONSUMER.PAUSE."+name+".x", "?", false)

@@ -111,10 +111,10 @@ func ensureStream(ctx context.Context, js jetstream.JetStream, cfg jetstream.Str
 	if madeFor(&now) != madeFor(&cfg) {
 		return fmt.Errorf("%w: stream %s was made for %d, others for %d", ErrPartitions, cfg.Name, madeFor(&now), madeFor(&cfg))
 	}
-	if err := moveSubjects(ctx, js, now, cfg, owned); err != nil {
-		return err
+	if isFormer(&now, &cfg) {
+		return moveSubjects(ctx, js, now, cfg, owned)
 	}
-	return settle(ctx, js, cfg, l)
+	return settle(ctx, js, now, cfg, l)
 }
 
 // errFormer is returned while processes run that read subjects of a former layout.
@@ -123,9 +123,6 @@ var errFormer = errors.New("processes of a former version still run, and would p
 // moveSubjects gives a stream that a former version made the present subjects. What is
 // stored in it stays as it is.
 func moveSubjects(ctx context.Context, js jetstream.JetStream, now, cfg jetstream.StreamConfig, owned func() (bool, error)) error {
-	if !isFormer(&now, &cfg) {
-		return nil
-	}
 	running, err := owned()
 	if err != nil {
 		return err

@@ -59,9 +59,9 @@ func TestAnInputThatLostItsEndIsReadOn(t *testing.T) {
 					ctx, cancel := context.WithCancel(t.Context())
 					s := NewSupervisor(b.env)
 					s.Go(ctx, accountInput, func() Processor {
-						owner = newTally()
-						last <- owner
-						return sequences{owner, &numbers}
+						next := newTally()
+						last <- next
+						return sequences{next, &numbers}
 					})
 					return func() { cancel(); s.Wait() }
 				}

@@ -25,23 +25,25 @@ func (d Difference) String() string {
 // Settle gives the streams that exist what the layout says, which has Partitions.
 func Settle(ctx context.Context, js jetstream.JetStream, l Layout) error {
 	for _, cfg := range l.streams() {
-		if err := settle(ctx, js, cfg, l); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
-			return err
+		s, err := js.Stream(ctx, cfg.Name)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			continue
+		}
+		if err == nil {
+			err = settle(ctx, js, s.CachedInfo().Config, cfg, l)
+		}
+		if err != nil {
+			return fmt.Errorf("stream %s: %w", cfg.Name, err)
 		}
 	}
 	return nil
 }
 
 // settle gives a stream what the layout says and the stream has otherwise.
-func settle(ctx context.Context, js jetstream.JetStream, cfg jetstream.StreamConfig, l Layout) error {
+func settle(ctx context.Context, js jetstream.JetStream, now, cfg jetstream.StreamConfig, l Layout) error {
 	if l.ReadOnly {
 		return nil
 	}
-	s, err := js.Stream(ctx, cfg.Name)
-	if err != nil {
-		return fmt.Errorf("stream %s: %w", cfg.Name, err)
-	}
-	now := s.CachedInfo().Config
 	differences := l.differences(&now, &cfg)
 	if len(differences) == 0 {
 		return nil

@@ -54,14 +54,27 @@ func worksWithUsers(t *testing.T, in *installation, processes []string) {
 	srv := testnats.StartWith(t, passwords.ReplaceAllString(permissions.Format(o.Accounts()), "secret"))
 	in.nats = srv.URL
 	running := map[string]*testprocess.Process{}
-	for _, roles := range processes {
-		kind := roles
-		if roles == everyRole {
-			kind = permissions.RoleAll
+	start := func() {
+		for _, roles := range processes {
+			kind := roles
+			if roles == everyRole {
+				kind = permissions.RoleAll
+			}
+			in.env = userEnv(t, o, kind)
+			running[kind] = in.serve(roles)
 		}
-		in.env = userEnv(t, o, kind)
-		running[kind] = in.serve(roles)
 	}
+	stop := func() {
+		for kind, p := range running {
+			if code := p.Interrupt(); code != exitOK {
+				t.Errorf("%s: exit %d", kind, code)
+			}
+			if logged := p.Stderr.String(); strings.Contains(strings.ToLower(logged), "permissions violation") {
+				t.Errorf("%s lacks a permission:\n%s", kind, logged)
+			}
+		}
+	}
+	start()
 	in.ready()
 
 	violations := make(chan error, 100)
@@ -86,14 +99,16 @@ func worksWithUsers(t *testing.T, in *installation, processes []string) {
 
 	in.gateway.env = userEnv(t, o, permissions.Operator)
 	operates(t, in)
-	for kind, p := range running {
-		if code := p.Interrupt(); code != exitOK {
-			t.Errorf("%s: exit %d", kind, code)
-		}
-		if logged := p.Stderr.String(); strings.Contains(strings.ToLower(logged), "permissions violation") {
-			t.Errorf("%s lacks a permission:\n%s", kind, logged)
+	stop()
+	start() // it takes the partitions over from their logs
+	in.ready()
+	for range 2 {
+		if err := app.RecordAck(t.Context(), client.Usage{Customer: "late", Event: "api"}); err != nil {
+			t.Fatal(err)
 		}
 	}
+	in.uses("late", 2)
+	stop()
 	select {
 	case err := <-violations:
 		t.Error(err)
