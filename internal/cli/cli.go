@@ -55,6 +55,7 @@ type commands struct {
 	Dead    deadCmd    `cmd:"" help:"Print the events that could not be counted, with the reasons."`
 	Backup  backupCmd  `cmd:"" help:"Copy everything that NATS keeps into a folder, while Tidegate runs."`
 	Restore restoreCmd `cmd:"" help:"Bring a backup into a NATS without streams of Tidegate."`
+	Recover recoverCmd `cmd:"" help:"Print what is lost of partitions whose log is gone; --accept-loss lets them begin anew."`
 	Audit   auditCmd   `cmd:"" help:"Print who changed what, the newest first."`
 	Mail    struct {
 		Preview previewCmd `cmd:"" help:"Write each mail with sample data, as HTML and text."`

@@ -43,6 +43,7 @@ type meta struct {
 	Positions []Position `json:"positions,omitempty"`
 	Writer    string     `json:"writer"`             // one for each ownership
 	Restored  string     `json:"restored,omitempty"` // which restore the stream had come from: see RestoredKey
+	Recovered time.Time  `json:"recovered,omitzero"` // when somebody accepted that the former log was lost
 	Manifest  uint64     `json:"manifest,omitempty"` // sequence of the newest manifest before this record
 	// Of commits, what is new; of manifests, all of it:
 	Dead    []DeadPart `json:"dead,omitempty"`
@@ -101,6 +102,8 @@ type Log struct {
 	losses    []Loss
 	restored  string
 	returned  bool // the stream was restored from a backup since the last owner
+	recovered time.Time
+	anew      bool // this owner begins after a lost log
 }
 
 type manifestAt struct {
@@ -111,7 +114,7 @@ type manifestAt struct {
 // OpenLog takes the log of a partition over. It reads the log, gives its
 // snapshot and commits to p, and appends an epoch record; from then on the former
 // owner is fenced.
-func OpenLog(ctx context.Context, js jetstream.JetStream, streamName, subject, snapPrefix string, p Processor) (*Log, error) {
+func OpenLog(ctx context.Context, js jetstream.JetStream, streamName, subject, snapPrefix string, p Processor, known *mark) (*Log, error) {
 	s, err := js.Stream(ctx, streamName)
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", streamName, err)
@@ -121,6 +124,9 @@ func OpenLog(ctx context.Context, js jetstream.JetStream, streamName, subject, s
 	if err := r.restore(ctx); err != nil {
 		return nil, err
 	}
+	if err := l.begin(known); err != nil {
+		return nil, err
+	}
 	for {
 		epoch := l.nextEpoch()
 		seq, err := l.publish(ctx, l.record(kindEpoch, func(m *meta) { m.Epoch = epoch }), nil)
@@ -128,6 +134,9 @@ func OpenLog(ctx context.Context, js jetstream.JetStream, streamName, subject, s
 			l.epoch = epoch
 			l.last = seq
 			l.dropOrphans(ctx)
+			if l.anew {
+				return l, l.note(ctx, func(*meta) {})
+			}
 			return l, nil
 		}
 		if !errors.Is(err, ErrFenced) || ctx.Err() != nil {
@@ -152,7 +161,7 @@ func (l *Log) Positions() []Position { return l.positions }
 
 func (l *Log) record(kind recordKind, set func(*meta)) meta {
 	m := meta{Kind: kind, Format: Format, Epoch: l.epoch, Number: l.number, Positions: l.positions, Writer: l.writer, Manifest: l.manifest.seq,
-		Restored: l.restored}
+		Restored: l.restored, Recovered: l.recovered}
 	set(&m)
 	return m
 }
