@@ -142,6 +142,7 @@ func (o Options) operator(g *grants) {
 	g.publish = append(g.publish, "$JS.API.INFO")
 	g.send("usage.p.*."+events.ImportToken, "query.>", "billing.fetched", "state.stripe-sync.>")
 	g.api(g.stream(events.StreamState), "STREAM.PURGE")
+	g.publish = append(g.publish, "$KV."+o.Names.Bucket(events.BucketOwners)+".log.>") // accepts that logs are lost
 }
 
 // backup reads all streams as a whole and makes them from copies: whoever has it has
