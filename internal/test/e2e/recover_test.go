@@ -97,3 +97,28 @@ func losesLogs(t *testing.T, lose func(*testing.T, jetstream.JetStream)) {
 		t.Errorf("recover says %s", out)
 	}
 }
+
+// TestRefusesUncountedUsage has usage refused while nobody counts it, and taken when
+// somebody does.
+func TestRefusesUncountedUsage(t *testing.T) {
+	t.Parallel()
+	in := newInstallation(t, testmongo.URI(t))
+	write(t, in.config, production+"http: {refuse_uncounted: 1s}\n")
+	in.startNATS()
+	in.serve(roleIngest + "," + roleEnforcer + "," + roleNotifier)
+	in.ready()
+	answers := func(want int, contains string) {
+		t.Helper()
+		wait.Until(t, fmt.Sprintf("the answer %d", want), func() error {
+			status, answer, err := in.request("POST", "/v1/events", "application/json", sample.Event("acme", "1"))
+			if err == nil && (status != want || !strings.Contains(string(answer), contains)) {
+				err = fmt.Errorf("%d %s", status, answer)
+			}
+			return err
+		})
+	}
+	answers(202, "accepted")
+	answers(503, "nobody has counted partition")
+	in.serve(roleAggregator)
+	answers(202, "accepted")
+}
