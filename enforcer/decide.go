@@ -186,7 +186,7 @@ func (p *Processor) emitCrossings(c *customer, g *gate.Gate, e *entitlement, d *
 		return nil
 	}
 	start := noticeStart(g, w, e.WarnedIn)
-	silent := !byUsage || w.Silent
+	silent := !byUsage || w.Silent || !p.o.Recovered.IsZero() && !w.StoredAt.After(p.o.Recovered)
 	for _, percent := range g.WarnAt {
 		level := d.Limit.Percent(percent)
 		if level.Sign() <= 0 || d.Used.Cmp(level) < 0 || e.WarnedIn.Equal(start) && slices.Contains(e.Warned, percent) {

@@ -143,6 +143,10 @@ func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 	p.docs.Refused = func(c records.Customer, why error) { o.RejectDocument("customers", c.ID, c, why) }
 	go p.docs.Run(ctx)
 	for _, c := range p.customers {
+		if c.known && o.Restored {
+			c.doc.Position = p.position
+			p.changed(c)
+		}
 		if c.known && c.doc.Position > p.savedDocs {
 			p.documents = append(p.documents, c)
 		}

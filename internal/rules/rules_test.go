@@ -137,6 +137,7 @@ var allowed = map[string][]string{
 
 	// The stream processor and its parts.
 	"internal/stream":    {"events", "internal/guard", "internal/records", "internal/wire", nats, "github.com/nats-io/nuid"},
+	"internal/backup":    {"events", "internal/stream", nats},
 	"internal/audit":     {"internal/guard", "events", "internal/config", "internal/records", nats, "github.com/nats-io/nuid"},
 	"internal/questions": {"events", "internal/gate", "internal/records", "internal/stream"},
 	"internal/stripe/fold": {"events", "internal/guard", "internal/records", "internal/stream", "internal/writeback", nats,
