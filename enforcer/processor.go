@@ -196,7 +196,7 @@ func (p *Processor) Handle(m *stream.Message) error {
 		return p.applyAccount(m)
 	}
 	totals, err := wire.ParseTotals(m.Data)
-	if errors.Is(err, wire.ErrFormat) {
+	if errors.Is(err, events.ErrFormat) {
 		return stream.Outage(err) // a process of the newer version takes the partition over
 	}
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
 
-	"github.com/tidegate-io/tidegate/internal/wire"
+	"github.com/tidegate-io/tidegate/events"
 )
 
 // maxPart bounds the payload of one message of a log or snapshot.
@@ -76,7 +76,7 @@ func decodeRecord(data []byte) (m meta, payload []byte, err error) {
 		}
 		m.Format = only.Format
 	}
-	return m, payload, wire.CheckFormat("the record", m.Format, Format)
+	return m, payload, events.CheckFormat("the record", m.Format, Format)
 }
 
 // Log is the fenced log of a partition, as its owner writes it. Its methods are
