@@ -66,3 +66,29 @@ func TestAnAppKeepsItsDecisionsWhileALostBucketIsRepaired(t *testing.T) {
 		})
 	}
 }
+
+// TestWhatIsCarriedOverALossHasItsTime: a decision that no owner puts again is gone.
+func TestWhatIsCarriedOverALossHasItsTime(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "", apiGate(100))
+	until := time.Now().Add(time.Hour)
+	for range 20 {
+		s.decide(blocked("foreign", until))
+	}
+	c := s.synced(func(o *config) error { o.carryFor = time.Second; return nil })
+	syncs := make(chan struct{}, 100) // each shows every decision
+	t.Cleanup(c.Watch("bob", func(events.Decision) { syncs <- struct{}{} }))
+	if err := emptied["made anew"](s); err != nil {
+		t.Fatal(err)
+	}
+	s.gates(apiGate(100))
+	s.decide(blocked("bob", until))
+	within(t, syncs)
+	if c.Check("foreign", "api").Allowed {
+		t.Error("it was not carried over the loss")
+	}
+	within(t, syncs)
+	if !c.Check("foreign", "api").Allowed || c.Check("bob", "api").Allowed {
+		t.Error("the bucket does not count after its repair")
+	}
+}
