@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -161,7 +160,7 @@ func restoreAll(t *testing.T, nc *nats.Conn, all []snapshot) {
 		asks(t, nc, "$JS.API.STREAM.RESTORE."+s.Name, s, &to)
 		for _, chunk := range s.Chunks {
 			if reply, err := nc.Request(to.Deliver, chunk, 10*time.Second); err != nil || len(reply.Data) > 0 {
-				t.Fatal(s.Name, err, fmt.Sprintf("%s", reply.Data))
+				t.Fatal(s.Name, err, string(reply.Data))
 			}
 		}
 		var made struct {
