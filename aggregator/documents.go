@@ -194,6 +194,9 @@ func (d *documents) removeClosed(c *customer) {
 
 // resumeDocuments notes the documents that the former owner may not have written.
 func (p *Processor) resumeDocuments() {
+	if p.o.Restored {
+		p.logged.written = watermark{}
+	}
 	p.docs.to = p.logged.written
 	p.endedTo = p.opt.Now().UnixMilli()
 	p.endings = schedule{next: uint32(p.endedTo / hourMillis)}

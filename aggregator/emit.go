@@ -17,9 +17,14 @@ func (f *folder) markChanged(c *customer, u *usage, emit bool) {
 	f.changes++
 	f.scheduleExpiry(c, u)
 	if emit && !u.closed && (u.end == 0 || u.end > f.now.UnixMilli()) {
-		u.emit, u.silent = true, f.isImport
+		u.emit, u.silent = true, f.isSilent()
 	}
 	f.onChange(c, u)
+}
+
+// isSilent reports whether what the current message changes causes no mail.
+func (f *folder) isSilent() bool {
+	return f.isImport || !f.silentUntil.IsZero() && !f.now.After(f.silentUntil)
 }
 
 // emitAgain marks a window to be emitted silently, because its total means

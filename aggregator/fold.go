@@ -28,13 +28,14 @@ type folder struct {
 	reject    rejectFunc
 	archived  archiveLookup // nil: all fingerprints are in the state
 
-	failed     error     // not nil: the state cannot be used any more
-	now        time.Time // when the message was stored
-	seq        uint64    // of the message
-	changes    uint32    // number of changes of windows by the message so far
-	isImport   bool      // of the message
-	part       int       // index of the event that is being counted; -1: no event of a batch is
-	segmentBuf [1]gate.Segment
+	failed      error     // not nil: the state cannot be used any more
+	now         time.Time // when the message was stored
+	seq         uint64    // of the message
+	changes     uint32    // number of changes of windows by the message so far
+	isImport    bool      // of the message
+	silentUntil time.Time // messages that were stored up to then cause no mail
+	part        int       // index of the event that is being counted; -1: no event of a batch is
+	segmentBuf  [1]gate.Segment
 
 	prefetched  [stream.PrefetchMax]pendingEvent
 	cursor, end int   // prefetched[cursor:end] are not folded yet
@@ -271,7 +272,7 @@ func (f *folder) applyChange(c *customer, ch *change, segments []gate.Segment, a
 		u = c.open(g.feature, start)
 		u.end, u.firstAt, u.lastAt = end, at, at
 	}
-	f.emitBefore(c, u, f.isImport)
+	f.emitBefore(c, u, f.isSilent())
 	moved := u.end != 0 && u.end != ch.end // a cut had ended it where it begins: see endAfterCut
 	if moved {
 		u.end = ch.end

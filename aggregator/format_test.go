@@ -9,10 +9,5 @@ import (
 
 func TestRecordsOfFormerVersionsAreRead(t *testing.T) {
 	t.Parallel()
-	kept.Check(t, "format1/record",
-		func() ([]byte, error) { return wire.Marshal(kept.Sample[record]()) },
-		func(b []byte) (any, error) {
-			var r record
-			return &r, wire.Unmarshal(b, &r)
-		})
+	kept.CheckStruct[record](t, "format1/record", wire.Marshal, wire.Unmarshal)
 }

@@ -167,6 +167,7 @@ func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 func (p *Processor) own(ctx context.Context, o *stream.Owner) {
 	p.o, p.owned = o, ctx
 	p.store.o = o
+	p.f.silentUntil = o.Recovered
 }
 
 // Prefetch implements stream.Prefetcher.

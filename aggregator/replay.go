@@ -70,7 +70,7 @@ func (r *Replay) Verify(ctx context.Context, partition int) (Result, error) {
 		return res, err
 	}
 	res.Messages = n
-	r.compare(&res, live.f.state, replayed)
+	r.compare(&res, live, replayed)
 	return res, nil
 }
 
@@ -79,6 +79,7 @@ type committed struct {
 	*Processor                  // as of the last commit
 	position   uint64           // of that commit; 0: there is none
 	dead       stream.DeadParts // what the owner has left out
+	shifted    bool             // messages had other numbers for the owner: the stream lost some, or was restored
 }
 
 // committed returns the state as of the last commit. If enough returns false for
@@ -102,7 +103,7 @@ func (r *Replay) live(ctx context.Context, partition int) (c committed, err erro
 	c.Processor = New(Options{Partitions: r.Partitions, Horizon: r.Horizon}, partition)
 	positions, dead, err := stream.ReadLog(ctx, r.JS, r.Names, stream.RoleAggregator, partition, c.Processor)
 	if len(positions) > 0 {
-		c.position = positions[0].Seq
+		c.position, c.shifted = positions[0].Seq, positions[0].Shift > 0
 	}
 	c.dead = dead
 	return c, err
@@ -167,7 +168,8 @@ func (r *Replay) derive(ctx context.Context, partition int, live committed, last
 func ignoreReject(*stream.Message, int, []byte, error) error { return nil }
 
 // compare adds the differences between the two states to res.
-func (r *Replay) compare(res *Result, live, replayed *state) {
+func (r *Replay) compare(res *Result, of committed, replayed *state) {
+	live := of.f.state
 	for _, c := range replayed.sortedCustomers() {
 		other := live.customers.find(c.id())
 		for _, u := range c.sortedWindows(nil) {
@@ -179,7 +181,7 @@ func (r *Replay) compare(res *Result, live, replayed *state) {
 			if other != nil {
 				l = other.find(live.feature(u.feature.name), u.start)
 			}
-			if l == nil || !bytes.Equal(l.append(nil, c, true), u.append(nil, c, true)) {
+			if l == nil || !sameWindow(c, l, u, of.shifted) {
 				res.Differences = append(res.Differences, r.difference(live, other, l, replayed, c, u, res.Partition))
 			}
 		}
@@ -192,6 +194,15 @@ func (r *Replay) compare(res *Result, live, replayed *state) {
 			}
 		}
 	}
+}
+
+// sameWindow reports whether a window is the same in the owner's state and in the replayed one.
+func sameWindow(c *customer, live, replayed *usage, shifted bool) bool {
+	l := *live
+	if shifted {
+		l.seq = replayed.seq
+	}
+	return bytes.Equal(l.append(nil, c, true), replayed.append(nil, c, true))
 }
 
 // sortedCustomers returns the customers by id.

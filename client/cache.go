@@ -107,6 +107,20 @@ func (c *cache) publish(from *draft, now time.Time) {
 	}
 }
 
+// carry adds to a draft the decisions of the present view that it lacks, or has older: of
+// a bucket that was set back, purged or made anew they come again by and by.
+func (c *cache) carry(to *draft) {
+	if c.table == nil {
+		return
+	}
+	c.table.each(func(r record) {
+		h := c.hashOf(r)
+		if has := to.decisions.get(h, r.more.customer, r.look.feature); !r.look.gone && (!has.known() || has.position < r.position) {
+			to.decisions.put(h, r)
+		}
+	})
+}
+
 // apply takes a change into the view that readers use.
 func (c *cache) apply(e entry, now time.Time) error {
 	v := c.view.Load()

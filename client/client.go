@@ -59,6 +59,7 @@ type Client struct {
 	ids       idMaker
 	repeats   repeats
 	connected era
+	revision  uint64 // of the newest value that a watch has had; only watchForever uses it
 
 	closing atomic.Bool
 	workers workers
@@ -71,7 +72,7 @@ func New(nc *nats.Conn, opts ...Option) (*Client, error) { return newClient(nc, 
 
 func newClient(nc *nats.Conn, r *remote, opts []Option) (*Client, error) {
 	c := &Client{nc: nc, remote: r, now: time.Now, synced: make(chan struct{}), cache: newCache(), ids: newIDMaker()}
-	c.config = config{buffer: defaultBuffer, confirmWithin: defaultConfirm, closed: map[string]bool{}, logger: slog.New(slog.DiscardHandler)}
+	c.config = config{buffer: defaultBuffer, confirmWithin: defaultConfirm, carryFor: defaultCarry, closed: map[string]bool{}, logger: slog.New(slog.DiscardHandler)}
 	for _, o := range opts {
 		if err := o(&c.config); err != nil {
 			return nil, fmt.Errorf("tidegate client: %w", err)

@@ -21,6 +21,7 @@ type config struct {
 	buffer        int
 	maxAge        time.Duration
 	confirmWithin time.Duration
+	carryFor      time.Duration
 	logger        *slog.Logger
 	onError       func(error)
 	memory        *memory.Server

@@ -16,12 +16,14 @@ const (
 	confirmEvery = 3 * time.Second
 	shortestWait = 50 * time.Millisecond
 	longestWait  = 5 * time.Second
+	defaultCarry = time.Minute // in which a bucket that was set back is repaired
 )
 
 var (
 	errReconnected = errors.New("the connection was made anew")
 	errWatchEnded  = errors.New("the watch ended")
 	errSetBack     = errors.New("the decisions bucket ends before what it held")
+	errCarried     = errors.New("what was carried over a loss of the bucket has had its time")
 )
 
 // watchForever keeps the cache in step with the bucket until ctx ends. It is
@@ -73,7 +75,7 @@ func (c *Client) watchOnce(ctx context.Context, status <-chan nats.Status) (sync
 		return false, errAway
 	}
 	reconnects := c.nc.Stats().Reconnects
-	w := watch{c: c, bucket: newBucket(c.nc, c.names), in: intake{c: c, to: newDraft(0)}, answer: make(chan uint64, 2)}
+	w := watch{c: c, bucket: newBucket(c.nc, c.names), in: intake{c: c, to: newDraft(0), former: c.revision}, answer: make(chan uint64, 2)}
 	puts := make(chan *nats.Msg, waitingPuts)
 	sub, err := c.nc.ChanSubscribe(w.bucket.puts, puts)
 	if err != nil {
@@ -85,6 +87,7 @@ func (c *Client) watchOnce(ctx context.Context, status <-chan nats.Status) (sync
 	}
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
+	defer w.remember()
 	for {
 		select {
 		case <-ctx.Done():
@@ -104,6 +107,8 @@ func (c *Client) watchOnce(ctx context.Context, status <-chan nats.Status) (sync
 			if c.nc.Stats().Reconnects != reconnects {
 				c.connected.next()
 				err = errReconnected
+			} else if w.in.carriedTooLong(c.now()) {
+				err = errCarried
 			}
 		}
 		if err != nil {
@@ -121,6 +126,13 @@ type watch struct {
 	late   bool // the last probe was behind what is known
 	asked  time.Time
 	answer chan uint64 // of probes: the sequence of the newest value
+}
+
+// remember keeps how far the watch came, by which the next one sees a loss.
+func (w *watch) remember() {
+	if w.in.live() {
+		w.c.revision = w.in.revision
+	}
 }
 
 // begin reads what is in the bucket. The servers know the subscription before.
@@ -187,6 +199,8 @@ type intake struct {
 	to       *draft // until it is published
 	complete bool   // all initial values are there
 	revision uint64 // of the newest value
+	former   uint64 // of the newest value that the watch before had
+	carried  time.Time
 }
 
 func (in *intake) live() bool { return in.to == nil }
@@ -212,9 +226,19 @@ func (in *intake) publish(now time.Time) {
 	if !in.complete || in.to.gates == nil {
 		return
 	}
+	if in.revision < in.former { // the owners of the partitions repair it one after the other
+		in.c.cache.carry(in.to)
+		in.carried = now
+	}
 	in.c.cache.publish(in.to, now)
 	in.to = nil
 	in.c.becameSynced(now)
+}
+
+// carriedTooLong reports whether the bucket must have been repaired: what it lacks now is
+// gone.
+func (in *intake) carriedTooLong(now time.Time) bool {
+	return !in.carried.IsZero() && now.Sub(in.carried) >= in.c.carryFor
 }
 
 // becameSynced notes that the cache is whole and current.

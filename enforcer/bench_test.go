@@ -1,6 +1,7 @@
 package enforcer
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -41,14 +42,15 @@ func (s *memory) WriteCustomers(_ context.Context, docs []records.Customer) erro
 }
 
 type bench struct {
-	env   stream.Env
-	kv    jetstream.KeyValue
-	store *memory
-	cat   atomic.Pointer[gate.Catalog]
-	now   atomic.Pointer[time.Time] // nil: the clock
-	pos   uint64
-	nats  *testnats.Server
-	every time.Duration // Options.CompareEvery and Options.ProbeEvery
+	env     stream.Env
+	kv      jetstream.KeyValue
+	store   *memory
+	cat     atomic.Pointer[gate.Catalog]
+	now     atomic.Pointer[time.Time] // nil: the clock
+	pos     uint64
+	nats    *testnats.Server
+	every   time.Duration // Options.ProbeEvery, and Options.CompareEvery unless that is set
+	compare time.Duration // Options.CompareEvery
 
 	repaired atomic.Int64
 }
@@ -117,7 +119,7 @@ func (b *bench) try(t testing.TB, js jetstream.JetStream) (stop func() error, en
 	go func() {
 		defer close(ended)
 		p := New(Options{Partitions: 1, Store: b.store, Catalog: b.cat.Load, Now: b.clock, Link: upgradeAt,
-			CompareEvery: b.every, ProbeEvery: b.every, Repaired: func(n int) { b.repaired.Add(int64(n)) }})
+			CompareEvery: cmp.Or(b.compare, b.every), ProbeEvery: b.every, Repaired: func(n int) { b.repaired.Add(int64(n)) }})
 		end <- stream.Run(ctx, env, Spec(env.Names, 0), p, lost, func() { close(ready) })
 	}()
 	t.Cleanup(func() { cancel(); <-ended })

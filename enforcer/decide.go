@@ -136,7 +136,12 @@ func (p *Processor) withdraw(c *customer, feature string, e *entitlement) error 
 	if published == nil {
 		return nil
 	}
-	return p.putDecision(events.DecisionKey(c.doc.ID, feature), nil, nats.Header{"KV-Operation": {"DEL"}})
+	return p.deleteKey(events.DecisionKey(c.doc.ID, feature))
+}
+
+// deleteKey deletes a key of the decisions bucket.
+func (p *Processor) deleteKey(key string) error {
+	return p.putDecision(key, nil, nats.Header{"KV-Operation": {"DEL"}})
 }
 
 // putDecision writes a key of the decisions bucket with the fence, so that the
@@ -181,7 +186,7 @@ func (p *Processor) emitCrossings(c *customer, g *gate.Gate, e *entitlement, d *
 		return nil
 	}
 	start := noticeStart(g, w, e.WarnedIn)
-	silent := !byUsage || w.Silent
+	silent := !byUsage || w.Silent || !p.o.Recovered.IsZero() && !w.StoredAt.After(p.o.Recovered)
 	for _, percent := range g.WarnAt {
 		level := d.Limit.Percent(percent)
 		if level.Sign() <= 0 || d.Used.Cmp(level) < 0 || e.WarnedIn.Equal(start) && slices.Contains(e.Warned, percent) {

@@ -143,6 +143,10 @@ func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 	p.docs.Refused = func(c records.Customer, why error) { o.RejectDocument("customers", c.ID, c, why) }
 	go p.docs.Run(ctx)
 	for _, c := range p.customers {
+		if c.known && o.Restored {
+			c.doc.Position = p.position
+			p.changed(c)
+		}
 		if c.known && c.doc.Position > p.savedDocs {
 			p.documents = append(p.documents, c)
 		}
@@ -192,7 +196,7 @@ func (p *Processor) Handle(m *stream.Message) error {
 		return p.applyAccount(m)
 	}
 	totals, err := wire.ParseTotals(m.Data)
-	if errors.Is(err, wire.ErrFormat) {
+	if errors.Is(err, events.ErrFormat) {
 		return stream.Outage(err) // a process of the newer version takes the partition over
 	}
 	if err != nil {
@@ -302,6 +306,7 @@ func (p *Processor) Commit() ([]byte, error) {
 	p.put = max(p.put, p.fence, p.o.Acked("KV_"+p.o.Names.Bucket(events.BucketDecisions)))
 	r.Put = p.put
 	p.mirror.settled.Store(p.lastPosition())
+	p.mirror.gates.Store(p.gatesAt.UnixNano())
 	p.mirror.newest.Store(p.o.Acked("KV_" + p.o.Names.Bucket(events.BucketDecisions)))
 	if len(p.dirty) == 0 && !p.gatesChanged && r.Documents == p.savedDocs {
 		return nil, nil

@@ -87,7 +87,7 @@ func (p *Processor) setPublished(entry jetstream.KeyValueEntry) {
 	var published *events.Decision
 	if entry.Operation() == jetstream.KeyValuePut {
 		d, err := events.ParseDecision(entry.Value())
-		if err != nil {
+		if err != nil || d.Position > p.lastPosition() { // no owner has put it: repair puts the right one
 			return
 		}
 		published = &d

@@ -58,7 +58,7 @@ func (b *Batch) Next(e *Event) (raw []byte, more bool, err error) {
 	field, text, next, ok := takeField(b.text, b.at)
 	if ok && field == fieldFormat && b.at == 0 {
 		format, _, _ := takeUvarint(text, 0)
-		if b.err = checkFormat("the packed message", format); b.err == nil {
+		if b.err = CheckFormat("the packed message", format, newestFormat); b.err == nil {
 			b.at = next
 			return b.Next(e)
 		}

@@ -29,6 +29,8 @@ type Bounds struct {
 	Connections         int // the listeners hold this one
 	// Proxies are those whose X-Forwarded-For says the client's address.
 	Proxies []netip.Prefix
+	// RefuseUncounted is for how long usage is taken that nobody counts.
+	RefuseUncounted time.Duration
 }
 
 // burst is how much of a rate may come at once.

@@ -24,6 +24,7 @@ import (
 	"github.com/tidegate-io/tidegate/internal/gate"
 	"github.com/tidegate-io/tidegate/internal/link"
 	"github.com/tidegate-io/tidegate/internal/records"
+	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
 // Decisions is the process's cache of decisions. Its methods are safe for
@@ -115,6 +116,7 @@ type Server struct {
 	audit     *audit.Log
 	counters  counters
 	bounds    *bounds
+	uncounted *uncounted
 	refusals  throttledLog // of webhooks
 	busy      throttledLog // 503
 	ended     throttledLog // keys after their end
@@ -143,6 +145,7 @@ func New(o Options) *Server {
 	s := &Server{Options: o, closed: make(chan struct{}), counters: newCounters(o.Metrics), stuck: writeTimeout}
 	s.close = sync.OnceFunc(func() { close(s.closed) })
 	s.bounds = s.newBounds(o.Bounds)
+	s.uncounted = newUncounted(stream.Asker{NC: o.NC, Names: o.Names}, o.Partitions, s.bounds.since)
 	s.publisher = NewPublisher(o.JS, o.Names, o.Partitions)
 	s.audit = audit.New(o.JS, o.Names, o.Log)
 	return s

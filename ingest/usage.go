@@ -89,6 +89,9 @@ func (s *Server) postEvents(w http.ResponseWriter, r *http.Request) error {
 
 // store publishes usage and waits until it is stored.
 func (s *Server) store(ctx context.Context, list []events.Event) error {
+	if err := s.uncounted.refuse(list, s.bounds.of().RefuseUncounted); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, waitForStream)
 	defer cancel()
 	err := s.publisher.Publish(ctx, list, events.BatchToken)

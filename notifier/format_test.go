@@ -9,10 +9,5 @@ import (
 
 func TestRecordsOfFormerVersionsAreRead(t *testing.T) {
 	t.Parallel()
-	testdata.Check(t, "format1/record",
-		func() ([]byte, error) { return wire.Marshal(testdata.Sample[facts]()) },
-		func(b []byte) (any, error) {
-			var r facts
-			return &r, wire.Unmarshal(b, &r)
-		})
+	testdata.CheckStruct[facts](t, "format1/record", wire.Marshal, wire.Unmarshal)
 }

@@ -95,6 +95,8 @@ func (p *Processor) crossed(l *records.Limit) error {
 func (p *Processor) initialState(l *records.Limit, template string) (records.MailState, string) {
 	c := p.known(l.Customer)
 	switch {
+	case !p.recovered.IsZero() && !l.At.After(p.recovered):
+		return records.MailNone, "the record of earlier mails was lost"
 	case l.Silent:
 		return records.MailNone, "caused by an import or a new configuration"
 	case l.Shadow:

@@ -37,6 +37,8 @@ type Processor struct {
 	log    *slog.Logger
 	report reporter
 
+	recovered time.Time // crossings up to then may have been mailed; see stream.Owner
+
 	started   chan struct{} // closed when ctx and log are set
 	woken     chan struct{} // has an element when a mail may be due
 	lookAgain atomic.Bool   // the settings may name new places to look addresses up
@@ -66,7 +68,7 @@ type reporter interface {
 // Start implements stream.Processor. It starts the sending goroutine, which ends
 // with ctx.
 func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
-	p.ctx, p.log = ctx, o.Log
+	p.ctx, p.log, p.recovered = ctx, o.Log, o.Recovered
 	if p.report == nil {
 		p.report = o
 	}

@@ -53,6 +53,9 @@ type commands struct {
 	Verify  verifyCmd  `cmd:"" help:"Compare the live windows with what the stored stream gives."`
 	Explain explainCmd `cmd:"" help:"Print why a decision is what it is."`
 	Dead    deadCmd    `cmd:"" help:"Print the events that could not be counted, with the reasons."`
+	Backup  backupCmd  `cmd:"" help:"Copy everything that NATS keeps into a folder, while Tidegate runs."`
+	Restore restoreCmd `cmd:"" help:"Bring a backup into a NATS without streams of Tidegate."`
+	Recover recoverCmd `cmd:"" help:"Print what is lost of partitions whose log is gone; --accept-loss lets them begin anew."`
 	Audit   auditCmd   `cmd:"" help:"Print who changed what, the newest first."`
 	Mail    struct {
 		Preview previewCmd `cmd:"" help:"Write each mail with sample data, as HTML and text."`

@@ -39,7 +39,7 @@ func (c *doctorCmd) Run(e *env) error {
 		name string
 		f    func(*env, context.Context) (string, string)
 	}{
-		{"configuration", c.configuration}, {"keys", c.keys}, {"tidegate", c.running}, {"certificate", c.certificate}, {"nats", c.nats}, {"partitions", c.owners}, {"lag", c.lag},
+		{"configuration", c.configuration}, {"keys", c.keys}, {"tidegate", c.running}, {"certificate", c.certificate}, {"nats", c.nats}, {"partitions", c.owners}, {"logs", c.logs}, {"lag", c.lag},
 		{"documents", c.documents}, {"dead", c.dead},
 		{"mongodb", c.mongodb}, {"stripe", c.stripe}, {"resend", c.resend}, {"mail", c.mail}, {"billing", c.billing},
 	}

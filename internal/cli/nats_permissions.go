@@ -13,7 +13,7 @@ import (
 
 type natsPermissionsCmd struct {
 	Namespace *string  `help:"Namespace of the installation (default: the configuration's)." placeholder:"NAME"`
-	Users     []string `help:"Kinds of users to print: tidegate (all roles in one process), ingest, aggregator, enforcer, notifier, operator, app, reporter (default: all)." placeholder:"KIND,…"`
+	Users     []string `help:"Kinds of users to print: tidegate (all roles in one process), ingest, aggregator, enforcer, notifier, operator, backup, app, reporter (default: all)." placeholder:"KIND,…"`
 	Store     string   `help:"Where documents are kept: mongodb or nats." enum:"mongodb,nats" default:"mongodb" env:"TIDEGATE_STORE"`
 }
 

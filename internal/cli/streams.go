@@ -71,7 +71,21 @@ func adviceOn(err error) string {
 	return "start it (`tidegate dev` brings one), or set NATS_URL"
 }
 
+// connect connects to the streams of a Tidegate.
 func (f *natsFlags) connect(e *env) (*streams, error) {
+	l, err := f.dial(e)
+	if err != nil {
+		return nil, err
+	}
+	if l.partitions, err = stream.Partitions(e.ctx, l.js, l.names); err != nil {
+		l.close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// dial connects to a NATS that may have no streams yet.
+func (f *natsFlags) dial(e *env) (*streams, error) {
 	cfg, err := config.OpenOrExample(e.Config)
 	if err != nil {
 		return nil, err
@@ -89,12 +103,7 @@ func (f *natsFlags) connect(e *env) (*streams, error) {
 		nc.Close()
 		return nil, err
 	}
-	l := &streams{nc: nc, js: js, names: events.Names{Namespace: cfg.Namespace}, config: cfg, close: nc.Close}
-	if l.partitions, err = stream.Partitions(e.ctx, js, l.names); err != nil {
-		nc.Close()
-		return nil, err
-	}
-	return l, nil
+	return &streams{nc: nc, js: js, names: events.Names{Namespace: cfg.Namespace}, config: cfg, close: nc.Close}, nil
 }
 
 // asker asks the owners of partitions.

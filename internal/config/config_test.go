@@ -24,7 +24,7 @@ mail: {cool_down: 90m, templates: ./mails, quiet_hours: {from: 22:30, to: "7:00"
 conversions: {window: 14d}
 decisions: {compare: 20s}
 retention: {usage: 120d, horizon: 1d12h, audit: 2d}
-http: {requests_per_second: 50, events_per_second: 10_000, address_per_second: unlimited, new_customers_per_hour: 7, streams: 9, connections: 100, proxies: [10.1.2.3/8, "2001:db8::1"]}
+http: {requests_per_second: 50, events_per_second: 10_000, address_per_second: unlimited, new_customers_per_hour: 7, streams: 9, connections: 100, refuse_uncounted: 3m, proxies: [10.1.2.3/8, "2001:db8::1"]}
 partitions: ${PARTITIONS:-64}
 plans:
   free: {default: true, stripe: {prices: [price_zero]}}
@@ -88,7 +88,7 @@ func TestFull(t *testing.T) {
 		Retention:  Retention{Usage: 120 * day, Horizon: 36 * time.Hour, Audit: 2 * day},
 		Decisions:  Decisions{Compare: 20 * time.Second},
 		HTTP: HTTP{RequestsPerSecond: 50, EventsPerSecond: 10_000, NewCustomersPerHour: 7, NewTypesPerHour: DefaultHTTP.NewTypesPerHour,
-			StreamsPerKey: DefaultHTTP.StreamsPerKey, Streams: 9, Connections: 100,
+			StreamsPerKey: DefaultHTTP.StreamsPerKey, Streams: 9, Connections: 100, RefuseUncounted: 3 * time.Minute,
 			Proxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::1/128")}},
 		Partitions: 64,
 		Plans: []Plan{

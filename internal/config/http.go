@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // HTTP bounds what callers of the HTTP API may do to each process; 0 is no bound.
@@ -18,12 +19,14 @@ type HTTP struct {
 	Connections         int // open at a time, of each listener
 	// Proxies are those whose X-Forwarded-For says the client's address.
 	Proxies []netip.Prefix
+	// RefuseUncounted is for how long usage is taken of a partition that nobody counts.
+	RefuseUncounted time.Duration
 }
 
 // DefaultHTTP is in force where the configuration says nothing.
 var DefaultHTTP = HTTP{
 	RequestsPerSecond: 20_000, EventsPerSecond: 500_000, AddressPerSecond: 1_000, NewCustomersPerHour: 100_000, NewTypesPerHour: 1_000,
-	StreamsPerKey: 1_000, Streams: 4_000, Connections: 10_000,
+	StreamsPerKey: 1_000, Streams: 4_000, Connections: 10_000, RefuseUncounted: 10 * time.Minute,
 }
 
 func httpBounds(o object) HTTP {
@@ -38,6 +41,7 @@ func httpBounds(o object) HTTP {
 		Streams:             o.get("streams").bound(def.Streams),
 		Connections:         o.get("connections").bound(def.Connections),
 		Proxies:             o.get("proxies").prefixes(),
+		RefuseUncounted:     o.get("refuse_uncounted").duration(def.RefuseUncounted),
 	}
 }
 

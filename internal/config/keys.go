@@ -18,7 +18,7 @@ var keys = map[string][]string{
 	"retention":        {"usage", "horizon", "audit"},
 	"decisions":        {"compare"},
 	"http": {"requests_per_second", "events_per_second", "address_per_second", "new_customers_per_hour", "new_types_per_hour", "streams_per_key", "streams",
-		"connections", "proxies"},
+		"connections", "proxies", "refuse_uncounted"},
 	"plans.*":                       {"default", "any_subscription", "stripe"},
 	"plans.*.stripe":                {"lookup_keys", "products", "prices"},
 	"gates[]":                       {"feature", "opinion", "trigger", "meter", "condition", "action", "recovery", "fail", "enforce_from", "email_from"},

@@ -1,6 +1,8 @@
 package permissions
 
 import (
+	"strings"
+
 	"github.com/tidegate-io/tidegate/events"
 )
 
@@ -140,6 +142,28 @@ func (o Options) operator(g *grants) {
 	g.publish = append(g.publish, "$JS.API.INFO")
 	g.send("usage.p.*."+events.ImportToken, "query.>", "billing.fetched", "state.stripe-sync.>")
 	g.api(g.stream(events.StreamState), "STREAM.PURGE")
+	g.publish = append(g.publish, "$KV."+o.Names.Bucket(events.BucketOwners)+".log.>") // accepts that logs are lost
+}
+
+// backup reads all streams as a whole and makes them from copies: whoever has it has
+// everything.
+func (o Options) backup(g *grants) {
+	for _, s := range streamNames() {
+		g.api(g.stream(s), "STREAM.INFO", "STREAM.SNAPSHOT", "STREAM.RESTORE")
+		for _, kind := range []string{"ACK", "RESTORE"} {
+			g.publish = append(g.publish, "$JS.SNAPSHOT."+kind+"."+g.stream(s)+".>")
+		}
+	}
+	g.read(g.stream(events.StreamState))
+	for _, b := range (Options{Names: o.Names, Store: true}).buckets() {
+		g.api(g.bucket(b), "STREAM.INFO")
+		if o.Store && strings.HasPrefix(b, "store_") {
+			g.read(g.bucket(b))
+			g.put(b)
+			g.ensure(g.bucket(b))
+		}
+	}
+	g.publish = append(g.publish, "$JS.API.INFO")
 }
 
 // reporter reports usage.

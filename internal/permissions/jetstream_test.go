@@ -17,7 +17,7 @@ import (
 // readers says who may read each stream, by consumers and direct gets.
 var readers = map[string]string{
 	"USAGE":     "tidegate aggregator operator",
-	"STATE":     "tidegate aggregator enforcer notifier operator",
+	"STATE":     "tidegate aggregator enforcer notifier operator backup",
 	"SEEN":      "tidegate aggregator operator",
 	"WINDOWS":   "tidegate enforcer operator",
 	"BILLING":   "tidegate enforcer operator",
@@ -37,8 +37,8 @@ const (
 // requests says who may send which request about a stream besides reading it.
 func requests(base string) map[string]string {
 	all := map[string]string{
-		"STREAM.CREATE": everyRole, "STREAM.INFO": everyRole + " operator", "STREAM.UPDATE": movers,
-		"STREAM.DELETE": "", "STREAM.PURGE": "", "STREAM.MSG.DELETE": "", "STREAM.SNAPSHOT": "", "STREAM.RESTORE": "",
+		"STREAM.CREATE": everyRole, "STREAM.INFO": everyRole + " operator backup", "STREAM.UPDATE": movers,
+		"STREAM.DELETE": "", "STREAM.PURGE": "", "STREAM.MSG.DELETE": "", "STREAM.SNAPSHOT": "backup", "STREAM.RESTORE": "backup",
 		"STREAM.LEADER.STEPDOWN": "", "STREAM.PEER.REMOVE": "", "CONSUMER.NAMES": "", "CONSUMER.LIST": "",
 	}
 	switch base {
@@ -50,6 +50,9 @@ func requests(base string) map[string]string {
 		all["STREAM.PURGE"] = "tidegate ingest"
 	case events.BucketOwners:
 		all["STREAM.UPDATE"] = ""
+		fallthrough
+	case events.BucketDecisions: // are made again, not restored
+		all["STREAM.SNAPSHOT"], all["STREAM.RESTORE"] = "", ""
 	}
 	return all
 }

@@ -51,13 +51,14 @@ const (
 	Enforcer   = "enforcer"
 	Notifier   = "notifier"
 	Operator   = "operator" // the commands
+	Backup     = "backup"   // tidegate backup and restore
 	App        = "app"      // reports usage, identifies customers and reads decisions
 	Reporter   = "reporter" // only reports usage
 )
 
 // Kinds returns the kinds of users, those of apps last.
 func Kinds() []string {
-	return []string{RoleAll, Ingest, Aggregator, Enforcer, Notifier, Operator, App, Reporter}
+	return []string{RoleAll, Ingest, Aggregator, Enforcer, Notifier, Operator, Backup, App, Reporter}
 }
 
 // UserName returns the name of a kind of user in an installation.
@@ -110,6 +111,8 @@ func (o Options) Of(kind string) (User, bool) {
 		o.notifier(&g)
 	case Operator:
 		o.operator(&g)
+	case Backup:
+		o.backup(&g)
 	case App:
 		o.app(&g)
 	case Reporter:

@@ -90,7 +90,7 @@ func TestStoredAnswersAreNoState(t *testing.T) {
 		}
 		b.storeAnswer(t, get, &nats.Msg{Data: []byte(`{"kind":"commit","epoch":1,"number":2,"last":true}` + "\n")}, "state.tally.0.log")
 		b.publish(t, 1) // requests are answered in order
-		_, err := OpenLog(t.Context(), b.env.JS, "STATE", "state.tally.0.log", "state.tally.0.snap", newTally())
+		_, err := OpenLog(t.Context(), b.env.JS, "STATE", "state.tally.0.log", "state.tally.0.snap", newTally(), nil)
 		if !errors.Is(err, records.ErrAnswer) {
 			t.Errorf("%s %s: %v", directGets[get].subject, directGets[get].body, err)
 		}

@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/test/kept"
-	"github.com/tidegate-io/tidegate/internal/wire"
 )
 
 func TestRecordsOfFormerVersionsAreRead(t *testing.T) {
@@ -35,7 +35,7 @@ func TestRecordsOfANewerVersionAreRefusedByName(t *testing.T) {
 	t.Parallel()
 	for _, line := range []string{`{"kind":"commit","format":2}`, `{"kind":7,"format":2,"epoch":"x"}`} {
 		_, _, err := decodeRecord([]byte(line + "\n"))
-		if !errors.Is(err, wire.ErrFormat) || !strings.Contains(err.Error(), "has format 2") {
+		if !errors.Is(err, events.ErrFormat) || !strings.Contains(err.Error(), "has format 2") {
 			t.Errorf("%s: %v", line, err)
 		}
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
 
-	"github.com/tidegate-io/tidegate/internal/wire"
+	"github.com/tidegate-io/tidegate/events"
 )
 
 // maxPart bounds the payload of one message of a log or snapshot.
@@ -42,6 +42,8 @@ type meta struct {
 	Last      bool       `json:"last,omitempty"` // the last part of a commit, which makes it count
 	Positions []Position `json:"positions,omitempty"`
 	Writer    string     `json:"writer"`             // one for each ownership
+	Restored  string     `json:"restored,omitempty"` // which restore the stream had come from: see RestoredKey
+	Recovered time.Time  `json:"recovered,omitzero"` // when somebody accepted that the former log was lost
 	Manifest  uint64     `json:"manifest,omitempty"` // sequence of the newest manifest before this record
 	// Of commits, what is new; of manifests, all of it:
 	Dead    []DeadPart `json:"dead,omitempty"`
@@ -74,7 +76,7 @@ func decodeRecord(data []byte) (m meta, payload []byte, err error) {
 		}
 		m.Format = only.Format
 	}
-	return m, payload, wire.CheckFormat("the record", m.Format, Format)
+	return m, payload, events.CheckFormat("the record", m.Format, Format)
 }
 
 // Log is the fenced log of a partition, as its owner writes it. Its methods are
@@ -98,6 +100,10 @@ type Log struct {
 	dead      []DeadPart
 	careful   []uint64
 	losses    []Loss
+	restored  string
+	returned  bool // the stream was restored from a backup since the last owner
+	recovered time.Time
+	anew      bool // this owner begins after a lost log
 }
 
 type manifestAt struct {
@@ -108,7 +114,7 @@ type manifestAt struct {
 // OpenLog takes the log of a partition over. It reads the log, gives its
 // snapshot and commits to p, and appends an epoch record; from then on the former
 // owner is fenced.
-func OpenLog(ctx context.Context, js jetstream.JetStream, streamName, subject, snapPrefix string, p Processor) (*Log, error) {
+func OpenLog(ctx context.Context, js jetstream.JetStream, streamName, subject, snapPrefix string, p Processor, known *mark) (*Log, error) {
 	s, err := js.Stream(ctx, streamName)
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", streamName, err)
@@ -118,12 +124,19 @@ func OpenLog(ctx context.Context, js jetstream.JetStream, streamName, subject, s
 	if err := r.restore(ctx); err != nil {
 		return nil, err
 	}
+	if err := l.begin(known); err != nil {
+		return nil, err
+	}
 	for {
-		seq, err := l.publish(ctx, l.record(kindEpoch, func(m *meta) { m.Epoch++ }), nil)
+		epoch := l.nextEpoch()
+		seq, err := l.publish(ctx, l.record(kindEpoch, func(m *meta) { m.Epoch = epoch }), nil)
 		if err == nil {
-			l.epoch++
+			l.epoch = epoch
 			l.last = seq
 			l.dropOrphans(ctx)
+			if l.anew {
+				return l, l.note(ctx, func(*meta) {})
+			}
 			return l, nil
 		}
 		if !errors.Is(err, ErrFenced) || ctx.Err() != nil {
@@ -147,7 +160,8 @@ func (l *Log) Epoch() uint64 { return l.epoch }
 func (l *Log) Positions() []Position { return l.positions }
 
 func (l *Log) record(kind recordKind, set func(*meta)) meta {
-	m := meta{Kind: kind, Format: Format, Epoch: l.epoch, Number: l.number, Positions: l.positions, Writer: l.writer, Manifest: l.manifest.seq}
+	m := meta{Kind: kind, Format: Format, Epoch: l.epoch, Number: l.number, Positions: l.positions, Writer: l.writer, Manifest: l.manifest.seq,
+		Restored: l.restored, Recovered: l.recovered}
 	set(&m)
 	return m
 }
@@ -211,6 +225,9 @@ func newest[T any](list []T, n int) []T {
 // Lose adds to the log what the inputs have lost, and from where they are read now.
 // The state stays that of the last commit. Errors are those of Commit.
 func (l *Log) Lose(ctx context.Context, losses []Loss, positions []Position) error {
+	if l.returned {
+		l.restored = l.restoredBy()
+	}
 	return l.note(ctx, func(m *meta) { m.Losses, m.Positions = losses, positions })
 }
 

@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -14,7 +15,9 @@ import (
 type Owner struct {
 	Names     events.Names
 	Partition int
-	Epoch     uint64 // grows with every owner of the partition
+	Epoch     uint64    // grows with every owner of the partition
+	Restored  bool      // the first since a restore: the store may have documents that are newer, or none
+	Recovered time.Time // zero, or up to when what is read causes no mail: the log was lost, and begun anew
 	JS        jetstream.JetStream
 	Log       *slog.Logger
 	Inputs    []InputState // at the takeover, in the order of Spec.Inputs

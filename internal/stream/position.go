@@ -33,6 +33,9 @@ type Loss struct {
 	Cut    uint64    `json:"cut"`    // sequence in the stream behind which reading goes on
 	Lost   uint64    `json:"lost"`   // how many sequences
 	Found  time.Time `json:"found"`  // when
+	// Restored says that the stream came from a backup. Nobody knows what it had beyond,
+	// so Lost is more than that can be.
+	Restored bool `json:"restored,omitempty"`
 }
 
 // maxLosses bounds the losses that a log keeps: the newest.

@@ -99,8 +99,11 @@ func (r *run) openInputs(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("position in %s: %w", s.CachedInfo().Config.Name, err)
 		}
-		if cut < pos.Seq {
-			loss := Loss{Stream: in.Stream, Input: i, Number: pos.number(), Cut: cut, Lost: pos.Seq - cut, Found: r.Now().UTC()}
+		if cut < pos.Seq || r.log.returned {
+			loss := Loss{Stream: in.Stream, Input: i, Number: pos.number(), Cut: cut, Lost: pos.Seq - cut, Found: r.Now().UTC(), Restored: r.log.returned}
+			if r.log.returned {
+				loss.Lost += restoredShift
+			}
 			losses = append(losses, loss)
 			pos.Seq, pos.Shift = cut, pos.Shift+loss.Lost
 			if at, err := storedAt(ctx, r.JS, s.CachedInfo().Config.Name, cut); err == nil {
@@ -114,7 +117,16 @@ func (r *run) openInputs(ctx context.Context) error {
 	if err := r.log.Lose(ctx, losses, r.pos); err != nil {
 		return err
 	}
+	if r.log.returned {
+		r.Env.Log.Info("restored_from_a_backup", "role", r.Role, "partition", r.Partition, "epoch", r.log.Epoch())
+	}
 	for _, l := range losses {
+		if l.Restored {
+			l.Lost -= restoredShift
+		}
+		if l.Lost == 0 {
+			continue
+		}
 		r.Env.Log.Warn("stream_lost_its_end", "role", r.Role, "partition", r.Partition, "stream", l.Stream, "lost", l.Lost, "after", l.Cut,
 			"effect", "what was counted stays counted, and what the stream has now is read")
 		r.ledger.role(r.Role).lostSequences(l)

@@ -30,21 +30,32 @@ const resetAttempts = 1
 // restorer then begins again.
 var errLogChanged = errors.New("log changed while it was read")
 
+// The attempts to read a log that changes meanwhile. An owner purges rarely.
+const (
+	restoreAttempts = 20
+	restorePause    = 100 * time.Millisecond
+)
+
 func (r *restorer) restore(ctx context.Context) error {
-	for {
+	for attempt := 1; ; attempt++ {
 		err := r.restoreOnce(ctx)
 		if !errors.Is(err, errLogChanged) {
 			return err
 		}
-		if err := ctx.Err(); err != nil {
-			return err
+		if attempt == restoreAttempts {
+			return fmt.Errorf("%w: what %s needs of %s is not there", ErrLogLost, r.subject, r.name)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(restorePause):
 		}
 	}
 }
 
 func (r *restorer) restoreOnce(ctx context.Context) error {
 	r.epoch, r.number, r.positions, r.manifest, r.size, r.parts, r.read, r.lastPart = 0, 0, nil, manifestAt{}, 0, nil, 0, 0
-	r.dead, r.careful, r.losses = nil, nil, nil
+	r.dead, r.careful, r.losses, r.restored, r.recovered = nil, nil, nil, "", time.Time{}
 	last, err := lastOf(ctx, r.stream, r.subject)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return r.load(nil)
@@ -82,7 +93,7 @@ func (r *restorer) restoreOnce(ctx context.Context) error {
 	}
 	r.manifest = manifestAt{meta: m, seq: at}
 	r.epoch, r.number, r.positions, r.read, r.lastPart = m.Epoch, m.Number, m.Positions, m.After, m.After
-	r.dead, r.careful, r.losses = m.Dead, m.Careful, m.Losses
+	r.dead, r.careful, r.losses, r.restored, r.recovered = m.Dead, m.Careful, m.Losses, m.Restored, m.Recovered
 	timed(r.positions, raw.Time)
 	if err := r.load(snapshot); err != nil {
 		return fmt.Errorf("snapshot %s of %s: %w", m.Generation, r.subject, err)
@@ -189,7 +200,7 @@ func (r *restorer) apply(data []byte, seq uint64, stored time.Time) error {
 		return fmt.Errorf("%s at %d: %w", r.subject, seq, err)
 	}
 	timed(m.Positions, stored)
-	r.read = seq
+	r.read, r.restored, r.recovered = seq, m.Restored, m.Recovered
 	switch m.Kind {
 	case kindEpoch:
 		r.epoch, r.parts = m.Epoch, nil // parts of a commit without its last part do not count

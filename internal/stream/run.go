@@ -152,20 +152,21 @@ func cause(work context.Context, err error) error {
 
 // open takes the partition over and starts everything that the loop needs.
 func (r *run) open(ctx, work context.Context, cancel context.CancelCauseFunc) error {
-	log, err := OpenLog(ctx, r.JS, r.Names.Stream(events.StreamState),
-		r.Names.Log(r.Role, r.Partition), r.Names.Snap(r.Role, r.Partition), r.proc)
-	if err != nil {
-		return fmt.Errorf("log: %w", err)
+	if err := r.openLog(ctx); err != nil {
+		return err
 	}
-	r.log = log
+	log := r.log
 	if err := r.openInputs(ctx); err != nil {
+		return err
+	}
+	if err := r.markLog(ctx); err != nil {
 		return err
 	}
 	r.dead = deadAfter(log.dead, r.pos)
 	r.handled = make([]atomic.Uint64, len(r.Inputs))
 	r.out = newOutbox(work, r.JS, func(err error) { cancel(err) })
 	r.out.lost = r.letterLost
-	r.owner = &Owner{Names: r.Names, Partition: r.Partition, Epoch: log.Epoch(), JS: r.JS, inputs: r.Inputs, out: r.out, role: r.ledger.role(r.Role),
+	r.owner = &Owner{Names: r.Names, Partition: r.Partition, Epoch: log.Epoch(), Restored: log.returned, Recovered: log.recovered, JS: r.JS, inputs: r.Inputs, out: r.out, role: r.ledger.role(r.Role),
 		Log: r.Env.Log.With("role", r.Role, "partition", r.Partition, "epoch", log.Epoch())}
 	for i, rd := range r.readers {
 		r.handled[i].Store(r.pos[i].Seq)
@@ -178,6 +179,7 @@ func (r *run) open(ctx, work context.Context, cancel context.CancelCauseFunc) er
 	if err := r.proc.Start(work, r.owner); err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
+	var err error
 	if r.asking, err = r.NC.Subscribe(r.Names.Query(r.Role, r.Partition)+".*", func(m *nats.Msg) { r.receive(work, m) }); err != nil {
 		return err
 	}
@@ -186,6 +188,33 @@ func (r *run) open(ctx, work context.Context, cancel context.CancelCauseFunc) er
 	}
 	r.onReady()
 	return r.afterWork(work)
+}
+
+// openLog takes the log over.
+func (r *run) openLog(ctx context.Context) error {
+	known, err := readMark(ctx, r.JS, r.Names, r.key())
+	if err != nil {
+		return err
+	}
+	r.log, err = OpenLog(ctx, r.JS, r.Names.Stream(events.StreamState), r.Names.Log(r.Role, r.Partition), r.Names.Snap(r.Role, r.Partition), r.proc, known)
+	switch {
+	case errors.Is(err, ErrLogLost):
+		return fmt.Errorf("%w: `tidegate recover %s` says what that costs and how to go on", err, r.key())
+	case err != nil:
+		return fmt.Errorf("log: %w", err)
+	case r.log.anew:
+		r.Env.Log.Warn("begins_after_a_lost_log", "role", r.Role, "partition", r.Partition, "accepted", r.log.recovered)
+	}
+	return nil
+}
+
+// markLog notes outside of STATE that the partition has a log.
+func (r *run) markLog(ctx context.Context) error {
+	m := mark{Epoch: r.log.Epoch()}
+	for _, pos := range r.pos {
+		m.Shifts = append(m.Shifts, pos.Shift)
+	}
+	return writeMark(ctx, r.JS, r.Names, r.key(), m)
 }
 
 // letterLost counts a dead letter that DEAD refused.

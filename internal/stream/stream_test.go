@@ -86,7 +86,7 @@ func (b *bench) publish(t *testing.T, n int) {
 
 func (b *bench) open(t *testing.T, p Processor) *Log {
 	t.Helper()
-	l, err := OpenLog(t.Context(), b.env.JS, "STATE", "state.tally.0.log", "state.tally.0.snap", p)
+	l, err := OpenLog(t.Context(), b.env.JS, "STATE", "state.tally.0.log", "state.tally.0.snap", p, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -133,7 +133,7 @@ func (s *Supervisor) pauseAfter(err error, failures *int, lasted time.Duration) 
 		*failures = 0
 	}
 	*failures++
-	if guard.As(err) == nil && f == nil { // such as a server that is away
+	if guard.As(err) == nil && f == nil && !errors.Is(err, ErrLogLost) { // such as a server that is away
 		return minFailurePause
 	}
 	return min(minFailurePause<<min(*failures-1, 10), maxFailurePause)
@@ -295,7 +295,7 @@ func Owners(ctx context.Context, js jetstream.JetStream, n events.Names) (map[st
 		if e == nil {
 			return owners, nil
 		}
-		if !strings.HasPrefix(e.Key(), memberPrefix) {
+		if !strings.HasPrefix(e.Key(), memberPrefix) && !strings.HasPrefix(e.Key(), markPrefix) {
 			owners[e.Key()] = string(e.Value())
 		}
 	}

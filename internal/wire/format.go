@@ -2,23 +2,10 @@ package wire
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
+
+	"github.com/tidegate-io/tidegate/events"
 )
-
-// ErrFormat is returned for what a newer version wrote in a form that this one does
-// not know.
-var ErrFormat = errors.New("run the version of Tidegate that wrote it, or a newer one")
-
-// CheckFormat returns an ErrFormat, which names what, when its format is above the
-// newest one that this version reads. 0 is the format of records without a number,
-// which is the first.
-func CheckFormat(what string, format, newest uint64) error {
-	if format <= newest {
-		return nil
-	}
-	return fmt.Errorf("%s has format %d, and this version reads formats up to %d: %w", what, format, newest, ErrFormat)
-}
 
 // tagFormat is the CBOR tag of a message with a format, "tide" in ASCII. Its content is an
 // array of the format's number and the message. Tags of this size are free for anyone.
@@ -44,5 +31,5 @@ func unseal(what string, newest uint64, b []byte) ([]byte, error) {
 	if err != nil || major != majorUint {
 		return nil, fmt.Errorf("%s: %w", what, errBroken)
 	}
-	return body, CheckFormat(what, format, newest)
+	return body, events.CheckFormat(what, format, newest)
 }

@@ -25,10 +25,10 @@ func TestTotalsOfFormerVersionsAreRead(t *testing.T) {
 func TestTotalsOfANewerVersionAreRefusedByName(t *testing.T) {
 	t.Parallel()
 	_, err := ParseTotals(append(beforeBody(2), 0xa0))
-	if !errors.Is(err, ErrFormat) {
+	if !errors.Is(err, events.ErrFormat) {
 		t.Fatalf("got %v", err)
 	}
-	if want := "a message of WINDOWS has format 2, and this version reads formats up to 1: " + ErrFormat.Error(); err.Error() != want {
+	if want := "a message of WINDOWS has format 2, and this version reads formats up to 1: " + events.ErrFormat.Error(); err.Error() != want {
 		t.Errorf("got %q, want %q", err, want)
 	}
 }

@@ -50,7 +50,7 @@ func Totals(ts []records.WindowTotal) ([]byte, error) {
 	return slices.Concat(beforeTotals, b), err
 }
 
-// ParseTotals decodes a message of the stream WINDOWS. It returns an ErrFormat for one
+// ParseTotals decodes a message of the stream WINDOWS. It returns an events.ErrFormat for one
 // of a newer version.
 func ParseTotals(b []byte) (ts []records.WindowTotal, err error) {
 	if b, err = unseal("a message of WINDOWS", totalsFormat, b); err == nil {

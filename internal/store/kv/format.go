@@ -4,14 +4,14 @@ import (
 	"bytes"
 	"encoding/json"
 
-	"github.com/tidegate-io/tidegate/internal/wire"
+	"github.com/tidegate-io/tidegate/events"
 )
 
 // newestFormat is the newest format of documents that this version reads. Without a
 // number they are of the first.
 const newestFormat = 1
 
-// checkFormat returns a wire.ErrFormat for a document of a newer version.
+// checkFormat returns a events.ErrFormat for a document of a newer version.
 func checkFormat(value []byte) error {
 	if !bytes.Contains(value, []byte(`"format":`)) {
 		return nil
@@ -22,5 +22,5 @@ func checkFormat(value []byte) error {
 	if json.Unmarshal(value, &v) != nil {
 		return nil // the document's own decoder says what is wrong
 	}
-	return wire.CheckFormat("the document", v.Format, newestFormat)
+	return events.CheckFormat("the document", v.Format, newestFormat)
 }

@@ -4,9 +4,9 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/tidegate-io/tidegate/events"
 	"github.com/tidegate-io/tidegate/internal/records"
 	"github.com/tidegate-io/tidegate/internal/test/kept"
-	"github.com/tidegate-io/tidegate/internal/wire"
 )
 
 func TestDocumentsOfFormerVersionsAreRead(t *testing.T) {
@@ -25,7 +25,7 @@ func TestDocumentsOfFormerVersionsAreRead(t *testing.T) {
 			return &d, b.decode("key", value, &d)
 		})
 	var d records.Customer
-	if err := b.decode("key", []byte(`{"customer":"acme","format":2}`), &d); !errors.Is(err, wire.ErrFormat) {
+	if err := b.decode("key", []byte(`{"customer":"acme","format":2}`), &d); !errors.Is(err, events.ErrFormat) {
 		t.Errorf("a document of a newer version: %v", err)
 	}
 	if err := b.decode("key", []byte(`{"customer":"acme","locale":"\"format\":2"}`), &d); err != nil {

@@ -8,10 +8,5 @@ import (
 
 func TestRecordsOfFormerVersionsAreRead(t *testing.T) {
 	t.Parallel()
-	kept.Check(t, "format1/record",
-		func() ([]byte, error) { return encoding.Marshal(kept.Sample[delta]()) },
-		func(b []byte) (any, error) {
-			var d delta
-			return &d, decoding.Unmarshal(b, &d)
-		})
+	kept.CheckStruct[delta](t, "format1/record", encoding.Marshal, decoding.Unmarshal)
 }

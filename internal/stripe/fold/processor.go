@@ -100,6 +100,9 @@ func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 	if len(o.Inputs) > 0 { // records without effect move the position without a commit
 		p.state.facts.Seq = max(p.state.facts.Seq, o.Inputs[0].Position)
 	}
+	if o.Restored {
+		p.written = 0
+	}
 	p.answer(o)
 	p.report = o
 	p.start(ctx, o.Names, o.Log, o)

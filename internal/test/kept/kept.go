@@ -42,6 +42,18 @@ func Check(t *testing.T, name string, sample func() ([]byte, error), decode func
 	}
 }
 
+// CheckStruct is Check of a record of type T in the form of marshal and unmarshal, whose
+// sample is that of Sample.
+func CheckStruct[T any](t *testing.T, name string, marshal func(any) ([]byte, error), unmarshal func([]byte, any) error) {
+	t.Helper()
+	Check(t, name,
+		func() ([]byte, error) { return marshal(Sample[T]()) },
+		func(b []byte) (any, error) {
+			v := new(T)
+			return v, unmarshal(b, v)
+		})
+}
+
 func write(t *testing.T, path string, sample func() ([]byte, error), decode func([]byte) (any, error)) {
 	data, err := sample()
 	if err != nil {
