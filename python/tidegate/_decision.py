@@ -26,14 +26,16 @@ class Reason:
     NO_DECISION = "no_decision"
 
 
-#: The newest format of decisions and gates that this version reads; without a number they are of the first.
+#: The newest format of decisions and gates that this version reads. Without a number they are of the first.
 NEWEST_FORMAT = 1
 
 
 def check_format(what: str, raw: Mapping[str, Any]) -> None:
     """Raise ValueError for what a newer Tidegate wrote in a form that this version does not know."""
     if raw.get("format", 1) > NEWEST_FORMAT:
-        raise ValueError(f"{what} has format {raw['format']}, and this version reads up to {NEWEST_FORMAT}: upgrade tidegate here")
+        raise ValueError(
+            f"{what} has format {raw['format']}, and this version reads up to {NEWEST_FORMAT}: upgrade tidegate here"
+        )
 
 
 NOT_IN_PLAN_MESSAGE = "Your plan does not include this feature."
