@@ -21,12 +21,7 @@ func (p *Processor) applyAccount(m *stream.Message) error {
 		return stream.Reject(err)
 	}
 	if a.Gate != nil {
-		p.gatesOff[a.Gate.Feature] = a.Gate.Off
-		if !a.Gate.Off {
-			delete(p.gatesOff, a.Gate.Feature)
-		}
-		p.gatesChanged = true
-		return p.publishGates()
+		return p.switchGate(*a.Gate)
 	}
 	c := p.customer(a.Customer)
 	before := c.planName()

@@ -242,7 +242,10 @@ func (p *Processor) gates() events.Gates {
 	gs := events.Gates{Partitions: p.opt.Partitions, DefaultPlan: p.catalog.Default().Name, Gates: []events.Gate{}, UpdatedAt: p.opt.Now().UTC()}
 	for i := range p.catalog.Gates {
 		g := &p.catalog.Gates[i]
-		gs.Gates = append(gs.Gates, p.catalog.Public(g, p.gatesOff[g.Feature]))
+		off := p.gatesOff[g.Feature]
+		public := p.catalog.Public(g, off.Off)
+		public.OffUntil = off.Until
+		gs.Gates = append(gs.Gates, public)
 	}
 	return gs
 }

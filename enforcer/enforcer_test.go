@@ -235,9 +235,20 @@ func TestGatesAreThereAndCanBeSwitched(t *testing.T) {
 	if err := stop(); err != nil {
 		t.Fatal(err)
 	}
-	b.run(t)
+	stop, _ = b.run(t)
 	b.account(t, records.Account{Gate: &records.GateSwitch{Feature: "tokens", Off: true}}) // the first one is not forgotten
 	gates(func(g events.Gates) bool { return g.Gates[0].Off && g.Gates[1].Off })
+
+	until := b.clock().Add(time.Hour).UTC()
+	b.account(t, records.Account{Gate: &records.GateSwitch{Feature: "api", Off: true, Until: &until}})
+	gates(func(g events.Gates) bool { return g.Gates[0].OffUntil != nil && g.Gates[0].OffUntil.Equal(until) })
+	b.fresh(t, "acme")
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	b.run(t)
+	b.now.Store(&until) // the switch's end is not forgotten either
+	gates(func(g events.Gates) bool { return !g.Gates[0].Off && g.Gates[0].OffUntil == nil && g.Gates[1].Off })
 }
 
 func TestAStaleOwnerIsFencedInTheBucket(t *testing.T) {

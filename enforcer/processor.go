@@ -158,7 +158,7 @@ func (p *Processor) Start(ctx context.Context, o *stream.Owner) error {
 	}
 	stream.Answer(o, questions.StandingOf, p.standingOf)
 	stream.Answer(o, questions.SettingsOf, p.settingsOf)
-	stream.Answer(o, questions.SwitchedOff, func(stream.None) (map[string]bool, error) { return maps.Clone(p.gatesOff), nil })
+	stream.Answer(o, questions.SwitchedOff, func(stream.None) (map[string]records.GateSwitch, error) { return maps.Clone(p.gatesOff), nil })
 	stream.Answer(o, questions.ProfilesOf, p.profilesOf)
 	if err := p.publishGates(); err != nil {
 		return err
@@ -287,6 +287,9 @@ func (p *Processor) Tick(now time.Time) (time.Time, error) {
 	if err := p.heal(now); err != nil {
 		return time.Time{}, err
 	}
+	if err := p.switchOn(now); err != nil {
+		return time.Time{}, err
+	}
 	next := now.Add(time.Second) // when to look for a new configuration again
 	if at := p.due(now); !at.IsZero() && at.Before(next) {
 		next = at
@@ -312,7 +315,7 @@ func (p *Processor) Commit() ([]byte, error) {
 		return nil, nil
 	}
 	if p.gatesChanged {
-		r.GatesOff = p.gatesOff
+		p.switches(&r)
 	}
 	for c := range p.dirty {
 		r.Customers = append(r.Customers, c.record())
@@ -329,7 +332,8 @@ func sortRecords(rs []customerRec) {
 
 // Snapshot implements stream.Processor.
 func (p *Processor) Snapshot() ([]byte, error) {
-	r := record{Documents: p.savedDocs, Gates: true, GatesOff: p.gatesOff, Put: p.put}
+	r := record{Documents: p.savedDocs, Gates: true, Put: p.put}
+	p.switches(&r)
 	for _, c := range p.customers {
 		r.Customers = append(r.Customers, c.record())
 	}

@@ -12,7 +12,7 @@ import (
 // state is the state of the enforcer of one partition.
 type state struct {
 	customers map[string]*customer
-	gatesOff  map[string]bool // emergency switches; only on partition 0
+	gatesOff  map[string]records.GateSwitch // emergency switches that are off; only on partition 0
 	// strays are decisions in the bucket, by customer and feature, of customers who are not
 	// in the state yet.
 	strays map[string]map[string]*events.Decision
@@ -41,11 +41,12 @@ type entitlement struct {
 
 // record is a commit, with the customers that changed, or a snapshot, with all.
 type record struct {
-	Customers []customerRec   `cbor:"1,keyasint,omitempty"`
-	GatesOff  map[string]bool `cbor:"2,keyasint,omitempty"`
-	Gates     bool            `cbor:"3,keyasint,omitempty"` // GatesOff is part of the record
-	Documents uint64          `cbor:"4,keyasint,omitempty"` // up to this sequence of ACCOUNT, documents are written
-	Put       uint64          `cbor:"5,keyasint,omitempty"` // up to this revision of the decisions bucket, Published is current
+	Customers []customerRec        `cbor:"1,keyasint,omitempty"`
+	GatesOff  map[string]bool      `cbor:"2,keyasint,omitempty"`
+	OffUntil  map[string]time.Time `cbor:"6,keyasint,omitempty"` // those of GatesOff that end by themselves
+	Gates     bool                 `cbor:"3,keyasint,omitempty"` // GatesOff is part of the record
+	Documents uint64               `cbor:"4,keyasint,omitempty"` // up to this sequence of ACCOUNT, documents are written
+	Put       uint64               `cbor:"5,keyasint,omitempty"` // up to this revision of the decisions bucket, Published is current
 }
 
 type customerRec struct {
@@ -59,7 +60,7 @@ type customerRec struct {
 }
 
 func newState() *state {
-	return &state{customers: map[string]*customer{}, gatesOff: map[string]bool{}}
+	return &state{customers: map[string]*customer{}, gatesOff: map[string]records.GateSwitch{}}
 }
 
 // found returns the strays of a customer, by feature.
@@ -100,10 +101,7 @@ func (s *state) apply(b []byte) (r record, err error) {
 		s.customers[cr.Doc.ID] = c
 	}
 	if r.Gates {
-		s.gatesOff = map[string]bool{}
-		for f, off := range r.GatesOff {
-			s.gatesOff[f] = off
-		}
+		s.setSwitches(&r)
 	}
 	return r, nil
 }

@@ -63,7 +63,8 @@ type Gate struct {
 	Window      string     `json:"window"`           // anniversary, rolling or calendar
 	Shadow      bool       `json:"shadow,omitempty"` // decides, but blocks no customer
 	EnforceFrom *time.Time `json:"enforce_from,omitempty"`
-	Off         bool       `json:"off,omitempty"` // the emergency switch: allow all
+	Off         bool       `json:"off,omitempty"`       // the emergency switch: allow all
+	OffUntil    *time.Time `json:"off_until,omitempty"` // when the server turns it on by itself; nil: never
 	FailClosed  bool       `json:"fail_closed,omitempty"`
 	Message     string     `json:"message,omitempty"`
 	UpgradeURL  string     `json:"upgrade_url,omitempty"`

@@ -332,6 +332,12 @@ func TestGates(t *testing.T) {
 	if len(m) != 1 || m[0].Subject != "account.0" || string(m[0].Data) != `{"gate":{"feature":"api","off":true}}` {
 		t.Errorf("%v", m)
 	}
+	if got := b.want(200, "PUT", "/v1/gates/api", `{"off":true,"until":"2026-03-11T12:00:00+02:00"}`).body; string(got) != `{"feature":"api","off":true,"until":"2026-03-11T10:00:00Z"}`+"\n" {
+		t.Errorf("%s", got)
+	}
+	b.want(400, "PUT", "/v1/gates/api", `{"off":true,"until":"2026-03-10T12:00:00Z"}`)
+	b.want(400, "PUT", "/v1/gates/api", `{"off":true,"until":"tomorrow"}`)
+	b.want(400, "PUT", "/v1/gates/api", `{"off":false,"until":"2026-03-11T12:00:00Z"}`)
 	b.want(404, "PUT", "/v1/gates/nothing", `{"off":true}`)
 	b.want(400, "PUT", "/v1/gates/api", `{}`)
 	b.want(400, "PUT", "/v1/gates/api", `{"on":true}`)

@@ -44,8 +44,9 @@ func (s *Server) putGate(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer free()
 	var in struct {
-		Off    *bool  `json:"off"`
-		Reason string `json:"reason"`
+		Off    *bool   `json:"off"`
+		Until  *string `json:"until"`
+		Reason string  `json:"reason"`
 	}
 	if err := decodeStrict(body, &in); err != nil {
 		return err
@@ -56,28 +57,44 @@ func (s *Server) putGate(w http.ResponseWriter, r *http.Request) error {
 	if err := gate.ValidReason(in.Reason); err != nil {
 		return badRequest("`reason`: %v", err)
 	}
-	if err := s.switchGate(r, feature, *in.Off, in.Reason); err != nil {
+	to := records.GateSwitch{Feature: feature, Off: *in.Off}
+	if in.Until != nil {
+		if !to.Off {
+			return badRequest("`until` is when a gate that is off is on again: leave it out with {\"off\": false}")
+		}
+		if to.Until, err = moment("until", *in.Until); err != nil {
+			return err
+		}
+		if !to.Until.After(s.Now()) {
+			return badRequest("`until` has passed: name a time to come, or send {\"off\": false}")
+		}
+	}
+	if err := s.switchGate(r, to, in.Reason); err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, map[string]any{"feature": feature, "off": *in.Off})
+	return writeJSON(w, http.StatusOK, to)
 }
 
-func (s *Server) switchGate(r *http.Request, feature string, off bool, reason string) error {
-	type position struct {
-		Off bool `json:"off"`
-	}
-	e := audit.Entry{ID: audit.NewID(), Actor: s.actor(r), Action: audit.GateOn, Feature: feature, After: audit.Value(position{off}), Reason: reason}
-	if off {
+// position of a switch, in the audit log.
+type position struct {
+	Off   bool       `json:"off"`
+	Until *time.Time `json:"until,omitempty"`
+}
+
+func (s *Server) switchGate(r *http.Request, to records.GateSwitch, reason string) error {
+	e := audit.Entry{ID: audit.NewID(), Actor: s.actor(r), Action: audit.GateOn, Feature: to.Feature, After: audit.Value(position{to.Off, to.Until}), Reason: reason}
+	if to.Off {
 		e.Action = audit.GateOff
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), settingsTimeout)
 	defer cancel()
 	if were, err := questions.SwitchedOff.Ask(ctx, stream.Asker{NC: s.NC, Names: s.Names}, 0, stream.None{}); err == nil {
-		e.Before = audit.Value(position{were[feature]})
+		was := were[to.Feature]
+		e.Before = audit.Value(position{was.Off, was.Until})
 	} else {
 		s.notAsked(err)
 	}
-	body, err := json.Marshal(records.Account{Gate: &records.GateSwitch{Feature: feature, Off: off}})
+	body, err := json.Marshal(records.Account{Gate: &to})
 	if err != nil {
 		return fmt.Errorf("encoding a change: %w", err)
 	}

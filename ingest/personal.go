@@ -104,7 +104,7 @@ func mailsOf(notes []records.Notification) []mail {
 func (s *Server) streamsOf(ctx context.Context, id string) ([]holding, error) {
 	p := s.partitionOf(id)
 	part := strconv.Itoa(p)
-	held := []holding{}
+	held := []holding{{Where: events.StreamState, Erased: true, What: "what the roles go by: as in customers, subscriptions, usage and notifications. Gone two days after it was erased"}}
 	for _, in := range []struct {
 		stream   string
 		subjects []string

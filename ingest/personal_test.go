@@ -34,14 +34,14 @@ func TestPersonalDataIsListed(t *testing.T) {
 			t.Errorf("%s until %v", h.Where, h.Until)
 		}
 	}
-	for _, where := range []string{"customers", "notifications", "conversions", "USAGE", "ACCOUNT", "AUDIT"} {
+	for _, where := range []string{"customers", "notifications", "conversions", "USAGE", "ACCOUNT", "AUDIT", "STATE"} {
 		if _, there := got[where]; !there {
 			t.Errorf("%s is not listed", where)
 		}
 	}
 	var mails []struct{ Body struct{ Text string } }
 	ok(t, json.Unmarshal([]byte(got["notifications"]), &mails))
-	if len(mails) != 1 || mails[0].Body.Text != "Dear Ada" || len(got) != 6 {
+	if len(mails) != 1 || mails[0].Body.Text != "Dear Ada" || len(got) != 7 {
 		t.Errorf("%v", got)
 	}
 	if a := b.want(200, "GET", "/v1/customers/nobody/data", "").json(t); a["customer"] != "nobody" {

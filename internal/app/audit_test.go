@@ -140,7 +140,8 @@ func TestEveryChangeIsAudited(t *testing.T) {
 		{"PUT", acme, `{"stripe_customer":"cus_1"}`, `customer.stripe  null "cus_1" `},
 		{"PUT", acme, `{"stripe_customer":null}`, `customer.stripe  "cus_1" null `},
 		{"PUT", "/v1/gates/api", `{"off":true,"reason":"fire"}`, `gate.off api {"off":false} {"off":true} fire`},
-		{"PUT", "/v1/gates/api", `{"off":false}`, `gate.on api {"off":true} {"off":false} `},
+		{"PUT", "/v1/gates/api", `{"off":true,"until":"2199-01-01T00:00:00Z"}`, `gate.off api {"off":true} {"off":true,"until":"2199-01-01T00:00:00Z"} `},
+		{"PUT", "/v1/gates/api", `{"off":false}`, `gate.on api {"off":true,"until":"2199-01-01T00:00:00Z"} {"off":false} `},
 	} {
 		b.call(200, step.method, step.path, step.body)
 		b.want("limit=1", step.want)

@@ -65,6 +65,6 @@ type Settings struct {
 	StripeCustomer string                   `json:"stripe_customer,omitempty"`
 }
 
-// SwitchedOff asks the enforcer which gates are switched off, by feature. Ask
-// partition 0.
-var SwitchedOff = stream.Question[stream.None, map[string]bool]{Role: stream.RoleEnforcer, Kind: "switches", Fresh: true}
+// SwitchedOff asks the enforcer which gates are switched off, by feature, and until
+// when. Ask partition 0.
+var SwitchedOff = stream.Question[stream.None, map[string]records.GateSwitch]{Role: stream.RoleEnforcer, Kind: "switches", Fresh: true}

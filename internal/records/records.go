@@ -147,8 +147,9 @@ const (
 
 // GateSwitch turns a gate off (allow all) or on again.
 type GateSwitch struct {
-	Feature string `json:"feature"`
-	Off     bool   `json:"off"`
+	Feature string     `json:"feature"`
+	Off     bool       `json:"off"`
+	Until   *time.Time `json:"until,omitempty"` // when it is on again by itself; nil: when somebody says so
 }
 
 // LimitKind is the kind of a Limit record.

@@ -95,8 +95,10 @@ type Log struct {
 	last      uint64 // sequence of the subject's last message: the fence
 	behind    int    // how often in a row the stream ended before it
 	manifest  manifestAt
-	size      int    // bytes of the commits since the last snapshot
-	lastPart  uint64 // sequence of the last whole commit
+	size      int       // bytes of the commits since the last snapshot
+	lastPart  uint64    // sequence of the last whole commit
+	since     time.Time // when the last snapshot was taken; without one, when the log began
+	pure      bool      // no former state is left in the log
 	dead      []DeadPart
 	careful   []uint64
 	losses    []Loss
@@ -234,6 +236,7 @@ func (l *Log) Lose(ctx context.Context, losses []Loss, positions []Position) err
 // noted takes over what a record says beside the state.
 func (l *Log) noted(m meta) {
 	l.size += 512
+	l.pure = false
 	l.dead = newest(append(l.dead, m.Dead...), maxDead)
 	l.losses = newest(append(l.losses, m.Losses...), maxLosses)
 	if m.Careful != nil {

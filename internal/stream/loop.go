@@ -156,9 +156,11 @@ func (r *run) afterWork(work context.Context) error {
 		return err
 	}
 	r.tickAt.Stop()
+	wait := time.Hour // so that an old snapshot is noticed
 	if !next.IsZero() {
-		r.tickAt.Reset(max(next.Sub(r.Now()), time.Millisecond))
+		wait = min(wait, max(next.Sub(r.Now()), time.Millisecond))
 	}
+	r.tickAt.Reset(wait)
 	r.unsaved = true
 	if r.commitAt == nil {
 		r.commitAt = time.After(cmp.Or(r.CommitEvery, time.Second))
@@ -168,12 +170,22 @@ func (r *run) afterWork(work context.Context) error {
 }
 
 // commit writes the changes since the last commit, if there are any, and begins a
-// snapshot when the log has grown enough.
+// snapshot when it is time for one.
 func (r *run) commit(work context.Context) error {
 	r.commitAt = nil
-	if !r.unsaved {
-		return nil
+	if r.unsaved {
+		if err := r.save(work); err != nil {
+			return err
+		}
 	}
+	now := r.Now()
+	if !r.snapping && now.After(r.snapshotAt) && r.log.WantsSnapshot(cmp.Or(r.SnapshotAfter, defaultSnapshotAfter), now) {
+		return r.beginSnapshot(work)
+	}
+	return nil
+}
+
+func (r *run) save(work context.Context) error {
 	if err := r.out.drain(); err != nil {
 		return err
 	}
@@ -192,9 +204,6 @@ func (r *run) commit(work context.Context) error {
 		return fmt.Errorf("commit: %w", err)
 	}
 	r.unsaved, r.unsettled = false, false
-	if !r.snapping && r.Now().After(r.snapshotAt) && r.log.WantsSnapshot(cmp.Or(r.SnapshotAfter, defaultSnapshotAfter)) {
-		return r.beginSnapshot(work)
-	}
 	return nil
 }
 
@@ -247,5 +256,5 @@ func (r *run) finishSnapshot(work context.Context, done snapshotDone) error {
 		r.Env.Log.Warn("snapshot_not_written", "role", r.Role, "partition", r.Partition, "error", done.err)
 		return nil
 	}
-	return r.log.FinishSnapshot(work, done.s)
+	return r.log.FinishSnapshot(work, done.s, r.Now())
 }

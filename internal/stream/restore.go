@@ -55,7 +55,7 @@ func (r *restorer) restore(ctx context.Context) error {
 
 func (r *restorer) restoreOnce(ctx context.Context) error {
 	r.epoch, r.number, r.positions, r.manifest, r.size, r.parts, r.read, r.lastPart = 0, 0, nil, manifestAt{}, 0, nil, 0, 0
-	r.dead, r.careful, r.losses, r.restored, r.recovered = nil, nil, nil, "", time.Time{}
+	r.dead, r.careful, r.losses, r.restored, r.recovered, r.since = nil, nil, nil, "", time.Time{}, time.Time{}
 	last, err := lastOf(ctx, r.stream, r.subject)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return r.load(nil)
@@ -91,7 +91,7 @@ func (r *restorer) restoreOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.manifest = manifestAt{meta: m, seq: at}
+	r.manifest, r.since = manifestAt{meta: m, seq: at}, raw.Time
 	r.epoch, r.number, r.positions, r.read, r.lastPart = m.Epoch, m.Number, m.Positions, m.After, m.After
 	r.dead, r.careful, r.losses, r.restored, r.recovered = m.Dead, m.Careful, m.Losses, m.Restored, m.Recovered
 	timed(r.positions, raw.Time)
@@ -201,12 +201,15 @@ func (r *restorer) apply(data []byte, seq uint64, stored time.Time) error {
 	}
 	timed(m.Positions, stored)
 	r.read, r.restored, r.recovered = seq, m.Restored, m.Recovered
+	if r.since.IsZero() {
+		r.since = stored
+	}
 	switch m.Kind {
 	case kindEpoch:
 		r.epoch, r.parts = m.Epoch, nil // parts of a commit without its last part do not count
 		return nil
 	case kindManifest:
-		r.manifest, r.size = manifestAt{meta: m, seq: seq}, 0
+		r.manifest, r.size, r.since = manifestAt{meta: m, seq: seq}, 0, stored
 		return nil
 	}
 	if m.Number <= r.number {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -13,10 +14,20 @@ import (
 // time.
 const defaultSnapshotAfter = 1 << 20
 
+// snapshotAge is after how long an old state is purged even if the log did not grow:
+// personal data that were erased are still in there.
+const snapshotAge = 24 * time.Hour
+
 // WantsSnapshot reports whether the log has grown to twice its last snapshot, and
-// to at least the given number of bytes.
-func (l *Log) WantsSnapshot(atLeast int) bool {
-	return l.size >= max(2*l.manifest.Size, atLeast)
+// to at least the given number of bytes, or is old and holds former states.
+func (l *Log) WantsSnapshot(atLeast int, now time.Time) bool {
+	if l.size >= max(2*l.manifest.Size, atLeast) {
+		return true
+	}
+	if l.since.IsZero() { // the log is new
+		l.since = now
+	}
+	return l.number > 0 && !l.pure && now.Sub(l.since) >= snapshotAge
 }
 
 // pendingSnapshot is a snapshot whose parts are being written. It keeps what its
@@ -56,13 +67,13 @@ func (l *Log) WriteParts(ctx context.Context, s *pendingSnapshot, data []byte) e
 
 // FinishSnapshot writes the manifest. Then it purges everything below the manifest
 // before it, which a reader may still be using.
-func (l *Log) FinishSnapshot(ctx context.Context, s *pendingSnapshot) error {
+func (l *Log) FinishSnapshot(ctx context.Context, s *pendingSnapshot, now time.Time) error {
 	seq, err := l.publish(ctx, s.m, nil)
 	if err != nil {
 		return err
 	}
 	previous := l.manifest
-	l.last, l.manifest = seq, manifestAt{meta: s.m, seq: seq}
+	l.last, l.manifest, l.since = seq, manifestAt{meta: s.m, seq: seq}, now
 	l.size -= s.size
 	if previous.seq == 0 {
 		return nil
@@ -71,6 +82,7 @@ func (l *Log) FinishSnapshot(ctx context.Context, s *pendingSnapshot) error {
 	if err != nil {
 		return nil // it costs space only, until the next snapshot purges again
 	}
+	l.pure = previous.After == l.lastPart
 	l.purgeGenerations(ctx, func(generation string) bool {
 		return generation != previous.Generation && generation != s.m.Generation
 	})

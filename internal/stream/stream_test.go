@@ -181,7 +181,7 @@ func TestSnapshotsReplaceTheLogBelowThePreviousOne(t *testing.T) {
 		if err := l.WriteParts(t.Context(), s, at(n-1)); err != nil {
 			t.Fatal(err)
 		}
-		if err := l.FinishSnapshot(t.Context(), s); err != nil {
+		if err := l.FinishSnapshot(t.Context(), s, time.Now()); err != nil {
 			t.Fatal(err)
 		}
 		c := newTally()
