@@ -59,7 +59,7 @@ func TestExpiredFingerprintsMayBeMissing(t *testing.T) {
 	if err := seen.Purge(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var said bytes.Buffer
 	b.env.Log = slog.New(slog.NewTextHandler(&said, nil))
