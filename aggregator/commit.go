@@ -2,24 +2,35 @@ package aggregator
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 
 	"github.com/tidegate-io/tidegate/internal/fingerprint"
+	"github.com/tidegate-io/tidegate/internal/stream"
 )
 
 // Commit implements stream.Processor.
 func (p *Processor) Commit() ([]byte, error) {
+	if p.seenAgain {
+		return nil, stream.Outage(fmt.Errorf("the fingerprints: %w", stream.ErrSetBack))
+	}
 	written := p.docs.written()
 	r := record{Documents: written.seq, EndedTo: written.end, Position: p.f.position, StoredAt: toNanos(p.f.storedAt), Hour: p.f.hour}
-	p.commitMerge(&r)
-	changed := p.baseNew || p.dirty.nonEmpty || len(p.unarchived) > p.inLog || len(r.Gone) > 0 || written.seq > p.logged.written.seq
+	p.commitLost(&r)
+	p.seenChecked = true
+	if err := p.commitMerge(&r); err != nil {
+		return nil, err
+	}
+	changed := p.baseNew || p.dirty.nonEmpty || len(p.unarchived) > p.inLog || len(r.Gone) > 0 || len(r.Lost) > 0 || written.seq > p.logged.written.seq
 	if !changed {
 		return nil, nil
 	}
 	if err := p.commitCatalogs(&r); err != nil {
 		return nil, err
 	}
-	p.commitSeen(&r)
+	if err := p.commitSeen(&r); err != nil {
+		return nil, err
+	}
 	n := p.dirty.len() + 1
 	b, err := p.f.encode(&r, p.takeChanged, false, n*max(p.logged.size, 100))
 	if err != nil {
@@ -79,6 +90,7 @@ func (p *Processor) noteCommitted(c *customer) {
 // Snapshot implements stream.Processor.
 func (p *Processor) Snapshot() ([]byte, error) {
 	r := record{Seen: fingerprint.Encode(slices.Clone(p.unarchived)), Chunks: p.archive.Runs(), Obsolete: slices.Concat(p.deletable, p.obsolete),
+		LostTo:    p.lostTo.Load(),
 		Documents: p.logged.written.seq, EndedTo: p.logged.written.end}
 	return p.f.snapshot(r)
 }

@@ -150,7 +150,7 @@ func (b *testPartition) publish(t testing.TB, subject string, data []byte) {
 // answers after it has folded all messages stored before.
 func (b *testPartition) windows(t testing.TB, customer string) map[string]records.Window {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	a, err := questions.UsageOf.Ask(ctx, stream.Asker{NC: b.env.NC}, 0, customer)
 	if err != nil {

@@ -15,14 +15,22 @@ import (
 // in poison panics, after its windows have changed.
 func (b *testPartition) supervise(t *testing.T, poison ...events.Event) *stream.Supervisor {
 	t.Helper()
+	s, _ := b.superviseUntil(t, poison...)
+	return s
+}
+
+// superviseUntil is supervise, until stop is called.
+func (b *testPartition) superviseUntil(t *testing.T, poison ...events.Event) (s *stream.Supervisor, stop func()) {
+	t.Helper()
 	bad := map[uint64]bool{}
 	for _, e := range poison {
 		bad[fingerprint.Of(e.Subject, e.Source, e.ID)] = true
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	s := stream.NewSupervisor(b.env)
+	s = stream.NewSupervisor(b.env)
 	s.Go(ctx, Spec(b.env.Names, 0), func() stream.Processor {
 		p := New(b.options(), 0)
+		p.archive, p.store.attempts = fingerprint.NewArchive(&p.store, b.sizes), 2
 		count := p.f.onCounted
 		p.f.onCounted = func(e fingerprint.Entry) {
 			count(e)
@@ -32,8 +40,9 @@ func (b *testPartition) supervise(t *testing.T, poison ...events.Event) *stream.
 		}
 		return p
 	})
-	t.Cleanup(func() { cancel(); s.Wait() })
-	return s
+	stop = func() { cancel(); s.Wait() }
+	t.Cleanup(stop)
+	return s, stop
 }
 
 // TestAPoisonedEventCostsItselfOnly: ingest puts events of many customers into one

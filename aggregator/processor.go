@@ -3,6 +3,7 @@ package aggregator
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -55,16 +56,20 @@ type Processor struct {
 	earlyTotals []records.WindowTotal // Flush emits these first
 	dirty       numberSet             // customers that have changed since the last commit
 
-	unarchived []fingerprint.Entry // fingerprints that are in no run of SEEN yet
-	inLog      int                 // the number of them that are in the log
-	store      seenStore
-	archive    *fingerprint.Archive // the runs of SEEN
-	merging    bool                 // a goroutine is merging runs
-	mergeDone  chan mergeResult     // has the result of that goroutine; buffered
-	obsolete   []uint64             // messages of SEEN that no commit names once the newest one counts
-	deletable  []uint64             // those that were obsolete at deletedAt
-	deletedAt  time.Time            // when deleteObsolete has last done something
-	keepMerged time.Duration
+	unarchived  []fingerprint.Entry // fingerprints that are in no run of SEEN yet
+	inLog       int                 // the number of them that are in the log
+	store       seenStore
+	archive     *fingerprint.Archive // the runs of SEEN
+	merging     bool                 // a goroutine is merging runs
+	mergeDone   chan mergeResult     // has the result of that goroutine; buffered
+	obsolete    []uint64             // messages of SEEN that no commit names once the newest one counts
+	deletable   []uint64             // those that were obsolete at deletedAt
+	deletedAt   time.Time            // when deleteObsolete has last done something
+	keepMerged  time.Duration
+	seenChecked bool          // what the takeover found lost is committed
+	seenAgain   bool          // more is lost: the next owner finds out what
+	mergeAfter  uint64        // what is merged gets higher numbers in SEEN
+	lostTo      atomic.Uint32 // the hour of the newest fingerprint that SEEN has ever lost
 
 	baseNew bool   // no commit contains the base
 	logged  logged // what is in the log
@@ -122,6 +127,7 @@ func (p *Processor) Restore(snapshot []byte) error {
 	p.f.state = newState()
 	p.archive, p.unarchived, p.inLog = fingerprint.NewArchive(&p.store, p.archive.Sizes), nil, 0
 	p.deletable, p.obsolete = nil, nil
+	p.lostTo.Store(0)
 	if snapshot == nil {
 		return nil
 	}

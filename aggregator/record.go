@@ -30,6 +30,8 @@ type record struct {
 	Gone      []uint64          `cbor:"12,keyasint,omitempty"` // runs of SEEN that were merged
 	Merged    []fingerprint.Run `cbor:"13,keyasint,omitempty"` // the runs that contain their fingerprints now
 	Obsolete  []uint64          `cbor:"14,keyasint,omitempty"` // in snapshots: messages in SEEN of runs that were merged
+	Lost      []uint64          `cbor:"15,keyasint,omitempty"` // runs that SEEN has lost
+	LostTo    uint32            `cbor:"16,keyasint,omitempty"` // the hour of the newest fingerprint that SEEN has ever lost
 }
 
 // customerRec is a customer in a record.

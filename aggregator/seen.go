@@ -30,7 +30,7 @@ type mergeResult struct {
 // are from an earlier hour, it writes all that are in no run yet into a run of SEEN
 // instead, and the record names the run. So a quiet partition writes at most one
 // run an hour, and not one with each commit.
-func (p *Processor) commitSeen(r *record) {
+func (p *Processor) commitSeen(r *record) error {
 	full := len(p.unarchived) >= p.archive.Chunk
 	old := len(p.unarchived) > 0 && p.unarchived[0].Hour < p.f.hour
 	if full || old {
@@ -38,21 +38,26 @@ func (p *Processor) commitSeen(r *record) {
 		run, err := p.archive.Write(ctx, p.unarchived)
 		cancel()
 		if err == nil {
+			if run.ID() <= p.archive.Newest() {
+				return seenSetBack(run.ID())
+			}
 			p.archive.Expire(p.f.oldestHour())
 			p.archive.Add(run)
 			r.Chunks, p.unarchived, p.inLog = []fingerprint.Run{run}, p.unarchived[:0], 0
 			p.f.seen.Reset()
 			p.startMerge()
-			return
+			return nil
 		}
 		// SEEN is not available. The log takes the fingerprints, and the next commit tries again.
 	}
 	r.Seen = fingerprint.Encode(p.unarchived[p.inLog:])
 	p.inLog = len(p.unarchived)
+	return nil
 }
 
-// applySeen applies what commitSeen and commitMerge have put into a record.
+// applySeen applies what commitLost, commitMerge and commitSeen have put into a record.
 func (p *Processor) applySeen(r *record, seen []fingerprint.Entry) {
+	p.applyLost(r)
 	p.obsolete = append(p.obsolete, r.Obsolete...)
 	for _, run := range p.archive.Remove(r.Gone) { // the former owner may not have deleted them
 		p.obsolete = append(p.obsolete, run.Messages()...)
@@ -82,7 +87,7 @@ func (p *Processor) startMerge() {
 	if runs == nil {
 		return
 	}
-	p.merging = true
+	p.merging, p.mergeAfter = true, p.archive.Newest()
 	ctx, archive, oldest := p.owned, p.archive, p.f.oldestHour()
 	go func() {
 		to, err := guard.Value(func() (fingerprint.Run, error) { return archive.Merge(ctx, runs, oldest) })
@@ -92,29 +97,39 @@ func (p *Processor) startMerge() {
 
 // commitMerge puts the result of a finished merge into the record. The messages of
 // the merged runs are obsolete once this commit counts.
-func (p *Processor) commitMerge(r *record) {
+func (p *Processor) commitMerge(r *record) error {
 	p.deleteObsolete()
 	var m mergeResult
 	select {
 	case m = <-p.mergeDone:
 		p.merging = false
 	default:
-		return
+		return nil
+	}
+	if errors.Is(m.err, fingerprint.ErrGone) {
+		m.err = p.archive.LoseUnreadable(p.owned, m.from)
+		p.commitLost(r)
+		return stream.Outage(m.err)
 	}
 	if m.err != nil { // the next run that is written starts another attempt
 		p.o.Log.Warn("fingerprints_not_merged", "error", m.err)
-		return
+		return nil
+	}
+	if len(m.to.Pages) > 0 && m.to.ID() <= p.mergeAfter {
+		return seenSetBack(m.to.ID())
 	}
 	for i := range m.from {
 		r.Gone = append(r.Gone, m.from[i].ID())
-		p.obsolete = append(p.obsolete, m.from[i].Messages()...)
 	}
-	p.archive.Remove(r.Gone) // some may have expired meanwhile
+	for _, run := range p.archive.Remove(r.Gone) { // some may have expired or got lost meanwhile
+		p.obsolete = append(p.obsolete, run.Messages()...)
+	}
 	if len(m.to.Pages) > 0 { // else all fingerprints have expired
 		r.Merged = []fingerprint.Run{m.to}
 		p.archive.Add(m.to)
 	}
 	p.startMerge()
+	return nil
 }
 
 // keepMerged is the least time that the messages of merged runs are kept. A backup
@@ -129,7 +144,7 @@ func (p *Processor) deleteObsolete() {
 	if now.Sub(p.deletedAt) < p.keepMerged {
 		return
 	}
-	if numbers := p.deletable; len(numbers) > 0 {
+	if numbers := p.unnamed(p.deletable); len(numbers) > 0 {
 		go p.store.remove(p.owned, numbers)
 	}
 	p.deletable, p.obsolete, p.deletedAt = p.obsolete, nil, now
@@ -144,37 +159,14 @@ func (p *Processor) loadSeen(ctx context.Context) error {
 		return err
 	}
 	p.store.stream = s
-	p.archive.Expire(p.f.oldestHour())
-	if err := p.checkSeen(s.CachedInfo().State); err != nil {
-		return err
-	}
-	return p.archive.Load(ctx)
-}
-
-// checkSeen removes the runs that have expired in SEEN. It returns an error if a
-// run is missing that is still needed.
-func (p *Processor) checkSeen(state jetstream.StreamState) error {
-	lost, expired := 0, []uint64(nil)
 	// p.f.now does not advance while the partition has no events, so it is not used here.
-	needed := fingerprint.Hour(p.opt.Now().Add(-p.opt.Horizon))
-	for _, r := range p.archive.Runs() {
+	p.archive.Expire(max(p.f.oldestHour(), fingerprint.Hour(p.opt.Now().Add(-p.opt.Horizon))))
+	state := s.CachedInfo().State
+	p.archive.Lose(func(r *fingerprint.Run) bool {
 		numbers := r.Messages()
-		switch {
-		case slices.Min(numbers) >= state.FirstSeq && slices.Max(numbers) <= state.LastSeq:
-		case r.Hour < needed:
-			expired = append(expired, r.ID())
-		default:
-			lost++
-		}
-	}
-	if lost > 0 {
-		return fmt.Errorf("%d runs of the stream %s are gone before their time: was it purged?", lost, p.o.Names.Stream(events.StreamSeen))
-	}
-	if len(expired) > 0 {
-		p.archive.Remove(expired)
-		p.o.Log.Info("fingerprints_have_expired", "runs", len(expired))
-	}
-	return nil
+		return slices.Min(numbers) < state.FirstSeq || slices.Max(numbers) > state.LastSeq
+	})
+	return p.archive.Load(ctx)
 }
 
 // seenStore reads and writes the messages of a partition in the stream SEEN.
@@ -204,13 +196,16 @@ func (s *seenStore) Get(ctx context.Context, number uint64) ([]byte, error) {
 	missing := 0
 	for attempt := 0; ; attempt++ {
 		m, err := s.stream.GetMsg(ctx, number)
+		if err == nil && m.Subject != s.o.Names.Seen(s.o.Partition) {
+			return nil, fmt.Errorf("message %d of %s: %w: it is of another partition", number, s.o.Names.Stream(events.StreamSeen), fingerprint.ErrGone)
+		}
 		if err == nil {
 			return m.Data, nil
 		}
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			// The replica that answers may not have the message yet.
 			if missing++; missing >= s.attempts {
-				return nil, fmt.Errorf("message %d of %s is gone: %w", number, s.o.Names.Stream(events.StreamSeen), err)
+				return nil, fmt.Errorf("message %d of %s: %w", number, s.o.Names.Stream(events.StreamSeen), fingerprint.ErrGone)
 			}
 		} else if attempt == 0 {
 			s.o.Log.Warn("fingerprints_are_away", "error", err)
@@ -223,10 +218,18 @@ func (s *seenStore) Get(ctx context.Context, number uint64) ([]byte, error) {
 	}
 }
 
-// remove deletes messages, some of which may already be deleted.
+// remove deletes messages of the partition, some of which may already be deleted.
 func (s *seenStore) remove(ctx context.Context, numbers []uint64) {
 	for _, number := range numbers {
-		err := s.stream.DeleteMsg(ctx, number)
+		m, err := s.stream.GetMsg(ctx, number)
+		switch {
+		case errors.Is(err, jetstream.ErrMsgNotFound):
+			continue
+		case err == nil && m.Subject != s.o.Names.Seen(s.o.Partition): // SEEN had lost its end
+			continue
+		case err == nil:
+			err = s.stream.DeleteMsg(ctx, number)
+		}
 		switch {
 		case err == nil || errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful): // a former owner has deleted it
 		case ctx.Err() != nil:

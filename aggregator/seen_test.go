@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"strings"
 	"testing"
 	"time"
 
@@ -81,50 +80,6 @@ func TestEventWaitsWhileSeenIsUnavailable(t *testing.T) {
 	cancel()
 	if err := <-done; err == nil {
 		t.Error("no error after the end of the ownership")
-	}
-}
-
-// TestMissingPageStopsPartition deletes a page of a run, without which the partition
-// cannot count exactly.
-func TestMissingPageStopsPartition(t *testing.T) {
-	t.Parallel()
-	b := startPartition(t)
-	b.sizes = fingerprint.Sizes{Chunk: 1, Page: 1, Fanout: 100}
-	stop, _ := b.run(t, b.env.JS)
-	b.publishUses(t, "", 1)
-	b.windows(t, "acme")
-	if err := stop(); err != nil {
-		t.Fatal(err)
-	}
-	p := b.newOwner(t, t.Context(), 2)
-	p.store.attempts = 2
-	if _, _, err := stream.ReadLog(t.Context(), b.env.JS, b.env.Names, stream.RoleAggregator, 0, p); err != nil {
-		t.Fatal(err)
-	}
-	if err := p.loadSeen(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	run := p.archive.Runs()[0]
-	if err := p.store.stream.DeleteMsg(t.Context(), run.ID()); err != nil {
-		t.Fatal(err)
-	}
-	e := events.Event{ID: "0", Type: "api", Subject: "acme"}
-	err := p.Handle(&stream.Message{Subject: "usage.p.0.acme", Data: e.AppendJSON(nil), Seq: p.f.position + 1, Time: time.Now()})
-	if err == nil || !strings.Contains(err.Error(), "is gone") {
-		t.Errorf("got %v", err)
-	}
-	if p.f.customers.find("acme").first.used != events.Count(1) {
-		t.Error("it was counted or rejected")
-	}
-	if err := p.store.stream.DeleteMsg(t.Context(), run.Filters[0]); err != nil {
-		t.Fatal(err)
-	}
-	q := b.newOwner(t, t.Context(), 3)
-	q.store.attempts = 2
-	q.archive.Add(run.Bare())
-	q.f.storedAt = time.Now()
-	if err := q.loadSeen(t.Context()); err == nil {
-		t.Error("a run without filters was loaded")
 	}
 }
 

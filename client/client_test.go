@@ -277,7 +277,7 @@ func TestFullBuffer(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("no room came free")
 	}
 	s.stored(3)

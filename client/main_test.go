@@ -115,7 +115,7 @@ func (s *site) synced(opts ...Option) *Client {
 // carried them.
 func (s *site) stored(n int) (list []events.Event, messages int) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
 	defer cancel()
 	cons, err := s.js.OrderedConsumer(ctx, s.names.Stream(events.StreamUsage), jetstream.OrderedConsumerConfig{})
 	if err != nil {
@@ -153,7 +153,7 @@ func within(t testing.TB, done <-chan struct{}) {
 	t.Helper()
 	select {
 	case <-done:
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("it did not happen in 20 s")
 	}
 }

@@ -129,7 +129,7 @@ func (h *house) next() follow {
 	select {
 	case f := <-h.follows:
 		return f
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		h.t.Fatal("the client does not ask for decisions")
 		return follow{}
 	}
@@ -264,7 +264,7 @@ func TestHTTPAWrongKeyIsToldAndTheAppStarts(t *testing.T) {
 		if !strings.Contains(err.Error(), "401 the key is not known") || strings.Contains(err.Error(), "wrong") {
 			t.Error(err)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("nothing is told")
 	}
 	if c.Ready() || c.Check("acme", "api").Allowed || !c.Check("acme", "other").Allowed {

@@ -91,7 +91,7 @@ func TestAPositionFromAboveIsOutdone(t *testing.T) {
 				b.runForever(t)
 			}
 			shown := events.Decision{}
-			for late := time.After(20 * time.Second); shown.Position == 0 || shown.Allowed; {
+			for late := time.After(time.Minute); shown.Position == 0 || shown.Allowed; {
 				select {
 				case e := <-w.Updates():
 					shown = show(t, shown, e)

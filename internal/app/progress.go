@@ -34,12 +34,16 @@ func (a *App) writeProgress(w io.Writer) {
 		metrics.WriteCounterUint64(w, "tidegate_failures_total"+labels, t.Failures)
 		metrics.WriteCounterUint64(w, "tidegate_documents_refused_total"+labels, t.Refused)
 		metrics.WriteCounterUint64(w, "tidegate_messages_lost_total"+labels, t.Lost)
+		metrics.WriteCounterUint64(w, "tidegate_fingerprints_lost_total"+labels, t.Forgotten)
 	}
 	for _, p := range a.supervisor.Progress(ctx) {
 		labels := fmt.Sprintf("{role=%q,partition=\"%d\"}", p.Role, p.Partition)
 		metrics.WriteGaugeUint64(w, "tidegate_partition_epoch"+labels, p.Epoch)
 		metrics.WriteGaugeUint64(w, "tidegate_partition_pending"+labels, p.Pending)
 		metrics.WriteGaugeFloat64(w, "tidegate_partition_lag_seconds"+labels, p.Lag.Seconds())
+		if p.Horizon != nil {
+			metrics.WriteGaugeFloat64(w, fmt.Sprintf("tidegate_duplicates_horizon_seconds{partition=\"%d\"}", p.Partition), p.Horizon.Seconds())
+		}
 		if d := DocumentsOf(&p); d != nil {
 			labels := fmt.Sprintf("{collection=%q,partition=\"%d\"}", d.Collection, p.Partition)
 			metrics.WriteGaugeUint64(w, "tidegate_documents_waiting"+labels, uint64(d.Waiting))

@@ -102,6 +102,7 @@ func troubles(answers []stream.Progress) (texts []string) {
 			{t.Panicked, "messages at which it panicked"}, {t.Failures, "other failures"},
 			{t.Refused, "refusals of documents by the store"}, {t.LostLetters, "dead letters that were lost"},
 			{t.Lost, "processed messages that its streams have lost"},
+			{t.Forgotten, "fingerprints that SEEN has lost"},
 		} {
 			if one.n > 0 {
 				parts = append(parts, fmt.Sprintf("%d %s", one.n, one.what))

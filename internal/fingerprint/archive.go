@@ -2,6 +2,7 @@ package fingerprint
 
 import (
 	"context"
+	"errors"
 	"slices"
 )
 
@@ -22,14 +23,16 @@ func (s Sizes) orDefault() Sizes {
 
 // Archive holds the older fingerprints of a partition: all of them in a store, and a
 // filter of each page in memory. Its answers are exact; with the filters it rarely
-// reads the store for a fingerprint that is not there. It is not safe for concurrent
-// use, except for Merge.
+// reads the store for a fingerprint that is not there. A run of which the store has
+// lost a part is left out from then on; TakeLost tells of it. It is not safe for
+// concurrent use, except for Merge.
 type Archive struct {
 	Sizes
 	store Store
 	runs  []Run
 	cache []cached // the most recently used last
 	gets  int
+	lost  []Run
 }
 
 type cached struct {
@@ -59,7 +62,11 @@ func (a *Archive) Has(ctx context.Context, fp uint64, oldest uint32) (bool, erro
 		if !f.passes(hash) {
 			continue
 		}
-		p, err := a.page(ctx, r.Pages[n].Number)
+		p, err := a.page(ctx, r.Pages[n])
+		if errors.Is(err, ErrGone) {
+			a.lose(i)
+			continue
+		}
 		if err != nil {
 			return false, err
 		}
@@ -71,27 +78,23 @@ func (a *Archive) Has(ctx context.Context, fp uint64, oldest uint32) (bool, erro
 }
 
 // page returns a page from the cache or the store.
-func (a *Archive) page(ctx context.Context, number uint64) (page, error) {
+func (a *Archive) page(ctx context.Context, is Page) (page, error) {
 	for i := len(a.cache) - 1; i >= 0; i-- {
-		if c := a.cache[i]; c.number == number {
+		if c := a.cache[i]; c.number == is.Number && c.page.is(is) {
 			copy(a.cache[i:], a.cache[i+1:])
 			a.cache[len(a.cache)-1] = c
 			return c.page, nil
 		}
 	}
 	a.gets++
-	b, err := a.store.Get(ctx, number)
-	if err != nil {
-		return page{}, err
-	}
-	p, err := parsePage(b)
+	p, err := getPage(ctx, a.store, is)
 	if err != nil {
 		return page{}, err
 	}
 	if len(a.cache) >= max(a.Cache, 1) {
 		a.cache = slices.Delete(a.cache, 0, 1)
 	}
-	a.cache = append(a.cache, cached{number, p})
+	a.cache = append(a.cache, cached{is.Number, p})
 	return p, nil
 }
 
@@ -150,11 +153,16 @@ func (a *Archive) remove(is func(*Run) bool) (removed []Run) {
 
 // Load reads the filters of runs that have none yet.
 func (a *Archive) Load(ctx context.Context) error {
-	for i := range a.runs {
+	for i := len(a.runs) - 1; i >= 0; i-- {
 		if a.runs[i].filters != nil {
 			continue
 		}
-		if err := a.runs[i].load(ctx, a.store); err != nil {
+		err := a.runs[i].load(ctx, a.store)
+		if errors.Is(err, ErrGone) {
+			a.lose(i)
+			continue
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -32,6 +32,9 @@ func Of(subject, source, id string) uint64 {
 // Hour returns the hour of a moment, counted from 1970.
 func Hour(t time.Time) uint32 { return uint32(t.Unix() / 3600) }
 
+// Time returns when an hour begins.
+func Time(hour uint32) time.Time { return time.Unix(int64(hour)*3600, 0).UTC() }
+
 // Entry is a stored fingerprint.
 type Entry struct {
 	FP   uint64

@@ -2,7 +2,6 @@ package fingerprint
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"math/bits"
 
@@ -15,7 +14,7 @@ type Store interface {
 	// Put stores a message and returns its number, which is above 0.
 	Put(ctx context.Context, data []byte) (uint64, error)
 	// Get returns a stored message. It waits for a store that is absent. Its
-	// error is final.
+	// error is ErrGone, or that the caller may not wait any longer.
 	Get(ctx context.Context, number uint64) ([]byte, error)
 }
 
@@ -92,13 +91,13 @@ func (r *Run) load(ctx context.Context, s Store) error {
 		for len(b) > 0 {
 			var f Filter
 			if f, b, err = parseFilter(b); err != nil {
-				return fmt.Errorf("message %d: %w", number, err)
+				return gone(number, err)
 			}
 			filters = append(filters, f)
 		}
 	}
-	if len(filters) != len(r.Pages) {
-		return fmt.Errorf("%w: %d for %d pages", errFilter, len(filters), len(r.Pages))
+	if err := r.belong(ctx, s, filters); err != nil {
+		return err
 	}
 	r.filters = filters
 	return nil
@@ -191,13 +190,11 @@ func (c *cursor) step(ctx context.Context, s Store) (bool, error) {
 		if c.next == len(c.run.Pages) {
 			return false, nil
 		}
-		b, err := s.Get(ctx, c.run.Pages[c.next].Number)
-		if err == nil {
-			c.page, err = parsePage(b)
-		}
+		p, err := getPage(ctx, s, c.run.Pages[c.next])
 		if err != nil {
 			return false, err
 		}
+		c.page = p
 		c.at = 0
 	}
 	c.on = c.page.entry(c.at)

@@ -204,7 +204,7 @@ func TestAFullStreamHoldsUpNothingElse(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("puts wait for a stream that is full")
 	}
 	limit(-1)

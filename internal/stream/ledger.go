@@ -17,6 +17,7 @@ type Trouble struct {
 	Failures    uint64    `json:"failures"`       // panics and errors for which no message is to blame
 	Refused     uint64    `json:"refused"`        // documents that the store will never take, by refusal
 	Lost        uint64    `json:"lost"`           // sequences that the role had processed and its inputs have lost
+	Forgotten   uint64    `json:"forgotten"`      // fingerprints that SEEN has lost
 	Last        string    `json:"last,omitempty"` // the last of these, without data; "": none but dead letters
 	LastAt      time.Time `json:"last_at,omitzero"`
 }
@@ -83,6 +84,10 @@ func (r *roleLedger) panicked(err error) { r.count(func(t *Trouble) { t.Panicked
 func (r *roleLedger) fail(err error)     { r.count(func(t *Trouble) { t.Failures++ }, err.Error()) }
 func (r *roleLedger) lostSequences(l Loss) {
 	r.count(func(t *Trouble) { t.Lost += l.Lost }, fmt.Sprintf("%s has lost %d messages that were processed, after %d", l.Stream, l.Lost, l.Cut))
+}
+func (r *roleLedger) forgot(n int, from, to time.Time) {
+	r.count(func(t *Trouble) { t.Forgotten += uint64(n) }, fmt.Sprintf("SEEN has lost the fingerprints of %d events, stored between %s and %s: repetitions of those count again",
+		n, from.Format(time.RFC3339), to.Format(time.RFC3339)))
 }
 func (r *roleLedger) refused(what string) {
 	r.count(func(t *Trouble) { t.Refused++ }, "the store refuses "+what)

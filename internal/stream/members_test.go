@@ -67,7 +67,7 @@ func (f *fleet) start(t *testing.T, name string) {
 // spread waits until the leases are spread as wanted, by number of partitions.
 func (f *fleet) spread(t *testing.T, want map[string]int) {
 	t.Helper()
-	deadline := time.After(15 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		owners, err := Owners(t.Context(), f.b.env.JS, f.b.env.Names)
 		if err != nil {

@@ -50,6 +50,13 @@ func (o *Owner) Newest(ctx context.Context, input int) (uint64, error) {
 	return seq + o.shifts[input], err
 }
 
+// Forgot says that the fingerprints of n events are lost, which were stored between from
+// and to.
+func (o *Owner) Forgot(n int, from, to time.Time) {
+	o.Log.Warn("fingerprints_lost", "events", n, "from", from, "to", to, "effect", "repetitions of those events count again")
+	o.role.forgot(n, from, to)
+}
+
 // Publish sends m to a stream without waiting for the acknowledgement. The
 // outbox repeats m until a server acknowledges it; the next commit waits for
 // that. When a server refuses m by its expected sequence (error 10071), the

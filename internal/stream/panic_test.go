@@ -63,7 +63,7 @@ func (o *odd) Snapshot() ([]byte, error) {
 // count asks the owner how many messages it has counted.
 func (b *bench) count(t *testing.T, partition int) uint64 {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	a := b.asker()
 	a.Patience = 20 * time.Second
@@ -90,7 +90,7 @@ func (b *bench) supervise(t *testing.T, f func(partition int) Processor) *Superv
 // until waits for a condition that other goroutines bring about.
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	for !ok() {
 		select {
 		case <-deadline:

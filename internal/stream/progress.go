@@ -20,7 +20,9 @@ type Progress struct {
 	// Lag is the age of the oldest of them.
 	Lag       time.Duration `json:"lag"`
 	Documents *Documents    `json:"documents,omitempty"` // nil: the role is no Documenter
-	Trouble   Trouble       `json:"trouble,omitzero"`    // of the role in the holder's process
+	// Horizon is how far back repetitions are found; nil: the role is no Deduplicator.
+	Horizon *time.Duration `json:"horizon,omitempty"`
+	Trouble Trouble        `json:"trouble,omitzero"` // of the role in the holder's process
 }
 
 // Documents counts the documents of a partition that are not written to the store
@@ -35,6 +37,13 @@ type Documents struct {
 type Documenter interface {
 	// Documents is safe for concurrent use once Start has returned.
 	Documents() Documents
+}
+
+// Deduplicator is a Processor that ignores repetitions.
+type Deduplicator interface {
+	// DuplicatesHorizon returns how long ago an event may have been stored so that
+	// its repetition is surely found. It is safe for concurrent use.
+	DuplicatesHorizon() time.Duration
 }
 
 // None is the request of a question that needs none.
@@ -60,6 +69,10 @@ func (r *run) progress(ctx context.Context) Progress {
 	if d, ok := r.proc.(Documenter); ok {
 		docs := d.Documents()
 		p.Documents = &docs
+	}
+	if d, ok := r.proc.(Deduplicator); ok {
+		horizon := d.DuplicatesHorizon()
+		p.Horizon = &horizon
 	}
 	return p
 }

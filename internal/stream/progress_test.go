@@ -78,7 +78,7 @@ func TestProgressIsExact(t *testing.T) {
 // later.
 func (b *bench) untilPending(t *testing.T, n uint64) (p Progress) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for {
 		p, err := ProgressOf("tally").Ask(ctx, b.asker(), 0, None{})

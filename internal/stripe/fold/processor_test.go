@@ -56,7 +56,7 @@ func await[T any](t *testing.T, c <-chan T) T {
 	select {
 	case v := <-c:
 		return v
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("nothing came in 20 s")
 		panic("unreachable")
 	}
@@ -130,7 +130,7 @@ func (p *fixture) put(t *testing.T, kind Kind, body []byte) {
 
 func ask[Req, Resp any](t *testing.T, p *fixture, q stream.Question[Req, Resp], req Req) Resp {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	a, err := q.Ask(ctx, stream.Asker{NC: p.env.NC, Names: p.names, Patience: 10 * time.Second}, 0, req)
 	if err != nil {

@@ -104,7 +104,7 @@ func (p *fixture) deliver(sent ...teststripe.Event) {
 
 // query asks the owner of a role.
 func query[Req, Resp any](p *fixture, q stream.Question[Req, Resp], req Req) (Resp, error) {
-	ctx, cancel := context.WithTimeout(p.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(p.t.Context(), time.Minute)
 	defer cancel()
 	return q.Ask(ctx, stream.Asker{NC: p.env.NC, Names: p.env.Names}, 0, req)
 }
